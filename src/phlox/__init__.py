@@ -1,0 +1,57 @@
+"""Phlox: a deep-learning framework on JAX. Plain objects outside, pure functions inside."""
+
+from phlox import losses, nn, optim
+from phlox.core import (
+    CaptureError,
+    DtypeError,
+    LoadReport,
+    LostBuffersError,
+    MissingExtraError,
+    Module,
+    Param,
+    PhloxError,
+    RangeError,
+    ShapeError,
+    State,
+    StateError,
+    StructureError,
+    apply,
+    automode,
+    constant,
+    copy,
+    dtypes,
+    freeze,
+    global_norm,
+    grad,
+    jit,
+    load_state_dict,
+    merge,
+    modules,
+    paths,
+    seed,
+    split,
+    state_dict,
+    testmode,
+    thaw,
+    training,
+    trainmode,
+    value_and_grad,
+)
+from phlox.core import tree_map as map  # noqa: A004
+from phlox.nn import (
+    BatchNorm,
+    Chain,
+    Conv,
+    Dense,
+    Dropout,
+    Embedding,
+    GlobalMeanPool,
+    LayerNorm,
+    MaxPool,
+    MeanPool,
+    Parallel,
+    SkipConnection,
+    flatten,
+)
+from phlox.nn.functional import gelu, identity, relu, sigmoid, softmax, tanh
+from phlox.optim import Optimizer

@@ -1,0 +1,90 @@
+"""Every use of private or semi-public JAX, each with its reason; tested on jax 0.10 to 0.12."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax._src import core as _core
+from jax._src.interpreters import batching as _batching
+
+# The public `jax.extend.core.get_opaque_trace_state` tells two traces apart but not what they are,
+# and costs three times as much; a Module asks at every eager write.
+_context = _core.trace_ctx
+_EAGER = _core.eval_trace
+
+
+def current_trace() -> Any:
+    """The trace under which the calling code runs; ``eager()`` tells whether it is none."""
+    return _context.trace
+
+
+def eager() -> bool:
+    """True where no trace of any kind is active."""
+    return _context.trace is _EAGER
+
+
+EAGER: Any = _EAGER
+
+
+def trace_ref(trace: Any) -> Any:
+    """A reference that tells a trace from others and does not keep it alive; None is eager."""
+    return None if trace is _EAGER else trace._weakref
+
+
+def _name(trace: Any) -> str:
+    return type(trace).__name__
+
+
+def is_staging(trace: Any) -> bool:
+    """True where ``trace`` itself records a jaxpr (plain jit, scan, cond, checkpoint bodies)."""
+    return _name(trace) == "DynamicJaxprTrace"
+
+
+def is_differentiating(trace: Any) -> bool:
+    """True where ``trace`` itself computes a derivative (grad, vjp, jvp, linearize)."""
+    return _name(trace) in ("LinearizeTrace", "JVPTrace")
+
+
+def python_control_flow() -> bool:
+    """True where values are concrete underneath: eager code, and eager code inside a gradient."""
+    trace = _context.trace
+    while trace is not None and trace is not _EAGER:
+        if not is_differentiating(trace):
+            return False
+        trace = getattr(trace, "parent_trace", None)
+    return True
+
+
+def batched_here(x: Any) -> bool:
+    """True if ``x`` varies along the axis of the innermost vmap (at the end of that vmap's body)."""
+    return isinstance(x, _batching.BatchTracer) and x._trace is _context.trace and x.batch_dim is not None
+
+
+def concrete(x: Any) -> Any:
+    """The array under the tracers of eager differentiation, or None where there is none."""
+    while isinstance(x, jax.core.Tracer):
+        x = getattr(x, "primal", None)
+    return x
+
+
+def flatten_one_level(x: Any) -> tuple[list[Any], Any] | None:
+    """Children and static data of a registered pytree node that is no builtin container; None for leaves.
+
+    `jax.tree_util` offers only whole-tree flattening; attributes are taken apart level by level.
+    """
+    return jax.tree_util.default_registry.flatten_one_level(x)
+
+
+def rebuild_one_level(like: Any, children: list[Any]) -> Any:
+    """A node of the kind of ``like`` with other children."""
+    leaves, treedef = jax.tree_util.tree_flatten(like, is_leaf=lambda v: v is not like)
+    del leaves
+    return jax.tree_util.tree_unflatten(treedef, children)
+
+
+# Concrete arrays are of this class (typed PRNG keys are not); asking for it by `type(jnp.zeros(()))`
+# would start a backend at import.
+from jaxlib._jax import ArrayImpl as ArrayImpl  # noqa: E402
+
+user_context = jax.make_user_context

@@ -1,0 +1,89 @@
+"""The errors of Phlox: each says where, what was expected, what came, and the likely fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class PhloxError(Exception):
+    """An error in four parts: ``where`` expects ``expected``, got ``got``; fix: ``fix``.
+
+    Layers and functional forms raise it with their own name as ``where``. On its way out of a
+    Module, ``where`` is replaced once by the path from the root and the layer as its user wrote it,
+    so the same code gives the same message alone and deep inside a model.
+
+    Arguments:
+        expected: what the code needs, as a phrase that follows "expects".
+        got: what it received (``describe(x)`` renders arrays).
+        fix: the likely cure, one imperative sentence.
+        where: the function or layer that speaks; a Module supplies the path.
+    """
+
+    def __init__(self, expected: str, *, got: str | None = None, fix: str | None = None, where: str | None = None):
+        super().__init__(expected)
+        self.expected, self.got, self.fix, self.where = expected, got, fix, where
+        self.located = False
+
+    def __str__(self) -> str:
+        text = f"{self.where} expects {self.expected}" if self.where else f"expected {self.expected}"
+        if self.got is not None:
+            text += f", got {self.got}"
+        if self.fix is not None:
+            text += f"\n  fix: {self.fix}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.expected, self.got, self.fix, self.where)
+
+
+def _rebuild(cls: type[PhloxError], expected: str, got: str | None, fix: str | None, where: str | None) -> PhloxError:
+    return cls(expected, got=got, fix=fix, where=where)
+
+
+class ShapeError(PhloxError, ValueError):
+    """An array of the wrong rank or size."""
+
+
+class DtypeError(PhloxError, TypeError):
+    """An array of the wrong dtype, or a dtype that JAX has switched off."""
+
+
+class RangeError(PhloxError, ValueError):
+    """An argument outside its range, refused where it is given."""
+
+
+class StateError(PhloxError, RuntimeError):
+    """A write of State that would be lost, or would leave a tracer behind."""
+
+
+class CaptureError(PhloxError, RuntimeError):
+    """A Module read where its values would be frozen, or its gradient silently zero."""
+
+
+class StructureError(PhloxError, RuntimeError):
+    """A Module whose structure changed where it must not, or does not match another's."""
+
+
+class LostBuffersError(PhloxError, RuntimeError):
+    """A Module whose arrays were donated to a call that then failed."""
+
+
+class MissingExtraError(PhloxError, ImportError):
+    """An optional dependency that is not installed."""
+
+
+def describe(x: Any) -> str:
+    """Render a value for an error message: ``float32[32, 64]`` for arrays, type and value else.
+
+    >>> import numpy as np
+    >>> describe(np.zeros((32, 64), "float32"))
+    'float32[32, 64]'
+    """
+    if isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)):
+        return f"{x.dtype}{list(x.shape)}"
+    if isinstance(x, (bool, int, float, complex, str, type(None))):
+        return repr(x)
+    return type(x).__name__

@@ -1,0 +1,154 @@
+"""Gradients: of the trainable arrays of Modules, and of plain arrays, with the model's State moved on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core._errors import ShapeError, describe
+from phlox.core._functionalize import Call, Outcome, functionalize, is_module
+from phlox.core._module import Module
+
+Argnums = int | Sequence[int]
+
+
+def value_and_grad(
+    fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
+    r"""Make a function that returns ``fn``'s value and its gradient.
+
+    For a Module, the gradient is a Module of the same class that holds ∂value/∂leaf at every trainable
+    array and None at what is State, frozen or not floating; parts that are shared have one gradient. While
+    ``fn`` runs, differentiated Modules train: statistics and random keys that it moves are written back.
+
+    Arguments:
+        fn: returns a real scalar, or ``(scalar, aux)`` with ``has_aux``.
+        argnums: which arguments to differentiate, by position; one gradient for an int, a tuple for several.
+        has_aux: ``fn`` returns extra values beside the scalar.
+
+    Returns:
+        A function of the same arguments that gives ``(value, gradient)``, or ``((value, aux), gradient)``.
+
+    Raises:
+        ShapeError: the value is no scalar.
+        CaptureError: ``fn`` reads the original of a Module that it differentiates.
+        StateError: ``fn`` writes State of a Module that is no argument.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> model = px.Dense.of(jnp.ones((2, 1)), None)
+    >>> loss, grads = px.value_and_grad(lambda m: m(jnp.array([[3.0, 4.0]])).sum())(model)
+    >>> float(loss), grads.weight.tolist()
+    (7.0, [[3.0], [4.0]])
+    """
+
+    @functools.wraps(fn)
+    def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        call = functionalize(fn, args, kwargs, kind="grad")
+        wrt = Differentiated(call, args, argnums)
+
+        def loss(diff: Any) -> tuple[Any, Outcome]:
+            outcome = call.pure(*wrt.merge(diff))
+            return _scalar(outcome, has_aux), outcome
+
+        (_, outcome), grads = jax.value_and_grad(loss, has_aux=True)(wrt.values)
+        return call.commit(outcome), wrt.gradients(grads)
+
+    return differentiated
+
+
+def grad(fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+    """Make a function that returns the gradient of ``fn``; see ``value_and_grad``.
+
+    Returns:
+        A function of the same arguments that gives the gradient, or ``(gradient, aux)`` with ``has_aux``.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.grad(lambda x: (x**2).sum())(jnp.array([1.0, 3.0])).tolist()
+    [2.0, 6.0]
+    """
+    both = value_and_grad(fn, argnums, has_aux=has_aux)
+
+    @functools.wraps(fn)
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        value, grads = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return differentiated
+
+
+def _scalar(outcome: Outcome, has_aux: bool) -> Any:
+    """The value to differentiate: the first array of the result, which must be a real scalar."""
+    result = outcome.record.result
+    first = result.leaves[0] if result.leaves else ("static", None)
+    value = outcome.outputs[0] if first[0] == "array" else first[1]
+    shape_of_result = "(scalar, aux)" if has_aux else "a scalar"
+    if first[0] != "array" or (not has_aux and not result.single):
+        raise ShapeError(
+            f"a function that returns {shape_of_result}",
+            got=str(result.treedef) if first[0] == "array" else describe(value),
+            fix="return the loss alone, or pass has_aux=True and return (loss, aux)",
+            where="px.grad",
+        )
+    value = value if isinstance(value, jax.Array) else jnp.asarray(value)
+    if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ShapeError(
+            f"a function that returns {shape_of_result}, real and of shape ()",
+            got=describe(value),
+            fix="reduce it, for example with .mean() or .sum(); for a vector use px.jacobian or px.vjp",
+            where="px.grad",
+        )
+    return value
+
+
+class Differentiated:
+    """The arrays of a call that are differentiated, and how gradients take the arguments' form again."""
+
+    def __init__(self, call: Call, args: Sequence[Any], argnums: Argnums):
+        self.call, self.single = call, isinstance(argnums, int)
+        wanted = [argnums] if isinstance(argnums, int) else list(argnums)
+        self.args = [args[n] for n in wanted]
+        # Each differentiated argument flattens to leaves of the call, found by position.
+        ends = [0]
+        for a in args:
+            ends.append(ends[-1] + len(jax.tree_util.tree_leaves(a, is_leaf=is_module)))
+        self.spec = [call.spec[ends[n] : ends[n + 1]] for n in range(len(args))]
+        self.treedefs = [jax.tree_util.tree_structure(a, is_leaf=is_module) for a in self.args]
+        self.wanted = [n % len(args) if n < 0 else n for n in wanted]
+        roots = [v for n in self.wanted for kind, v in self.spec[n] if kind == "module"]
+        call.train(roots)
+        structure = call.plan.structure
+        self.leaves = [
+            i
+            for i, (m, _) in enumerate(structure.leaves)
+            if m in call.training and structure.is_trainable(i, call.leaves[i])
+        ]
+        self.bare = [v for n in self.wanted for kind, v in self.spec[n] if kind == "array"]
+        self.values = ([call.leaves[i] for i in self.leaves], [call.bare[i] for i in self.bare])
+
+    def merge(self, diff: Any) -> tuple[list[Any], list[Any]]:
+        """All leaves of the call, with the differentiated ones replaced."""
+        leaves, bare = list(self.call.leaves), list(self.call.bare)
+        for i, v in zip(self.leaves, diff[0], strict=True):
+            leaves[i] = v
+        for i, v in zip(self.bare, diff[1], strict=True):
+            bare[i] = v
+        return leaves, bare
+
+    def gradients(self, grads: Any) -> Any:
+        """Gradients in the form of the arguments: Modules of the same class, None where there is none."""
+        structure = self.call.plan.structure
+        by_leaf = dict(zip(self.leaves, grads[0], strict=True))
+        bare = dict(zip(self.bare, grads[1], strict=True))
+        modules: list[Module] = structure.build([by_leaf.get(i) for i in range(len(structure.leaves))])
+        found = []
+        for n, treedef in zip(self.wanted, self.treedefs, strict=True):
+            flat = [
+                modules[structure.roots[v]] if kind == "module" else bare[v] if kind == "array" else None
+                for kind, v in self.spec[n]
+            ]
+            found.append(jax.tree_util.tree_unflatten(treedef, flat))
+        return found[0] if self.single else tuple(found)

@@ -1,0 +1,398 @@
+"""px.jit: the same function compiled, with the caller's objects changed in place and old buffers donated."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import jax
+from jax.extend.core import jaxpr_as_fun
+
+from phlox.core import _compat, _dtypes, _mode
+from phlox.core._errors import LostBuffersError, StateError
+from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
+from phlox.core._layout import displayed, is_array
+from phlox.core._module import Module
+from phlox.core._plan import Plan
+from phlox.core._retrace import Retraces
+from phlox.core._static import static_key
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def jit(
+    fn: Callable[P, R] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: bool = True,
+) -> Any:
+    """Compile a function whose arguments may hold Modules; it means the same as without.
+
+    Arrays that the function writes change in the caller's objects, as they do line by line, and their old
+    buffers are donated (an alias that something else holds is copied first and stays alive). What is no
+    array is static: strings, functions, and the shape of the model. Change the model between calls as you
+    like: the next call sees it. A compiled program is found by structure, so an equal model never recompiles.
+
+    Arguments:
+        fn: the function; without it, ``jit`` returns a decorator.
+        static_argnums: positions of arguments to treat as constants of the program.
+        static_argnames: names of such arguments.
+        donate: give the old buffers of what is overwritten back to the compiler.
+
+    Raises:
+        CaptureError: the function reads a Module that it did not receive.
+        StructureError: it changes a model's structure.
+        LostBuffersError: a failed earlier call took the buffers of a Module.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> class Counter(px.Module):
+    ...     def __init__(self):
+    ...         self.count = jnp.zeros((), int)
+    >>> @px.jit
+    ... def step(counter):
+    ...     counter.count = counter.count + 1
+    >>> counter = Counter()
+    >>> step(counter); step(counter)
+    >>> int(counter.count)
+    2
+    """
+    if fn is None:
+        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+    return Jit(fn, static_argnums, static_argnames, donate)
+
+
+class Jit(Generic[P, R]):
+    """A compiled function. Call it like the function; ``retraces()`` tells why it was traced again."""
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        static_argnums: int | Sequence[int],
+        static_argnames: str | Sequence[str],
+        donate: bool,
+    ):
+        functools.update_wrapper(self, fn)
+        self.fn, self.donate = fn, donate
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        self.static_names = frozenset(names) | _names_at(fn, numbers)
+        self.static_numbers = frozenset(numbers) | _numbers_of(fn, names)
+        self.programs: dict[Any, Program] = {}
+        self.entries: dict[Any, Entry] = {}
+        self.history = Retraces(getattr(fn, "__qualname__", repr(fn)))
+
+    def __get__(self, owner: Any, cls: type | None = None) -> Any:
+        return self if owner is None else types.MethodType(self, owner)
+
+    def __repr__(self) -> str:
+        return f"px.jit({getattr(self.fn, '__qualname__', self.fn)!s})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        if self.static_names or self.static_numbers:
+            args, kwargs = self._hide_statics(args, kwargs)
+        if not _compat.eager():
+            return self._inside(args, kwargs)
+        key, bare = _quick_key(args, kwargs)
+        entry = self.entries.get(key)
+        if entry is None or not entry.plan.valid() or entry.context != _context():
+            entry, bare = self._enter(args, kwargs, key)
+        return entry.run(bare)
+
+    def retraces(self) -> str:
+        """Each time the function was traced, and what had changed since the trace before."""
+        return self.history.report()
+
+    def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
+        hides = self.static_names or self.static_numbers
+        return functionalize(_unhidden(self.fn) if hides else self.fn, args, kwargs, kind="jit", scalars=True)
+
+    def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        hidden = [Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args)]
+        return hidden, {k: Hidden(v) if k in self.static_names else v for k, v in kwargs.items()}
+
+    def _inside(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Called under a trace: part of a larger program, so nothing is donated."""
+        call = self._call(args, kwargs)
+        outcome = jax.jit(call.pure)(call.leaves, call.bare)
+        return call.commit(outcome)
+
+    def _enter(self, args: Sequence[Any], kwargs: dict[str, Any], key: Any) -> tuple[Entry, list[Any]]:
+        call = self._call(args, kwargs)
+        bare, context = call.bare, _context()
+        where = (call.static_key(), context)
+        program = self.programs.get(where)
+        if program is None:
+            program = Program(call, self)
+            self.programs[where] = program
+        entry = Entry(call.plan, program, context)
+        forget = functools.partial(_forget, weakref.ref(self), key)
+        entry.owners = [weakref.ref(call.plan.module(r), forget) for r in call.plan.structure.roots]
+        self.entries[key] = entry
+        return entry, bare
+
+
+def _forget(jitted: weakref.ref[Jit[Any, Any]], key: Any, _: Any) -> None:
+    owner = jitted()
+    if owner is not None:
+        owner.entries.pop(key, None)
+
+
+def _context() -> Any:
+    return _mode.automatic(), _dtypes.policy()
+
+
+_ARRAY = "array"
+
+
+def _quick_key(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """What tells one call from another short of shapes and dtypes, and the arrays in the arguments."""
+    key: list[Any] = []
+    bare: list[Any] = []
+    if kwargs:
+        names = sorted(kwargs)
+        args = (*args, *[kwargs[n] for n in names])
+        key.append(tuple(names))
+    for a in args:
+        if type(a) is _compat.ArrayImpl:
+            key.append(_ARRAY)
+            bare.append(a)
+        elif isinstance(a, Module):
+            key.append(a._px.uid)
+        else:
+            leaves, treedef = jax.tree_util.tree_flatten(a, is_leaf=is_module)
+            key.append(treedef)
+            for leaf in leaves:
+                if isinstance(leaf, Module):
+                    key.append(leaf._px.uid)
+                elif is_array(leaf) or isinstance(leaf, SCALARS):
+                    key.append(_ARRAY)
+                    bare.append(leaf)
+                else:
+                    key.append(static_key(leaf))
+    return tuple(key), bare
+
+
+class Hidden:
+    """A static argument on its way through the taking apart; compared by type and value."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any):
+        self.value, self.key = value, static_key(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hidden) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def _unhidden(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def with_statics(*args: Any, **kwargs: Any) -> Any:
+        show = lambda v: v.value if isinstance(v, Hidden) else v  # noqa: E731
+        return fn(*map(show, args), **{k: show(v) for k, v in kwargs.items()})
+
+    return with_statics
+
+
+def _names_at(fn: Callable[..., Any], numbers: Sequence[int]) -> frozenset[str]:
+    parameters = _parameters(fn)
+    return frozenset(parameters[n] for n in numbers if -len(parameters) <= n < len(parameters))
+
+
+def _numbers_of(fn: Callable[..., Any], names: Sequence[str]) -> frozenset[int]:
+    parameters = _parameters(fn)
+    return frozenset(parameters.index(n) for n in names if n in parameters)
+
+
+def _parameters(fn: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+# --- the compiled program ----------------------------------------------------------------------------
+
+
+class Program:
+    """One structure of arguments, compiled by JAX once per shapes and dtypes.
+
+    Which leaves the function overwrites is known only after a trace. The first call traces to a jaxpr,
+    learns it, and compiles that jaxpr with those leaves donated; the user's code runs once.
+    """
+
+    def __init__(self, call: Call, owner: Jit[Any, Any]):
+        self.history = owner.history
+        self.history.note(call)
+        jaxpr, outcome = jax.make_jaxpr(lambda *xs: call.pure(*xs), return_shape=True)(call.leaves, call.bare)
+        self.first: Any = (jaxpr, outcome.record)
+        overwritten = outcome.record.written if owner.donate else ()
+        count = len(call.leaves)
+        self.donated = list(overwritten)
+        self.kept = [i for i in range(count) if i not in set(overwritten)]
+        self.call = call  # for the traces that follow: what the arguments look like, without their arrays
+        self.jitted = jax.jit(self._replayed, donate_argnums=0)
+        self._drop_arrays(call)
+
+    def _drop_arrays(self, call: Call) -> None:
+        call.leaves, call.bare, call.modules = [], [], []
+
+    def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
+        leaves: list[Any] = [None] * (len(donated) + len(kept))
+        for i, v in zip(self.donated, donated, strict=True):
+            leaves[i] = v
+        for i, v in zip(self.kept, kept, strict=True):
+            leaves[i] = v
+        outcome = self._from_first(leaves, bare) or self._traced(leaves, bare)
+        # What was donated must come back, also where this trace left it alone.
+        written = dict(zip(outcome.record.written, outcome.written, strict=True))
+        back = sorted({*written, *self.donated})
+        values = [written.get(i, leaves[i]) for i in back]
+        return Outcome(outcome.outputs, values, Record(outcome.record.result, tuple(back)))
+
+    def _from_first(self, leaves: list[Any], bare: list[Any]) -> Outcome | None:
+        if self.first is None:
+            return None
+        (jaxpr, record), self.first = self.first, None
+        flat = jax.tree.leaves((leaves, bare))
+        values = jaxpr_as_fun(jaxpr)(*flat)
+        outputs = len(values) - len(record.written)
+        return Outcome(values[:outputs], values[outputs:], record)
+
+    def _traced(self, leaves: list[Any], bare: list[Any]) -> Outcome:
+        call = self.call
+        call.leaves, call.bare = leaves, bare
+        self.history.note(call)
+        try:
+            return call.pure(leaves, bare)
+        finally:
+            self._drop_arrays(call)
+
+
+# --- one call ----------------------------------------------------------------------------------------
+
+def _references(arrays: list[Any]) -> int:
+    return max(map(sys.getrefcount, arrays), default=0)
+
+
+def _calibrate() -> int:
+    """What the reference count of an array is when its slot, and the list we gather, alone hold it."""
+    slot = {"a": object()}
+    gathered = [holder[at] for holder, at in [(slot, "a")]]
+    return _references(gathered)
+
+
+_baseline = _calibrate()
+
+
+@jax.jit
+def _copied(arrays: list[Any]) -> list[Any]:
+    return [jax.numpy.copy(a) for a in arrays]
+
+
+class Entry:
+    """A program bound to the slots of living Modules: what one call runs through."""
+
+    __slots__ = ("context", "donated", "kept", "owners", "plan", "program", "record", "slots")
+
+    def __init__(self, plan: Plan, program: Program, context: Any):
+        self.plan, self.program, self.context = plan, program, context
+        self.donated = [plan.slots[i] for i in program.donated]
+        self.kept = [plan.slots[i] for i in program.kept]
+        self.record: Record | None = None
+        self.slots: list[tuple[Any, Any]] | None = None
+        self.owners: list[Any] = []
+
+    def run(self, bare: list[Any]) -> Any:
+        donated = [holder[at] for holder, at in self.donated]
+        if donated:
+            claimed = _claim(self.plan)
+            try:
+                if _references(donated) > _baseline:
+                    donated = _unaliased(donated)
+                return self._finish(self._dispatch(donated, bare))
+            finally:
+                _release(claimed)
+        return self._finish(self._dispatch(donated, bare))
+
+    def _dispatch(self, donated: list[Any], bare: list[Any]) -> Outcome:
+        try:
+            return self.program.jitted(donated, [holder[at] for holder, at in self.kept], bare)
+        except Exception as error:
+            lost = _lost(self.plan)
+            if lost:
+                raise LostBuffersError(
+                    f"a model whose arrays are alive, which {lost} is not",
+                    got="arrays that were donated to a compiled call that failed at run time",
+                    fix="rebuild or load the model, and use px.jit(..., donate=False) while the function can fail",
+                    where="px.jit",
+                ) from error
+            raise
+
+    def _finish(self, outcome: Outcome) -> Any:
+        record = outcome.record
+        if record is not self.record:
+            self.record = record
+            direct = not any(i in self.plan.deep for i in record.written)
+            self.slots = [self.plan.slots[i] for i in record.written] if direct else None
+        if self.slots is None:
+            for i, value in zip(record.written, outcome.written, strict=True):
+                self.plan.write(i, value)
+        else:
+            for (holder, at), value in zip(self.slots, outcome.written, strict=True):
+                holder[at] = value
+        if record.result.single:
+            return outcome.outputs[0]
+        return record.result.rebuild(outcome.outputs, self.plan.module)
+
+
+def _unaliased(arrays: list[Any]) -> list[Any]:
+    """Copies, in one call, of the arrays that something besides their slot holds."""
+    aliased = [i for i, count in enumerate(map(sys.getrefcount, arrays)) if count > _baseline]
+    copies = _copied([arrays[i] for i in aliased])
+    for i, copy in zip(aliased, copies, strict=True):
+        arrays[i] = copy
+    return arrays
+
+
+def _lost(plan: Plan) -> str:
+    """The first array of the Modules whose buffer is gone, as text; empty where all live."""
+    for i, x in enumerate(plan.gather()):
+        if isinstance(x, jax.Array) and x.is_deleted():
+            return "model" + displayed(plan.structure.leaf_path(i)[1])
+    return ""
+
+
+_claims: dict[int, object] = {}  # root uid → the call that is stepping it; setdefault is atomic
+
+
+def _claim(plan: Plan) -> list[int]:
+    """Mark the roots as being stepped; another thread stepping one of them now would lose its buffers."""
+    token = object()
+    claimed: list[int] = []
+    for r in plan.structure.roots:
+        uid = plan.metas[r].uid
+        if _claims.setdefault(uid, token) is not token:
+            _release(claimed)
+            raise StateError(
+                "one thread at a time to change a model",
+                got="two threads stepping the same one",
+                fix="give each thread its own px.copy(model), or put a lock around the step",
+                where="px.jit",
+            )
+        claimed.append(uid)
+    return claimed
+
+
+def _release(claimed: list[int]) -> None:
+    for uid in claimed:
+        _claims.pop(uid, None)

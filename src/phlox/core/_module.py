@@ -1,0 +1,322 @@
+"""The Module: an ordinary Python object that is also a JAX pytree."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+
+import jax
+
+from phlox.core import _compat, _layout, _mode
+from phlox.core._dtypes import adopt_numpy, cast_output
+from phlox.core._layout import Anatomy, Item, Layout, intern_layout, is_array, spec_of
+from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, warn_once
+from phlox.core._trail import locate, variable_of
+
+
+class Role:
+    """What an annotated array is for; ``px.Param`` and ``px.State`` carry one."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"px.{self.name}"
+
+
+Param: TypeAlias = Annotated[jax.Array, Role("Param")]
+"""Annotation of a trainable array: ``weight: px.Param  # (in, out)``."""
+
+State: TypeAlias = Annotated[jax.Array, Role("State")]
+"""Annotation of an array that the forward pass moves and no gradient reaches: ``mean: px.State``."""
+
+_MISSING = object()
+M = TypeVar("M", bound="Module")
+
+
+class Module:
+    """The base of layers and models: attributes hold arrays, calling it runs its ``__call__``.
+
+    A subclass sets attributes in ``__init__`` and computes in ``__call__``; nothing is declared or
+    registered. Every floating or complex array is trainable unless its class annotates it as
+    ``px.State``. Arrays and Modules may sit in lists, tuples, dicts and registered pytrees at any depth.
+    A Module is a JAX pytree: arrays are its leaves, everything else is static and compared by value.
+
+    Raises:
+        StructureError: an attribute holds an array inside a container that JAX cannot see into.
+        StateError: a write that would be lost, or would leave a tracer behind.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> class Scale(px.Module):
+    ...     def __init__(self, width):
+    ...         self.weight = jnp.full(width, 2.0)
+    ...     def __call__(self, x):
+    ...         return x * self.weight
+    >>> px.jit(lambda model, x: model(x))(Scale(3), jnp.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_px")
+    _px: Meta
+    _roles: dict[str, str] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        self = object.__new__(cls)
+        object.__setattr__(self, "_px", Meta())
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._roles = dict(cls._roles)
+        for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+            role = _role_in(annotation)
+            if role is not None:
+                cls._roles[name] = role
+        call = cls.__dict__.get("__call__")
+        if call is not None:
+            cls.__call__ = _traced_call(call)
+        jax.tree_util.register_pytree_with_keys(
+            cls, _flatten_with_keys, functools.partial(_unflatten, cls), flatten_func=_flatten
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        attributes = self.__dict__
+        old = attributes.get(name, _MISSING)
+        meta = self._px
+        if is_array(old) and is_array(value):
+            if not meta.at_home():
+                check_write(self, name)
+            attributes[name] = adopt_numpy(value, f"{type(self).__name__}.{name}")
+            return
+        if is_array(value) or is_array(old) or isinstance(value, Module):
+            if not meta.at_home():
+                check_write(self, name)
+            value = adopt_numpy(value, f"{type(self).__name__}.{name}")
+        if not is_array(value):
+            spec_of(value, (name,))  # refuses what JAX cannot see into, before anything changes
+        object.__setattr__(self, name, value)
+        touch(meta, name)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        touch(self._px, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"attributes": self.__dict__.copy(), "frozen": self._px.frozen, "pinned": self._px.pinned}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state["attributes"])
+        self._px.frozen, self._px.pinned = state["frozen"], state["pinned"]
+
+    def __repr__(self) -> str:
+        from phlox.core._display import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str:
+        from phlox.core._display import render_html
+
+        return render_html(self)
+
+    def _brief(self) -> str:
+        """The Module on one line, for errors and the printed tree; layers give constructor form."""
+        return type(self).__name__
+
+    @property
+    def training(self) -> bool:
+        """Whether this Module trains here: it is an argument of a px differentiation, or pinned so."""
+        return _mode.trains(self)
+
+
+_layout.set_module_class(Module)
+
+
+def touch(meta: Meta, name: str | None = None) -> None:
+    """Note that a Module's structure changed, so that plans are made anew."""
+    meta.version += 1
+    if name is not None and meta.forced is not None and name in meta.forced:
+        meta.forced = {k: v for k, v in meta.forced.items() if k != name}
+    epoch[0] += 1
+
+
+epoch = [0]  # moves with every change of structure anywhere: a quick test that nothing changed at all
+
+
+def _role_in(annotation: Any) -> str | None:
+    """``Param`` or ``State`` where an annotation names one, also as text and inside unions and lists."""
+    if isinstance(annotation, str):
+        found = re.findall(r"\b(State|Param)\b", annotation)
+        return found[0] if found else None
+    for part in (annotation, *getattr(annotation, "__metadata__", ())):
+        if isinstance(part, Role):
+            return part.name
+    return next((r for part in get_args(annotation) if (r := _role_in(part)) is not None), None)
+
+
+# --- taking apart ----------------------------------------------------------------------------------
+
+
+def examine(module: Module) -> Anatomy:
+    """The anatomy of a Module as it is now, from the cache where nothing changed."""
+    meta = module._px
+    anatomy = meta.anatomy
+    if anatomy is not None and anatomy.version == meta.version and all(s.unchanged() for s in anatomy.snaps):
+        return anatomy
+    attributes = module.__dict__
+    flags = (meta.frozen, meta.pinned, meta.auto)
+    forced = meta.forced
+    if forced is None:
+        layout = intern_layout(type(module), tuple((n, spec_of(v, (n,))) for n, v in attributes.items()), flags)
+        anatomy = Anatomy(attributes, layout, meta.version)
+    else:
+        anatomy = _examine_forced(module, forced, flags)
+    if anatomy_changed(meta.anatomy, anatomy):
+        touch(meta)
+        anatomy.version = meta.version
+    meta.anatomy = anatomy
+    return anatomy
+
+
+def anatomy_changed(old: Anatomy | None, new: Anatomy) -> bool:
+    """True where a container was changed in place, which no ``__setattr__`` could see."""
+    return old is not None and old.version == new.version
+
+
+def _examine_forced(module: Module, forced: dict[str, Any], flags: tuple[Any, ...]) -> Anatomy:
+    """Examine a Module whose items were decided when it was rebuilt, whatever they hold now."""
+    attributes, version = module.__dict__, module._px.version
+    attrs = tuple((n, forced[n] if n in forced else spec_of(v, (n,))) for n, v in attributes.items())
+    try:
+        return Anatomy(attributes, intern_layout(type(module), attrs, flags), version)
+    except _layout.StructureError:  # a container changed since: decide it by what it holds
+        attrs = tuple((n, s if isinstance(s, Item) else spec_of(attributes[n], (n,))) for n, s in attrs)
+        return Anatomy(attributes, intern_layout(type(module), attrs, flags), version)
+
+
+def _flatten(module: Module) -> tuple[Sequence[Any], Layout]:
+    if here.scope is not None and not module._px.at_home():
+        check_read(module)
+    anatomy = examine(module)
+    layout = anatomy.layout
+    return (anatomy.items() if layout.take is None else layout.take(module.__dict__)), layout
+
+
+def _flatten_with_keys(module: Module) -> tuple[list[tuple[Any, Any]], Layout]:
+    items, layout = _flatten(module)
+    keys = [jax.tree_util.GetAttrKey(_layout.dotted(p)) for p in layout.paths]
+    return list(zip(keys, items, strict=True)), layout
+
+
+def blank(layout: Layout) -> Any:
+    """A Module of the layout's class and flags without attributes; no ``__init__`` runs."""
+    module = Module.__new__(layout.cls)
+    meta = module._px
+    meta.frozen, meta.pinned, meta.auto = layout.frozen, layout.pinned, layout.auto
+    meta.forced = layout.forced
+    return module
+
+
+def fill(module: Module, layout: Layout, items: Any) -> None:
+    """Give a blank Module its attributes."""
+    attributes = module.__dict__
+    attributes.update(layout.make(iter(items)))
+    module._px.anatomy = Anatomy(attributes, layout, module._px.version)
+
+
+def _unflatten(cls: type, layout: Layout, items: Any) -> Any:
+    del cls
+    module = blank(layout)
+    module._px.orphan = module._px.trace is not body_trace()
+    fill(module, layout, items)
+    return module
+
+
+# --- calling ---------------------------------------------------------------------------------------
+
+
+def _traced_call(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``__call__``: errors get the path, and reads and writes that would be lost are refused."""
+
+    @functools.wraps(call)
+    def __call__(self: Module, *args: Any, **kwargs: Any) -> Any:
+        calls = here.calls
+        if calls and calls[-1] is self:  # super().__call__
+            return call(self, *args, **kwargs)
+        meta = self._px
+        calls.append(self)
+        try:
+            before = None if meta.at_home() else _enter_away(self)
+            y = call(self, *args, **kwargs)
+            if before is not None:
+                _leave_away(self, before)
+            if here.taps is not None:
+                y = here.taps(self, y)
+            return y if len(calls) > 1 else cast_output(y)
+        except Exception as error:
+            locate(error)
+            raise
+        finally:
+            calls.pop()
+
+    return __call__
+
+
+def _enter_away(module: Module) -> list[Any] | None:
+    """Checks for a Module called outside the place it was born in; returns what its containers hold."""
+    if here.scope is not module._px.scope:
+        check_read(module)
+    _warn_frozen_capture(module)
+    return held(module) if examine(module).snaps else None
+
+
+def _leave_away(module: Module, before: list[Any]) -> None:
+    """Refuse writes into lists and dicts, which pass by ``__setattr__``."""
+    anatomy = examine(module)
+    for path, old, new in zip(anatomy.layout.paths, before, anatomy.items(), strict=False):
+        if old is not new and is_array(new):
+            check_write(module, _layout.displayed(path).lstrip("."))
+
+
+def _warn_frozen_capture(module: Module) -> None:
+    meta, trace = module._px, _compat.current_trace()
+    if meta.constant or meta.orphan or meta.trace is not None or not _compat.is_staging(trace):
+        return
+    if body_trace() is trace._weakref:
+        return
+    name = variable_of(module) or "model"
+    warn_once(
+        f"capture {name} {type(module).__name__}",
+        f"{name} ({module._brief()}) is captured by a plain JAX transform that caches what it traces (jit, scan, "
+        f"cond, checkpoint): later changes of its weights may not be seen. Pass it as an argument, or use the px "
+        "transform of the same name.",
+    )
+
+
+# --- the read guard --------------------------------------------------------------------------------
+
+
+def _guarded_read(self: Module, name: str) -> Any:
+    value = object.__getattribute__(self, name)
+    if here.scope is None or name[:2] == "__" or name == "_px":
+        return value
+    if (is_array(value) or isinstance(value, (list, tuple, dict))) and not self._px.at_home():
+        if is_array(value) or any(is_array(v) for v in jax.tree_util.tree_leaves(value, is_leaf=_is_module)):
+            check_read(self)
+    return value
+
+
+def _is_module(x: Any) -> bool:
+    return isinstance(x, Module)
+
+
+def _guard_reads(on: bool) -> None:
+    if on:
+        Module.__getattribute__ = _guarded_read
+    else:
+        del Module.__getattribute__
+
+
+on_guard(_guard_reads)

@@ -1,0 +1,242 @@
+"""Where code runs: the stack of px scopes of this thread, and what may be read and written there.
+
+Each Module remembers the trace and the scope it was born in (its ``Meta``, no part of the tree). A
+write is safe when both are still the current ones. Anything else would be lost or would leave a
+tracer behind, and is refused with the cure, unless the scopes in between collect writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from phlox.core import _compat
+from phlox.core._errors import CaptureError, StateError
+
+if TYPE_CHECKING:
+    from phlox.core._layout import Anatomy, Spec
+    from phlox.core._module import Module
+
+_uids = itertools.count()
+
+
+class Meta:
+    """What a Module knows about itself besides its attributes. Never copied, compared or saved."""
+
+    __slots__ = (
+        "anatomy",
+        "auto",
+        "constant",
+        "forced",
+        "frozen",
+        "orphan",
+        "pinned",
+        "scope",
+        "trace",
+        "uid",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.uid = next(_uids)
+        self.version = 0
+        self.scope = here.scope
+        trace = _compat.current_trace()
+        self.trace = None if trace is _compat.EAGER else trace._weakref
+        self.orphan = False  # rebuilt by plain JAX inside one of its own traces
+        self.constant = False  # made by px.constant
+        self.frozen: frozenset[str] | bool = False  # all of it, or these items
+        self.pinned: bool | None = None  # trainmode, testmode
+        self.auto = False  # an argument of a px differentiation, or derived from one
+        self.anatomy: Anatomy | None = None
+        self.forced: dict[str, Spec] | None = None
+
+    def at_home(self) -> bool:
+        """True where the Module may be read and written without further thought."""
+        return self.scope is here.scope and self.trace is _compat.trace_ref(_compat.current_trace()) and not self.orphan
+
+
+class Scope:
+    """The body of one px transform while it runs."""
+
+    __slots__ = ("collected", "constants", "kind", "originals", "parent", "trace")
+
+    def __init__(self, kind: str, originals: frozenset[Meta] = frozenset()):
+        self.kind = kind
+        self.parent = here.scope
+        self.originals = originals  # differentiated, so reading them here would give a silent zero
+        self.trace: Any = None
+        # For scan, while_loop, cond and remat: captured Modules the body wrote, with what they held.
+        self.collected: dict[int, tuple[Module, Any]] | None = {} if kind in COLLECTING else None
+
+    def __enter__(self) -> Scope:
+        self.trace = _compat.trace_ref(_compat.current_trace())
+        here.scope = self
+        if self.kind in GUARDED:
+            guard(+1)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        here.scope = self.parent
+        if self.kind in GUARDED:
+            guard(-1)
+
+
+COLLECTING = frozenset({"scan", "while_loop", "cond", "remat"})
+DIFFERENTIATING = frozenset({"grad", "vjp", "jvp"})
+GUARDED = DIFFERENTIATING | {"jit"}
+
+
+class _Here(threading.local):
+    """This thread's innermost scope, and the Modules whose ``__call__`` is running, outermost first."""
+
+    def __init__(self) -> None:
+        self.scope: Scope | None = None
+        self.calls: list[Module] = []
+        self.taps: Any = None
+
+
+here = _Here()
+
+
+# --- the read guard --------------------------------------------------------------------------------
+
+_guards = 0
+_guard_lock = threading.Lock()
+_install: Any = None
+
+
+def on_guard(install: Any) -> None:
+    """Set how the read guard is put on and taken off the Module class."""
+    global _install
+    _install = install
+
+
+def guard(step: int) -> None:
+    """Watch attribute reads of Modules while at least one jit or gradient body runs in any thread."""
+    global _guards
+    with _guard_lock:
+        before, _guards = _guards, _guards + step
+        if (before > 0) != (_guards > 0):
+            _install(_guards > 0)
+
+
+def body_trace() -> Any:
+    """The trace that belongs to the innermost px body; None is eager."""
+    return None if here.scope is None else here.scope.trace
+
+
+# --- the checks ------------------------------------------------------------------------------------
+
+
+def check_read(module: Module) -> None:
+    """Raise where reading this Module's arrays would freeze them or lose their gradient."""
+    meta: Meta = module._px
+    scope, home = here.scope, meta.scope
+    if meta.constant:
+        return
+    while scope is not None and scope is not home:
+        if meta in scope.originals:
+            raise CaptureError(
+                f"the copy of {label(module)} that the {scope.kind} function received",
+                got=f"{name_of(module)} read from outside, whose gradient would be silently zero",
+                fix="use the function's own argument inside the function, under whatever name it has there",
+                where=f"px.{scope.kind}",
+            )
+        if scope.kind == "jit":
+            raise CaptureError(
+                f"every Module it reads as an argument, so that {label(module)} is no argument is an error",
+                got=f"{name_of(module)} captured from outside (its weights would be frozen into the compiled code)",
+                fix=f"pass {name_of(module)} as an argument, or say px.constant({name_of(module)}) if frozen is meant",
+                where="px.jit",
+            )
+        scope = scope.parent
+
+
+def check_write(module: Module, what: str) -> None:
+    """Raise where writing ``what`` on this Module would be lost or would leave a tracer in it."""
+    meta: Meta = module._px
+    name = f"{name_of(module)}.{what}"
+    if meta.constant:
+        raise StateError("no write to what px.constant made", got=f"a write to {name}", where=where(module))
+    if meta.orphan:
+        raise StateError(
+            "its State to be written inside px transforms",
+            got=f"a write to {name} of a Module that plain JAX rebuilt from its arrays, where it would be lost",
+            fix="use px.jit, px.grad, px.vmap, px.scan, … in place of the jax one, or px.apply on the pure view",
+            where=where(module),
+        )
+    scope, home = here.scope, meta.scope
+    if scope is home or (scope is not None and collects(module, scope)):
+        expected = meta.trace if scope is home else body_trace()
+        if expected is _compat.trace_ref(_compat.current_trace()):
+            return
+        raise StateError(
+            "its State to be written outside plain JAX transforms, or as their argument through px",
+            got=f"a write to {name}, captured by a plain JAX transform that would leave a tracer in it",
+            fix="use the px transform of the same name and pass the Module as an argument",
+            where=where(module),
+        )
+    kind = scope.kind if scope is not None else "transform"
+    raise StateError(
+        f"Modules that a px.{kind} function writes to be its arguments",
+        got=f"a write to {name}, captured from outside",
+        fix=f"pass {name_of(module)} as an argument: px.{kind}(lambda {name_of(module)}, …: …)({name_of(module)}, …)",
+        where=where(module),
+    )
+
+
+def collects(module: Module, scope: Scope) -> bool:
+    """True where every scope from here out to the Module's own collects captured writes; note it there."""
+    home = module._px.scope
+    passed: list[Scope] = []
+    at: Scope | None = scope
+    while at is not home:
+        if at is None or at.collected is None:
+            return False
+        passed.append(at)
+        at = at.parent
+    for s in passed:
+        assert s.collected is not None
+        if module._px.uid not in s.collected:
+            s.collected[module._px.uid] = (module, held(module))
+    return bool(passed)
+
+
+def held(module: Module) -> list[Any]:
+    """The items a Module holds now, in its layout's order."""
+    from phlox.core._module import examine
+
+    return examine(module).items()
+
+
+_warned: set[str] = set()
+
+
+def warn_once(place: str, message: str) -> None:
+    """Warn once per place, so that a loop does not repeat itself."""
+    if place not in _warned:
+        _warned.add(place)
+        warnings.warn(message, stacklevel=4)
+
+
+# Names for errors; _trail finds them in the callers' frames.
+def label(module: Module) -> str:
+    """The Module as its user wrote it, on one line."""
+    return module._brief()
+
+
+def name_of(module: Module) -> str:
+    """The variable that holds the Module, where a caller's frame has one, else ``model``."""
+    from phlox.core._trail import variable_of
+
+    return variable_of(module) or "model"
+
+
+def where(module: Module) -> str:
+    """Path and label, for the first part of an error."""
+    from phlox.core._trail import path_of
+
+    return f"{path_of(module)} {label(module)}"

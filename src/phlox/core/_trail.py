@@ -1,0 +1,145 @@
+"""Where in a model something went wrong: the path from the root, under the name its user gave it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from phlox.core import _layout
+from phlox.core._errors import PhloxError
+from phlox.core._layout import Path, displayed
+from phlox.core._scope import here
+
+if TYPE_CHECKING:
+    from phlox.core._module import Module
+
+
+def locate(error: BaseException) -> None:
+    """Add the path of the innermost running Module to an exception, once."""
+    if getattr(error, "_phlox_located", False):
+        return
+    module = here.calls[-1]
+    text = f"{path_of(module)} {module._brief()}"
+    if isinstance(error, PhloxError):
+        if not error.located:
+            error.where, error.located = text, True
+    else:
+        error.add_note(f"in {text}{_cure(error)}")
+    try:
+        error._phlox_located = True  # type: ignore[attr-defined]
+    except AttributeError:
+        pass  # an exception class with slots: the note may then stand twice
+
+
+def _cure(error: BaseException) -> str:
+    if isinstance(error, RuntimeError) and "deleted" in str(error):
+        return (
+            "\n  its arrays were donated to a compiled call, which failed or which another reference outlived"
+            "\n  fix: rebuild or load the model, and give that call px.jit(..., donate=False)"
+        )
+    return ""
+
+
+def path_of(module: Module) -> str:
+    """The path to a Module from the root that the user's code holds, such as ``model.layers[2]``."""
+    chain = list(here.calls)
+    if module in chain:
+        chain = chain[: chain.index(module) + 1]
+    else:
+        chain.append(module)
+    root = _outermost_owner(chain[0])
+    if root is not chain[0]:
+        chain.insert(0, root)
+    path = ""
+    for parent, child in zip(chain, chain[1:], strict=False):
+        step = find(parent, child)
+        if step is None:  # built on the way, or held by something that is no Module
+            path, root = "", child
+        else:
+            path += displayed(step)
+    return (variable_of(root) or "model") + path
+
+
+def find(parent: Module, child: Module) -> Path | None:
+    """The shortest way from one Module down to another, by attributes and containers."""
+    if parent is child:
+        return ()
+    queue: list[tuple[Module, Path]] = [(parent, ())]
+    seen: set[int] = {id(parent)}
+    for module, path in queue:
+        for step, value in _children(module):
+            if value is child:
+                return (*path, *step)
+            if id(value) not in seen:
+                seen.add(id(value))
+                queue.append((value, (*path, *step)))
+    return None
+
+
+def _children(module: Module) -> list[tuple[Path, Module]]:
+    from phlox.core._module import examine
+
+    anatomy = examine(module)
+    return [
+        (p, v)
+        for p, v in zip(anatomy.layout.paths, anatomy.items(), strict=True)
+        if isinstance(v, _layout.module_class)
+    ]
+
+
+def _frames() -> list[FrameType]:
+    frames: list[FrameType] = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if not _internal(frame):
+            frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _internal(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return name.startswith(("phlox.core", "jax.", "jax._src"))
+
+
+def _outermost_owner(module: Module) -> Module:
+    """The Module whose method called ``module``, where that method was not ``__call__``."""
+    owner = module
+    for frame in _frames():
+        first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
+        candidate = frame.f_locals.get(first[0]) if first else None
+        if isinstance(candidate, _layout.module_class) and candidate is not owner and find(candidate, owner) is not None:
+            owner = candidate
+    return owner
+
+
+def variable_of(module: Module) -> str | None:
+    """The name of a caller's variable that holds the Module; the nearest caller's wins."""
+    for frame in _frames():
+        for name, value in frame.f_locals.items():
+            if value is module and not name.startswith((".", "_")) and not _is_self(frame, name, module):
+                return name
+        if frame.f_code.co_name == "<module>":
+            break
+    return _global_name(module)
+
+
+def _is_self(frame: FrameType, name: str, module: Module) -> bool:
+    """True for the first parameter of one of the Module's own methods, whatever it is called."""
+    code = frame.f_code
+    if name == "self":
+        return True
+    if not code.co_argcount or code.co_varnames[0] != name:
+        return False
+    method = inspect.unwrap(getattr(type(module), code.co_name, frame))
+    return getattr(method, "__code__", None) is code
+
+
+def _global_name(module: Module) -> str | None:
+    for frame in _frames():
+        for name, value in frame.f_globals.items():
+            if value is module and not name.startswith("_"):
+                return name
+    return None

@@ -1,0 +1,69 @@
+"""Losses: pure functions ``loss(prediction, target, *, reduction="mean", ...)``.
+
+Each refuses arguments whose shapes differ, computes in float32 at least, and returns the dtype of its inputs.
+A name says what it takes: ``binary_cross_entropy`` probabilities, ``binary_cross_entropy_with_logits`` logits.
+``weight=`` holds one weight per example or per element, and the mean is then Σ weight·loss / Σ weight.
+"""
+
+from phlox.losses._binary import binary_cross_entropy, binary_cross_entropy_with_logits, multilabel_soft_margin
+from phlox.losses._cross_entropy import cross_entropy, label_smoothing, nll
+from phlox.losses._ctc import ctc
+from phlox.losses._embedding import contrastive, cosine, cosine_embedding, siamese_contrastive, triplet_margin
+from phlox.losses._focal import binary_focal, binary_focal_with_logits, focal, focal_with_logits
+from phlox.losses._likelihood import (
+    gaussian_nll,
+    kl_divergence,
+    kl_divergence_with_logits,
+    poisson,
+    poisson_with_log_rates,
+)
+from phlox.losses._margin import (
+    hinge,
+    hinge_embedding,
+    margin_ranking,
+    multi_margin,
+    multilabel_margin,
+    soft_margin,
+    squared_hinge,
+)
+from phlox.losses._overlap import dice, tversky
+from phlox.losses._regression import huber, log_cosh, mae, mse, msle, smooth_l1
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_focal",
+    "binary_focal_with_logits",
+    "contrastive",
+    "cosine",
+    "cosine_embedding",
+    "cross_entropy",
+    "ctc",
+    "dice",
+    "focal",
+    "focal_with_logits",
+    "gaussian_nll",
+    "hinge",
+    "hinge_embedding",
+    "huber",
+    "kl_divergence",
+    "kl_divergence_with_logits",
+    "label_smoothing",
+    "log_cosh",
+    "mae",
+    "margin_ranking",
+    "mse",
+    "msle",
+    "multi_margin",
+    "multilabel_margin",
+    "multilabel_soft_margin",
+    "nll",
+    "poisson",
+    "poisson_with_log_rates",
+    "siamese_contrastive",
+    "smooth_l1",
+    "soft_margin",
+    "squared_hinge",
+    "triplet_margin",
+    "tversky",
+]

@@ -1,0 +1,38 @@
+"""Logarithms of probabilities that stay finite at 0 and 1, in value and in gradient."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+LEAST_LOG = -100.0
+LEAST_PROBABILITY = 1e-12
+
+
+@jax.custom_jvp
+def safe_log(p: jax.Array) -> jax.Array:
+    """log p, at least -100; its slope 1/p is at most 1e12. Below 0 it is NaN."""
+    return jnp.maximum(jnp.log(p), LEAST_LOG)
+
+
+@safe_log.defjvp
+def _safe_log_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (p,), (dp,) = primals, tangents
+    return safe_log(p), dp / jnp.maximum(p, LEAST_PROBABILITY)
+
+
+@jax.custom_jvp
+def safe_log1m(p: jax.Array) -> jax.Array:
+    """log(1 - p), at least -100, with the same bound on its slope. Above 1 it is NaN."""
+    return jnp.maximum(jnp.log1p(-p), LEAST_LOG)
+
+
+@safe_log1m.defjvp
+def _safe_log1m_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (p,), (dp,) = primals, tangents
+    return safe_log1m(p), -dp / jnp.maximum(1 - p, LEAST_PROBABILITY)
+
+
+def power(base: jax.Array, exponent: float) -> jax.Array:
+    """base**exponent for a base in [0, 1], with a finite slope at 0 for exponents below 1 too."""
+    return jnp.power(jnp.maximum(base, jnp.finfo(base.dtype).tiny), exponent)

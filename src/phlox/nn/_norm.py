@@ -1,0 +1,172 @@
+"""Normalisation by batch statistics and over features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core import Module, Param, RangeError, ShapeError, State, describe, harmonise, param_dtype
+from phlox.nn import functional as F
+from phlox.nn import init as inits
+from phlox.nn._checks import check_positive, check_size
+from phlox.nn._fused import fused
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class BatchNorm(Module):
+    r"""Normalise each channel over the batch and all space, then an activation.
+
+    $y = σ(γ (x - μ) / \sqrt{v + ε} + β)$. In training μ and v are the batch's mean and biased variance, and the
+    running statistics move by $r \leftarrow (1 - m) r + m s$ with the unbiased variance; in inference they are μ and v.
+
+    Shapes:
+        x, y: (batch, *space, channels); scale, bias, mean, var: (channels,).
+
+    Arguments:
+        channels: size of the last axis.
+        act: σ, applied to the result.
+        momentum: m in [0, 1], the share of the new batch.
+        eps: ε, above 0, added to the variance.
+        affine: whether γ and β are learned; they start at 1 and 0.
+        track: whether running statistics are kept; without them the batch's own serve in inference too.
+
+    Raises:
+        RangeError: a number outside its range.
+        ShapeError: an input of other channels, or in training a batch with one value per channel.
+
+    Source: Ioffe and Szegedy, "Batch normalization", 2015.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> norm = px.trainmode(px.BatchNorm(1, eps=1e-12))
+    >>> norm(jnp.array([[1.0], [3.0]])).ravel().tolist(), norm.mean.tolist()
+    ([-1.0, 1.0], [0.20000000298023224])
+    """
+
+    scale: Param | None  # (channels,)
+    bias: Param | None  # (channels,)
+    mean: State | None  # (channels,) running mean, moved by the forward pass in training
+    var: State | None  # (channels,) running unbiased variance
+
+    def __init__(
+        self,
+        channels: int,
+        act: Activation = F.identity,
+        *,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        track: bool = True,
+    ):
+        self.channels = check_size("BatchNorm", "channels", channels)
+        self.act = act
+        if not 0 <= momentum <= 1:
+            raise RangeError("momentum in [0, 1], the share of the new batch", got=repr(momentum), where="BatchNorm")
+        self.momentum, self.eps = float(momentum), check_positive("BatchNorm", "eps", eps)
+        self.affine, self.track = affine, track
+        self.scale = inits.ones(None, (channels,), param_dtype()) if affine else None
+        self.bias = inits.zeros(None, (channels,), param_dtype()) if affine else None
+        wide = jnp.promote_types(param_dtype(), jnp.float32)
+        self.mean = inits.zeros(None, (channels,), wide) if track else None
+        self.var = inits.ones(None, (channels,), wide) if track else None
+
+    def __call__(self, x: Any) -> jax.Array:
+        x, scale, bias = harmonise(self, x, self.scale, self.bias)
+        if x.ndim < 2 or x.shape[-1] != self.channels:
+            raise ShapeError(f"(batch, ..., {self.channels})", got=describe(x), fix=_channels_cure(self, x))
+        if not (self.training or not self.track):
+            return _infer(self.act, x, self.mean, self.var, scale, bias, eps=self.eps)
+        y, mean, var = _train(
+            F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum
+        )
+        if self.training and self.track:
+            self.mean, self.var = mean, var
+        return self.act(y)
+
+    def _brief(self) -> str:
+        act = "" if self.act is F.identity else f", {getattr(self.act, '__name__', self.act)}"
+        return f"BatchNorm({self.channels}{act})"
+
+
+@fused("eps")
+def _infer(act: Any, x: Any, mean: Any, var: Any, scale: Any, bias: Any, *, eps: float) -> jax.Array:
+    return act(F.batch_norm(x, mean, var, scale, bias, eps=eps))
+
+
+@fused("eps", "momentum")
+def _train(
+    act: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, eps: float, momentum: float
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """The output, and the running statistics moved by the batch's."""
+    y, batch_mean, batch_var = F.batch_norm_train(x, scale, bias, eps=eps)
+    return act(y), _moved(mean, batch_mean, momentum), _moved(var, batch_var, momentum)
+
+
+def _moved(running: Any, batch: jax.Array, momentum: float) -> jax.Array | None:
+    if running is None:
+        return None
+    return ((1 - momentum) * running + momentum * jax.lax.stop_gradient(batch)).astype(running.dtype)
+
+
+class LayerNorm(Module):
+    r"""Normalise over the features of each position, then an activation.
+
+    $y = σ(γ (x - μ) / \sqrt{v + ε} + β)$ with the mean μ and biased variance v over the last axes, in float32 at least.
+
+    Shapes:
+        x, y: (..., *size); scale, bias: (*size).
+
+    Arguments:
+        size: size of the last axis, or sizes of the last axes.
+        act: σ, applied to the result.
+        eps: ε, above 0, added to the variance.
+        affine: whether γ and β are learned; they start at 1 and 0.
+
+    Raises:
+        RangeError: a size below 1 or an ε of 0 or less.
+        ShapeError: an input whose last axes are others.
+
+    Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.LayerNorm(2, eps=1e-12)(jnp.array([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    scale: Param | None  # (*size)
+    bias: Param | None  # (*size)
+
+    def __init__(
+        self, size: int | Sequence[int], act: Activation = F.identity, *, eps: float = 1e-5, affine: bool = True
+    ):
+        sizes = (size,) if isinstance(size, int) else tuple(size)
+        self.size = tuple(check_size("LayerNorm", "size", s) for s in sizes)
+        self.act, self.eps, self.affine = act, check_positive("LayerNorm", "eps", eps), affine
+        self.scale = inits.ones(None, self.size, param_dtype()) if affine else None
+        self.bias = inits.zeros(None, self.size, param_dtype()) if affine else None
+
+    def __call__(self, x: Any) -> jax.Array:
+        x, scale, bias = harmonise(self, x, self.scale, self.bias)
+        if x.shape[-len(self.size) :] != self.size:
+            raise ShapeError(
+                f"(..., {', '.join(map(str, self.size))})", got=describe(x), fix="normalise the axes that come last"
+            )
+        return _layer_norm(self.act, x, scale, bias, size=self.size, eps=self.eps)
+
+    def _brief(self) -> str:
+        act = "" if self.act is F.identity else f", {getattr(self.act, '__name__', self.act)}"
+        return f"LayerNorm({', '.join(map(str, self.size))}{act})"
+
+
+@fused("size", "eps")
+def _layer_norm(act: Any, x: Any, scale: Any, bias: Any, *, size: Any, eps: float) -> jax.Array:
+    return act(F.layer_norm(x, size, scale, bias, eps=eps))
+
+
+def _channels_cure(layer: BatchNorm, x: jax.Array) -> str:
+    if x.ndim > 1 and x.shape[1] == layer.channels:
+        return "channels are the last axis: jnp.moveaxis(x, 1, -1)"
+    return f"give it BatchNorm({x.shape[-1] if x.ndim else 1}), or the layer before {layer.channels} channels"

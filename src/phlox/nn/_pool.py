@@ -1,0 +1,109 @@
+"""Pooling: the largest or the mean of every window, or of all space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from phlox.core import Module, harmonise
+from phlox.nn import functional as F
+from phlox.nn._conv import Padding, Sizes, _padding, _sizes
+
+
+class MaxPool(Module):
+    r"""The largest element of every window: $y_p = \max_k x_{s p + k - lo}$; of equal ones the first has the gradient.
+
+    Shapes:
+        x: (batch, *space, channels); y: (batch, *space', channels), space' = (space + padding - window) // stride + 1.
+
+    Arguments:
+        window: elements along each spatial axis; an int for one axis.
+        stride: elements from window to window; by default the window.
+        padding: elements, as for ``Conv``; never the largest.
+
+    Raises:
+        RangeError: a size below 1.
+        ShapeError: an input of another rank, or smaller than the window.
+
+    Source: Riesenhuber and Poggio, "Hierarchical models of object recognition in cortex", 1999.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.MaxPool((2, 2))(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
+    [5.0, 7.0, 13.0, 15.0]
+    """
+
+    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
+        _set_window(self, window, stride, padding)
+
+    def __call__(self, x: Any) -> jax.Array:
+        (x,) = harmonise(self, x)
+        return F.max_pool(x, self.window, stride=self.stride, padding=self.padding)
+
+    def _brief(self) -> str:
+        return f"MaxPool({self.window})"
+
+
+class MeanPool(Module):
+    r"""The mean of every window: $y_p = \frac{1}{|window|} \sum_k x_{s p + k - lo}$, summed in float32 at least.
+
+    Shapes:
+        x: (batch, *space, channels); y: (batch, *space', channels), space' = (space + padding - window) // stride + 1.
+
+    Arguments:
+        window: elements along each spatial axis; an int for one axis.
+        stride: elements from window to window; by default the window.
+        padding: elements, as for ``Conv``; its zeros count.
+
+    Raises:
+        RangeError: a size below 1.
+        ShapeError: an input of another rank, or smaller than the window.
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.MeanPool((2, 2))(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
+    [2.5, 4.5, 10.5, 12.5]
+    """
+
+    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
+        _set_window(self, window, stride, padding)
+
+    def __call__(self, x: Any) -> jax.Array:
+        (x,) = harmonise(self, x)
+        return F.mean_pool(x, self.window, stride=self.stride, padding=self.padding)
+
+    def _brief(self) -> str:
+        return f"MeanPool({self.window})"
+
+
+class GlobalMeanPool(Module):
+    r"""The mean over all of space, which stays as axes of size 1: $y_c = \frac{1}{|space|} \sum_p x_{p,c}$.
+
+    Shapes:
+        x: (batch, *space, channels); y: (batch, 1, …, 1, channels).
+
+    Raises:
+        ShapeError: an input without spatial axes.
+
+    Source: Lin, Chen and Yan, "Network in network", 2014.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.GlobalMeanPool()(jnp.arange(4.0).reshape(1, 2, 2, 1)).ravel().tolist()
+    [1.5]
+    """
+
+    def __call__(self, x: Any) -> jax.Array:
+        (x,) = harmonise(self, x)
+        return F.global_mean_pool(x)
+
+
+def _set_window(layer: Any, window: Sizes, stride: Sizes | None, padding: Padding) -> None:
+    name = type(layer).__name__
+    layer.window = _sizes(name, "window", window)
+    layer.stride = layer.window if stride is None else _sizes(name, "stride", _spread(stride, len(layer.window)))
+    layer.padding = _padding(padding, len(layer.window))
+
+
+def _spread(value: Sizes, rank: int) -> Sizes:
+    return (value,) * rank if isinstance(value, int) else value

@@ -1,0 +1,114 @@
+"""What the functional forms share: dtypes that are safe to sum in, and the checks of axes and ranges."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+
+F = TypeVar("F", bound=Callable[..., Array])
+
+
+def inexact(x: ArrayLike, where: str) -> Array:
+    """``x`` as an array that is floating or complex; integers and bools take the default float dtype."""
+    array = x if isinstance(x, jax.Array) else jnp.asarray(x)
+    if jnp.issubdtype(array.dtype, jnp.inexact):
+        return array
+    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_:
+        return array.astype(jnp.result_type(float))
+    raise DtypeError("numbers", got=describe(array), fix="pass an array of floats", where=where)
+
+
+def real(x: ArrayLike, where: str) -> Array:
+    """``x`` as a floating array, as ``inexact``, but a complex one is refused."""
+    array = inexact(x, where)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        fix = "apply it to x.real and x.imag, or to abs(x)"
+        raise DtypeError("a real array", got=describe(array), fix=fix, where=where)
+    return array
+
+
+def is_half(dtype: Any) -> bool:
+    """Whether ``dtype`` is a float of fewer than 32 bits."""
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.finfo(dtype).bits < 32
+
+
+def widen(x: Array) -> Array:
+    """``x`` in a dtype that is safe to sum in: float16 and bfloat16 become float32."""
+    return x.astype(jnp.float32) if is_half(x.dtype) else x
+
+
+def result_dtype(x: Array, *others: Array | None) -> Any:
+    """The dtype to answer in: that of a half-precision ``x``, else what JAX promotes all of them to."""
+    if is_half(x.dtype):
+        return x.dtype
+    return jnp.result_type(x, *[o for o in others if o is not None])
+
+
+def pointwise(f: F) -> F:
+    """Give a formula in one real array its contract: checked, computed in float32 at least, returned in x's dtype."""
+
+    @functools.wraps(f)
+    def checked(x: ArrayLike, *args: Any, **kwargs: Any) -> Array:
+        array = real(x, f.__name__)
+        return f(widen(array), *args, **kwargs).astype(array.dtype)
+
+    return cast(F, checked)
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of ``x`` can be read now, outside any trace."""
+    return not isinstance(x, Tracer)
+
+
+def in_range(where: str, name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
+    """Raise unless low <= value <= high (low < value with ``open_low``); a traced value passes unseen."""
+    if not is_concrete(value):
+        return
+    ok = np.all((np.asarray(value) > low) if open_low else (np.asarray(value) >= low))
+    if ok and np.all(np.asarray(value) <= high):
+        return
+    text = f"{name} {'>' if open_low else '>='} {low:g}" if high == np.inf else f"{low:g} <= {name} <= {high:g}"
+    raise RangeError(text, got=f"{name}={value}", fix=f"choose {name} inside the range", where=where)
+
+
+def axes_of(where: str, x: Array, axis: int | Sequence[int]) -> tuple[int, ...]:
+    """The axes named by ``axis`` as sorted non-negative ints; a wrong or repeated one raises."""
+    given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    for a in given:
+        if not -x.ndim <= a < x.ndim:
+            fix = f"choose an axis between {-x.ndim} and {x.ndim - 1}" if x.ndim else "pass an array with axes"
+            raise ShapeError(f"an array that has axis {a}", got=describe(x), fix=fix, where=where)
+    axes = tuple(sorted(int(a) % x.ndim for a in given))
+    if len(set(axes)) != len(axes):
+        raise ShapeError("axes that differ", got=f"axis={given}", fix="name each axis once", where=where)
+    return axes
+
+
+def min_rank(where: str, x: Array, rank: int, layout: str) -> None:
+    """Raise unless ``x`` has at least ``rank`` axes."""
+    if x.ndim < rank:
+        raise ShapeError(layout, got=describe(x), fix=f"add the missing axes ({rank} at least)", where=where)
+
+
+def vector(where: str, name: str, value: ArrayLike, size: int) -> Array:
+    """``value`` as a vector of ``size`` numbers, or a ShapeError that names it."""
+    array = real(value, where)
+    if array.shape != (size,):
+        fix = f"pass one value of {name} for each of the {size} channels"
+        raise ShapeError(f"{name} of shape ({size},)", got=describe(array), fix=fix, where=where)
+    return array
+
+
+def vector_or_none(where: str, name: str, value: ArrayLike | None, size: int) -> Array | None:
+    """As ``vector``; None stays None."""
+    return None if value is None else vector(where, name, value, size)

@@ -1,0 +1,100 @@
+"""Initialisers: recipes that draw an array from a key and a shape.
+
+Every one is used bare or with keywords, ``init=glorot_uniform`` or ``init=glorot_uniform(gain=2.0)``,
+and draws as ``init(key, shape, dtype)``. Layouts are (in, out) for Dense and (k..., in/groups, out)
+for convolutions.
+
+>>> import jax
+>>> glorot_uniform(gain=2.0)
+glorot_uniform(gain=2.0)
+>>> glorot_uniform(gain=2.0)(jax.random.key(0), (784, 128)).shape
+(784, 128)
+
+========================================== ==================================================================
+``glorot_uniform glorot_normal``           variance ``gain**2 * 2 / (fan_in + fan_out)``; Glorot & Bengio (2010)
+``kaiming_uniform kaiming_normal``         variance ``gain**2 / fan``, gain sqrt(2); He et al. (arXiv:1502.01852)
+``lecun_uniform lecun_normal``             variance ``gain**2 / fan``, the normal truncated; LeCun et al. (1998)
+``uniform normal truncated_normal``        the distribution itself; ``truncated_normal`` keeps the asked-for std
+``zeros ones constant(value)``             constants
+``orthogonal``                             orthonormal columns or rows; Saxe et al. (arXiv:1312.6120)
+``delta_orthogonal``                       orthogonal at the central tap; Xiao et al. (arXiv:1806.05393)
+``sparse``                                 few outputs per input; Martens (2010)
+``eye identity_init dirac``                identities for matrices, for any layer, for convolutions with groups
+========================================== ==================================================================
+
+The scaled ones also take ``mode="fan_in" | "fan_out" | "fan_avg"``. ``xavier_*`` and ``he_*`` are other
+names of ``glorot_*`` and ``kaiming_*``.
+"""
+
+from phlox.nn.init._fans import calculate_gain, fans
+from phlox.nn.init._initializer import Initializer
+from phlox.nn.init._random import Glorot, Kaiming, Lecun, Normal, TruncatedNormal, Uniform
+from phlox.nn.init._structured import (
+    Constant,
+    DeltaOrthogonal,
+    Dirac,
+    Eye,
+    Identity,
+    Ones,
+    Orthogonal,
+    Sparse,
+    Zeros,
+)
+
+__all__ = [
+    "Initializer",
+    "calculate_gain",
+    "constant",
+    "delta_orthogonal",
+    "dirac",
+    "eye",
+    "fans",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity_init",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "sparse",
+    "truncated_normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+glorot_uniform = Glorot(distribution="uniform", name="glorot_uniform")
+glorot_normal = Glorot(distribution="normal", name="glorot_normal")
+kaiming_uniform = Kaiming(distribution="uniform", name="kaiming_uniform")
+kaiming_normal = Kaiming(distribution="normal", name="kaiming_normal")
+lecun_uniform = Lecun(distribution="uniform", name="lecun_uniform")
+lecun_normal = Lecun(distribution="truncated_normal", name="lecun_normal")
+xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
+he_uniform, he_normal = kaiming_uniform, kaiming_normal
+
+uniform = Uniform(name="uniform")
+normal = Normal(name="normal")
+truncated_normal = TruncatedNormal(name="truncated_normal")
+zeros = Zeros(name="zeros")
+ones = Ones(name="ones")
+orthogonal = Orthogonal(name="orthogonal")
+delta_orthogonal = DeltaOrthogonal(name="delta_orthogonal")
+sparse = Sparse(name="sparse")
+identity_init = Identity(name="identity_init")
+dirac = Dirac(name="dirac")
+eye = Eye(name="eye")
+
+
+def constant(value: complex) -> Constant:
+    """The initialiser that fills with ``value``.
+
+    >>> constant(0.5)
+    constant(value=0.5)
+    """
+    return Constant(value, name="constant")

@@ -1,0 +1,238 @@
+"""The optimiser: an object that holds a rule's state for one model and changes its weights in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from phlox.core import Module, RangeError, State, StructureError, at_eager, jit, trainable_arrays, write_arrays
+from phlox.core import gradients_by_path
+from phlox.optim._rate import RateState, ScheduleState
+from phlox.optim._rules import Rule
+
+
+class Slots(Module):
+    """The arrays of an optimiser's state, each an attribute named by its path."""
+
+    def __repr__(self) -> str:
+        return f"Slots({len(self.__dict__)} arrays)"
+
+
+class Optimizer(Module):
+    """Holds the state of a rule for the trainable arrays of a model, by path, and updates them in place.
+
+    ``opt.update(model, grads)`` applies one step. Where a gradient is None (frozen, or not trained in this
+    step) the array and its part of the state stay untouched. What is shared has one gradient and one state.
+    Line by line, an update is one compiled call; inside ``px.jit`` it is part of the program.
+
+    Arguments:
+        rule: a rule of ``px.optim``, or any ``optax.GradientTransformation``.
+        model: the model to train. Only its structure and dtypes are kept.
+
+    Raises:
+        StructureError: from ``update``, where the model has trainable arrays that were not there before.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> model = px.Dense.of(jnp.ones((2, 1)), None)
+    >>> opt = px.Optimizer(px.optim.Descent(0.5), model)
+    >>> opt.update(model, px.grad(lambda m: m(jnp.ones((1, 2))).sum())(model))
+    >>> model.weight.tolist()
+    [[0.5], [0.5]]
+    """
+
+    slots: State
+
+    def __init__(self, rule: Rule | optax.GradientTransformation, model: Module):
+        self.rule = rule
+        self.slots = Slots()
+        self._adopt(trainable_arrays(model))
+
+    @property
+    def transform(self) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation that computes the steps."""
+        rule = self.rule
+        return optax.with_extra_args_support(rule.transform() if isinstance(rule, Rule) else rule)
+
+    @property
+    def state(self) -> Any:
+        """The state of the rule as the pytree that optax knows."""
+        return jax.tree_util.tree_unflatten(self.treedef, [getattr(self.slots, name) for name in self.names])
+
+    def _adopt(self, params: dict[str, jax.Array]) -> None:
+        self._keep(self.transform.init(params))
+        self.shapes = {path: (value.shape, str(value.dtype)) for path, value in params.items()}
+
+    def _keep(self, state: Any) -> None:
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
+        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+        for name, (_, value) in zip(names, leaves, strict=True):
+            setattr(self.slots, name, jnp.asarray(value))
+        for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
+            delattr(self.slots, gone)
+        if self.__dict__.get("names") != names or self.__dict__.get("treedef") != treedef:
+            self.names, self.treedef = names, treedef
+
+    def update(self, model: Module, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
+        """Take one step: change the model's trainable arrays and this optimiser's state.
+
+        Arguments:
+            model: the model, or a part with the same paths, that the optimiser was made for.
+            grads: what ``px.grad`` returned for it, or a dict from path to array.
+            value: the loss, for rules that look at it.
+            value_fn: the loss as a function of the parameters by path, for rules that search along a line.
+
+        Raises:
+            StructureError: gradients of another model, arrays that are new since the optimiser was made, or
+                copies of a shared array's gradient that differ.
+        """
+        named = gradients_by_path(model, grads, "Optimizer.update")
+        self._check(model, named)
+        if at_eager() and value_fn is None:
+            _compiled_step(self, model, named, value)
+        else:
+            _step(self, model, named, value, value_fn)
+
+    def _check(self, model: Module, named: dict[str, Any]) -> None:
+        params = trainable_arrays(model)
+        new = [p for p, g in named.items() if self.shapes.get(p) != (params[p].shape, str(params[p].dtype))]
+        if new:
+            raise StructureError(
+                "the arrays it was made for",
+                got=f"new or changed ones at {', '.join(new[:4])}{' …' if len(new) > 4 else ''}",
+                fix="call opt.sync(model), which adopts them and keeps the rest",
+                where="Optimizer.update",
+            )
+        wrong = [p for p, g in named.items() if g.shape != params[p].shape]
+        if wrong:
+            path = wrong[0]
+            raise StructureError(
+                f"a gradient of shape {params[path].shape} at {path}",
+                got=f"{named[path].shape}",
+                fix="pass what px.grad returned for this very model",
+                where="Optimizer.update",
+            )
+
+    def sync(self, model: Module) -> None:
+        """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped."""
+        params = trainable_arrays(model)
+        same = {p for p, v in params.items() if self.shapes.get(p) == (v.shape, str(v.dtype))}
+        before, paths = self.state, set(self.shapes)
+        fresh = self.transform.init(params)
+        self._keep(_carried(before, fresh, paths, set(params), same))
+        self.shapes = {path: (value.shape, str(value.dtype)) for path, value in params.items()}
+
+    def adjust(self, **numbers: float) -> None:
+        """Set numbers that the rule holds as state, such as ``learning_rate``, without a new trace.
+
+        Raises:
+            StructureError: the rule holds no such number as state.
+        """
+        for name, number in numbers.items():
+            found = [n for n in self.names if n.split("/")[-1] == name or n.split(".")[-1] == name]
+            if not found:
+                raise StructureError(
+                    f"a rule that holds {name} as state", got=self._why_not(name), fix=self._cure(name),
+                    where="Optimizer.adjust",
+                )  # fmt: skip
+            if number < 0:
+                raise RangeError(f"{name} of at least 0", got=repr(number), where="Optimizer.adjust")
+            for slot in found:
+                setattr(self.slots, slot, jnp.asarray(number, getattr(self.slots, slot).dtype))
+
+    def _why_not(self, name: str) -> str:
+        if name == "learning_rate" and _holds(self.state, ScheduleState):
+            return "a learning rate driven by a schedule"
+        return f"{type(self.rule).__name__}, whose numbers are constants"
+
+    def _cure(self, name: str) -> str:
+        if isinstance(self.rule, Rule):
+            return "make a new Optimizer with the number you want" if name != "learning_rate" else (
+                "give the rule a number for a learning rate, or change the schedule"
+            )  # fmt: skip
+        return f"wrap it: optax.inject_hyperparams(...)({name}=...), or use a rule of px.optim"
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        state = self.state
+        found = [s for s in _nodes(state) if isinstance(s, (RateState, ScheduleState))]
+        if not found:
+            raise AttributeError(f"{type(self.rule).__name__} holds no learning rate as state")
+        if isinstance(found[-1], RateState):
+            return float(found[-1].learning_rate)
+        rule = self.rule
+        assert isinstance(rule, Rule) and callable(rule.learning_rate)
+        return float(rule.learning_rate(found[-1].count))
+
+    def __repr__(self) -> str:
+        rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
+        return f"Optimizer({rule}, {len(self.shapes)} arrays)"
+
+
+def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, value_fn: Any = None) -> None:
+    """One step of the rule on the arrays that have a gradient."""
+    params = {path: v for path, v in trainable_arrays(model).items() if path in grads}
+    if not params:
+        return
+    every = set(opt.shapes)
+    before = opt.state
+    part = before if set(params) == every else _restricted(before, every, set(params))
+    extra = {k: v for k, v in (("value", value), ("value_fn", value_fn), ("grad", grads)) if v is not None}
+    extra = extra if "value" in extra else {}
+    updates, after = opt.transform.update(grads, part, params, **extra)
+    write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
+    if part is not before:
+        after = _merged(before, after, every)
+    opt._keep(_as_before(after, before))
+
+
+_compiled_step = jit(_step)
+
+
+def _as_before(after: Any, before: Any) -> Any:
+    """The new state in the dtypes of the old, so that a step never changes a program's types."""
+    return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), after, before)
+
+
+def _is_by_path(paths: set[str]) -> Any:
+    return lambda node: isinstance(node, dict) and set(node) == paths and bool(paths)
+
+
+def _restricted(state: Any, every: set[str], some: set[str]) -> Any:
+    """The state with every dict by path cut down to some paths."""
+    is_leaf = _is_by_path(every)
+    return jax.tree.map(lambda n: {p: n[p] for p in n if p in some} if is_leaf(n) else n, state, is_leaf=is_leaf)
+
+
+def _merged(before: Any, after: Any, every: set[str]) -> Any:
+    """The old state with what a restricted step gave put over it."""
+    is_leaf = _is_by_path(every)
+    flat, treedef = jax.tree_util.tree_flatten(before, is_leaf=is_leaf)
+    new = treedef.flatten_up_to(after)
+    return jax.tree_util.tree_unflatten(treedef, [{**b, **a} if is_leaf(b) else a for b, a in zip(flat, new, strict=True)])
+
+
+def _carried(before: Any, fresh: Any, old: set[str], new: set[str], same: set[str]) -> Any:
+    """Fresh state for new paths, with what the old state holds for unchanged ones, and its counters."""
+    was, _ = jax.tree_util.tree_flatten(before, is_leaf=_is_by_path(old))
+    now, treedef = jax.tree_util.tree_flatten(fresh, is_leaf=_is_by_path(new))
+    if len(was) != len(now):
+        raise StructureError("a rule whose state has one form", got="another after the change", where="Optimizer.sync")
+    by_path = _is_by_path(new)
+    kept = [{p: w[p] if p in same else n[p] for p in n} if by_path(n) else w for w, n in zip(was, now, strict=True)]
+    return jax.tree_util.tree_unflatten(treedef, kept)
+
+
+def _nodes(state: Any) -> list[Any]:
+    """All named tuples in an optax state, outermost first."""
+    found = [state] if hasattr(state, "_fields") else []
+    if isinstance(state, (tuple, list)):
+        found += [n for part in state for n in _nodes(part)]
+    return found
+
+
+def _holds(state: Any, kind: type) -> bool:
+    return any(isinstance(n, kind) for n in _nodes(state))
