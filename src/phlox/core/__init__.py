@@ -3,9 +3,16 @@
 The first list is the public face, exported from ``phlox``; the second serves the folders above.
 """
 
+from phlox.core._cache import clear_compile_cache, compile_cache
+from phlox.core._cache import start as _start_cache
 from phlox.core._compat import eager as at_eager
 from phlox.core._compat import python_control_flow
+from phlox.core._cond import cond
+from phlox.core._convert import bf16, devices, f16, f32, f64, to
 from phlox.core._copy import constant, copy, freeze, thaw
+from phlox.core._custom import custom_vjp, gradient_hook, stop_gradient, value
+from phlox.core._derivatives import hessian, hvp, jacobian, jvp, vjp
+from phlox.core._destructure import destructure
 from phlox.core._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core._errors import (
     CaptureError,
@@ -19,22 +26,32 @@ from phlox.core._errors import (
     StructureError,
     describe,
 )
+from phlox.core._explain import Explanation, explain
 from phlox.core._grad import grad, value_and_grad
 from phlox.core._jit import jit
 from phlox.core._loading import LoadReport, load_state_dict, state_dict
+from phlox.core._loops import scan, while_loop
 from phlox.core._mode import automode, testmode, training, trainmode
 from phlox.core._module import Module, Param, State
 from phlox.core._pure import apply, merge, split
 from phlox.core._random import advance, is_key, key_or_draw, seed
+from phlox.core._remat import remat
+from phlox.core._shapes import eval_shape
 from phlox.core._tree import global_norm, gradients_by_path, modules, paths, trainable_arrays, tree_map, write_arrays
+from phlox.core._vmap import vmap
+from phlox.core._watch import NonFiniteError, capture, watch_nonfinite
+
+_start_cache()
 
 PUBLIC = [
     "CaptureError",
     "DtypeError",
+    "Explanation",
     "LoadReport",
     "LostBuffersError",
     "MissingExtraError",
     "Module",
+    "NonFiniteError",
     "Param",
     "PhloxError",
     "RangeError",
@@ -44,25 +61,52 @@ PUBLIC = [
     "StructureError",
     "apply",
     "automode",
+    "bf16",
+    "capture",
+    "clear_compile_cache",
+    "compile_cache",
+    "cond",
     "constant",
     "copy",
+    "custom_vjp",
+    "destructure",
+    "devices",
     "dtypes",
+    "eval_shape",
+    "explain",
+    "f16",
+    "f32",
+    "f64",
     "freeze",
     "global_norm",
     "grad",
+    "gradient_hook",
+    "hessian",
+    "hvp",
+    "jacobian",
     "jit",
+    "jvp",
     "load_state_dict",
     "merge",
     "modules",
     "paths",
+    "remat",
+    "scan",
     "seed",
     "split",
     "state_dict",
+    "stop_gradient",
     "testmode",
     "thaw",
+    "to",
     "training",
     "trainmode",
+    "value",
     "value_and_grad",
+    "vjp",
+    "vmap",
+    "watch_nonfinite",
+    "while_loop",
 ]
 
 __all__ = [  # noqa: PLE0604

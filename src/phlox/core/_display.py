@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core._layout import Container, Static, displayed
+from phlox.core._layout import Container, Static, displayed, is_array
 from phlox.core._module import Module, examine
 from phlox.core._plan import ARRAY, Plan, plan_of
 
@@ -107,14 +107,17 @@ class _Reader:
         self.seen.add(m)
         layout, kinds = self.plan.structure.nodes[m]
         children = [(layout.paths[i], k) for i, k in enumerate(kinds) if isinstance(k, int) and k != ARRAY]
-        line = Line(label, signature(module) if not children else type(module).__name__ + "()")
+        chain = getattr(module, "_positional", None)
+        functions = _functions(module, chain)
+        if not children and not functions:
+            line = Line(label, signature(module))
+            self._count(line, m)
+            return line
+        line = Line(label, type(module).__name__ + "()")
         self._count(line, m)
-        if children:
-            chain = getattr(module, "_positional", None)
-            named = [(f"{_label(path, chain)}", k) for path, k in children]
-            functions = _functions(module, chain)
-            parts = [self.line(k, name, above | {m}) for name, k in named]
-            line.parts = _grouped(_interleaved(parts, functions))
+        parts = [self.line(k, _label(path, chain), above | {m}) for path, k in children]
+        arguments = [Line(f"{name}=", text) for name, text, _ in given_arguments(module)]
+        line.parts = [*arguments, *_grouped(_interleaved(parts, functions))]
         return line
 
     def _count(self, line: Line, m: int) -> None:
@@ -216,15 +219,17 @@ def _total(plan: Plan) -> str:
     params = sum(s for s, k in zip(sizes, kinds, strict=True) if not k)
     state = sum(s for s, k in zip(sizes, kinds, strict=True) if k)
     nbytes = sum(s * _itemsize(v) for s, v in zip(sizes, values, strict=True))
-    text = f"{params:_} parameters in {kinds.count(False)} arrays"
-    return text + (f", {state:_} state in {kinds.count(True)}" if state else "") + f", {_bytes(nbytes)}"
+    arrays = kinds.count(False)
+    text = f"{params:_} parameters in {arrays} array{'' if arrays == 1 else 's'}"
+    return text + (f", {state:_} state in {kinds.count(True)}" if state else "") + f", {bytes_text(nbytes)}"
 
 
 def _itemsize(v: Any) -> int:
     return 8 if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v.dtype.itemsize
 
 
-def _bytes(n: float) -> str:
+def bytes_text(n: float) -> str:
+    """A number of bytes in a unit that reads well."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if n < 1024 or unit == "GiB":
             return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
@@ -234,28 +239,45 @@ def _bytes(n: float) -> str:
 
 def signature(module: Module) -> str:
     """Constructor form on one line, from the constructor's parameters and the attributes of the same names."""
-    try:
-        parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
-    except (TypeError, ValueError):
-        return f"{type(module).__name__}()"
-    attributes, given = module.__dict__, []
-    for p in parameters:
-        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name not in attributes:
-            continue
-        value = attributes[p.name]
-        if _is_plain(value) and not _equal(value, p.default):
-            text = getattr(value, "__name__", None) or repr(value)
-            given.append(f"{p.name}={text}" if p.kind is p.KEYWORD_ONLY else text)
-        elif _is_plain(value) and p.default is not p.empty and p.kind is not p.KEYWORD_ONLY:
-            continue
+    given = [text if positional else f"{name}={text}" for name, text, positional in given_arguments(module)]
     return f"{type(module).__name__}({', '.join(given)})"
 
 
+def given_arguments(module: Module) -> list[tuple[str, str, bool]]:
+    """Constructor arguments that differ from their defaults: name, text, and whether written by position."""
+    try:
+        parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return []
+    found, positional = [], True
+    for p in parameters:
+        positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name not in module.__dict__:
+            continue
+        value = module.__dict__[p.name]
+        if not _is_plain(value) or _equal(value, p.default):
+            positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
+            continue
+        found.append((p.name, _written(value, p.default), positional))
+    return found
+
+
+def _written(value: Any, default: Any) -> str:
+    """An argument as its user would write it."""
+    if value is None and isinstance(default, bool):
+        return "False"
+    if isinstance(value, tuple) and len(value) == 1:
+        return repr(value[0])
+    return getattr(value, "__name__", None) or repr(value)
+
+
 def _is_plain(value: Any) -> bool:
-    return not isinstance(value, (Module, jax.Array, np.ndarray)) and not (
+    return not isinstance(value, Module) and not is_array(value) and not (
         isinstance(value, (list, tuple, dict)) and any(hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value))
     )
 
 
 def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, tuple) and isinstance(b, int) and a:  # one number for every axis
+        return all(_equal(v, b) for v in a)
     return a is b or (type(a) is type(b) and not callable(a) and a == b)

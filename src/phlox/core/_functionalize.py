@@ -31,27 +31,30 @@ SCALARS = (bool, int, float, complex, np.generic)
 
 
 class Outcome:
-    """What a pure call gives: arrays in the result, arrays written, and a static ``Record`` of both."""
+    """What a pure call gives: arrays in the result, arrays written, and a static ``Record`` of them."""
 
-    __slots__ = ("outputs", "record", "written")
+    __slots__ = ("captured", "outputs", "record", "written")
 
-    def __init__(self, outputs: Sequence[Any], written: Sequence[Any], record: Record):
-        self.outputs, self.written, self.record = outputs, written, record
+    def __init__(self, outputs: Sequence[Any], written: Sequence[Any], captured: Sequence[Any], record: Record):
+        self.outputs, self.written, self.captured, self.record = outputs, written, captured, record
 
 
 jax.tree_util.register_pytree_node(
-    Outcome, lambda o: ((o.outputs, o.written), o.record), lambda record, c: Outcome(c[0], c[1], record)
+    Outcome, lambda o: ((o.outputs, o.written, o.captured), o.record), lambda record, c: Outcome(*c, record)
 )
+
+Place = tuple[Module, int]  # an item of a captured Module
 
 
 class Record:
     """The static side of an Outcome. Compared by identity: it is made once per trace."""
 
-    __slots__ = ("result", "written")
+    __slots__ = ("captured", "result", "written")
 
-    def __init__(self, result: Result, written: tuple[int, ...]):
+    def __init__(self, result: Result, written: tuple[int, ...], captured: tuple[Place, ...] = ()):
         self.result = result  # how the result is rebuilt from ``outputs``
         self.written = written  # which leaves of the plan ``Outcome.written`` holds
+        self.captured = captured  # which items of captured Modules ``Outcome.captured`` holds
 
 
 class Result:
@@ -147,7 +150,7 @@ def is_module(x: Any) -> bool:
 class Call:
     """One call of a function, its arguments taken apart."""
 
-    __slots__ = ("bare", "fn", "kind", "leaves", "modules", "plan", "positions", "scope", "spec", "training", "treedef")
+    __slots__ = ("bare", "fn", "kind", "leaves", "plan", "spec", "structure", "training", "treedef")
 
     def __init__(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, kind: str, scalars: bool = False
@@ -171,19 +174,14 @@ class Call:
             else:
                 self.spec.append(("static", v))
         self.plan = plan_of(roots)
+        self.structure = self.plan.structure
         self.leaves = self.plan.gather()
-        self.training: set[int] = set()
-        self.modules: list[Module] = []  # the copies, while and after ``pure`` runs
-        self.scope: Scope | None = None
+        self.training: set[int] = set()  # the Modules that are differentiated, and train
 
     def static_key(self) -> Any:
         """What a compiled program depends on besides shapes and dtypes."""
         statics = tuple(static_key(v) if kind == "static" else (kind, v) for kind, v in self.spec)
-        return self.plan.structure, self.treedef, statics
-
-    def train(self, roots: Sequence[int]) -> None:
-        """Differentiate these roots: they and all parts of them train."""
-        self.training = self.plan.structure.modules_below(self.plan.structure.roots[r] for r in roots)
+        return self.structure, self.treedef, statics
 
     def originals(self) -> frozenset[Meta]:
         """The caller's Modules whose values must not be read while their copies are differentiated."""
@@ -191,22 +189,24 @@ class Call:
 
     def pure(self, leaves: Sequence[Any], bare: Sequence[Any]) -> Outcome:
         """Run the function on copies around these arrays. Nothing of the caller's changes."""
-        copies = self.plan.structure.build(leaves, self.training)
-        plan = Plan([copies[r] for r in self.plan.structure.roots])
-        roots = [copies[r] for r in self.plan.structure.roots]
+        copies = self.structure.build(leaves, self.training)
+        plan = Plan([copies[r] for r in self.structure.roots])
+        roots = [copies[r] for r in self.structure.roots]
         flat = [roots[v] if kind == "module" else bare[v] if kind == "array" else v for kind, v in self.spec]
         args, kwargs = jax.tree_util.tree_unflatten(self.treedef, flat)
         with Scope(self.kind, self.originals() if self.kind in DIFFERENTIATING else frozenset()) as scope:
             for m in copies:  # born in the body, whatever trace the caller is in
                 m._px.scope, m._px.trace = scope, scope.trace
-            value = self.fn(*args, **kwargs)
-            self.scope = scope
+            try:
+                value = self.fn(*args, **kwargs)
+            finally:
+                captured = scope.settle()
             written = self._written(plan, copies, leaves)
             self._refuse_changed_containers(args, kwargs, flat)
             result, outputs = Result.of(value, copies, self.kind in DIFFERENTIATING)
-        self.modules = copies
         after = plan.gather()
-        return Outcome(outputs, [after[i] for i in written], Record(result, written))
+        record = Record(result, written, tuple((m, item) for m, item, _ in captured))
+        return Outcome(outputs, [after[i] for i in written], [value for _, _, value in captured], record)
 
     def _written(self, plan: Plan, copies: list[Module], before: Sequence[Any]) -> tuple[int, ...]:
         """Which leaves the body wrote; raises where it changed more than values."""
@@ -255,6 +255,7 @@ class Call:
         """Write back what the body wrote, and rebuild the result."""
         record = outcome.record
         write_back(self.plan, record.written, outcome.written)
+        write_captured(record.captured, outcome.captured)
         return record.result.rebuild(outcome.outputs, self.plan.module)
 
 
@@ -267,6 +268,18 @@ def write_back(plan: Plan, which: Sequence[int], values: Sequence[Any]) -> None:
                 check_write(plan.module(m), displayed(plan.structure.nodes[m][0].paths[item]).lstrip("."))
     for i, value in zip(which, values, strict=True):
         plan.write(i, value)
+
+
+def write_captured(places: Sequence[Place], values: Sequence[Any]) -> None:
+    """Write what a body wrote on captured Modules, where that is safe in the scope around it."""
+    from phlox.core._module import examine
+
+    for (module, item), value in zip(places, values, strict=True):
+        anatomy = examine(module)
+        if not module._px.at_home():
+            check_write(module, displayed(anatomy.layout.paths[item]).lstrip("."))
+        holder, at = anatomy.slots[item]
+        holder[at] = value
 
 
 def functionalize(

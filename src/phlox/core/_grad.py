@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from phlox.core._errors import ShapeError, describe
 from phlox.core._functionalize import Call, Outcome, functionalize, is_module
 from phlox.core._module import Module
+from phlox.core._plan import plan_of
+from phlox.core._tree import gradients_by_path, leaf_names
 
 Argnums = int | Sequence[int]
 
@@ -52,7 +54,7 @@ def value_and_grad(
 
         def loss(diff: Any) -> tuple[Any, Outcome]:
             outcome = call.pure(*wrt.merge(diff))
-            return _scalar(outcome, has_aux), outcome
+            return scalar_of(outcome, has_aux), outcome
 
         (_, outcome), grads = jax.value_and_grad(loss, has_aux=True)(wrt.values)
         return call.commit(outcome), wrt.gradients(grads)
@@ -80,7 +82,7 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False)
     return differentiated
 
 
-def _scalar(outcome: Outcome, has_aux: bool) -> Any:
+def scalar_of(outcome: Outcome, has_aux: bool) -> Any:
     """The value to differentiate: the first array of the result, which must be a real scalar."""
     result = outcome.record.result
     first = result.leaves[0] if result.leaves else ("static", None)
@@ -107,7 +109,7 @@ def _scalar(outcome: Outcome, has_aux: bool) -> Any:
 class Differentiated:
     """The arrays of a call that are differentiated, and how gradients take the arguments' form again."""
 
-    def __init__(self, call: Call, args: Sequence[Any], argnums: Argnums):
+    def __init__(self, call: Call, args: Sequence[Any], argnums: Argnums, *, train: bool = True):
         self.call, self.single = call, isinstance(argnums, int)
         wanted = [argnums] if isinstance(argnums, int) else list(argnums)
         self.args = [args[n] for n in wanted]
@@ -119,12 +121,12 @@ class Differentiated:
         self.treedefs = [jax.tree_util.tree_structure(a, is_leaf=is_module) for a in self.args]
         self.wanted = [n % len(args) if n < 0 else n for n in wanted]
         roots = [v for n in self.wanted for kind, v in self.spec[n] if kind == "module"]
-        call.train(roots)
         structure = call.plan.structure
+        owned = structure.modules_below(structure.roots[r] for r in roots)
+        if train:
+            call.training = owned
         self.leaves = [
-            i
-            for i, (m, _) in enumerate(structure.leaves)
-            if m in call.training and structure.is_trainable(i, call.leaves[i])
+            i for i, (m, _) in enumerate(structure.leaves) if m in owned and structure.is_trainable(i, call.leaves[i])
         ]
         self.bare = [v for n in self.wanted for kind, v in self.spec[n] if kind == "array"]
         self.values = ([call.leaves[i] for i in self.leaves], [call.bare[i] for i in self.bare])
@@ -137,6 +139,31 @@ class Differentiated:
         for i, v in zip(self.bare, diff[1], strict=True):
             bare[i] = v
         return leaves, bare
+
+    def tangents(self, given: Sequence[Any], values: Any, where: str) -> Any:
+        """Directions along which the arguments move, by leaf; zero where none is given."""
+        by_leaf: dict[int, Any] = {}
+        bare: dict[int, Any] = {}
+        for n, treedef, tangent in zip(self.wanted, self.treedefs, given, strict=True):
+            flat = [None] * len(self.spec[n]) if tangent is None else treedef.flatten_up_to(tangent)
+            for (kind, v), direction in zip(self.spec[n], flat, strict=True):
+                if kind == "array" and direction is not None:
+                    bare[v] = direction
+                elif kind == "module" and direction is not None:
+                    by_leaf |= self._module_tangent(v, direction, where)
+        leaves = [_along(by_leaf.get(i), v, where) for i, v in zip(self.leaves, values[0], strict=True)]
+        return leaves, [_along(bare.get(i), v, where) for i, v in zip(self.bare, values[1], strict=True)]
+
+    def _module_tangent(self, root: int, tangent: Any, where: str) -> dict[int, Any]:
+        plan = self.call.plan
+        module = plan.module(plan.structure.roots[root])
+        named = gradients_by_path(module, tangent, where)
+        own = plan_of([module])
+        paths = {n: own.structure.leaves[i] for i, n in enumerate(leaf_names(own.structure))}
+        place = {id(own.modules[m]()): m for m in range(len(own.modules))}
+        index = {(id(plan.modules[m]()), item): i for i, (m, item) in enumerate(plan.structure.leaves)}
+        back = {m: key for key, m in place.items()}
+        return {index[back[paths[n][0]], paths[n][1]]: v for n, v in named.items()}
 
     def gradients(self, grads: Any) -> Any:
         """Gradients in the form of the arguments: Modules of the same class, None where there is none."""
@@ -152,3 +179,13 @@ class Differentiated:
             ]
             found.append(jax.tree_util.tree_unflatten(treedef, flat))
         return found[0] if self.single else tuple(found)
+
+
+def _along(tangent: Any, value: Any, where: str) -> Any:
+    """A direction in the dtype of the value it moves."""
+    if tangent is None:
+        return jnp.zeros_like(value)
+    tangent = jnp.asarray(tangent, value.dtype)
+    if tangent.shape != value.shape:
+        raise ShapeError(f"an array like {describe(value)}", got=describe(tangent), where=where)
+    return tangent

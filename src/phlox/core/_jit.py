@@ -20,6 +20,7 @@ from phlox.core._layout import displayed, is_array
 from phlox.core._module import Module
 from phlox.core._plan import Plan
 from phlox.core._retrace import Retraces
+from phlox.core._scope import here
 from phlox.core._static import static_key
 
 P = ParamSpec("P")
@@ -97,7 +98,7 @@ class Jit(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         if self.static_names or self.static_numbers:
             args, kwargs = self._hide_statics(args, kwargs)
-        if not _compat.eager():
+        if not _compat.eager() or here.taps is not None:
             return self._inside(args, kwargs)
         key, bare = _quick_key(args, kwargs)
         entry = self.entries.get(key)
@@ -118,22 +119,22 @@ class Jit(Generic[P, R]):
         return hidden, {k: Hidden(v) if k in self.static_names else v for k, v in kwargs.items()}
 
     def _inside(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Called under a trace: part of a larger program, so nothing is donated."""
+        """Called under a trace, or watched: part of something larger, so nothing is donated."""
         call = self._call(args, kwargs)
-        outcome = jax.jit(call.pure)(call.leaves, call.bare)
-        return call.commit(outcome)
+        run = call.pure if here.line_by_line else jax.jit(lambda *xs: call.pure(*xs))
+        return call.commit(run(call.leaves, call.bare))
 
     def _enter(self, args: Sequence[Any], kwargs: dict[str, Any], key: Any) -> tuple[Entry, list[Any]]:
         call = self._call(args, kwargs)
-        bare, context = call.bare, _context()
+        bare, plan, context = call.bare, call.plan, _context()
         where = (call.static_key(), context)
         program = self.programs.get(where)
         if program is None:
             program = Program(call, self)
             self.programs[where] = program
-        entry = Entry(call.plan, program, context)
+        entry = Entry(plan, program, context)
         forget = functools.partial(_forget, weakref.ref(self), key)
-        entry.owners = [weakref.ref(call.plan.module(r), forget) for r in call.plan.structure.roots]
+        entry.owners = [weakref.ref(plan.module(r), forget) for r in plan.structure.roots]
         self.entries[key] = entry
         return entry, bare
 
@@ -242,9 +243,10 @@ class Program:
         self.call = call  # for the traces that follow: what the arguments look like, without their arrays
         self.jitted = jax.jit(self._replayed, donate_argnums=0)
         self._drop_arrays(call)
+        del call.plan  # it knows where the first model's arrays are, and would keep them alive
 
     def _drop_arrays(self, call: Call) -> None:
-        call.leaves, call.bare, call.modules = [], [], []
+        call.leaves, call.bare = [], []
 
     def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
         leaves: list[Any] = [None] * (len(donated) + len(kept))
@@ -257,7 +259,7 @@ class Program:
         written = dict(zip(outcome.record.written, outcome.written, strict=True))
         back = sorted({*written, *self.donated})
         values = [written.get(i, leaves[i]) for i in back]
-        return Outcome(outcome.outputs, values, Record(outcome.record.result, tuple(back)))
+        return Outcome(outcome.outputs, values, (), Record(outcome.record.result, tuple(back)))
 
     def _from_first(self, leaves: list[Any], bare: list[Any]) -> Outcome | None:
         if self.first is None:
@@ -266,7 +268,7 @@ class Program:
         flat = jax.tree.leaves((leaves, bare))
         values = jaxpr_as_fun(jaxpr)(*flat)
         outputs = len(values) - len(record.written)
-        return Outcome(values[:outputs], values[outputs:], record)
+        return Outcome(values[:outputs], values[outputs:], (), record)
 
     def _traced(self, leaves: list[Any], bare: list[Any]) -> Outcome:
         call = self.call

@@ -23,7 +23,7 @@ from phlox.core._errors import StructureError
 from phlox.core._static import static_key
 
 Path = tuple[Any, ...]
-ARRAY_TYPES = (jax.Array, np.ndarray)
+ARRAY_TYPES = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType})
 
 # Filled by _module: the base class, which this file must recognise and cannot import.
@@ -37,7 +37,7 @@ def set_module_class(cls: type) -> None:
 
 
 def is_array(value: Any) -> bool:
-    """True for JAX arrays (typed keys and tracers too) and NumPy arrays."""
+    """True for JAX arrays (typed keys and tracers too), NumPy arrays, and shapes that stand for arrays."""
     return type(value) is _compat.ArrayImpl or isinstance(value, ARRAY_TYPES)
 
 

@@ -11,6 +11,7 @@ import jax
 
 from phlox.core import _compat, _layout, _mode
 from phlox.core._dtypes import adopt_numpy, cast_output
+from phlox.core._errors import StateError
 from phlox.core._layout import Anatomy, Item, Layout, intern_layout, is_array, spec_of
 from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, warn_once
 from phlox.core._trail import locate, variable_of
@@ -277,7 +278,16 @@ def _leave_away(module: Module, before: list[Any]) -> None:
     anatomy = examine(module)
     for path, old, new in zip(anatomy.layout.paths, before, anatomy.items(), strict=False):
         if old is not new and is_array(new):
-            check_write(module, _layout.displayed(path).lstrip("."))
+            try:
+                check_write(module, _layout.displayed(path).lstrip("."), before)
+            except StateError:
+                _restore(anatomy, before)  # no tracer stays behind
+                raise
+
+
+def _restore(anatomy: Anatomy, items: list[Any]) -> None:
+    for (holder, at), item in zip(anatomy.slots, items, strict=True):
+        holder[at] = item
 
 
 def _warn_frozen_capture(module: Module) -> None:

@@ -42,7 +42,7 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def _described(call: Call) -> dict[str, str]:
-    structure = call.plan.structure
+    structure = call.structure
     names = [f"module {n}" if len(structure.roots) > 1 else "model" for n in range(len(structure.roots))]
     seen: dict[str, str] = {"px.training": repr(_mode.automatic()), "px.dtypes": repr(_dtypes.policy())}
     for m, (layout, _) in enumerate(structure.nodes):

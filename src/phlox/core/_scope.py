@@ -83,6 +83,19 @@ class Scope:
         if self.kind in GUARDED:
             guard(-1)
 
+    def settle(self) -> list[tuple[Module, int, Any]]:
+        """What the body wrote on captured Modules, as (Module, item, value); they get back what they held."""
+        from phlox.core._module import examine
+
+        found: list[tuple[Module, int, Any]] = []
+        for module, before in (self.collected or {}).values():
+            slots = examine(module).slots
+            for item, (old, (holder, at)) in enumerate(zip(before, slots, strict=True)):
+                if holder[at] is not old:
+                    found.append((module, item, holder[at]))
+                    holder[at] = old
+        return found
+
 
 COLLECTING = frozenset({"scan", "while_loop", "cond", "remat"})
 DIFFERENTIATING = frozenset({"grad", "vjp", "jvp"})
@@ -95,7 +108,8 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.scope: Scope | None = None
         self.calls: list[Module] = []
-        self.taps: Any = None
+        self.taps: Any = None  # sees every Module's result
+        self.line_by_line = 0  # px.jit runs its functions as they stand while this is not 0
 
 
 here = _Here()
@@ -155,8 +169,11 @@ def check_read(module: Module) -> None:
         scope = scope.parent
 
 
-def check_write(module: Module, what: str) -> None:
-    """Raise where writing ``what`` on this Module would be lost or would leave a tracer in it."""
+def check_write(module: Module, what: str, before: list[Any] | None = None) -> None:
+    """Raise where writing ``what`` on this Module would be lost or would leave a tracer in it.
+
+    ``before`` is what the Module held, where the write (into a list or dict) has already happened.
+    """
     meta: Meta = module._px
     name = f"{name_of(module)}.{what}"
     if meta.constant:
@@ -169,7 +186,7 @@ def check_write(module: Module, what: str) -> None:
             where=where(module),
         )
     scope, home = here.scope, meta.scope
-    if scope is home or (scope is not None and collects(module, scope)):
+    if scope is home or (scope is not None and collects(module, scope, before)):
         expected = meta.trace if scope is home else body_trace()
         if expected is _compat.trace_ref(_compat.current_trace()):
             return
@@ -188,21 +205,18 @@ def check_write(module: Module, what: str) -> None:
     )
 
 
-def collects(module: Module, scope: Scope) -> bool:
+def collects(module: Module, scope: Scope, before: list[Any] | None) -> bool:
     """True where every scope from here out to the Module's own collects captured writes; note it there."""
     home = module._px.scope
-    passed: list[Scope] = []
     at: Scope | None = scope
     while at is not home:
         if at is None or at.collected is None:
             return False
-        passed.append(at)
         at = at.parent
-    for s in passed:
-        assert s.collected is not None
-        if module._px.uid not in s.collected:
-            s.collected[module._px.uid] = (module, held(module))
-    return bool(passed)
+    assert scope.collected is not None
+    if module._px.uid not in scope.collected:
+        scope.collected[module._px.uid] = (module, held(module) if before is None else before)
+    return True
 
 
 def held(module: Module) -> list[Any]:

@@ -96,8 +96,8 @@ def _log_likelihood(
         log_p_t, t = frame
         # the largest terms move into the offset: states are compared as small numbers, however long the sequence
         emitted, best = _lowered(jnp.take_along_axis(log_p_t, symbol, axis=1))
-        entered = jnp.logaddexp(alpha, shifted(alpha, 1))
-        entered = jnp.logaddexp(entered, jnp.where(skips, shifted(alpha, 2), _NEVER))
+        ways = jnp.stack([alpha, shifted(alpha, 1), jnp.where(skips, shifted(alpha, 2), _NEVER)])
+        entered = jax.nn.logsumexp(ways, axis=0)  # its weights sum to 1 exactly, which logaddexp's do not
         moved, top = _lowered(jnp.maximum(entered + emitted, _NEVER))
         counts = t < n_frames
         return (jnp.where(counts[:, None], moved, alpha), jnp.where(counts, offset + best + top, offset)), None
@@ -108,7 +108,7 @@ def _log_likelihood(
     (alpha, offset), _ = jax.lax.scan(step, (start, zero), (jnp.swapaxes(log_p, 0, 1), jnp.arange(frames)))
     last = jnp.take_along_axis(alpha, 2 * n_labels[:, None], axis=1)[:, 0]
     before = jnp.take_along_axis(alpha, jnp.maximum(2 * n_labels - 1, 0)[:, None], axis=1)[:, 0]
-    return offset + jnp.logaddexp(last, jnp.where(n_labels > 0, before, _NEVER))
+    return offset + jax.nn.logsumexp(jnp.stack([last, jnp.where(n_labels > 0, before, _NEVER)]), axis=0)
 
 
 def _lowered(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -101,7 +101,7 @@ class GlobalMeanPool(Module):
 def _set_window(layer: Any, window: Sizes, stride: Sizes | None, padding: Padding) -> None:
     name = type(layer).__name__
     layer.window = _sizes(name, "window", window)
-    layer.stride = layer.window if stride is None else _sizes(name, "stride", _spread(stride, len(layer.window)))
+    layer.stride = None if stride is None else _sizes(name, "stride", _spread(stride, len(layer.window)))
     layer.padding = _padding(padding, len(layer.window))
 
 

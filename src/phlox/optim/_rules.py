@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import optax
 
@@ -15,9 +16,12 @@ class Rule:
     """An update rule by its numbers. Equal rules share compiled programs, whatever their learning rate."""
 
     learning_rate: Rate = field(default=1e-3, compare=False)
+    schedule: Any = field(init=False, repr=False, default=None)  # what of the rate is part of the program
 
     def __post_init__(self) -> None:
-        if not callable(self.learning_rate):
+        if callable(self.learning_rate):
+            object.__setattr__(self, "schedule", self.learning_rate)
+        else:
             _check(self, "learning_rate", self.learning_rate, low=0.0)
 
     def transform(self) -> optax.GradientTransformation:

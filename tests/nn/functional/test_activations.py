@@ -120,7 +120,7 @@ def test_integers_become_floats_and_complex_is_refused(name):
         want = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh}[name](np.asarray(z))
         assert_close(act(z), want)
     else:
-        with pytest.raises(DtypeError, match=rf"{act.__name__} expects a real array, got complex64\[1\]\n  fix: apply"):
+        with pytest.raises(DtypeError, match=rf"{name} expects a real array, got complex64\[1\]\n  fix: apply"):
             act(jnp.array([1.0 + 1.0j]))
 
 

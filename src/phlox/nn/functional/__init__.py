@@ -25,12 +25,25 @@ from phlox.nn.functional._conv import (
     conv_transpose,
     depthwise_conv,
 )
+from phlox.nn.functional._distance import (
+    cdist,
+    cosine_similarity,
+    pairwise_distance,
+)
 from phlox.nn.functional._dropout import (
     alpha_dropout,
     drop_path,
     dropout,
     feature_alpha_dropout,
     variational_mask,
+)
+from phlox.nn.functional._embedding import (
+    embedding,
+    embedding_bag,
+)
+from phlox.nn.functional._fold import (
+    fold,
+    unfold,
 )
 from phlox.nn.functional._gated import (
     geglu,
@@ -39,10 +52,24 @@ from phlox.nn.functional._gated import (
     reglu,
     swiglu,
 )
+from phlox.nn.functional._gather import (
+    gather,
+    scatter,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_sum,
+)
 from phlox.nn.functional._linear import (
     batched_mul,
     bilinear,
     dense,
+)
+from phlox.nn.functional._mel import (
+    db_to_power,
+    mel_filterbank,
+    power_to_db,
 )
 from phlox.nn.functional._norm import (
     batch_norm,
@@ -53,6 +80,10 @@ from phlox.nn.functional._norm import (
     layer_norm,
     moments,
     rms_norm,
+)
+from phlox.nn.functional._onehot import (
+    from_one_hot,
+    one_hot,
 )
 from phlox.nn.functional._padding import (
     pad_circular,
@@ -86,6 +117,32 @@ from phlox.nn.functional._rectifiers import (
     threshold,
     trelu,
 )
+from phlox.nn.functional._rescale import (
+    local_response_norm,
+    normalize,
+    spectral_norm,
+    weight_norm,
+)
+from phlox.nn.functional._resize import (
+    interpolate,
+)
+from phlox.nn.functional._sample import (
+    affine_grid,
+    grid_sample,
+    imrotate,
+)
+from phlox.nn.functional._shuffle import (
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
+from phlox.nn.functional._signal import (
+    hamming_window,
+    hann_window,
+    istft,
+    spectrogram,
+    stft,
+)
 from phlox.nn.functional._softmax import (
     gumbel_softmax,
     log_softmax,
@@ -101,37 +158,54 @@ from phlox.nn.functional._unpool import (
 __all__ = [
     "adaptive_max_pool",
     "adaptive_mean_pool",
+    "affine_grid",
     "alpha_dropout",
     "batch_norm",
     "batch_norm_train",
     "batched_mul",
     "bilinear",
+    "cdist",
     "celu",
+    "channel_shuffle",
     "conv",
     "conv_transpose",
+    "cosine_similarity",
+    "db_to_power",
     "dense",
     "depthwise_conv",
     "drop_path",
     "dropout",
     "elu",
+    "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
+    "from_one_hot",
+    "gather",
     "geglu",
     "gelu",
     "global_max_pool",
     "global_mean_pool",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
+    "hamming_window",
+    "hann_window",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "identity",
+    "imrotate",
     "instance_norm",
     "instance_norm_train",
+    "interpolate",
+    "istft",
     "layer_norm",
     "leaky_relu",
     "lisht",
+    "local_response_norm",
     "log_sigmoid",
     "log_softmax",
     "logcosh",
@@ -143,20 +217,33 @@ __all__ = [
     "max_unpool",
     "maxout",
     "mean_pool",
+    "mel_filterbank",
     "mish",
     "moments",
+    "normalize",
+    "one_hot",
     "pad_circular",
     "pad_constant",
     "pad_reflect",
     "pad_replicate",
     "pad_symmetric",
     "pad_zeros",
+    "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "power_to_db",
     "prelu",
     "reglu",
     "relu",
     "relu6",
     "rms_norm",
     "rrelu",
+    "scatter",
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
     "selu",
     "sigmoid",
     "silu",
@@ -165,11 +252,16 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "spectral_norm",
+    "spectrogram",
+    "stft",
     "swiglu",
     "swish",
     "tanh",
     "tanhshrink",
     "threshold",
     "trelu",
+    "unfold",
     "variational_mask",
+    "weight_norm",
 ]

@@ -112,3 +112,21 @@ def vector(where: str, name: str, value: ArrayLike, size: int) -> Array:
 def vector_or_none(where: str, name: str, value: ArrayLike | None, size: int) -> Array | None:
     """As ``vector``; None stays None."""
     return None if value is None else vector(where, name, value, size)
+
+
+def lp_norm(x: Array, p: float, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
+    """``sum(|x| ** p) ** (1 / p)``, scaled against overflow; the gradient at 0 is 0."""
+    size = jnp.where(x == 0.0, 0.0, jnp.abs(x))  # the slope of jnp.abs at 0 is 1
+    if p == jnp.inf:
+        return jnp.max(size, axes, keepdims=keepdims, initial=0.0)
+    if p == 1.0:
+        return jnp.sum(size, axes, keepdims=keepdims)
+    top = jnp.max(jax.lax.stop_gradient(size), axes, keepdims=True, initial=0.0)
+    top = jnp.where((top == 0.0) | ~jnp.isfinite(top), 1.0, top)
+    scaled = size / top
+    absent = scaled == 0.0  # below p = 2 the slope of |x| ** p there is unbounded, or undefined: it counts as 0
+    powers = scaled * scaled if p == 2.0 else jnp.where(absent, 0.0, jnp.where(absent, 1.0, scaled) ** p)
+    total = jnp.sum(powers, axes, keepdims=True)
+    zero = total == 0.0
+    y = top * jnp.where(zero, 0.0, jnp.where(zero, 1.0, total) ** (1.0 / p))
+    return y if keepdims else jnp.squeeze(y, axes)

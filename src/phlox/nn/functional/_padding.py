@@ -40,7 +40,7 @@ def pad_constant(x: jax.Array, padding: Counts, value: float = 0.0) -> jax.Array
         ShapeError: ``x`` has not 1 to 3 spatial axes.
 
     >>> pad_constant(jnp.ones((1, 2, 1)), ((1, 2),), 5.0).ravel().tolist()
-    [5.0, 1.0, 1.0, 5.0, 5.0, 5.0]
+    [5.0, 1.0, 1.0, 5.0, 5.0]
 
     Source: ``numpy.pad``, mode ``constant``.
     """

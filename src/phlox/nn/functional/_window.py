@@ -83,7 +83,7 @@ class Window:
 
 
 def plan_window(
-    x: jax.Array,
+    x: jax.Array | jax.ShapeDtypeStruct,
     size: Sizes,
     stride: Sizes | None,
     padding: Padding,
@@ -111,7 +111,7 @@ def plan_window(
     return window
 
 
-def spatial_sizes(x: jax.Array, where: str, rank: int | None = None) -> tuple[int, ...]:
+def spatial_sizes(x: jax.Array | jax.ShapeDtypeStruct, where: str, rank: int | None = None) -> tuple[int, ...]:
     """The sizes between batch and channels, where ``x`` has 1 to 3 of them (or ``rank``)."""
     if rank is not None and x.ndim != rank + 2:
         raise ShapeError(
@@ -141,7 +141,9 @@ def is_int(value: Any) -> bool:
 
 def per_axis(value: Sizes, rank: int, name: str, where: str, *, least: int) -> tuple[int, ...]:
     """One int, or one per spatial axis, as a tuple; each at least ``least``."""
-    values = (value,) * rank if is_int(value) else tuple(value) if isinstance(value, (Sequence, np.ndarray)) else ()
+    values: tuple[Any, ...] = (value,) * rank
+    if not is_int(value):
+        values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else ()
     if isinstance(value, str) or len(values) != rank or not all(map(is_int, values)):
         raise RangeError(
             f"{name} as one int or {rank} (one per spatial axis)",

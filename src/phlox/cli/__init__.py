@@ -1,0 +1,5 @@
+"""The ``phlox`` command."""
+
+from phlox.cli._main import main
+
+__all__ = ["main"]

@@ -1,0 +1,83 @@
+"""The command line: reads arguments, runs a command, and turns errors into one message and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from phlox.cli._quickstart import quickstart
+from phlox.cli._versions import version_of
+from phlox.core import PhloxError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ``phlox`` command.
+
+    Arguments:
+        arguments: what follows the program's name; by default the command line's.
+
+    Returns:
+        The exit status: 0 where all went well, 1 after an error, 130 after Ctrl-C. Wrong arguments exit with 2.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without × and → gets a ?
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except PhloxError as error:
+        return _failed(str(error), 1)
+    except KeyboardInterrupt:
+        return _failed("stopped by Ctrl-C; nothing was written", 130)
+    except OSError as error:  # standard output went away, or is full
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what is still to be flushed at exit
+        return 1 if isinstance(error, BrokenPipeError) else _failed(str(error), 1)
+    return 0
+
+
+def _failed(message: str, status: int) -> int:
+    print(f"phlox: {message}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="phlox", description="A deep-learning framework on JAX.")
+    parser.add_argument("--version", action="version", version=f"phlox {version_of('phlox')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "quickstart",
+        help="train a first model on handwritten digits",
+        description="Train a small convolutional network on scikit-learn's 1797 handwritten digits, test it on images "
+        "it has not seen, and write model.safetensors, metrics.json and curves.png.",
+    )
+    command.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("runs/quickstart"), help="folder for the results [%(default)s]"
+    )
+    command.add_argument(
+        "--epochs", metavar="N", type=_at_least(1), default=20, help="passes over the images [%(default)s]"
+    )
+    command.add_argument(
+        "--seed", metavar="S", type=_at_least(0), default=0, help="of weights, dropout and order [%(default)s]"
+    )
+    command.set_defaults(run=lambda options: quickstart(options.out, options.epochs, options.seed))
+    return parser
+
+
+class _at_least:  # noqa: N801 - used like a function
+    """Reads a whole number with a lower bound, below 2³¹ as seeds are."""
+
+    def __init__(self, low: int):
+        self.low = low
+
+    def __call__(self, text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = -1
+        if not self.low <= number < 2**31:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {self.low} to {2**31 - 1}, got {text!r}")
+        return number

@@ -1,0 +1,69 @@
+"""Compiled programs kept on disk, so that the next start compiles nothing again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import jax
+
+_MARK = "phlox-compile-cache"
+
+
+def compile_cache(path: str | os.PathLike[str] | None | bool = True) -> Path | None:
+    """Keep compiled programs in a folder, by default the user's cache folder; None or False turns it off.
+
+    It is on from ``import phlox``, unless ``JAX_COMPILATION_CACHE_DIR`` already names a folder (JAX's own setting
+    stands), or ``PHLOX_COMPILE_CACHE`` is ``off``; that variable may name a folder too.
+
+    Returns:
+        The folder in use, or None.
+
+    >>> import phlox as px
+    >>> px.compile_cache(None) is None
+    True
+    """
+    if path is None or path is False:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return None
+    folder = default_folder() if path is True else Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
+    except OSError:
+        return None  # a read-only home: compile as ever
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+def default_folder() -> Path:
+    """Where compiled programs are kept unless the user says otherwise."""
+    named = os.environ.get("PHLOX_COMPILE_CACHE")
+    if named and named != "off":
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "phlox" / "xla"
+
+
+def clear_compile_cache() -> int:
+    """Delete all compiled programs that are kept; returns how many files there were.
+
+    Only a folder that ``px.compile_cache`` made is touched.
+    """
+    folder = Path(jax.config.jax_compilation_cache_dir or default_folder())
+    if not (folder / _MARK).exists():
+        return 0
+    files = [p for p in folder.iterdir() if p.name != _MARK]
+    for p in files:
+        shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
+    return len(files)
+
+
+def start() -> None:
+    """Turn the cache on at import, unless the environment speaks against it."""
+    if os.environ.get("PHLOX_COMPILE_CACHE") != "off" and not jax.config.jax_compilation_cache_dir:
+        compile_cache()

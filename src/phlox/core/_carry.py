@@ -1,0 +1,211 @@
+"""A loop's carry: arrays and Modules that go round, by value through JAX's loops and by identity for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core._errors import ShapeError, StructureError, describe
+from phlox.core._functionalize import (
+    Call,
+    Outcome,
+    Place,
+    Record,
+    functionalize,
+    is_module,
+    write_back,
+    write_captured,
+)
+from phlox.core._layout import is_array
+from phlox.core._module import examine
+from phlox.core._plan import path_text, plan_of
+
+
+class MoreCaptured(Exception):
+    """The body wrote captured Modules that the loop does not carry yet; it is traced again with them."""
+
+    def __init__(self, places: Sequence[Place]):
+        super().__init__("captured State must be carried")
+        self.places = places
+
+
+class Loop:
+    """The body of a loop, ``fn(carry, *rest) -> (carry, result)``, as a function of leaves.
+
+    The leaves of the carry come in three parts: those of Modules in it, its bare arrays, and State of captured Modules
+    that the body writes. A Module that the body returns at its place stays itself; another one of the
+    same structure replaces it.
+    """
+
+    def __init__(self, fn: Callable[..., tuple[Any, Any]], init: Any, rest: Sequence[Any], kind: str):
+        self.kind = kind
+        self.call: Call = functionalize(self._wrapped(fn), (init, *rest), {}, kind=kind, scalars=True)
+        self.init_leaves, self.treedef = jax.tree_util.tree_flatten(init, is_leaf=is_module)
+        spec, structure = self.call.spec[: len(self.init_leaves)], self.call.plan.structure
+        self.spec = spec
+        self.bare = [v for k, v in spec if k == "array"]
+        roots = {v for k, v in spec if k == "module"}
+        owned = structure.modules_below(structure.roots[r] for r in roots)
+        others = {v for k, v in self.call.spec[len(spec) :] if k == "module"}
+        shared = owned & structure.modules_below(structure.roots[r] for r in others)
+        if shared:
+            raise StructureError(
+                "Modules either in the carry or in what is scanned over", got="one in both", where=f"px.{kind}"
+            )
+        self.leaves = [i for i, (m, _) in enumerate(structure.leaves) if m in owned]
+        self.captured: list[Place] = []
+        self.replaced: frozenset[int] = frozenset()
+
+    def start(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The carry before the first round."""
+        arrays = [jnp.asarray(self.call.bare[i]) for i in self.bare]
+        return [self.call.leaves[i] for i in self.leaves], arrays, [held(place) for place in self.captured]
+
+    def _wrapped(self, fn: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+        def body(carry: Any, *rest: Any) -> Any:
+            given = jax.tree_util.tree_leaves(carry, is_leaf=is_module)
+            new, result = fn(carry, *rest)
+            moved, bare = self._taken_apart(given, new)
+            return moved, bare, result
+
+        return body
+
+    def _taken_apart(self, given: list[Any], new: Any) -> tuple[dict[int, list[Any]], list[Any]]:
+        """The arrays of Modules that replace those of the carry, and the carry's bare arrays."""
+        found, treedef = jax.tree_util.tree_flatten(new, is_leaf=is_module)
+        if treedef != self.treedef:
+            raise StructureError(
+                f"a carry of the form it came in, {self.treedef}", got=str(treedef), fix="return all of it",
+                where=f"px.{self.kind}",
+            )  # fmt: skip
+        moved: dict[int, list[Any]] = {}
+        bare = []
+        for n, ((kind, v), was, now) in enumerate(zip(self.spec, given, found, strict=True)):
+            if kind == "array":
+                bare.append(self._kept(n, was, now))
+            elif kind == "module" and now is not was:
+                before, after = plan_of([was]), plan_of([now]) if is_module(now) else None
+                if after is None or after.structure.nodes != before.structure.nodes:
+                    raise StructureError(
+                        f"a {type(was).__name__} of the structure it came in", got=describe(now),
+                        where=f"px.{self.kind}",
+                    )  # fmt: skip
+                moved[v] = after.gather()
+        self.replaced = frozenset(moved)
+        return moved, bare
+
+    def _kept(self, n: int, was: Any, now: Any) -> Any:
+        if not is_array(now):
+            now = jnp.asarray(now)
+        if now.shape != was.shape or now.dtype != was.dtype:
+            raise ShapeError(
+                f"leaf {n} of the carry to stay {describe(was)}",
+                got=describe(now),
+                fix="give the first carry the shape and dtype that the body returns",
+                where=f"px.{self.kind}",
+            )
+        return now
+
+    def step(
+        self, carry: tuple[list[Any], list[Any], list[Any]], leaves: dict[int, Any], bare: dict[int, Any]
+    ) -> tuple[tuple[list[Any], list[Any], list[Any]], Outcome, int]:
+        """One round: the next carry, what came out beside it, and how many outputs belong to the carry."""
+        modules, arrays, captured = carry
+        everything = list(self.call.leaves)
+        for i, v in [*zip(self.leaves, modules, strict=True), *leaves.items()]:
+            everything[i] = v
+        given = list(self.call.bare)
+        for i, v in [*zip(self.bare, arrays, strict=True), *bare.items()]:
+            given[i] = v
+        with self.holding(captured):
+            outcome = self.call.pure(everything, given)
+        return self._next(carry, outcome)
+
+    @contextmanager
+    def holding(self, values: list[Any]) -> Iterator[None]:
+        """While a round runs, captured Modules hold what the loop carries for them."""
+        originals = [held(place) for place in self.captured]
+        try:
+            for place, v in zip(self.captured, values, strict=True):
+                hold(place, v)
+            yield
+        finally:
+            for place, v in zip(self.captured, originals, strict=True):
+                hold(place, v)
+
+    def _next(self, carry: Any, outcome: Outcome) -> tuple[Any, Outcome, int]:
+        record = outcome.record
+        known = {name_of_place(p) for p in self.captured}
+        more = [p for p in record.captured if name_of_place(p) not in known]
+        if more:
+            raise MoreCaptured(more)
+        written = dict(zip(record.written, outcome.written, strict=True))
+        modules = [written.get(i, old) for i, old in zip(self.leaves, carry[0], strict=True)]
+        used = self._put_replaced(modules, outcome, written)
+        arrays = list(outcome.outputs[used : used + len(self.bare)])
+        moved = {name_of_place(p): v for p, v in zip(record.captured, outcome.captured, strict=True)}
+        captured = [moved.get(name_of_place(p), old) for p, old in zip(self.captured, carry[2], strict=True)]
+        return (modules, arrays, captured), outcome, used + len(self.bare)
+
+    def _put_replaced(self, modules: list[Any], outcome: Outcome, written: dict[int, Any]) -> int:
+        """Put the arrays of replaced Modules in the carry; returns how many outputs they took."""
+        structure, used = self.call.plan.structure, 0
+        for root in sorted(self.replaced):
+            below = structure.modules_below([structure.roots[root]])
+            mine = [i for i in self.leaves if structure.leaves[i][0] in below]
+            if any(i in written for i in mine):
+                raise StructureError(
+                    f"a Module of the carry to be changed in place, or replaced by another, not both: "
+                    f"{path_text(structure, next(i for i in mine if i in written))}",
+                    where=f"px.{self.kind}",
+                )
+            for i in mine:
+                modules[self.leaves.index(i)] = outcome.outputs[used]
+                used += 1
+        return used
+
+    def finish(self, carry: tuple[list[Any], list[Any], list[Any]], record: Record) -> Any:
+        """Write the last carry back into the caller's objects, and give it its form."""
+        modules, arrays, captured = carry
+        structure, plan = self.call.plan.structure, self.call.plan
+        last = dict(zip(self.leaves, modules, strict=True))
+        write_back(plan, [i for i in record.written if i in last], [last[i] for i in record.written if i in last])
+        write_captured(self.captured, captured)
+        flat, found = [], iter(arrays)
+        fresh = structure.build([last.get(i) for i in range(len(structure.leaves))]) if self.replaced else []
+        for kind, v in self.spec:
+            if kind == "array":
+                flat.append(next(found))
+            elif kind == "module":
+                at = structure.roots[v]
+                flat.append(fresh[at] if v in self.replaced else plan.module(at))
+            else:
+                flat.append(v)
+        return jax.tree_util.tree_unflatten(self.treedef, flat)
+
+
+def until_captured(loop: Loop, run: Callable[[], Any]) -> Any:
+    """Run a traced loop, again with more State carried wherever its body wrote a captured Module."""
+    while True:
+        try:
+            return run()
+        except MoreCaptured as more:
+            loop.captured.extend(more.places)
+
+
+def name_of_place(place: Place) -> tuple[int, int]:
+    return place[0]._px.uid, place[1]
+
+
+def held(place: Place) -> Any:
+    holder, at = examine(place[0]).slots[place[1]]
+    return holder[at]
+
+
+def hold(place: Place, value: Any) -> None:
+    holder, at = examine(place[0]).slots[place[1]]
+    holder[at] = value

@@ -1,0 +1,180 @@
+"""What flows back, changed by hand: custom_vjp, stop_gradient, gradient hooks; and a look at what flows forward."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core import _compat
+from phlox.core._errors import ShapeError, StructureError, describe
+from phlox.core._functionalize import Outcome, functionalize, is_module
+from phlox.core._grad import Differentiated
+from phlox.core._tree import tree_map
+
+T = TypeVar("T")
+
+
+class custom_vjp:  # noqa: N801 - used like a function
+    """A function with a gradient rule of the user's own, over arrays and Modules.
+
+    ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays; ``backward(residuals, ȳ)``
+    returns one cotangent for each argument: an array, None, or for a Module a gradient Module or a dict from
+    path to array. Reverse mode only.
+
+    Arguments:
+        fn: what runs where no gradient is taken.
+
+    Raises:
+        StructureError: it is differentiated before ``defvjp``, or ``backward`` returns another number of cotangents.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> @px.custom_vjp
+    ... def clipped(x):
+    ...     return x
+    >>> clipped.defvjp(lambda x: (x, None), lambda _, g: (jnp.clip(g, -1.0, 1.0),))
+    >>> float(px.grad(lambda x: 5.0 * clipped(x))(2.0))
+    1.0
+    """
+
+    def __init__(self, fn: Callable[..., Any]):
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.forward: Callable[..., Any] | None = None
+        self.backward: Callable[..., Any] | None = None
+
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Set the two halves of the rule."""
+        self.forward, self.backward = forward, backward
+
+    def __call__(self, *args: Any) -> Any:
+        if self.forward is None or self.backward is None:
+            raise StructureError("a rule", got="none", fix="call defvjp(forward, backward)", where="px.custom_vjp")
+        return _Rule(self.fn, self.forward, self.backward, args).run()
+
+
+class _Rule:
+    """One call of a function with a rule of its own, as a function of leaves."""
+
+    def __init__(
+        self, fn: Callable[..., Any], forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any]
+    ):
+        def ahead(*args: Any) -> tuple[Any, list[Any]]:
+            y, residuals = forward(*args)
+            leaves, self.residuals = jax.tree_util.tree_flatten(residuals)
+            return y, leaves
+
+        self.call = functionalize(fn, args, {}, kind="remat", scalars=True)
+        self.ahead = functionalize(ahead, args, {}, kind="remat", scalars=True)
+        self.wrt = Differentiated(self.call, args, range(len(args)), train=False)
+        self.backward = backward
+        self.record: Any = None
+        self.residuals: Any = None
+
+    def run(self) -> Any:
+        values = jax.tree.map(jnp.asarray, self.wrt.values)
+        jax.eval_shape(self._primal, values)  # learns the form of the result, which the halves of the rule need
+        rule = jax.custom_vjp(self._primal)
+        rule.defvjp(self._forward, self._backward)
+        outputs, written, captured = rule(values)
+        return self.call.commit(Outcome(outputs, written, captured, self.record))
+
+    def _primal(self, diff: Any) -> Any:
+        outcome = self.call.pure(*self.wrt.merge(diff))
+        self.record = outcome.record
+        return list(outcome.outputs), list(outcome.written), list(outcome.captured)
+
+    def _forward(self, diff: Any) -> Any:
+        outcome = self.ahead.pure(*self.wrt.merge(diff))
+        count = len(outcome.outputs) - self.residuals.num_leaves
+        outputs = list(outcome.outputs)
+        return (outputs[:count], list(outcome.written), list(outcome.captured)), outputs[count:]
+
+    def _backward(self, residuals: list[Any], cotangents: Any) -> tuple[Any]:
+        result = self.record.result
+        y_bar = jax.tree_util.tree_unflatten(result.treedef, cotangents[0])
+        grads = self.backward(jax.tree_util.tree_unflatten(self.residuals, residuals), y_bar)
+        if not isinstance(grads, tuple) or len(grads) != len(self.wrt.args):
+            raise StructureError(
+                f"a backward that returns a tuple of {len(self.wrt.args)} cotangents, one for each argument",
+                got=f"{len(grads)} of them" if isinstance(grads, tuple) else describe(grads),
+                where="px.custom_vjp",
+            )
+        return (self.wrt.tangents(grads, self.wrt.values, "px.custom_vjp"),)
+
+
+def stop_gradient(tree: T) -> T:
+    """The same values, through which no gradient flows; for a Module, a copy of it.
+
+    >>> import phlox as px
+    >>> float(px.grad(lambda x: x * px.stop_gradient(x))(3.0))
+    3.0
+    """
+    return tree_map(lambda x: jax.lax.stop_gradient(x), tree)
+
+
+def gradient_hook(x: T, fn: Callable[[Any], Any]) -> T:
+    """The same value, whose gradient passes through ``fn`` on its way back.
+
+    Arguments:
+        x: a floating array.
+        fn: takes the gradient and returns what flows on, of the same shape; None leaves it as it is, so that a
+            function which only looks (prints, records) works too.
+
+    Raises:
+        ShapeError: ``fn`` returns another shape.
+
+    >>> import phlox as px
+    >>> float(px.grad(lambda x: 3.0 * px.gradient_hook(x, lambda g: 2 * g))(1.0))
+    6.0
+    """
+
+    @jax.custom_vjp
+    def passed(value: Any) -> Any:
+        return value
+
+    def backward(_: None, g: Any) -> tuple[Any]:
+        new = fn(g)
+        if new is None:
+            return (g,)
+        new = jnp.asarray(new, g.dtype)
+        if new.shape != g.shape:
+            raise ShapeError(f"a gradient like {describe(g)}", got=describe(new), where="px.gradient_hook")
+        return (new,)
+
+    passed.defvjp(lambda value: (value, None), backward)
+    return passed(x)
+
+
+def value(x: Any) -> Any:
+    """The concrete array under the tracers of an eager gradient, for NumPy, plots and f-strings.
+
+    Works on trees. It carries no gradient.
+
+    Raises:
+        StructureError: inside a compiled function, where there is no concrete value.
+
+    >>> import phlox as px
+    >>> px.grad(lambda x: (print(f"{px.value(x):.1f}"), x**2)[1])(3.0).tolist()
+    3.0
+    6.0
+    """
+
+    def under(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.core.Tracer):
+            return leaf
+        found = _compat.concrete(leaf)
+        if found is None:
+            raise StructureError(
+                "an array with a value, as in eager code and eager gradients",
+                got=f"{describe(leaf)} inside a compiled or mapped function, which has none yet",
+                fix="take px.jit or px.vmap away while you look, or print it with jax.debug.print",
+                where="px.value",
+            )
+        return found
+
+    return tree_map(under, x) if is_module(x) else jax.tree.map(under, x)
+

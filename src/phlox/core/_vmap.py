@@ -1,0 +1,211 @@
+"""px.vmap: a function of one example, over many; keys split, and no batched value slips into unbatched State."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core import _compat
+from phlox.core._errors import ShapeError, StateError, describe
+from phlox.core._functionalize import Call, Record, functionalize, is_module, write_back
+from phlox.core._layout import displayed
+from phlox.core._plan import path_text
+from phlox.core._random import is_key
+
+
+def vmap(
+    fn: Callable[..., Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    axis_name: str | None = None,
+    axis_size: int | None = None,
+) -> Callable[..., Any]:
+    """Make a function that maps ``fn`` over an axis of its arguments, as ``jax.vmap`` does.
+
+    A Module whose axis is None is one for all examples: its random keys are split along the axis, and the caller's
+    advance once if ``fn`` drew; other State it may write only with values that are the same for all. A
+    Module whose axis is a number is a stack of models, and so is its State afterwards. Modules built inside
+    come out stacked.
+
+    Arguments:
+        fn: a function of one example.
+        in_axes: the axis of each positional argument, an int, None, or a prefix of its tree; keyword arguments have 0.
+        out_axes: the axis of the results, likewise.
+        axis_name: a name for collectives such as ``jax.lax.pmean``.
+        axis_size: examples, where no argument tells.
+
+    Raises:
+        StateError: a value that differs between examples is written to State that is one for all.
+        ShapeError: mapped axes of different sizes, or none.
+
+    >>> import jax, jax.numpy as jnp, phlox as px
+    >>> stack = px.vmap(lambda key: px.Dense(2, 3, key=key))(jax.random.split(jax.random.key(0), 5))
+    >>> stack.weight.shape, px.vmap(lambda m, x: m(x), in_axes=(0, None))(stack, jnp.ones(2)).shape
+    ((5, 2, 3), (5, 3))
+    """
+
+    @functools.wraps(fn)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        call = functionalize(fn, args, kwargs, kind="vmap")
+        return _Mapping(call, args, kwargs, in_axes, out_axes, axis_name, axis_size).run()
+
+    return mapped
+
+
+class _Mapping:
+    """One mapped call."""
+
+    def __init__(
+        self, call: Call, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, name: str | None, size: int | None
+    ):
+        self.call, self.out_axes, self.name = call, out_axes, name
+        axes = _axes_of(in_axes, args) + [0] * len(jax.tree_util.tree_leaves(kwargs, is_leaf=is_module))
+        structure = call.plan.structure
+        self.roots: dict[int, Any] = {}
+        self.bare: list[Any] = []
+        for (kind, v), axis in zip(call.spec, axes, strict=True):
+            if kind == "array":
+                self.bare.append(axis)
+            elif kind == "module" and self.roots.setdefault(v, axis) != axis:
+                raise ShapeError("one axis for a Module that is passed twice", got=f"{axis}", where="px.vmap")
+        self.leaves = [None] * len(structure.leaves)
+        owner: dict[int, Any] = {}
+        for root, axis in self.roots.items():
+            for m in structure.modules_below([structure.roots[root]]):
+                if owner.setdefault(m, axis) != axis:
+                    raise ShapeError(
+                        "one axis for a Module shared by two arguments", got=f"{owner[m]} and {axis}", where="px.vmap"
+                    )
+        self.leaves = [owner[m] for m, _ in structure.leaves]
+        self.size = self._size(size)
+        self.split = {i for i, v in enumerate(call.leaves) if self.leaves[i] is None and is_key(v)}
+        self.record: Record | None = None
+
+    def _size(self, size: int | None) -> int:
+        sizes: dict[str, int] = {} if size is None else {"axis_size": size}
+        pairs = [(path_text(self.call.plan.structure, i), v, a) for i, (v, a) in enumerate(self._leaf_axes())]
+        pairs += [(f"array {i} of the arguments", v, a) for i, (v, a) in enumerate(zip(self.call.bare, self.bare))]
+        for what, value, axis in pairs:
+            if axis is not None:
+                if value.ndim == 0 or not -value.ndim <= axis < value.ndim:
+                    raise ShapeError(
+                        f"{what} to have the axis {axis} that it is mapped over",
+                        got=describe(value),
+                        fix="give in_axes None for what is the same for all examples: in_axes=(None, 0)",
+                        where="px.vmap",
+                    )
+                sizes[what] = value.shape[axis]
+        if len(set(sizes.values())) != 1:
+            raise ShapeError(
+                "mapped axes of one size",
+                got=", ".join(f"{n} at {w}" for w, n in sizes.items()) or "no mapped argument",
+                fix="check in_axes; None marks what is the same for all examples",
+                where="px.vmap",
+            )
+        return next(iter(sizes.values()))
+
+    def _leaf_axes(self) -> list[tuple[Any, Any]]:
+        return list(zip(self.call.leaves, self.leaves, strict=True))
+
+    def run(self) -> Any:
+        call, kept = self.call, dict[int, Any]()
+        leaves, axes = list(call.leaves), list(self.leaves)
+        for i in self.split:
+            kept[i], leaves[i] = _split(call.leaves[i], self.size)
+            axes[i] = 0
+        outs = jax.vmap(
+            self._body,
+            in_axes=(axes, self.bare),
+            out_axes=(0, None, 0, None),
+            axis_name=self.name,
+            axis_size=self.size,
+        )(leaves, call.bare)
+        return self._commit(kept, *outs)
+
+    def _body(self, leaves: list[Any], bare: list[Any]) -> tuple[Any, Any, Any, Any]:
+        """One example; what is written comes out apart: stacked, or one for all."""
+        outcome = self.call.pure(leaves, bare)
+        self.record = outcome.record
+        axes = self._output_axes(outcome.record)
+        mapped = [v for v, a in zip(outcome.outputs, axes, strict=True) if a is not None]
+        same = [v for v, a in zip(outcome.outputs, axes, strict=True) if a is None]
+        stacked, one = [], []
+        for i, value in zip(outcome.record.written, outcome.written, strict=True):
+            if i in self.split:
+                continue
+            if self.leaves[i] is not None:
+                stacked.append(value)
+            else:
+                self._refuse_batched(i, value)
+                one.append(value)
+        return mapped, same, stacked, one
+
+    def _output_axes(self, record: Record) -> list[Any]:
+        """The axis of every output array; those of Modules have 0."""
+        result = record.result
+        shell = jax.tree_util.tree_unflatten(result.treedef, [object() for _ in result.leaves])
+        per_leaf = _axes_of(self.out_axes, shell)
+        found = {at: axis for (kind, at), axis in zip(result.leaves, per_leaf, strict=True) if kind == "array"}
+        rest = 0 if result.structure is None else len(result.structure.leaves)
+        return [found[i] for i in range(result.arrays)] + [0] * rest
+
+    def _refuse_batched(self, leaf: int, value: Any) -> None:
+        if _compat.batched_here(value):
+            structure = self.call.plan.structure
+            raise StateError(
+                "State that is one for all examples to be written with one value",
+                got=f"a value for {path_text(structure, leaf)} that differs between examples",
+                fix="reduce it over the axis (jax.lax.pmean with axis_name=…), or map over a stack of models",
+                where=f"px.vmap: {displayed(structure.leaf_path(leaf)[1]).lstrip('.')}",
+            )
+
+    def _commit(self, kept: dict[int, Any], mapped: Any, same: Any, stacked: Any, one: Any) -> Any:
+        record = self.record
+        assert record is not None
+        stacked, one, written = iter(stacked), iter(one), []
+        for i in record.written:
+            axis = self.leaves[i]
+            if i in self.split:
+                written.append(kept[i])
+            elif axis is not None:
+                written.append(jnp.moveaxis(next(stacked), 0, axis))
+            else:
+                written.append(next(one))
+        write_back(self.call.plan, record.written, written)
+        mapped, same = iter(mapped), iter(same)
+        outputs = [
+            next(same) if a is None else jnp.moveaxis(v, 0, a) if a != 0 else v
+            for a in self._output_axes(record)
+            for v in ([None] if a is None else [next(mapped)])
+        ]
+        return record.result.rebuild(outputs, self.call.plan.module)
+
+
+def _axes_of(axes: Any, tree: Any) -> list[Any]:
+    """An axis for every leaf, from a prefix of the tree."""
+    found: list[Any] = []
+    if isinstance(axes, list):
+        axes = tuple(axes)
+
+    def spread(axis: Any, sub: Any) -> None:
+        found.extend([axis] * len(jax.tree_util.tree_leaves(sub, is_leaf=is_module)))
+
+    try:
+        jax.tree_util.tree_map(spread, axes, tree, is_leaf=lambda a: a is None)
+    except ValueError as error:
+        raise ShapeError(
+            "axes that are a prefix of the tree they are for", got=str(axes), fix=str(error), where="px.vmap"
+        ) from None
+    return found
+
+
+def _split(key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """The key the caller keeps, and one for each example along a new first axis."""
+    rows = jax.vmap(lambda k: jax.random.split(k, n + 1))(key.reshape(-1))
+    rows = jnp.moveaxis(rows, 1, 0).reshape(n + 1, *key.shape)
+    return rows[0], rows[1:]

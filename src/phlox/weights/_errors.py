@@ -1,0 +1,59 @@
+"""What can go wrong with a file, in four parts."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from phlox.core import PhloxError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class FileError(PhloxError, OSError):
+    """A file that cannot be read or written; ``errno`` holds the system's number where there is one."""
+
+
+class CorruptFileError(FileError):
+    """A file whose content is not what was written: cut short, damaged, or of another kind."""
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse devices, pipes and sockets, which must be neither replaced nor waited for.
+
+    Raises:
+        OSError: it is one of them, or a folder.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.ENODEV, "something else")
+
+
+def file_error(error: OSError, path: str | os.PathLike[str], where: str) -> FileError:
+    """A system error about ``path`` with what was needed and a likely fix."""
+    expected, fix = _needed(error.errno, os.fspath(path))
+    made = FileError(expected, got=error.strerror or str(error), fix=fix, where=where)
+    made.errno, made.filename = error.errno, os.fspath(path)
+    return made
+
+
+def _needed(number: int | None, path: str) -> tuple[str, str]:
+    """What the caller was expected to give, and the cure, by the system's error number."""
+    folder = os.path.dirname(path) or "."
+    if number in _NO_ROOM:
+        return f"room for {path}", f"free some space, or choose another folder than {folder}"
+    if number in _NOT_ALLOWED:
+        return f"{path} to be open to you", f"change the permissions of {folder}, or choose another folder"
+    if number == errno.EISDIR:
+        return f"{path} to be a file", "add a file name to the folder"
+    if number == errno.ENOTDIR:
+        return f"{folder} to be a folder", "choose another path, or move away the file that is in the way"
+    if number == errno.ENODEV:
+        return f"{path} to be a regular file", "choose another path: it is a device, a pipe or a socket"
+    if number == errno.ENOENT and os.path.isdir(folder):
+        return f"{path} to exist", "check the name"
+    if number == errno.ENOENT:
+        return f"{path} to be in a folder that exists", f"create it: os.makedirs({folder!r})"
+    return f"{path} to be readable and writable", "look at the disk and the path"

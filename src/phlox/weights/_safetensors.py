@@ -1,0 +1,217 @@
+"""A model's arrays in a safetensors file, and back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from phlox.core import (
+    DtypeError,
+    LoadReport,
+    LostBuffersError,
+    Module,
+    StateError,
+    StructureError,
+    describe,
+    is_key,
+    load_state_dict,
+    state_dict,
+)
+from phlox.weights._errors import CorruptFileError, file_error
+from phlox.weights._metadata import check_digest, check_format, key_kinds, opened, own_metadata, signed
+from phlox.weights._replacing import replacing
+
+# What the format calls a dtype, and what JAX does.
+_DTYPES: dict[str, Any] = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "U64": np.uint64,
+    "I64": np.int64,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "C64": np.complex64,
+    "F8_E4M3": jnp.float8_e4m3fn,
+    "F8_E5M2": jnp.float8_e5m2,
+}
+_KNOWN = {np.dtype(kind) for kind in _DTYPES.values()}
+
+
+def save_safetensors(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write all arrays of a model, State included, to a safetensors file; it appears whole or not at all.
+
+    The file is a flat dict by path, as ``px.state_dict`` gives it: what is shared is stored once, a random key as its
+    words. It carries a format version and a SHA-256 checksum of everything in it. A failed save (a full disk, Ctrl-C)
+    leaves nothing behind, and an older file of that name as it was. The same model gives the same bytes.
+
+    Arguments:
+        model: the model.
+        path: the file to write or replace; its folder must exist.
+        metadata: text to store beside the arrays; ``read_metadata`` reads it.
+
+    Raises:
+        FileError: the file cannot be written.
+        DtypeError: an array of a dtype that the format has no name for, such as complex128 or int4.
+        RangeError: metadata that is no text, or takes a name of Phlox's own.
+
+    Source: https://huggingface.co/docs/safetensors
+
+    >>> import tempfile, phlox as px
+    >>> a, b = px.Dense(2, 3), px.Dense(2, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     px.weights.save_safetensors(a, folder + "/dense.safetensors")
+    ...     report = px.weights.load_safetensors(b, folder + "/dense.safetensors")
+    >>> bool((a.weight == b.weight).all()), report.loaded
+    (True, ['weight', 'bias'])
+    """
+    where = f"save_safetensors({os.fspath(path)!r})"
+    values = _arrays_of(model, where)
+    kinds = {name: str(jax.random.key_impl(x)) for name, x in values.items() if is_key(x)}
+    arrays = {name: _on_host(name, x, where) for name, x in values.items()}
+    text = signed(arrays, own_metadata(metadata, kinds, where))
+    with replacing(path, where=where) as temporary:
+        try:
+            save_file(arrays, temporary, text)
+        except SafetensorError as error:
+            raise _as_system_error(error) from error
+        _put_in_order(temporary)
+
+
+def load_safetensors(model: Module, path: str | os.PathLike[str], strict: bool = True) -> LoadReport:
+    """Fill a model, in place, from a safetensors file; all is checked before the first array is written.
+
+    Files of other programs load too where paths, shapes and dtypes agree; they carry no checksum to verify.
+
+    Arguments:
+        model: the model to fill, built as the file's was.
+        path: the file.
+        strict: refuse anything missing, unexpected or mismatched; else load what fits, and report the rest.
+
+    Raises:
+        FileError: the file cannot be read.
+        CorruptFileError: the file is cut short, damaged, of another kind, or of a later Phlox.
+        StructureError: with ``strict``, the file is of another model.
+
+    >>> import tempfile, phlox as px
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     px.weights.save_safetensors(px.Dense(2, 3), folder + "/a.safetensors")
+    ...     print(px.weights.load_safetensors(px.Dense(2, 3, bias=False), folder + "/a.safetensors", strict=False))
+    loaded 1 arrays
+      unexpected: bias
+    """
+    where = f"load_safetensors({os.fspath(path)!r})"
+    _arrays_of(model, where)
+    with opened(path, where) as file:
+        metadata = dict(file.metadata() or {})
+    check_format(metadata, where)
+    arrays = _read(path, where)
+    check_digest(arrays, metadata, where)
+    given: dict[str, Any] = dict(arrays)
+    for name, kind in key_kinds(metadata).items():
+        given[name] = jax.random.wrap_key_data(jnp.asarray(arrays[name]), impl=kind)
+    try:
+        return load_state_dict(model, given, strict=strict)
+    except StructureError as error:
+        raise StructureError(error.expected, got=_shortened(error.got or ""), fix=error.fix, where=where) from None
+
+
+def _arrays_of(model: Module, where: str) -> dict[str, Any]:
+    """All arrays by path, alive and known."""
+    if not isinstance(model, Module):
+        raise StructureError("a Module", got=describe(model), fix="pass the model first, then the path", where=where)
+    values = state_dict(model)
+    for name, x in values.items():
+        if isinstance(x, jax.core.Tracer):
+            raise StateError(
+                "a model whose arrays have values",
+                got=f"{name} inside a function that is being traced",
+                fix="save and load outside px.jit and the other transforms",
+                where=where,
+            )
+    return values
+
+
+def _on_host(name: str, x: Any, where: str) -> np.ndarray:
+    """An array as dense NumPy in row order, the words of a random key for it."""
+    if isinstance(x, jax.Array) and x.is_deleted():
+        raise LostBuffersError(
+            f"a model whose arrays are alive, which {name} is not",
+            got="an array that was donated to a compiled call that failed",
+            fix="rebuild or load the model",
+            where=where,
+        )
+    array = np.asarray(jax.random.key_data(x) if is_key(x) else x, order="C")
+    if array.dtype not in _KNOWN:
+        raise DtypeError(
+            f"arrays of {', '.join(sorted(kind.name for kind in _KNOWN))}",
+            got=f"{describe(x)} at {name}",
+            fix="convert it, for a complex128 into its real and imaginary part",
+            where=where,
+        )
+    return array
+
+
+def _put_in_order(path: Path) -> None:
+    """Sort the metadata, which the safetensors package writes in random order: equal models give equal bytes."""
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
+
+
+def _read(path: str | os.PathLike[str], where: str) -> dict[str, np.ndarray]:
+    """All arrays of a file whose header was found good, each read once into memory of its own."""
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(size))
+            header.pop("__metadata__", None)
+            for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+                if entry["dtype"] not in _DTYPES:
+                    raise DtypeError(f"dtypes among {list(_DTYPES)}", got=f"{entry['dtype']} at {name}", where=where)
+                start, end = entry["data_offsets"]
+                file.seek(8 + size + start)
+                words = np.fromfile(file, np.uint8, end - start)
+                arrays[name] = words.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    except OSError as error:
+        raise file_error(error, path, where) from error
+    except ValueError as error:  # the file changed under our hands
+        raise CorruptFileError(
+            "a file that stays as it is", got=str(error), fix="load it again", where=where
+        ) from error
+    return arrays
+
+
+def _as_system_error(error: SafetensorError) -> OSError:
+    """The system's error, which the safetensors package passes on as text."""
+    found = re.search(r"os error (\d+)|code: (\d+)", str(error))
+    number = int(found[1] or found[2]) if found else errno.EIO
+    return OSError(number, os.strerror(number) if found else str(error))
+
+
+def _shortened(got: str, most: int = 12) -> str:
+    """A list of differences with its end left out, where a model has thousands."""
+    lines = got.splitlines()
+    return got if len(lines) <= most else "\n".join([*lines[:most], f"  … and {len(lines) - most} more"])
