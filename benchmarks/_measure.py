@@ -213,10 +213,11 @@ def rewritten(page: str, name: str, text: str) -> str:
 
 def seconds_a_step(step: Callable[[], Any], steps: int, wait: Callable[[Any], Any]) -> float:
     """Time a block of steps, with one wait, for the last result, at the end of the block."""
+    result = None
     start = time.perf_counter()
     for _ in range(steps):
         result = step()
-    wait(result)  # type: ignore[possibly-undefined]
+    wait(result)
     return (time.perf_counter() - start) / steps
 
 

@@ -188,7 +188,7 @@ def nnx_step(problem: Problem, form: str, graph: bool = True) -> Contender:
             self.layers = nnx.List([self.linear(jnp.array(w), jnp.array(b)) for w, b in layers])
 
         def linear(self, w: jax.Array, b: jax.Array) -> nnx.Linear:
-            given = dict(kernel_init=lambda *_: w, bias_init=lambda *_: b)
+            given: dict[str, Any] = dict(kernel_init=lambda *_: w, bias_init=lambda *_: b)
             return nnx.Linear(WIDTH, WIDTH, **given, rngs=nnx.Rngs(0))
 
         def __call__(self, x: jax.Array) -> jax.Array:
@@ -196,7 +196,7 @@ def nnx_step(problem: Problem, form: str, graph: bool = True) -> Contender:
                 x = jnp.tanh(layer(x))
             return x
 
-    model = MLP(problem.layers)
+    model: Any = MLP(problem.layers)
     opt = nnx.Optimizer(model, optax.adam(RATE), wrt=nnx.Param, graph=graph)
     batch = problem.batch()
 

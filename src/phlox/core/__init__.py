@@ -1,6 +1,6 @@
 """The core: Modules, transforms, mode, randomness, dtypes, errors, display.
 
-The first list is the public face, exported from ``phlox``; the second serves the folders above.
+What users call is exported from ``phlox`` too; the rest serves the folders above.
 """
 
 from phlox.core._cache import clear_compile_cache, compile_cache
@@ -43,7 +43,7 @@ from phlox.core._watch import NonFiniteError, capture, watch_nonfinite
 
 _start_cache()
 
-PUBLIC = [
+__all__ = [
     "CaptureError",
     "DtypeError",
     "Explanation",
@@ -59,7 +59,9 @@ PUBLIC = [
     "State",
     "StateError",
     "StructureError",
+    "advance",
     "apply",
+    "at_eager",
     "automode",
     "bf16",
     "capture",
@@ -69,6 +71,7 @@ PUBLIC = [
     "constant",
     "copy",
     "custom_vjp",
+    "describe",
     "destructure",
     "devices",
     "dtypes",
@@ -81,15 +84,22 @@ PUBLIC = [
     "global_norm",
     "grad",
     "gradient_hook",
+    "gradients_by_path",
+    "harmonise",
     "hessian",
     "hvp",
+    "is_key",
     "jacobian",
     "jit",
     "jvp",
+    "key_or_draw",
     "load_state_dict",
     "merge",
     "modules",
+    "param_dtype",
     "paths",
+    "policy",
+    "python_control_flow",
     "remat",
     "scan",
     "seed",
@@ -99,29 +109,15 @@ PUBLIC = [
     "testmode",
     "thaw",
     "to",
+    "trainable_arrays",
     "training",
     "trainmode",
+    "tree_map",
     "value",
     "value_and_grad",
     "vjp",
     "vmap",
     "watch_nonfinite",
     "while_loop",
-]
-
-__all__ = [  # noqa: PLE0604
-    *PUBLIC,
-    "advance",
-    "at_eager",
-    "describe",
-    "gradients_by_path",
-    "harmonise",
-    "is_key",
-    "key_or_draw",
-    "param_dtype",
-    "policy",
-    "python_control_flow",
-    "trainable_arrays",
-    "tree_map",
     "write_arrays",
 ]

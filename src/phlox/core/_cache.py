@@ -11,7 +11,7 @@ import jax
 _MARK = "phlox-compile-cache"
 
 
-def compile_cache(path: str | os.PathLike[str] | None | bool = True) -> Path | None:
+def compile_cache(path: str | os.PathLike[str] | bool | None = True) -> Path | None:
     """Keep compiled programs in a folder, by default the user's cache folder; None or False turns it off.
 
     It is on from ``import phlox``, unless ``JAX_COMPILATION_CACHE_DIR`` already names a folder (JAX's own setting
@@ -54,7 +54,7 @@ def clear_compile_cache() -> int:
 
     Only a folder that ``px.compile_cache`` made is touched.
     """
-    folder = Path(jax.config.jax_compilation_cache_dir or default_folder())
+    folder = Path(_configured() or default_folder())
     if not (folder / _MARK).exists():
         return 0
     files = [p for p in folder.iterdir() if p.name != _MARK]
@@ -63,7 +63,11 @@ def clear_compile_cache() -> int:
     return len(files)
 
 
+def _configured() -> str | None:
+    return getattr(jax.config, "jax_compilation_cache_dir", None)
+
+
 def start() -> None:
     """Turn the cache on at import, unless the environment speaks against it."""
-    if os.environ.get("PHLOX_COMPILE_CACHE") != "off" and not jax.config.jax_compilation_cache_dir:
+    if os.environ.get("PHLOX_COMPILE_CACHE") != "off" and not _configured():
         compile_cache()

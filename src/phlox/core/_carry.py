@@ -25,7 +25,7 @@ from phlox.core._module import examine
 from phlox.core._plan import path_text, plan_of
 
 
-class MoreCaptured(Exception):
+class MoreCapturedError(Exception):
     """The body wrote captured Modules that the loop does not carry yet; it is traced again with them."""
 
     def __init__(self, places: Sequence[Place]):
@@ -142,7 +142,7 @@ class Loop:
         known = {name_of_place(p) for p in self.captured}
         more = [p for p in record.captured if name_of_place(p) not in known]
         if more:
-            raise MoreCaptured(more)
+            raise MoreCapturedError(more)
         written = dict(zip(record.written, outcome.written, strict=True))
         modules = [written.get(i, old) for i, old in zip(self.leaves, carry[0], strict=True)]
         used = self._put_replaced(modules, outcome, written)
@@ -193,7 +193,7 @@ def until_captured(loop: Loop, run: Callable[[], Any]) -> Any:
     while True:
         try:
             return run()
-        except MoreCaptured as more:
+        except MoreCapturedError as more:
             loop.captured.extend(more.places)
 
 

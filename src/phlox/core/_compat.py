@@ -63,7 +63,7 @@ def batched_here(x: Any) -> bool:
 
 def concrete(x: Any) -> Any:
     """The array under the tracers of eager differentiation, or None where there is none."""
-    while isinstance(x, jax.core.Tracer):
+    while isinstance(x, Tracer):
         x = getattr(x, "primal", None)
     return x
 
@@ -82,6 +82,8 @@ def rebuild_one_level(like: Any, children: list[Any]) -> Any:
     del leaves
     return jax.tree_util.tree_unflatten(treedef, children)
 
+
+Tracer = _core.Tracer  # `jax.core` is not imported by `import jax`
 
 # Concrete arrays are of this class (typed PRNG keys are not); asking for it by `type(jnp.zeros(()))`
 # would start a backend at import.

@@ -36,7 +36,9 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
     3.0
     """
     if jnp.shape(pred) != ():
-        raise ShapeError("a scalar condition", got=describe(pred), fix="reduce it with .all() or .any()", where="px.cond")
+        raise ShapeError(
+            "a scalar condition", got=describe(pred), fix="reduce it with .all() or .any()", where="px.cond"
+        )
     if _compat.python_control_flow():
         return true_fn(*operands) if bool(pred) else false_fn(*operands)
     calls = [functionalize(fn, operands, {}, kind="cond", scalars=True) for fn in (true_fn, false_fn)]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
+from phlox.core._compat import Tracer
 from phlox.core._errors import ShapeError, StructureError, describe
 from phlox.core._functionalize import Outcome, functionalize, is_module
 from phlox.core._grad import Differentiated
@@ -164,7 +165,7 @@ def value(x: Any) -> Any:
     """
 
     def under(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.core.Tracer):
+        if not isinstance(leaf, Tracer):
             return leaf
         found = _compat.concrete(leaf)
         if found is None:
@@ -177,4 +178,3 @@ def value(x: Any) -> Any:
         return found
 
     return tree_map(under, x) if is_module(x) else jax.tree.map(under, x)
-

@@ -202,7 +202,7 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
 
 def hvp(fn: Callable[..., Any], inputs: Any, v: Any) -> tuple[Any, Any]:
-    r"""A scalar function's value and its Hessian times a vector, $H v = \partial_x (v^T \partial_x y)$, at the cost of a few gradients.
+    r"""A scalar function's value and its Hessian times a vector, $H v = \partial_x (v^T \partial_x y)$.
 
     Arguments:
         fn: returns a real scalar.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phlox.core._compat import Tracer
 from phlox.core._errors import DtypeError, ShapeError, describe
 from phlox.core._functionalize import SCALARS, is_module
 from phlox.core._layout import is_array
@@ -70,7 +71,7 @@ def _put_back(leaf: Any, pieces: list[Any]) -> Any:
         return merge(leaf, dict(zip(params, pieces, strict=True)), state)
     if not pieces:
         return leaf
-    if isinstance(leaf, SCALARS) and not isinstance(pieces[0], jax.core.Tracer):
+    if isinstance(leaf, SCALARS) and not isinstance(pieces[0], Tracer):
         return type(leaf)(pieces[0].item())
     return pieces[0]
 
@@ -84,7 +85,7 @@ def _narrowed(x: jax.Array, dtype: Any) -> jax.Array:
     lost = jnp.zeros(x.shape, bool) if real else x.imag != 0
     if whole:
         lost = lost | (new.astype(part.dtype) != part)
-    if isinstance(lost, jax.core.Tracer):
+    if isinstance(lost, Tracer):
         poison = (jnp.iinfo(dtype).min if dtype != jnp.bool_ else False) if whole else jnp.nan
         return jnp.where(lost, jnp.asarray(poison, dtype), new)
     if bool(np.any(lost)):
@@ -96,5 +97,3 @@ def _narrowed(x: jax.Array, dtype: Any) -> jax.Array:
             where="px.destructure",
         )
     return new
-
-

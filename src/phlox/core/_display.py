@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phlox.core._compat import Tracer
 from phlox.core._layout import Container, Static, displayed, is_array
 from phlox.core._module import Module, examine
 from phlox.core._plan import ARRAY, Plan, plan_of
@@ -191,7 +192,7 @@ def _range(first: str, last: str) -> str:
 
 def _flags(arrays: list[Any]) -> str:
     """What is suspicious about concrete parameters."""
-    known = [a for a in arrays if isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and a.size]
+    known = [a for a in arrays if isinstance(a, jax.Array) and not isinstance(a, Tracer) and a.size]
     if not known or any(a.is_deleted() for a in known):
         return "lost its buffers" if known else ""
     flags = []
@@ -272,8 +273,13 @@ def _written(value: Any, default: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    return not isinstance(value, Module) and not is_array(value) and not (
-        isinstance(value, (list, tuple, dict)) and any(hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value))
+    return (
+        not isinstance(value, Module)
+        and not is_array(value)
+        and not (
+            isinstance(value, (list, tuple, dict))
+            and any(hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value))
+        )
     )
 
 

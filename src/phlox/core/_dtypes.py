@@ -137,7 +137,7 @@ def harmonise(layer: Module, x: Any, *params: Any) -> tuple[Any, ...]:
         if rule.on_mismatch == "convert":
             return (x.astype(first.dtype), *params)
         _report_wider(layer, x, first.dtype, rule.on_mismatch)
-    return (x, *params)
+    return (x.astype(jnp.promote_types(x.dtype, first.dtype)), *params)
 
 
 def _is_float(x: Any) -> bool:

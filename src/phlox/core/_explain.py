@@ -35,14 +35,12 @@ class Explanation:
         count = sum(1 for _ in self.jaxpr.eqns)
         flops = "unknown" if self.flops is None else f"{self.flops:_.0f}"
         moved = "unknown" if self.bytes_accessed is None else bytes_text(self.bytes_accessed)
-        return "\n".join(
-            [
-                f"{self.name}: {count} operations, {flops} FLOPs, {moved} read and written",
-                f"memory: {bytes_text(self.argument_bytes)} arguments, {bytes_text(self.output_bytes)} results, "
-                f"{bytes_text(self.temporary_bytes)} temporaries",
-                self.retraces,
-            ]
+        memory = (
+            f"memory: {bytes_text(self.argument_bytes)} arguments, {bytes_text(self.output_bytes)} results, "
+            f"{bytes_text(self.temporary_bytes)} temporaries"
         )
+        head = f"{self.name}: {count} operations, {flops} FLOPs, {moved} read and written"
+        return "\n".join([head, memory, self.retraces])
 
 
 def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:

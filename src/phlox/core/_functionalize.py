@@ -293,7 +293,7 @@ def difference(before: Plan, after: Plan) -> str:
     """Where two plans of the same roots part, as text."""
     a, b = before.structure, after.structure
     for m, ((la, ka), (lb, kb)) in enumerate(zip(a.nodes, b.nodes, strict=False)):
-        root, path = a.module_path(m)
+        _, path = a.module_path(m)
         name = "model" + displayed(path)
         if la.cls is not lb.cls:
             return f"{name}, a {la.cls.__name__} that became a {lb.cls.__name__}"
@@ -323,5 +323,3 @@ def _shown(spec: Any) -> str:
     if hasattr(spec, "value"):
         return repr(spec.value)
     return "an array or Module" if spec.size == 1 and not hasattr(spec, "labels") else f"{spec.size} parts"
-
-

@@ -114,8 +114,8 @@ class Jit(Generic[P, R]):
         hides = self.static_names or self.static_numbers
         return functionalize(_unhidden(self.fn) if hides else self.fn, args, kwargs, kind="jit", scalars=True)
 
-    def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        hidden = [Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args)]
+    def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden = tuple(Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args))
         return hidden, {k: Hidden(v) if k in self.static_names else v for k, v in kwargs.items()}
 
     def _inside(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -281,6 +281,7 @@ class Program:
 
 
 # --- one call ----------------------------------------------------------------------------------------
+
 
 def _references(arrays: list[Any]) -> int:
     return max(map(sys.getrefcount, arrays), default=0)

@@ -128,7 +128,7 @@ def children_of(value: Any) -> list[Any] | None:
         return list(value.values())
     if kind in _PLAIN or is_array(value) or isinstance(value, module_class):
         return None
-    leaves, treedef = jax.tree_util.tree_flatten(value, is_leaf=lambda v: v is not value)
+    leaves = jax.tree_util.tree_leaves(value, is_leaf=lambda v: v is not value)
     return None if len(leaves) == 1 and leaves[0] is value else leaves
 
 
@@ -165,7 +165,7 @@ def refuse_hidden_arrays(value: Any, path: Path) -> None:
     """Raise where a container that JAX does not know holds an array or a Module: both would be frozen."""
     if isinstance(value, (set, frozenset, deque)):
         inner: Any = value
-    elif isinstance(value, np.ndarray | np.generic) or isinstance(value, type):
+    elif isinstance(value, (np.ndarray, np.generic, type)):
         return
     elif isinstance(value, MethodType):
         inner = ()  # a bound method reads its owner when it is called; the guard speaks then

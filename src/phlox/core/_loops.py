@@ -78,7 +78,9 @@ def _python_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool) -> tup
         x = tree_map(at, xs) if xs is not None else None
         before = {id(m): _arrays(m) for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)}
         carry, y = fn(carry, x)
-        for stack, part in zip(stacks.values(), [m for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)], strict=False):
+        for stack, part in zip(
+            stacks.values(), [m for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)], strict=False
+        ):
             _put_slice(stack, part, before[id(part)], t)
         ys.append(y)
     if reverse:

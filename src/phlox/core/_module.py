@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args
 
 import jax
 
@@ -61,7 +62,7 @@ class Module:
 
     __slots__ = ("__dict__", "__weakref__", "_px")
     _px: Meta
-    _roles: dict[str, str] = {}
+    _roles: ClassVar[dict[str, str]] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
@@ -72,7 +73,7 @@ class Module:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._roles = dict(cls._roles)
-        for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+        for name, annotation in inspect.get_annotations(cls).items():
             role = _role_in(annotation)
             if role is not None:
                 cls._roles[name] = role
@@ -312,10 +313,15 @@ def _guarded_read(self: Module, name: str) -> Any:
     value = object.__getattribute__(self, name)
     if here.scope is None or name[:2] == "__" or name == "_px":
         return value
-    if (is_array(value) or isinstance(value, (list, tuple, dict))) and not self._px.at_home():
-        if is_array(value) or any(is_array(v) for v in jax.tree_util.tree_leaves(value, is_leaf=_is_module)):
-            check_read(self)
+    if _holds_arrays(value) and not self._px.at_home():
+        check_read(self)
     return value
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, (list, tuple, dict)):
+        return any(is_array(v) for v in jax.tree_util.tree_leaves(value, is_leaf=_is_module))
+    return is_array(value)
 
 
 def _is_module(x: Any) -> bool:

@@ -65,7 +65,7 @@ class Structure:
         """True where the class annotates the array as State."""
         m, item = self.leaves[leaf]
         layout = self.nodes[m][0]
-        return layout.cls._roles.get(layout.paths[item][0]) == "State"  # type: ignore[attr-defined]
+        return layout.cls._roles.get(layout.paths[item][0]) == "State"
 
     def is_frozen(self, leaf: int) -> bool:
         """True where ``px.freeze`` reached the array."""
@@ -135,10 +135,7 @@ class Plan:
                 if meta.version != version:
                     return False
             self.epoch = epoch[0]
-        for snap in self.snaps:
-            if not snap.unchanged():
-                return False
-        return True
+        return all(snap.unchanged() for snap in self.snaps)
 
     def gather(self) -> list[Any]:
         """The arrays, in the structure's order."""

@@ -15,9 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def remat(
-    fn: Callable[P, R], *, policy: Callable[..., bool] | None = None, prevent_cse: bool = True
-) -> Callable[P, R]:
+def remat(fn: Callable[P, R], *, policy: Callable[..., bool] | None = None, prevent_cse: bool = True) -> Callable[P, R]:
     """Make a function whose intermediate values are not kept for the backward pass but computed again.
 
     State that it writes moves once, also on Modules captured from the enclosing px scope.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import suppress
+from itertools import pairwise
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phlox.core import _layout
 from phlox.core._errors import PhloxError
@@ -27,10 +29,8 @@ def locate(error: BaseException) -> None:
             error.where, error.located = text, True
     else:
         error.add_note(f"in {text}{_cure(error)}")
-    try:
+    with suppress(AttributeError):  # an exception class with slots: the note may then stand twice
         error._phlox_located = True  # type: ignore[attr-defined]
-    except AttributeError:
-        pass  # an exception class with slots: the note may then stand twice
 
 
 def _cure(error: BaseException) -> str:
@@ -53,7 +53,7 @@ def path_of(module: Module) -> str:
     if root is not chain[0]:
         chain.insert(0, root)
     path = ""
-    for parent, child in zip(chain, chain[1:], strict=False):
+    for parent, child in pairwise(chain):
         step = find(parent, child)
         if step is None:  # built on the way, or held by something that is no Module
             path, root = "", child
@@ -106,11 +106,15 @@ def _internal(frame: FrameType) -> bool:
 
 def _outermost_owner(module: Module) -> Module:
     """The Module whose method called ``module``, where that method was not ``__call__``."""
-    owner = module
+    owner: Any = module
     for frame in _frames():
         first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
-        candidate = frame.f_locals.get(first[0]) if first else None
-        if isinstance(candidate, _layout.module_class) and candidate is not owner and find(candidate, owner) is not None:
+        candidate: Any = frame.f_locals.get(first[0]) if first else None
+        if (
+            isinstance(candidate, _layout.module_class)
+            and candidate is not owner
+            and find(candidate, owner) is not None
+        ):
             owner = candidate
     return owner
 
@@ -133,8 +137,8 @@ def _is_self(frame: FrameType, name: str, module: Module) -> bool:
         return True
     if not code.co_argcount or code.co_varnames[0] != name:
         return False
-    method = inspect.unwrap(getattr(type(module), code.co_name, frame))
-    return getattr(method, "__code__", None) is code
+    method: Any = getattr(type(module), code.co_name, None)
+    return method is not None and getattr(inspect.unwrap(method), "__code__", None) is code
 
 
 def _global_name(module: Module) -> str | None:

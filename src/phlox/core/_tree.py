@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phlox.core._compat import Tracer
 from phlox.core._errors import StructureError
 from phlox.core._functionalize import is_module, write_back
 from phlox.core._layout import dotted, is_array
@@ -112,7 +113,7 @@ def _aligned(plan: Plan, other: Plan) -> list[Any]:
         raise StructureError(
             f"a tree with the {len(a.nodes)} Modules of the first", got=f"{len(b.nodes)} Modules", where="px.map"
         )
-    values = {leaf: value for leaf, value in zip(b.leaves, other.gather(), strict=True)}
+    values = dict(zip(b.leaves, other.gather(), strict=True))
     for m, i in a.leaves:
         layout, kinds = b.nodes[m]
         if layout.cls is not a.nodes[m][0].cls or i >= len(kinds) or layout.paths[i] != a.nodes[m][0].paths[i]:
@@ -178,7 +179,11 @@ def gradients_by_path(model: Module, grads: Any, where: str) -> dict[str, Any]:
 def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
     known = paths(model)
     if not isinstance(grads, dict) or any(k not in known for k in grads):
-        got = type(grads).__name__ if not isinstance(grads, dict) else f"unknown path {next(k for k in grads if k not in known)!r}"
+        got = (
+            type(grads).__name__
+            if not isinstance(grads, dict)
+            else f"unknown path {next(k for k in grads if k not in known)!r}"
+        )
         raise StructureError(
             "a gradient Module, or a dict from path to array", got=got, fix="pass what px.grad returned", where=where
         )
@@ -223,7 +228,7 @@ def _agreed(copies: list[tuple[str, Any]], where: str) -> Any:
                 )
         return np.asarray(first)
 
-    if isinstance(first, jax.core.Tracer) or any(isinstance(o, jax.core.Tracer) for o in others):
+    if isinstance(first, Tracer) or any(isinstance(o, Tracer) for o in others):
         return jax.pure_callback(check, jax.ShapeDtypeStruct(first.shape, first.dtype), first, *others)
     check(first, *others)
     return first

@@ -73,7 +73,6 @@ class _Mapping:
                 self.bare.append(axis)
             elif kind == "module" and self.roots.setdefault(v, axis) != axis:
                 raise ShapeError("one axis for a Module that is passed twice", got=f"{axis}", where="px.vmap")
-        self.leaves = [None] * len(structure.leaves)
         owner: dict[int, Any] = {}
         for root, axis in self.roots.items():
             for m in structure.modules_below([structure.roots[root]]):
@@ -81,25 +80,27 @@ class _Mapping:
                     raise ShapeError(
                         "one axis for a Module shared by two arguments", got=f"{owner[m]} and {axis}", where="px.vmap"
                     )
-        self.leaves = [owner[m] for m, _ in structure.leaves]
+        self.leaves: list[Any] = [owner[m] for m, _ in structure.leaves]
         self.size = self._size(size)
         self.split = {i for i, v in enumerate(call.leaves) if self.leaves[i] is None and is_key(v)}
         self.record: Record | None = None
 
     def _size(self, size: int | None) -> int:
         sizes: dict[str, int] = {} if size is None else {"axis_size": size}
-        pairs = [(path_text(self.call.plan.structure, i), v, a) for i, (v, a) in enumerate(self._leaf_axes())]
-        pairs += [(f"array {i} of the arguments", v, a) for i, (v, a) in enumerate(zip(self.call.bare, self.bare))]
-        for what, value, axis in pairs:
-            if axis is not None:
-                if value.ndim == 0 or not -value.ndim <= axis < value.ndim:
-                    raise ShapeError(
-                        f"{what} to have the axis {axis} that it is mapped over",
-                        got=describe(value),
-                        fix="give in_axes None for what is the same for all examples: in_axes=(None, 0)",
-                        where="px.vmap",
-                    )
-                sizes[what] = value.shape[axis]
+        call = self.call
+        names = [path_text(call.structure, i) for i in range(len(call.leaves))]
+        names += [f"array {i} of the arguments" for i in range(len(call.bare))]
+        for what, value, axis in zip(names, [*call.leaves, *call.bare], [*self.leaves, *self.bare], strict=True):
+            if axis is None:
+                continue
+            if value.ndim == 0 or not -value.ndim <= axis < value.ndim:
+                raise ShapeError(
+                    f"{what} to have the axis {axis} that it is mapped over",
+                    got=describe(value),
+                    fix="give in_axes None for what is the same for all examples: in_axes=(None, 0)",
+                    where="px.vmap",
+                )
+            sizes[what] = value.shape[axis]
         if len(set(sizes.values())) != 1:
             raise ShapeError(
                 "mapped axes of one size",
@@ -108,9 +109,6 @@ class _Mapping:
                 where="px.vmap",
             )
         return next(iter(sizes.values()))
-
-    def _leaf_axes(self) -> list[tuple[Any, Any]]:
-        return list(zip(self.call.leaves, self.leaves, strict=True))
 
     def run(self) -> Any:
         call, kept = self.call, dict[int, Any]()
@@ -173,17 +171,17 @@ class _Mapping:
             if i in self.split:
                 written.append(kept[i])
             elif axis is not None:
-                written.append(jnp.moveaxis(next(stacked), 0, axis))
+                written.append(_moved(next(stacked), axis))
             else:
                 written.append(next(one))
         write_back(self.call.plan, record.written, written)
         mapped, same = iter(mapped), iter(same)
-        outputs = [
-            next(same) if a is None else jnp.moveaxis(v, 0, a) if a != 0 else v
-            for a in self._output_axes(record)
-            for v in ([None] if a is None else [next(mapped)])
-        ]
+        outputs = [next(same) if a is None else _moved(next(mapped), a) for a in self._output_axes(record)]
         return record.result.rebuild(outputs, self.call.plan.module)
+
+
+def _moved(x: jax.Array, axis: int) -> jax.Array:
+    return x if axis == 0 else jnp.moveaxis(x, 0, axis)
 
 
 def _axes_of(axes: Any, tree: Any) -> list[Any]:

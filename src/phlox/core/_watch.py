@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
+from phlox.core._compat import Tracer
 from phlox.core._custom import gradient_hook
 from phlox.core._errors import PhloxError, describe
 from phlox.core._layout import dotted
@@ -96,7 +97,7 @@ def _looked_at(module: Module, place: str, v: Any) -> Any:
     if not hasattr(v, "dtype") or not jnp.issubdtype(v.dtype, jnp.inexact):
         return v
     _refuse(v, place, "in its output (forward)", _bad_parameters(module))
-    if isinstance(v, jax.core.Tracer) and _compat.python_control_flow():
+    if isinstance(v, Tracer) and _compat.python_control_flow():
         return gradient_hook(v, lambda g: _refuse(g, place, "in the gradient of its output (backward)", ""))
     return v
 

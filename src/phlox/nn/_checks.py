@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from typing import Any
 
 from phlox.core import RangeError
+
+Sizes = int | Sequence[int]
+Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 
 
 def check_size(layer: str, name: str, value: int, *, least: int = 1) -> int:
@@ -32,3 +37,29 @@ def check_positive(layer: str, name: str, value: float) -> float:
     if isinstance(value, bool) or not value > 0:
         raise RangeError(f"{name} above 0", got=repr(value), where=layer)
     return float(value)
+
+
+def sizes_of(layer: str, name: str, value: Sizes) -> tuple[int, ...]:
+    """One size for each of 1 to 3 spatial axes."""
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    if not 1 <= len(sizes) <= 3:
+        raise RangeError(f"{name} for 1, 2 or 3 spatial axes", got=repr(value), where=layer)
+    return tuple(check_size(layer, name, s) for s in sizes)
+
+
+def per_axis(layer: str, name: str, value: Sizes, rank: int) -> tuple[int, ...]:
+    """A number for every spatial axis, from one or as many."""
+    sizes = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(sizes) != rank:
+        raise RangeError(f"one {name}, or one for each of {rank} spatial axes", got=repr(value), where=layer)
+    return tuple(check_size(layer, name, s) for s in sizes)
+
+
+def padding_of(layer: str, value: Padding, rank: int) -> Any:
+    """Padding in a hashable form; what it means is decided, and checked, where it is applied."""
+    if isinstance(value, (int, str)):
+        return value
+    pairs = tuple(p if isinstance(p, int) else tuple(p) for p in value)
+    if len(pairs) != rank:
+        raise RangeError(f"padding for each of {rank} spatial axes", got=repr(value), where=layer)
+    return pairs

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import functional as F
 from phlox.nn import init as inits
-from phlox.nn._checks import check_size
+from phlox.nn._checks import Padding, Sizes, check_size, padding_of, per_axis, sizes_of
 from phlox.nn._fused import fused
-
-Sizes = int | Sequence[int]
-Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 
 
 class Conv(Module):
@@ -68,14 +66,14 @@ class Conv(Module):
         init: Callable[..., jax.Array] = inits.glorot_uniform,
         key: Any = None,
     ):
-        self.kernel = _sizes("Conv", "kernel", kernel)
+        self.kernel = sizes_of("Conv", "kernel", kernel)
         self.in_channels = check_size("Conv", "in_channels", in_channels)
         self.out_channels = check_size("Conv", "out_channels", out_channels)
         self.act = act
         rank = len(self.kernel)
-        self.stride = _per_axis("Conv", "stride", stride, rank)
-        self.padding = _padding(padding, rank)
-        self.dilation = _per_axis("Conv", "dilation", dilation, rank)
+        self.stride = per_axis("Conv", "stride", stride, rank)
+        self.padding = padding_of("Conv", padding, rank)
+        self.dilation = per_axis("Conv", "dilation", dilation, rank)
         self.groups = check_size("Conv", "groups", groups)
         self.padding_mode = padding_mode
         if in_channels % groups or out_channels % groups:
@@ -85,7 +83,7 @@ class Conv(Module):
             )  # fmt: skip
         shape = (*self.kernel, in_channels // groups, out_channels)
         self.weight = init(key_or_draw(key), shape, param_dtype())
-        self.bias = inits.zeros(None, (out_channels,), param_dtype()) if bias else None
+        self.bias = jnp.zeros(out_channels, param_dtype()) if bias else None
 
     @classmethod
     def of(
@@ -99,7 +97,9 @@ class Conv(Module):
     ) -> Conv:
         """A layer around given arrays, weight (\\*kernel, in / groups, out) and bias (out,) or None."""
         *kernel, per_group, out = weight.shape
-        self = cls(kernel, per_group * groups, out, act, groups=groups, bias=False, init=_Given(weight), key=0, **options)
+        self = cls(
+            kernel, per_group * groups, out, act, groups=groups, bias=False, init=_Given(weight), key=0, **options
+        )
         if bias is not None and bias.shape != (out,):
             raise ShapeError(f"bias ({out},)", got=describe(bias), where="Conv.of")
         self.bias = bias
@@ -143,27 +143,3 @@ class _Given:
     def __call__(self, key: Any, shape: Any, dtype: Any) -> jax.Array:
         del key, shape, dtype
         return self.value
-
-
-def _sizes(layer: str, name: str, value: Sizes) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    if not 1 <= len(sizes) <= 3:
-        raise RangeError(f"{name} for 1, 2 or 3 spatial axes", got=repr(value), where=layer)
-    return tuple(check_size(layer, name, s) for s in sizes)
-
-
-def _per_axis(layer: str, name: str, value: Sizes, rank: int) -> tuple[int, ...]:
-    sizes = (value,) * rank if isinstance(value, int) else tuple(value)
-    if len(sizes) != rank:
-        raise RangeError(f"one {name}, or one for each of {rank} spatial axes", got=repr(value), where=layer)
-    return tuple(check_size(layer, name, s) for s in sizes)
-
-
-def _padding(value: Padding, rank: int) -> Any:
-    """A hashable form; what it means is decided, and checked, where it is applied."""
-    if isinstance(value, (int, str)):
-        return value
-    pairs = tuple(p if isinstance(p, int) else tuple(p) for p in value)
-    if len(pairs) != rank:
-        raise RangeError(f"padding for each of {rank} spatial axes", got=repr(value), where="Conv")
-    return pairs

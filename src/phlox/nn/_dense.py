@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import functional as F
@@ -58,7 +59,7 @@ class Dense(Module):
         self.out_size = check_size("Dense", "out_size", out_size)
         self.act = act
         self.weight = init(key_or_draw(key), (in_size, out_size), param_dtype())
-        self.bias = inits.zeros(None, (out_size,), param_dtype()) if bias else None
+        self.bias = jnp.zeros(out_size, param_dtype()) if bias else None
 
     @classmethod
     def of(cls, weight: jax.Array, bias: jax.Array | None = None, act: Activation = F.identity) -> Dense:

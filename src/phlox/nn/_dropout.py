@@ -14,7 +14,7 @@ from phlox.nn._fused import fused
 
 
 class Dropout(Module):
-    r"""In training, zero each element with probability p and enlarge the others: $y = x b / (1 - p)$; else the identity.
+    r"""Zero each element with probability p in training and enlarge the others, $y = x b / (1 - p)$.
 
     The layer owns a random key as State and advances it, so a run repeats from its seed and resumes exactly.
 

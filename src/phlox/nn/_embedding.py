@@ -38,9 +38,7 @@ class Embedding(Module):
 
     weight: Param  # (num, dim)
 
-    def __init__(
-        self, num: int, dim: int, *, init: Callable[..., jax.Array] = inits.normal, key: Any = None
-    ):
+    def __init__(self, num: int, dim: int, *, init: Callable[..., jax.Array] = inits.normal, key: Any = None):
         self.num, self.dim = check_size("Embedding", "num", num), check_size("Embedding", "dim", dim)
         self.weight = init(key_or_draw(key), (num, dim), param_dtype())
 

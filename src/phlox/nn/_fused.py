@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from phlox.core import python_control_flow
 from phlox.nn.functional import identity
 
+R = TypeVar("R")
 
-def fused(*static: str) -> Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]:
+
+def fused(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Compile ``fn(act, *arrays, **static)`` as one call when it runs eagerly; inside a jaxpr it stays plain.
 
     Eager JAX pays tens of microseconds for every operation, and hundreds under a gradient. A layer's
@@ -20,7 +22,7 @@ def fused(*static: str) -> Callable[[Callable[..., jax.Array]], Callable[..., ja
     An activation of the user's own (which may close over arrays, or be a Module) runs after it.
     """
 
-    def decorate(fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    def decorate(fn: Callable[..., R]) -> Callable[..., R]:
         compiled = jax.jit(fn, static_argnums=0, static_argnames=static)
 
         @functools.wraps(fn)

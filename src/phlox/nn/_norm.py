@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from phlox.core import Module, Param, RangeError, ShapeError, State, describe, harmonise, param_dtype
 from phlox.nn import functional as F
-from phlox.nn import init as inits
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
 
@@ -67,11 +66,11 @@ class BatchNorm(Module):
             raise RangeError("momentum in [0, 1], the share of the new batch", got=repr(momentum), where="BatchNorm")
         self.momentum, self.eps = float(momentum), check_positive("BatchNorm", "eps", eps)
         self.affine, self.track = affine, track
-        self.scale = inits.ones(None, (channels,), param_dtype()) if affine else None
-        self.bias = inits.zeros(None, (channels,), param_dtype()) if affine else None
+        self.scale = jnp.ones(channels, param_dtype()) if affine else None
+        self.bias = jnp.zeros(channels, param_dtype()) if affine else None
         wide = jnp.promote_types(param_dtype(), jnp.float32)
-        self.mean = inits.zeros(None, (channels,), wide) if track else None
-        self.var = inits.ones(None, (channels,), wide) if track else None
+        self.mean = jnp.zeros(channels, wide) if track else None
+        self.var = jnp.ones(channels, wide) if track else None
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)
@@ -79,9 +78,7 @@ class BatchNorm(Module):
             raise ShapeError(f"(batch, ..., {self.channels})", got=describe(x), fix=_channels_cure(self, x))
         if not (self.training or not self.track):
             return _infer(self.act, x, self.mean, self.var, scale, bias, eps=self.eps)
-        y, mean, var = _train(
-            F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum
-        )
+        y, mean, var = _train(F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum)
         if self.training and self.track:
             self.mean, self.var = mean, var
         return self.act(y)
@@ -145,8 +142,8 @@ class LayerNorm(Module):
         sizes = (size,) if isinstance(size, int) else tuple(size)
         self.size = tuple(check_size("LayerNorm", "size", s) for s in sizes)
         self.act, self.eps, self.affine = act, check_positive("LayerNorm", "eps", eps), affine
-        self.scale = inits.ones(None, self.size, param_dtype()) if affine else None
-        self.bias = inits.zeros(None, self.size, param_dtype()) if affine else None
+        self.scale = jnp.ones(self.size, param_dtype()) if affine else None
+        self.bias = jnp.zeros(self.size, param_dtype()) if affine else None
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)

@@ -8,7 +8,7 @@ import jax
 
 from phlox.core import Module, harmonise
 from phlox.nn import functional as F
-from phlox.nn._conv import Padding, Sizes, _padding, _sizes
+from phlox.nn._checks import Padding, Sizes, padding_of, per_axis, sizes_of
 
 
 class MaxPool(Module):
@@ -34,7 +34,10 @@ class MaxPool(Module):
     """
 
     def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
-        _set_window(self, window, stride, padding)
+        name = type(self).__name__
+        self.window = sizes_of(name, "window", window)
+        self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
+        self.padding = padding_of(name, padding, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -67,7 +70,10 @@ class MeanPool(Module):
     """
 
     def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
-        _set_window(self, window, stride, padding)
+        name = type(self).__name__
+        self.window = sizes_of(name, "window", window)
+        self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
+        self.padding = padding_of(name, padding, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -96,14 +102,3 @@ class GlobalMeanPool(Module):
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
         return F.global_mean_pool(x)
-
-
-def _set_window(layer: Any, window: Sizes, stride: Sizes | None, padding: Padding) -> None:
-    name = type(layer).__name__
-    layer.window = _sizes(name, "window", window)
-    layer.stride = None if stride is None else _sizes(name, "stride", _spread(stride, len(layer.window)))
-    layer.padding = _padding(padding, len(layer.window))
-
-
-def _spread(value: Sizes, rank: int) -> Sizes:
-    return (value,) * rank if isinstance(value, int) else value

@@ -8,8 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from phlox.core import Module, RangeError, State, StructureError, at_eager, jit, trainable_arrays, write_arrays
-from phlox.core import gradients_by_path
+from phlox.core import (
+    Module,
+    RangeError,
+    State,
+    StructureError,
+    at_eager,
+    gradients_by_path,
+    jit,
+    trainable_arrays,
+    write_arrays,
+)
 from phlox.optim._rate import RateState, ScheduleState
 from phlox.optim._rules import Rule
 
@@ -97,7 +106,7 @@ class Optimizer(Module):
 
     def _check(self, model: Module, named: dict[str, Any]) -> None:
         params = trainable_arrays(model)
-        new = [p for p, g in named.items() if self.shapes.get(p) != (params[p].shape, str(params[p].dtype))]
+        new = [p for p in named if self.shapes.get(p) != (params[p].shape, str(params[p].dtype))]
         if new:
             raise StructureError(
                 "the arrays it was made for",
@@ -164,8 +173,8 @@ class Optimizer(Module):
         if isinstance(found[-1], RateState):
             return float(found[-1].learning_rate)
         rule = self.rule
-        assert isinstance(rule, Rule) and callable(rule.learning_rate)
-        return float(rule.learning_rate(found[-1].count))
+        assert isinstance(rule, Rule)
+        return float(rule.schedule(found[-1].count))
 
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
@@ -182,6 +191,7 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
     part = before if set(params) == every else _restricted(before, every, set(params))
     extra = {k: v for k, v in (("value", value), ("value_fn", value_fn), ("grad", grads)) if v is not None}
     extra = extra if "value" in extra else {}
+    updates: Any
     updates, after = opt.transform.update(grads, part, params, **extra)
     write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
     if part is not before:
@@ -212,7 +222,8 @@ def _merged(before: Any, after: Any, every: set[str]) -> Any:
     is_leaf = _is_by_path(every)
     flat, treedef = jax.tree_util.tree_flatten(before, is_leaf=is_leaf)
     new = treedef.flatten_up_to(after)
-    return jax.tree_util.tree_unflatten(treedef, [{**b, **a} if is_leaf(b) else a for b, a in zip(flat, new, strict=True)])
+    merged = [{**b, **a} if is_leaf(b) else a for b, a in zip(flat, new, strict=True)]
+    return jax.tree_util.tree_unflatten(treedef, merged)
 
 
 def _carried(before: Any, fresh: Any, old: set[str], new: set[str], same: set[str]) -> Any:

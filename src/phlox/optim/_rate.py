@@ -22,7 +22,7 @@ class RateState(NamedTuple):
 class ScheduleState(NamedTuple):
     """What scales the updates: a schedule of the number of updates made."""
 
-    count: jax.Array
+    count: Any  # () int32
 
 
 def scale_by_rate(rate: Rate) -> optax.GradientTransformation:

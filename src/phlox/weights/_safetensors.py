@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -138,7 +139,7 @@ def _arrays_of(model: Module, where: str) -> dict[str, Any]:
         raise StructureError("a Module", got=describe(model), fix="pass the model first, then the path", where=where)
     values = state_dict(model)
     for name, x in values.items():
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             raise StateError(
                 "a model whose arrays have values",
                 got=f"{name} inside a function that is being traced",

@@ -63,6 +63,7 @@ def test_one_axis_is_a_row_of_an_image():
         assert_close(F.grid_sample(x, g, padding_mode=padding), want)
 
 
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0, affine_grid behavior:UserWarning")
 @pytest.mark.parametrize("align", [True, False])
 @pytest.mark.parametrize("size", [(4, 5), (3, 4, 2), (1, 3), (1, 1, 2)])
 def test_affine_grid_matches_torch(size, align):

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
 from phlox.nn.functional._pool import lowest
@@ -261,15 +262,40 @@ def _product(into: jax.Array, index: tuple[jax.Array, ...], values: jax.Array) -
 
 @_product.defjvp
 def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    """Each value's derivative is the product of the others, found by division where there are no zeros."""
     into, index, values = primals
-    zero = values == 0
-    nonzero = jnp.where(zero, 1, values)
-    zeros = _count(into, index, zero).at[index].get(mode="fill", fill_value=0)
-    rest = _product(into, index, nonzero).at[index].get(mode="fill", fill_value=0)
-    others = jnp.where(zeros - zero == 0, rest / nonzero, 0)
+    others = _product_of_others(into, index, values)
     tangent = _product(jnp.ones_like(into), index, values) * tangents[0]
     return _product(into, index, values), tangent.at[index].add(others * tangents[2])
+
+
+def _product_of_others(into: jax.Array, index: tuple[jax.Array, ...], values: jax.Array) -> jax.Array:
+    """The derivative of a product by each value, formed without division, so that zeros need no special case.
+
+    Sorted by index, the others are those before it and those after it in its run: two scans that restart.
+    """
+    if values.size == 0:
+        return values
+    rows, outside = jnp.zeros(index[0].shape, jnp.int32), jnp.zeros(index[0].shape, bool)
+    for i, n in zip(index, into.shape, strict=False):
+        rows, outside = rows * n + jnp.where(i < 0, i + n, i), outside | (i < -n) | (i >= n)
+    rows = jnp.where(outside, -1, rows).ravel()
+    order = jnp.argsort(rows)
+    rows, v = rows[order], values.reshape(rows.size, -1)[order]
+    edge, change = jnp.ones((1, 1), bool), (rows[1:] != rows[:-1])[:, None]
+    first, last = jnp.concatenate([edge, change]), jnp.concatenate([change, edge])
+    before = _run_products(jnp.where(first, 1, jnp.roll(v, 1, 0)), first)
+    after = _run_products(jnp.where(last, 1, jnp.roll(v, -1, 0))[::-1], last[::-1])[::-1]
+    others = (before * after)[jnp.argsort(order)].reshape(values.shape)
+    return others * into.at[index].get(mode="fill", fill_value=0)
+
+
+def _run_products(v: jax.Array, restart: jax.Array) -> jax.Array:
+    """Cumulative products down the rows that begin anew at each restart."""
+    return lax.associative_scan(_join_runs, (v, jnp.broadcast_to(restart, v.shape)))[0]
+
+
+def _join_runs(left: tuple[jax.Array, jax.Array], right: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return jnp.where(right[1], right[0], left[0] * right[0]), left[1] | right[1]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
