@@ -10,9 +10,7 @@ Array = jax.Array
 
 def build() -> px.Module:
     """A small regressor with statistics and dropout."""
-    return px.Chain(
-        px.Dense(1, 32, bias=False), px.BatchNorm(32, px.tanh), px.Dropout(0.1), px.Dense(32, 1)
-    )
+    return px.Chain(px.Dense(1, 32, bias=False), px.BatchNorm(32, px.tanh), px.Dropout(0.1), px.Dense(32, 1))
 
 
 def follow(average: px.Module, model: px.Module, decay: float) -> None:

@@ -49,8 +49,8 @@ if __name__ == "__main__":
     for key in jax.random.split(jax.random.key(1), 400):
         a, b = jax.random.split(key)
         x = jax.random.uniform(a, (members, 32, 1), minval=-2.0, maxval=2.0)
-        loss = step(models, opts, x, jnp.sin(2 * x) + 0.1 * jax.random.normal(b, x.shape))
-    print("losses of the members:", " ".join(f"{v:.3f}" for v in loss))
-    mean, spread = predict(models, jnp.array([[0.5], [1.5], [4.0]]))
-    for at, m, s in zip((0.5, 1.5, 4.0), mean[:, 0], spread[:, 0], strict=True):
-        print(f"sin(2·{at}) = {jnp.sin(2 * at):+.2f}: the ensemble says {m:+.2f} ± {s:.2f}")
+        step(models, opts, x, jnp.sin(2 * x) + 0.1 * jax.random.normal(b, x.shape))
+    x = jnp.linspace(-2, 2, 101)[:, None]
+    alone = px.vmap(lambda m: px.losses.mse(m(x), jnp.sin(2 * x)))(models)
+    print("errors of the members: ", " ".join(f"{v:.4f}" for v in alone))
+    print(f"error of their average: {px.losses.mse(predict(models, x)[0], jnp.sin(2 * x)):.4f}")

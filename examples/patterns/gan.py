@@ -60,12 +60,12 @@ def circle(key: Array, n: int) -> Array:
 if __name__ == "__main__":
     with px.seed(0):
         generator, discriminator = build()
-    g_opt, d_opt = (px.Optimizer(px.optim.Adam(2e-3, b1=0.5), m) for m in (generator, discriminator))
+    g_opt, d_opt = (px.Optimizer(px.optim.Adam(5e-4, b1=0.5), m) for m in (generator, discriminator))
     step = px.jit(train_step)
-    for i, key in enumerate(jax.random.split(jax.random.key(1), 1001)):
+    for i, key in enumerate(jax.random.split(jax.random.key(1), 2001)):
         a, b = jax.random.split(key)
         noise = jax.random.normal(b, (256, NOISE))
-        if i % 250 == 0:
+        if i % 500 == 0:
             radius = jnp.linalg.norm(generator(noise), axis=-1)
             print(f"step {i:4}: made-up points lie at {radius.mean():.2f} ± {radius.std():.2f} from the centre")
         step(generator, discriminator, g_opt, d_opt, circle(a, 256), noise)

@@ -10,7 +10,7 @@ Array = jax.Array
 
 def build() -> px.Module:
     """A critic of points of the plane: no batch statistics, because every point has a slope of its own."""
-    return px.Chain(px.Dense(2, 64, px.silu), px.LayerNorm(64), px.Dense(64, 64, px.silu), px.Dense(64, 1))
+    return px.Chain(px.Dense(2, 64, px.gelu), px.LayerNorm(64), px.Dense(64, 64, px.gelu), px.Dense(64, 1))
 
 
 def slopes(critic: px.Module, points: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A shared encoder: two kinds of input meet in one trunk, trained by contrast (InfoNCE)."""
+"""A shared encoder: one trunk reached by two paths and called twice, trained by contrast (InfoNCE)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,21 +9,21 @@ Array = jax.Array
 
 
 class Pair(px.Module):
-    """Two towers that end in one and the same encoder."""
+    """Two views of a thing meet: both pass one encoder, and the left one a predictor after it."""
 
-    temperature: px.Param  # () the logarithm of what similarities are multiplied by
+    scale: px.Param  # () the logarithm of what similarities are multiplied by
 
-    def __init__(self, left: int, right: int, width: int, out: int):
-        encoder = px.Chain(px.Dense(width, width, bias=False), px.BatchNorm(width, px.relu), px.Dense(width, out))
-        self.left = px.Chain(px.Dense(left, width, px.tanh), encoder)
-        self.right = px.Chain(px.Dense(right, width, px.tanh), encoder)  # the same object: one set of weights
-        self.temperature = jnp.full((), jnp.log(5.0), encoder[0].weight.dtype)
+    def __init__(self, size: int, width: int, out: int):
+        encoder = px.Chain(px.Dense(size, width, bias=False), px.BatchNorm(width, px.relu), px.Dense(width, out))
+        self.left = px.Chain(encoder, px.Dense(out, out))
+        self.right = encoder  # the same object: one set of weights and statistics
+        self.scale = jnp.full((), jnp.log(5.0), encoder[0].weight.dtype)
 
     def __call__(self, left: Array, right: Array) -> Array:
-        """Similarities of every left with every right, (batch, batch); the encoder's statistics move twice."""
+        """Similarities of every left with every right, (batch, batch); in training the statistics move twice."""
         a, b = self.left(left), self.right(right)
         a, b = (v / jnp.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
-        return jnp.exp(self.temperature) * a @ b.T
+        return jnp.exp(self.scale) * a @ b.T
 
 
 def info_nce(similarity: Array) -> Array:
@@ -40,17 +40,15 @@ def train_step(model: Pair, opt: px.Optimizer, left: Array, right: Array) -> Arr
 
 
 def views(key: Array, n: int) -> tuple[Array, Array]:
-    """Two noisy views, (n, 6) and (n, 5), of hidden points of the plane."""
-    a, b, c = jax.random.split(key, 3)
-    hidden = jax.random.normal(a, (n, 2))
-    left, right = jnp.cos(jnp.arange(12.0)).reshape(2, 6), jnp.sin(jnp.arange(10.0)).reshape(2, 5)
-    noise = 0.05 * jax.random.normal(b, (n, 6)), 0.05 * jax.random.normal(c, (n, 5))
-    return hidden @ left + noise[0], jnp.tanh(hidden @ right) + noise[1]
+    """Two noisy views, (n, 8) each, of hidden points of the plane."""
+    hidden, left, right = jax.random.split(key, 3)
+    clean = jax.random.normal(hidden, (n, 2)) @ jnp.cos(jnp.arange(16.0)).reshape(2, 8)
+    return clean + 0.1 * jax.random.normal(left, (n, 8)), clean + 0.1 * jax.random.normal(right, (n, 8))
 
 
 if __name__ == "__main__":
     with px.seed(0):
-        model = Pair(6, 5, 32, 8)
+        model = Pair(8, 32, 8)
     opt, step = px.Optimizer(px.optim.Adam(3e-3), model), px.jit(train_step)
     for i, key in enumerate(jax.random.split(jax.random.key(1), 401)):
         loss = step(model, opt, *views(key, 64))

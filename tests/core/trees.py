@@ -14,7 +14,7 @@ from phlox.core import advance
 
 # A recipe is data: what hypothesis draws, prints and shrinks. ``grow`` makes the model it describes.
 ARRAYS = ("vector", "scalar", "matrix", "complex", "int", "bool", "pair")
-STATICS = (1, True, 1.0, 0.0, -0.0, float("nan"), "text", None, (2, 3), slice(0, 2), jnp.tanh)
+STATICS = (1, True, 1.0, 0.0, -0.0, float("nan"), "text", None, (2, 3), slice(0, 2), px.tanh)
 
 leaves = st.one_of(
     st.tuples(st.just("array"), st.sampled_from(ARRAYS), st.integers(0, 99)),

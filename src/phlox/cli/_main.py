@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from phlox.cli._quickstart import quickstart
@@ -34,9 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("stopped by Ctrl-C; nothing was written", 130)
     except OSError as error:  # standard output went away, or is full
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what is still to be flushed at exit
+        _discard_output()
         return 1 if isinstance(error, BrokenPipeError) else _failed(str(error), 1)
     return 0
+
+
+def _discard_output() -> None:
+    """Send what is still to be flushed at exit nowhere, so that it does not fail once more."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _failed(message: str, status: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import ShapeError, StructureError, describe
+from phlox.core._errors import ShapeError, StructureError, describe, form
 from phlox.core._functionalize import (
     Call,
     Outcome,
@@ -54,7 +54,10 @@ class Loop:
         shared = owned & structure.modules_below(structure.roots[r] for r in others)
         if shared:
             raise StructureError(
-                "Modules either in the carry or in what is scanned over", got="one in both", where=f"px.{kind}"
+                "Modules either in the carry or in what is scanned over",
+                got="one in both",
+                fix="take it out of one of them; a Module that is the same in all rounds may also be captured",
+                where=f"px.{kind}",
             )
         self.leaves = [i for i, (m, _) in enumerate(structure.leaves) if m in owned]
         self.captured: list[Place] = []
@@ -79,9 +82,11 @@ class Loop:
         found, treedef = jax.tree_util.tree_flatten(new, is_leaf=is_module)
         if treedef != self.treedef:
             raise StructureError(
-                f"a carry of the form it came in, {self.treedef}", got=str(treedef), fix="return all of it",
+                f"the body to return a carry of the form it came in, {form(self.treedef)}",
+                got=form(treedef),
+                fix="return every part of the carry, in the same lists, tuples and dicts",
                 where=f"px.{self.kind}",
-            )  # fmt: skip
+            )
         moved: dict[int, list[Any]] = {}
         bare = []
         for n, ((kind, v), was, now) in enumerate(zip(self.spec, given, found, strict=True)):
@@ -91,9 +96,11 @@ class Loop:
                 before, after = plan_of([was]), plan_of([now]) if is_module(now) else None
                 if after is None or after.structure.nodes != before.structure.nodes:
                     raise StructureError(
-                        f"a {type(was).__name__} of the structure it came in", got=describe(now),
+                        f"a {type(was).__name__} of the structure it came in",
+                        got=describe(now),
+                        fix="return the Module of the carry, or one that is built alike",
                         where=f"px.{self.kind}",
-                    )  # fmt: skip
+                    )
                 moved[v] = after.gather()
         self.replaced = frozenset(moved)
         return moved, bare
@@ -105,7 +112,7 @@ class Loop:
             raise ShapeError(
                 f"leaf {n} of the carry to stay {describe(was)}",
                 got=describe(now),
-                fix="give the first carry the shape and dtype that the body returns",
+                fix="start with a carry of the shape and dtype that the body returns",
                 where=f"px.{self.kind}",
             )
         return now
@@ -159,8 +166,9 @@ class Loop:
             mine = [i for i in self.leaves if structure.leaves[i][0] in below]
             if any(i in written for i in mine):
                 raise StructureError(
-                    f"a Module of the carry to be changed in place, or replaced by another, not both: "
-                    f"{path_text(structure, next(i for i in mine if i in written))}",
+                    "a Module of the carry to be changed in place, or replaced by another",
+                    got=f"both: {path_text(structure, next(i for i in mine if i in written))} was written too",
+                    fix="return the Module that was changed, or leave it as it was and return the new one",
                     where=f"px.{self.kind}",
                 )
             for i in mine:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import _compat
 from phlox.core._carry import Place, held, name_of_place
-from phlox.core._errors import ShapeError, StructureError, describe
+from phlox.core._errors import ShapeError, StructureError, describe, form
 from phlox.core._functionalize import Call, Outcome, functionalize, write_back, write_captured
 
 
@@ -37,7 +37,10 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
     """
     if jnp.shape(pred) != ():
         raise ShapeError(
-            "a scalar condition", got=describe(pred), fix="reduce it with .all() or .any()", where="px.cond"
+            "a scalar condition",
+            got=describe(pred),
+            where="px.cond",
+            fix="reduce it with .all() or .any(); to choose element by element use jnp.where",
         )
     if _compat.python_control_flow():
         return true_fn(*operands) if bool(pred) else false_fn(*operands)
@@ -74,13 +77,16 @@ def _refuse_different(shapes: list[Outcome]) -> None:
     same = (ra.treedef, ra.leaves, ra.structure, ra.known) == (rb.treedef, rb.leaves, rb.structure, rb.known)
     if not same:
         raise StructureError(
-            "branches that return results of one form", got=f"{ra.treedef} and {rb.treedef}", where="px.cond"
+            "branches that return results of one form",
+            got=f"{form(ra.treedef)} from the first and {form(rb.treedef)} from the second",
+            fix="return the same lists, tuples, dicts and Modules from both",
+            where="px.cond",
         )
     for x, y in zip(a.outputs, b.outputs, strict=True):
         if x.shape != y.shape or x.dtype != y.dtype:
             raise ShapeError(
                 "branches that return arrays of one shape and dtype",
-                got=f"{describe(x)} and {describe(y)}",
-                fix="convert one of them",
+                got=f"{describe(x)} from the first and {describe(y)} from the second",
+                fix="make them alike, for example with .astype, by padding, or by jnp.where in place of px.cond",
                 where="px.cond",
             )

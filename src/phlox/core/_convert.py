@@ -119,6 +119,11 @@ def to(tree: T, device: Any) -> T:
         kind, _, number = device.partition(":")
         found = devices(kind)
         if number and not (number.isdigit() and int(number) < len(found)):
-            raise RangeError(f"a number of a {kind} below {len(found)}", got=repr(device), where="px.to")
+            raise RangeError(
+                f"a number of a {kind} below {len(found)}",
+                got=repr(device),
+                fix="px.devices() lists them",
+                where="px.to",
+            )
         device = found[int(number or 0)]
     return tree_map(lambda x: jax.device_put(x, device), tree)

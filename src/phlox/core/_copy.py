@@ -31,7 +31,7 @@ def copy(tree: T) -> T:
     """
     flat, treedef = jax.tree_util.tree_flatten(tree, is_leaf=is_module)
     roots = list({id(v): v for v in flat if isinstance(v, Module)}.values())
-    plan = plan_of(roots)
+    plan = plan_of(roots).check_read()
     built = plan.structure.build(plan.gather())
     at = {id(r): built[plan.structure.roots[i]] for i, r in enumerate(roots)}
     return jax.tree_util.tree_unflatten(treedef, [at.get(id(v), v) for v in flat])
@@ -47,11 +47,13 @@ def constant(model: M) -> M:
     >>> px.jit(lambda x: teacher(x))(jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    fixed = copy(model)
-    for module in modules_of(fixed):
+    plan = plan_of([model])  # reading it from outside is the point
+    fixed = plan.structure.build(plan.gather())
+    for module in fixed:
         module._px.constant, module._px.frozen = True, True
         touch(module._px)
-    return fixed
+    root: M = fixed[plan.structure.roots[0]]  # type: ignore[assignment]
+    return root
 
 
 def freeze(model: M, *which: Choice) -> M:
@@ -120,21 +122,31 @@ def _chosen(model: Module, choice: Choice) -> list[int]:
     if isinstance(choice, Module):
         index = {id(plan.module(m)): m for m in range(len(plan.modules))}
         if id(choice) not in index:
-            raise StructureError(f"a part of this {type(model).__name__}", got=choice._brief(), where="px.freeze")
+            raise StructureError(
+                f"a part of this {type(model).__name__}",
+                got=f"a {choice._brief()} that is none",
+                fix="pass a part of this very model, as it is found by attribute or index",
+                where="px.freeze",
+            )
         below = structure.modules_below([index[id(choice)]])
         return [i for i, (m, _) in enumerate(structure.leaves) if m in below]
-    names = [dotted(structure.leaf_path(i)[1]) for i in range(len(structure.leaves))]
+    names = structure.names()
     if isinstance(choice, str):
         found = [i for i, n in enumerate(names) if fnmatch.fnmatchcase(n, choice) or n.startswith(choice + ".")]
     elif callable(choice):
         found = [i for i, (n, v) in enumerate(zip(names, plan.gather(), strict=True)) if choice(n, v)]
     else:
-        raise StructureError("a Module, a path pattern or a predicate", got=describe(choice), where="px.freeze")
+        raise StructureError(
+            "a Module, a path pattern or a predicate",
+            got=describe(choice),
+            fix='name the part by itself, as "encoder.*", or as lambda path, array: …',
+            where="px.freeze",
+        )
     if not found:
         raise StructureError(
             f"a choice that matches an array of this {type(model).__name__}",
             got=repr(choice),
-            fix=f"paths here look like {names[:3]}",
+            fix=f"choose among its paths: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}",
             where="px.freeze",
         )
     return found

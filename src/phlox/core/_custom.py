@@ -53,7 +53,13 @@ class custom_vjp:  # noqa: N801 - used like a function
 
     def __call__(self, *args: Any) -> Any:
         if self.forward is None or self.backward is None:
-            raise StructureError("a rule", got="none", fix="call defvjp(forward, backward)", where="px.custom_vjp")
+            name = getattr(self.fn, "__name__", "the function")
+            raise StructureError(
+                f"a gradient rule for {name}",
+                got="none",
+                fix=f"call {name}.defvjp(forward, backward) once, before {name} is called",
+                where="px.custom_vjp",
+            )
         return _Rule(self.fn, self.forward, self.backward, args).run()
 
 
@@ -102,6 +108,7 @@ class _Rule:
             raise StructureError(
                 f"a backward that returns a tuple of {len(self.wrt.args)} cotangents, one for each argument",
                 got=f"{len(grads)} of them" if isinstance(grads, tuple) else describe(grads),
+                fix="return a tuple, also for one argument: (g,); None is for what has no gradient",
                 where="px.custom_vjp",
             )
         return (self.wrt.tangents(grads, self.wrt.values, "px.custom_vjp"),)
@@ -143,7 +150,12 @@ def gradient_hook(x: T, fn: Callable[[Any], Any]) -> T:
             return (g,)
         new = jnp.asarray(new, g.dtype)
         if new.shape != g.shape:
-            raise ShapeError(f"a gradient like {describe(g)}", got=describe(new), where="px.gradient_hook")
+            raise ShapeError(
+                f"the hook to return a gradient like {describe(g)}",
+                got=describe(new),
+                fix="return it in the shape it came in, or None to leave it as it is",
+                where="px.gradient_hook",
+            )
         return (new,)
 
     passed.defvjp(lambda value: (value, None), backward)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._errors import RangeError, ShapeError, describe, form
 from phlox.core._functionalize import Outcome, functionalize, is_module
-from phlox.core._grad import Argnums, Differentiated, scalar_of
+from phlox.core._grad import Argnums, Differentiated, numbers_as_arrays, scalar_of
 from phlox.core._layout import is_array
 
 
@@ -37,7 +37,8 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[A
     >>> float(y), float(pullback(1.0)[0])
     (0.0, 1.0)
     """
-    call = functionalize(fn, primals, {}, kind="vjp", scalars=True)
+    primals = numbers_as_arrays(primals, range(len(primals)))
+    call = functionalize(fn, primals, {}, kind="vjp")
     wrt = Differentiated(call, primals, range(len(primals)))
 
     def arrays(diff: Any) -> tuple[list[Any], Outcome]:
@@ -67,13 +68,20 @@ def _like(value: Any, cotangent: Any, outputs: list[Any]) -> list[Any]:
     leaves, treedef = jax.tree_util.tree_flatten(value, is_leaf=is_module)
     try:
         given = treedef.flatten_up_to(cotangent)
-    except ValueError as error:
-        raise ShapeError(f"a cotangent of the form {treedef}", got=str(error), where="px.vjp") from None
+    except ValueError:
+        raise ShapeError(
+            f"a cotangent of the form {form(treedef)}",
+            got=form(jax.tree_util.tree_structure(cotangent, is_leaf=is_module)),
+            fix="give it the lists, tuples and dicts of the value",
+            where="px.vjp",
+        ) from None
     pairs = [(v, c) for v, c in zip(leaves, given, strict=True) if is_array(v) or isinstance(v, (float, complex))]
     found = [jnp.asarray(c) for v, c in pairs if jnp.issubdtype(jnp.asarray(v).dtype, jnp.inexact)]
     for c, y in zip(found, outputs, strict=True):
         if c.shape != y.shape:
-            raise ShapeError(f"a cotangent like {describe(y)}", got=describe(c), where="px.vjp")
+            raise ShapeError(
+                f"a cotangent like {describe(y)}", got=describe(c), fix="give it the shape of the value", where="px.vjp"
+            )
     return [c.astype(y.dtype) for c, y in zip(found, outputs, strict=True)]
 
 
@@ -99,10 +107,11 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any])
     """
     if len(primals) != len(tangents):
         raise ShapeError(
-            f"{len(primals)} tangents, one for each primal", got=str(len(tangents)), fix="None is no change",
-            where="px.jvp",
+            f"{len(primals)} tangents, one for each primal", got=str(len(tangents)),
+            fix="give one for each; None for what does not change", where="px.jvp",
         )  # fmt: skip
-    call = functionalize(fn, primals, {}, kind="jvp", scalars=True)
+    primals = numbers_as_arrays(primals, range(len(primals)))
+    call = functionalize(fn, primals, {}, kind="jvp")
     wrt = Differentiated(call, primals, range(len(primals)))
     values = jax.tree.map(jnp.asarray, wrt.values)
 
@@ -143,12 +152,18 @@ def jacobian(
     [[2.0, 0.0], [0.0, 4.0]]
     """
     if mode not in ("reverse", "forward"):
-        raise RangeError('mode "reverse" or "forward"', got=repr(mode), where="px.jacobian")
+        raise RangeError(
+            'mode "reverse" or "forward"',
+            got=repr(mode),
+            fix='use "reverse" for few outputs, "forward" for few inputs',
+            where="px.jacobian",
+        )
     transform = jax.jacrev if mode == "reverse" else jax.jacfwd
 
     @functools.wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = functionalize(fn, args, kwargs, kind="grad", scalars=True)
+        args = numbers_as_arrays(args, argnums)
+        call = functionalize(fn, args, kwargs, kind="grad")
         wrt = Differentiated(call, args, argnums)
 
         def arrays(diff: Any) -> tuple[list[Any], Outcome]:
@@ -183,7 +198,8 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = functionalize(fn, args, kwargs, kind="grad", scalars=True)
+        args = numbers_as_arrays(args, argnums)
+        call = functionalize(fn, args, kwargs, kind="grad")
         wrt = Differentiated(call, args, argnums)
 
         def slope(diff: Any) -> tuple[Any, Outcome]:
@@ -224,7 +240,8 @@ def hvp(fn: Callable[..., Any], inputs: Any, v: Any) -> tuple[Any, Any]:
     """
     single = not isinstance(inputs, tuple)
     primals, tangents = ((inputs,), (v,)) if single else (inputs, v)
-    call = functionalize(fn, primals, {}, kind="grad", scalars=True)
+    primals = numbers_as_arrays(primals, range(len(primals)))
+    call = functionalize(fn, primals, {}, kind="grad")
     wrt = Differentiated(call, primals, 0 if single else range(len(primals)))
     values = jax.tree.map(jnp.asarray, wrt.values)
 

@@ -46,7 +46,10 @@ def destructure(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     def restore(vector: jax.Array) -> Any:
         if vector.shape != (sum(x.size for x in numbers),):
             raise ShapeError(
-                f"a vector of {sum(x.size for x in numbers)} numbers", got=describe(vector), where="px.destructure"
+                f"a vector of {sum(x.size for x in numbers)} numbers",
+                got=describe(vector),
+                fix="give restore a vector as long as the one that it came with",
+                where="px.destructure",
             )
         pieces, at = [], 0
         for x in numbers:

@@ -59,7 +59,10 @@ def dtypes(
     bfloat16
     """
     if on_mismatch not in _CHOICES:
-        raise RangeError(f"on_mismatch in {_CHOICES}", got=repr(on_mismatch), where="px.dtypes")
+        choices = ", ".join(f'"{c}"' for c in _CHOICES)
+        raise RangeError(
+            f"on_mismatch to be one of {choices}", got=repr(on_mismatch), fix="choose one of them", where="px.dtypes"
+        )
     kinds = [None if d is None else checked_dtype(d, "px.dtypes") for d in (param, compute, output)]
     return _policy(Policy(kinds[0], kinds[1], kinds[2], on_mismatch))
 
@@ -72,7 +75,7 @@ def policy() -> Policy:
 def param_dtype(dtype: Any = None) -> Any:
     """The dtype a constructor gives its parameters: its own argument, else the policy's, else float32."""
     dtype = dtype if dtype is not None else policy().param
-    return checked_dtype(dtype, "parameters") if dtype is not None else jnp.dtype(jnp.float32)
+    return checked_dtype(dtype, "a layer") if dtype is not None else jnp.dtype(jnp.float32)
 
 
 def checked_dtype(dtype: Any, where: str) -> np.dtype[Any]:
@@ -84,9 +87,10 @@ def checked_dtype(dtype: Any, where: str) -> np.dtype[Any]:
     wanted = jnp.dtype(dtype)
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
         raise DtypeError(
-            f"a dtype that JAX has switched on for {where}",
+            "a dtype that JAX has switched on",
             got=str(wanted),
             fix='call jax.config.update("jax_enable_x64", True) before the first array is made',
+            where=where,
         )
     return wanted
 
@@ -98,7 +102,12 @@ def adopt_numpy(value: Any, name: str) -> Any:
     narrow = jax.dtypes.canonicalize_dtype(value.dtype)
     if narrow != value.dtype:
         if value.dtype.kind in "iu" and not np.array_equal(value.astype(narrow), value):
-            raise DtypeError(f"integers that fit {narrow} for {name}", got=f"{value.dtype} beyond its range")
+            raise DtypeError(
+                f"integers that fit {narrow}",
+                got=f"{value.dtype} beyond its range",
+                fix='scale them down, or call jax.config.update("jax_enable_x64", True)',
+                where=name,
+            )
         if value.dtype.kind in "fc":
             _warn_narrowed(value, name)
     return jnp.asarray(value)

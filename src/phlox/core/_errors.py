@@ -20,12 +20,21 @@ class PhloxError(Exception):
         got: what it received (``describe(x)`` renders arrays).
         fix: the likely cure, one imperative sentence.
         where: the function or layer that speaks; a Module supplies the path.
+        located: ``where`` is final, and a Module that the error passes does not replace it.
     """
 
-    def __init__(self, expected: str, *, got: str | None = None, fix: str | None = None, where: str | None = None):
+    def __init__(
+        self,
+        expected: str,
+        *,
+        got: str | None = None,
+        fix: str | None = None,
+        where: str | None = None,
+        located: bool = False,
+    ):
         super().__init__(expected)
         self.expected, self.got, self.fix, self.where = expected, got, fix, where
-        self.located = False
+        self.located = located
 
     def __str__(self) -> str:
         text = f"{self.where} expects {self.expected}" if self.where else f"expected {self.expected}"
@@ -73,6 +82,15 @@ class LostBuffersError(PhloxError, RuntimeError):
 
 class MissingExtraError(PhloxError, ImportError):
     """An optional dependency that is not installed."""
+
+
+def form(treedef: Any) -> str:
+    """The form of a tree for an error message, an array as ``*``: ``{'a': *, 'b': (*, *)}``.
+
+    >>> form(jax.tree.structure({"a": 1, "b": (2, 3)}))
+    "{'a': *, 'b': (*, *)}"
+    """
+    return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def describe(x: Any) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from phlox.core._errors import StructureError, describe
 from phlox.core._layout import displayed, is_array
 from phlox.core._module import Module
-from phlox.core._plan import ARRAY, Plan, Structure, path_text, plan_of
+from phlox.core._plan import ARRAY, Plan, Structure, named_path, plan_of, root_name
 from phlox.core._scope import DIFFERENTIATING, Meta, Scope, check_write
 from phlox.core._static import static_key
 
@@ -173,7 +173,7 @@ class Call:
                 self.bare.append(v)
             else:
                 self.spec.append(("static", v))
-        self.plan = plan_of(roots)
+        self.plan = plan_of(roots).check_read()
         self.structure = self.plan.structure
         self.leaves = self.plan.gather()
         self.training: set[int] = set()  # the Modules that are differentiated, and train
@@ -217,7 +217,8 @@ class Call:
             was, now = before[i], plan.slots[i][0][plan.slots[i][1]]
             if plan.structure.is_state(i) and was.dtype != now.dtype:
                 raise StructureError(
-                    f"{path_text(plan.structure, i)} to keep its dtype {was.dtype} inside a trace",
+                    f"{named_path(getattr(self, 'plan', None), plan.structure, i)} to keep its dtype {was.dtype} "
+                    "inside a trace",
                     got=describe(now),
                     fix=f"write it with .astype({str(was.dtype)!r})",
                     where=f"px.{self.kind}",
@@ -235,8 +236,9 @@ class Call:
             return
         raise StructureError(
             "a model whose structure stays as it was inside a trace",
-            got=difference(plan, now),
-            fix="make the change outside the transformed function; the next call sees it",
+            got=difference(plan, now, getattr(self, "plan", None)),
+            fix="make the change outside the transformed function, which the next call sees; a number that calls "
+            "change must be an array",
             where=f"px.{self.kind}",
         )
 
@@ -247,7 +249,7 @@ class Call:
             raise StructureError(
                 "list and dict arguments to stay as they were (only Modules carry changes out)",
                 got="one whose contents changed",
-                fix="return the new contents, or keep them in a Module",
+                fix="return the new contents, or keep them in a Module that is an argument",
                 where=f"px.{self.kind}",
             )
 
@@ -289,21 +291,22 @@ def functionalize(
     return Call(fn, args, kwargs, kind=kind, scalars=scalars)
 
 
-def difference(before: Plan, after: Plan) -> str:
-    """Where two plans of the same roots part, as text."""
+def difference(before: Plan, after: Plan, owners: Plan | None = None) -> str:
+    """Where two plans of the same roots part, as text; ``owners`` is the caller's, for the names of its variables."""
     a, b = before.structure, after.structure
     for m, ((la, ka), (lb, kb)) in enumerate(zip(a.nodes, b.nodes, strict=False)):
-        _, path = a.module_path(m)
-        name = "model" + displayed(path)
+        root, path = a.module_path(m)
+        name = root_name(owners, root) + displayed(path)
         if la.cls is not lb.cls:
             return f"{name}, a {la.cls.__name__} that became a {lb.cls.__name__}"
         if la is not lb:
             return f"{name}{_attribute_difference(la, lb)}"
         if ka != kb:
-            return f"{name}, whose parts are others or shared otherwise"
+            return f"{name}, whose parts are others, or are shared in another way"
     for ra, rb, m in zip(before.modules, after.modules, range(len(a.nodes)), strict=False):
         if ra() is not rb():
-            return f"model{displayed(a.module_path(m)[1])}, replaced by another {a.nodes[m][0].cls.__name__}"
+            root, path = a.module_path(m)
+            return f"{root_name(owners, root)}{displayed(path)}, replaced by another {a.nodes[m][0].cls.__name__}"
     return f"{len(b.nodes)} Modules where there were {len(a.nodes)}"
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._functionalize import Call, Outcome, functionalize, is_module
+from phlox.core._errors import DtypeError, ShapeError, describe, form
+from phlox.core._functionalize import SCALARS, Call, Outcome, functionalize, is_module
 from phlox.core._module import Module
 from phlox.core._plan import plan_of
-from phlox.core._tree import gradients_by_path, leaf_names
+from phlox.core._tree import gradients_by_path
 
 Argnums = int | Sequence[int]
 
@@ -49,6 +49,7 @@ def value_and_grad(
 
     @functools.wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        args = numbers_as_arrays(args, argnums)
         call = functionalize(fn, args, kwargs, kind="grad")
         wrt = Differentiated(call, args, argnums)
 
@@ -82,17 +83,34 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False)
     return differentiated
 
 
+def numbers_as_arrays(args: Sequence[Any], argnums: Argnums) -> tuple[Any, ...]:
+    """The arguments, with Python numbers among the differentiated ones as arrays; others stay as they are."""
+    wanted = {n % len(args) for n in ([argnums] if isinstance(argnums, int) else argnums)} if args else set()
+
+    def convert(v: Any) -> Any:
+        return jnp.asarray(v) if isinstance(v, SCALARS) else v
+
+    return tuple(jax.tree.map(convert, a, is_leaf=is_module) if n in wanted else a for n, a in enumerate(args))
+
+
 def scalar_of(outcome: Outcome, has_aux: bool) -> Any:
     """The value to differentiate: the first array of the result, which must be a real scalar."""
     result = outcome.record.result
     first = result.leaves[0] if result.leaves else ("static", None)
     value = outcome.outputs[0] if first[0] == "array" else first[1]
     shape_of_result = "(scalar, aux)" if has_aux else "a scalar"
-    if first[0] != "array" or (not has_aux and not result.single):
+    pair = (
+        result.treedef.node_data() == (tuple, None)
+        and result.treedef.num_nodes > 1
+        and len(result.treedef.children()) == 2
+    )
+    if first[0] != "array" or (not pair if has_aux else not result.single):
         raise ShapeError(
             f"a function that returns {shape_of_result}",
-            got=str(result.treedef) if first[0] == "array" else describe(value),
-            fix="return the loss alone, or pass has_aux=True and return (loss, aux)",
+            got=form(result.treedef) if first[0] == "array" else describe(value),
+            fix="end the function with return loss"
+            if value is None
+            else "return the loss alone, or pass has_aux=True and return (loss, aux)",
             where="px.grad",
         )
     value = value if isinstance(value, jax.Array) else jnp.asarray(value)
@@ -100,10 +118,18 @@ def scalar_of(outcome: Outcome, has_aux: bool) -> Any:
         raise ShapeError(
             f"a function that returns {shape_of_result}, real and of shape ()",
             got=describe(value),
-            fix="reduce it, for example with .mean() or .sum(); for a vector use px.jacobian or px.vjp",
+            fix=_scalar_cure(value),
             where="px.grad",
         )
     return value
+
+
+def _scalar_cure(value: jax.Array) -> str:
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        return "differentiate a real number, such as jnp.abs(z) or z.real"
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return "differentiate a loss of floats; counts and comparisons have no gradient"
+    return "reduce it, for example with .mean() or .sum(); for a vector use px.jacobian or px.vjp"
 
 
 class Differentiated:
@@ -129,6 +155,14 @@ class Differentiated:
             i for i, (m, _) in enumerate(structure.leaves) if m in owned and structure.is_trainable(i, call.leaves[i])
         ]
         self.bare = [v for n in self.wanted for kind, v in self.spec[n] if kind == "array"]
+        for i in self.bare:
+            if not jnp.issubdtype(call.bare[i].dtype, jnp.inexact):
+                raise DtypeError(
+                    "floating or complex arguments to differentiate",
+                    got=describe(call.bare[i]),
+                    fix="convert it to float, or leave it out of argnums",
+                    where=f"px.{call.kind}",
+                )
         self.values = ([call.leaves[i] for i in self.leaves], [call.bare[i] for i in self.bare])
 
     def merge(self, diff: Any) -> tuple[list[Any], list[Any]]:
@@ -159,7 +193,7 @@ class Differentiated:
         module = plan.module(plan.structure.roots[root])
         named = gradients_by_path(module, tangent, where)
         own = plan_of([module])
-        paths = {n: own.structure.leaves[i] for i, n in enumerate(leaf_names(own.structure))}
+        paths = {n: own.structure.leaves[i] for i, n in enumerate(own.structure.names())}
         place = {id(own.modules[m]()): m for m in range(len(own.modules))}
         index = {(id(plan.modules[m]()), item): i for i, (m, item) in enumerate(plan.structure.leaves)}
         back = {m: key for key, m in place.items()}
@@ -187,5 +221,10 @@ def _along(tangent: Any, value: Any, where: str) -> Any:
         return jnp.zeros_like(value)
     tangent = jnp.asarray(tangent, value.dtype)
     if tangent.shape != value.shape:
-        raise ShapeError(f"an array like {describe(value)}", got=describe(tangent), where=where)
+        raise ShapeError(
+            f"an array like {describe(value)}",
+            got=describe(tangent),
+            fix="give it the shape of the argument",
+            where=where,
+        )
     return tangent

@@ -16,11 +16,12 @@ from jax.extend.core import jaxpr_as_fun
 from phlox.core import _compat, _dtypes, _mode
 from phlox.core._errors import LostBuffersError, StateError
 from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
-from phlox.core._layout import displayed, is_array
+from phlox.core._layout import is_array
 from phlox.core._module import Module
-from phlox.core._plan import Plan
+from phlox.core._plan import Plan, named_path
 from phlox.core._retrace import Retraces
 from phlox.core._scope import here
+from phlox.core._scope import where as named_root
 from phlox.core._static import static_key
 
 P = ParamSpec("P")
@@ -127,6 +128,9 @@ class Jit(Generic[P, R]):
     def _enter(self, args: Sequence[Any], kwargs: dict[str, Any], key: Any) -> tuple[Entry, list[Any]]:
         call = self._call(args, kwargs)
         bare, plan, context = call.bare, call.plan, _context()
+        roots = [plan.module(r) for r in plan.structure.roots]
+        for root in roots:
+            root._meet(roots)
         where = (call.static_key(), context)
         program = self.programs.get(where)
         if program is None:
@@ -134,7 +138,7 @@ class Jit(Generic[P, R]):
             self.programs[where] = program
         entry = Entry(plan, program, context)
         forget = functools.partial(_forget, weakref.ref(self), key)
-        entry.owners = [weakref.ref(plan.module(r), forget) for r in plan.structure.roots]
+        entry.owners = [weakref.ref(root, forget) for root in roots]
         self.entries[key] = entry
         return entry, bare
 
@@ -334,8 +338,8 @@ class Entry:
             lost = _lost(self.plan)
             if lost:
                 raise LostBuffersError(
-                    f"a model whose arrays are alive, which {lost} is not",
-                    got="arrays that were donated to a compiled call that failed at run time",
+                    "a model whose arrays are alive",
+                    got=f"{lost}, whose buffer was given away to a compiled call that failed while it ran",
                     fix="rebuild or load the model, and use px.jit(..., donate=False) while the function can fail",
                     where="px.jit",
                 ) from error
@@ -371,7 +375,7 @@ def _lost(plan: Plan) -> str:
     """The first array of the Modules whose buffer is gone, as text; empty where all live."""
     for i, x in enumerate(plan.gather()):
         if isinstance(x, jax.Array) and x.is_deleted():
-            return "model" + displayed(plan.structure.leaf_path(i)[1])
+            return named_path(plan, plan.structure, i)
     return ""
 
 
@@ -388,7 +392,7 @@ def _claim(plan: Plan) -> list[int]:
             _release(claimed)
             raise StateError(
                 "one thread at a time to change a model",
-                got="two threads stepping the same one",
+                got=f"two threads stepping {named_root(plan.module(r))}",
                 fix="give each thread its own px.copy(model), or put a lock around the step",
                 where="px.jit",
             )

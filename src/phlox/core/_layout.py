@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from phlox.core import _compat
-from phlox.core._errors import StructureError
+from phlox.core._errors import StructureError, describe
 from phlox.core._static import static_key
 
 Path = tuple[Any, ...]
@@ -108,7 +108,10 @@ class Container:
         values = children_of(value)
         if values is None or len(values) != len(self.children) or labels_of(value, values) != self.labels:
             raise StructureError(
-                f"the structure that {displayed(path)} had when it was taken apart", got=type(value).__name__
+                "its containers to stay as they were when it was taken apart",
+                got=f"another {type(value).__name__} at {displayed(path)}",
+                fix="make the change outside the transformed function; the next call sees it",
+                where=f"attribute {path[0]}",
             )
         binder.watch(value)
         inner = binder.enter(holder, at, value)
@@ -174,9 +177,12 @@ def refuse_hidden_arrays(value: Any, path: Path) -> None:
     for v in list(inner):
         if is_array(v) or isinstance(v, module_class):
             raise StructureError(
-                f"arrays and Modules in attributes, lists, tuples, dicts or registered pytrees at {displayed(path)}",
-                got=f"{type(value).__name__} holding {type(v).__name__}, which JAX cannot see into",
-                fix="use a list, tuple, dict or Module, or register the class with jax.tree_util.register_dataclass",
+                "arrays and Modules in lists, tuples, dicts, Modules or registered pytrees",
+                got=f"a {type(value).__name__} at {displayed(path)} that holds {describe(v)}, which JAX cannot see",
+                fix=f"use a list, tuple or dict for {displayed(path)}"
+                if isinstance(value, (set, frozenset, deque))
+                else f"make {type(value).__name__} a px.Module, or register it with jax.tree_util.register_dataclass",
+                where=f"attribute {path[0]}",
             )
 
 

@@ -15,7 +15,7 @@ from phlox.core._functionalize import write_back
 from phlox.core._module import Module
 from phlox.core._plan import plan_of
 from phlox.core._random import is_key
-from phlox.core._tree import leaf_names, paths
+from phlox.core._tree import paths
 
 
 def state_dict(model: Module) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def load_state_dict(model: Module, arrays: Mapping[str, Any], *, strict: bool = 
     True
     """
     plan = plan_of([model])
-    names = leaf_names(plan.structure)
+    names = plan.structure.names()
     report = LoadReport(unexpected=[n for n in arrays if n not in set(names)])
     ready: dict[int, Any] = {}
     for i, (name, old) in enumerate(zip(names, plan.gather(), strict=True)):
@@ -86,8 +86,8 @@ def load_state_dict(model: Module, arrays: Mapping[str, Any], *, strict: bool = 
     if strict and not report.complete:
         raise StructureError(
             f"the {len(names)} arrays of this {type(model).__name__}",
-            got="\n  ".join(str(report).splitlines()[1:]).strip(),
-            fix="load with strict=False to take what fits, or build the model as the file's was",
+            got="others:\n" + "\n".join("  " + line for line in str(report).splitlines()[1:]),
+            fix="build the model as the one that the arrays are from, or take what fits with strict=False",
             where="px.load_state_dict",
         )
     write_back(plan, list(ready), [jnp.asarray(v) for v in ready.values()])

@@ -12,7 +12,7 @@ from phlox.core import _compat
 from phlox.core._carry import Loop, until_captured
 from phlox.core._errors import ShapeError, StateError, describe
 from phlox.core._functionalize import Outcome, functionalize, is_module, write_back
-from phlox.core._plan import path_text
+from phlox.core._plan import named_path
 from phlox.core._tree import tree_map
 
 
@@ -61,11 +61,18 @@ def _rounds(xs: Any, length: int | None) -> int:
     sizes = [] if length is None else [length]
     for leaf in jax.tree_util.tree_leaves(xs):
         if getattr(leaf, "ndim", 0) < 1:
-            raise ShapeError("xs with a first axis of rounds", got=describe(leaf), where="px.scan")
+            raise ShapeError(
+                "xs with a first axis of rounds",
+                got=describe(leaf),
+                fix="stack what differs from round to round; carry or capture what is the same",
+                where="px.scan",
+            )
         sizes.append(leaf.shape[0])
     if not sizes or len(set(sizes)) != 1:
         got = f"{sorted(set(sizes))} rounds" if sizes else "neither xs nor length"
-        raise ShapeError("xs of one length", got=got, fix="check the first axes, or pass length=", where="px.scan")
+        raise ShapeError(
+            "xs of one length", got=got, fix="give all of xs as many rounds, or pass length=", where="px.scan"
+        )
     return sizes[0]
 
 
@@ -193,9 +200,19 @@ def _test(test: Any, init: Any, loop: Loop, carry: Any) -> Any:
         outcome = call.pure(leaves, bare)
     if outcome.written or outcome.captured:
         structure = call.plan.structure
-        what = path_text(structure, outcome.record.written[0]) if outcome.written else "a captured Module"
-        raise StateError("a test that only reads", got=f"a write to {what}", where="px.while_loop")
+        what = named_path(call.plan, structure, outcome.record.written[0]) if outcome.written else "a captured Module"
+        raise StateError(
+            "a test that only reads",
+            got=f"a write to {what}",
+            fix="make the change in the body, and let the test look at the result",
+            where="px.while_loop",
+        )
     if not outcome.record.result.single or outcome.outputs[0].shape != ():
         got = describe(outcome.outputs[0]) if outcome.outputs else "no array"
-        raise ShapeError("a test that returns a scalar boolean", got=got, where="px.while_loop")
+        raise ShapeError(
+            "a test that returns a scalar boolean",
+            got=got,
+            fix="reduce it with .all() or .any()",
+            where="px.while_loop",
+        )
     return outcome.outputs[0]

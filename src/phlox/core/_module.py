@@ -62,7 +62,8 @@ class Module:
 
     __slots__ = ("__dict__", "__weakref__", "_px")
     _px: Meta
-    _roles: ClassVar[dict[str, str]] = {}
+    _roles: ClassVar[dict[str, str]] = {}  # by annotation
+    _default_role: ClassVar[str | None] = None  # of attributes without one
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
@@ -126,6 +127,9 @@ class Module:
     def _brief(self) -> str:
         """The Module on one line, for errors and the printed tree; layers give constructor form."""
         return type(self).__name__
+
+    def _meet(self, others: Sequence[Module]) -> None:
+        """Called when a compiled function is about to see these Modules as they now are; may refuse."""
 
     @property
     def training(self) -> bool:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from phlox.core._errors import StructureError
 from phlox.core._layout import Anatomy, Deep, Layout, Path, Snap, displayed, dotted, is_array
 from phlox.core._module import Module, blank, epoch, examine, fill
-from phlox.core._scope import Meta
+from phlox.core._scope import Meta, check_read, here, root_of, where
 from phlox.core._static import static_key
 
 ARRAY = -1  # the kind of an item that is an array; a Module's kind is its index, else a ("static", …) key
@@ -25,12 +25,14 @@ ARRAY = -1  # the kind of an item that is an array; a Module's kind is its index
 class Structure:
     """Modules with their arrays taken out: layouts, and which item is which Module or array."""
 
-    __slots__ = ("__weakref__", "hash", "key", "leaves", "nodes", "others", "parents", "roots")
+    __slots__ = ("__weakref__", "_names", "_routes", "hash", "key", "leaves", "nodes", "others", "parents", "roots")
 
     def __init__(self, nodes: tuple[tuple[Layout, tuple[Any, ...]], ...], roots: tuple[int, ...], others: Any):
         self.nodes, self.roots, self.others = nodes, roots, others
         self.key = (nodes, roots)
         self.hash = hash(self.key)
+        self._names: list[str] | None = None
+        self._routes: dict[str, int] | None = None
         # For each leaf: (module index, item index). For each module: (parent, item index) on the first path.
         self.leaves: list[tuple[int, int]] = []
         self.parents: dict[int, tuple[int, int]] = {}
@@ -61,11 +63,33 @@ class Structure:
         root, path = self.module_path(m)
         return root, (*path, *self.nodes[m][0].paths[item])
 
+    def names(self) -> list[str]:
+        """The dotted first path of every leaf below its root."""
+        if self._names is None:
+            self._names = [dotted(self.leaf_path(i)[1]) for i in range(len(self.leaves))]
+        return self._names
+
+    def routes(self) -> dict[str, int]:
+        """Every dotted path to every leaf, also those that reach a shared part again."""
+        if self._routes is None:
+            index = {place: i for i, place in enumerate(self.leaves)}
+            self._routes = {}
+            open_ends: list[tuple[int, Path]] = [(root, ()) for root in reversed(self.roots)]
+            while open_ends:
+                m, path = open_ends.pop()
+                layout, kinds = self.nodes[m]
+                for i, kind in enumerate(kinds):
+                    if kind == ARRAY:
+                        self._routes[dotted((*path, *layout.paths[i]))] = index[m, i]
+                    elif isinstance(kind, int):
+                        open_ends.append((kind, (*path, *layout.paths[i])))
+        return self._routes
+
     def is_state(self, leaf: int) -> bool:
         """True where the class annotates the array as State."""
         m, item = self.leaves[leaf]
         layout = self.nodes[m][0]
-        return layout.cls._roles.get(layout.paths[item][0]) == "State"
+        return layout.cls._roles.get(layout.paths[item][0], layout.cls._default_role) == "State"
 
     def is_frozen(self, leaf: int) -> bool:
         """True where ``px.freeze`` reached the array."""
@@ -163,6 +187,14 @@ class Plan:
         """True where every Module may be written without further checks."""
         return all(meta.at_home() for meta in self.metas)
 
+    def check_read(self) -> Plan:
+        """Raise where reading these arrays would freeze them or lose their gradient; returns the plan."""
+        if here.scope is not None:
+            for m, meta in enumerate(self.metas):
+                if not meta.at_home():
+                    check_read(self.module(m))
+        return self
+
 
 class _Walk:
     """One walk over Modules, children after parents, each Module once."""
@@ -186,8 +218,9 @@ class _Walk:
             if any(m is module for m in self.open):
                 raise StructureError(
                     "a tree of Modules",
-                    got=f"{module._brief()} inside itself",
-                    fix="keep the reference back to a parent out of the attributes, or pass it as an argument",
+                    got="one that holds itself among its own parts",
+                    fix="keep references back to a parent out of the attributes, and pass it as an argument",
+                    where=where(module),
                 )
             return found
         here = self.index[id(module)] = len(self.modules)
@@ -253,3 +286,14 @@ def modules_of(root: Module) -> list[Module]:
 def path_text(structure: Structure, leaf: int, name: str = "model") -> str:
     """The path of an array as a user writes it."""
     return name + displayed(structure.leaf_path(leaf)[1])
+
+
+def named_path(plan: Plan | None, structure: Structure, leaf: int) -> str:
+    """The path of an array from the variable that holds its root; looks through the callers' frames, so for errors."""
+    return path_text(structure, leaf, root_name(plan, structure.leaf_path(leaf)[0]))
+
+
+def root_name(plan: Plan | None, root: int) -> str:
+    """The variable that holds a plan's root, where a caller's frame has one, else ``model``."""
+    module = None if plan is None else plan.modules[plan.structure.roots[root]]()
+    return "model" if module is None else root_of(module)

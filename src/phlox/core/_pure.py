@@ -10,7 +10,6 @@ from phlox.core._errors import StructureError, describe
 from phlox.core._mode import training
 from phlox.core._module import Module
 from phlox.core._plan import modules_of, plan_of
-from phlox.core._tree import leaf_names
 
 M = TypeVar("M", bound=Module)
 Arrays = dict[str, Any]
@@ -27,10 +26,10 @@ def split(model: Module) -> tuple[Arrays, Arrays]:
     >>> list(params), list(state)
     (['scale', 'bias'], ['mean', 'var'])
     """
-    plan = plan_of([model])
+    plan = plan_of([model]).check_read()
     params: Arrays = {}
     state: Arrays = {}
-    for i, (name, value) in enumerate(zip(leaf_names(plan.structure), plan.gather(), strict=True)):
+    for i, (name, value) in enumerate(zip(plan.structure.names(), plan.gather(), strict=True)):
         (params if plan.structure.is_trainable(i, value) else state)[name] = value
     return params, state
 
@@ -47,13 +46,14 @@ def merge(model: M, params: Mapping[str, Any], state: Mapping[str, Any]) -> M:
     True
     """
     plan = plan_of([model])
-    names = leaf_names(plan.structure)
+    names = plan.structure.names()
     given = {**params, **state}
     missing, unknown = [n for n in names if n not in given], [n for n in given if n not in set(names)]
+    faults = (("missing", missing), ("unknown", unknown))
     if missing or unknown or len(given) != len(params) + len(state):
         raise StructureError(
             f"the {len(names)} arrays of this model, each once, in params or state",
-            got=f"missing {missing}, unknown {unknown}" if missing or unknown else "a path in both",
+            got="; ".join(f"{what} {', '.join(found)}" for what, found in faults if found) or "a path in both",
             fix="pass what px.split(model) returned for a model of this structure",
             where="px.merge",
         )
@@ -96,7 +96,7 @@ def apply(
     with training(train) if train is not None else nullcontext():
         result = getattr(fresh, method)(*args, **kwargs) if isinstance(method, str) else method(fresh, *args, **kwargs)
     plan = plan_of([fresh])
-    after = dict(zip(leaf_names(plan.structure), plan.gather(), strict=True))
+    after = dict(zip(plan.structure.names(), plan.gather(), strict=True))
     _refuse_moved_params(params, after)
     return result, {name: after[name] for name in state}
 
@@ -107,6 +107,6 @@ def _refuse_moved_params(params: Mapping[str, Any], after: Arrays) -> None:
             raise StructureError(
                 "a call that writes State only",
                 got=f"a new value for the parameter {name}, {describe(value)}",
-                fix="annotate what the forward pass moves as px.State",
+                fix="annotate what the call moves in its class: name: px.State",
                 where="px.apply",
             )

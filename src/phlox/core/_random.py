@@ -23,10 +23,10 @@ class _Stream:
     def draw(self) -> Any:
         if self.trace is not _compat.trace_ref(_compat.current_trace()):
             raise StateError(
-                "random numbers inside a traced function to come from an explicit key",
-                got="a draw from the global stream, which would give the same numbers at every call",
+                "no draw inside a traced function",
+                got="one, which would give the same numbers at every call",
                 fix="pass key= to the constructor, or open `with px.seed(key):` inside the function",
-                where="px.seed",
+                where="the global stream of px.seed",
             )
         if not hasattr(self.root, "dtype"):
             self.root = jax.random.key(self.root)

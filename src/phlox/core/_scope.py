@@ -55,7 +55,9 @@ class Meta:
 
     def at_home(self) -> bool:
         """True where the Module may be read and written without further thought."""
-        return self.scope is here.scope and self.trace is _compat.trace_ref(_compat.current_trace()) and not self.orphan
+        if self.scope is not here.scope or self.orphan or self.constant:
+            return False
+        return self.trace is _compat.trace_ref(_compat.current_trace())
 
 
 class Scope:
@@ -154,17 +156,20 @@ def check_read(module: Module) -> None:
     while scope is not None and scope is not home:
         if meta in scope.originals:
             raise CaptureError(
-                f"the copy of {label(module)} that the {scope.kind} function received",
-                got=f"{name_of(module)} read from outside, whose gradient would be silently zero",
-                fix="use the function's own argument inside the function, under whatever name it has there",
-                where=f"px.{scope.kind}",
+                f"to be read through the argument of the px.{scope.kind} function",
+                got="a read of the original, whose gradient would be silently zero",
+                fix=f"inside the function use its own argument in place of {root_of(module)}; another "
+                "Module that shares this part must be an argument too",
+                where=where(module),
+                located=True,
             )
         if scope.kind == "jit":
             raise CaptureError(
-                f"every Module it reads as an argument, so that {label(module)} is no argument is an error",
-                got=f"{name_of(module)} captured from outside (its weights would be frozen into the compiled code)",
-                fix=f"pass {name_of(module)} as an argument, or say px.constant({name_of(module)}) if frozen is meant",
-                where="px.jit",
+                "to be an argument of the px.jit function that reads it",
+                got="a read from outside, which would freeze its weights into the compiled code",
+                fix=f"pass {root_of(module)} as an argument, or read px.constant({root_of(module)}) if that is meant",
+                where=where(module),
+                located=True,
             )
         scope = scope.parent
 
@@ -175,15 +180,22 @@ def check_write(module: Module, what: str, before: list[Any] | None = None) -> N
     ``before`` is what the Module held, where the write (into a list or dict) has already happened.
     """
     meta: Meta = module._px
-    name = f"{name_of(module)}.{what}"
+    name, root = f"{path_of(module)}.{what}", root_of(module)
     if meta.constant:
-        raise StateError("no write to what px.constant made", got=f"a write to {name}", where=where(module))
+        raise StateError(
+            "no writes, because px.constant made it",
+            got=f"a write to {name}",
+            fix="write to the model that px.constant copied, and make the constant anew",
+            where=where(module),
+            located=True,
+        )
     if meta.orphan:
         raise StateError(
             "its State to be written inside px transforms",
-            got=f"a write to {name} of a Module that plain JAX rebuilt from its arrays, where it would be lost",
+            got=f"a write to {name} in a copy that a plain JAX transform made, where it would be lost",
             fix="use px.jit, px.grad, px.vmap, px.scan, … in place of the jax one, or px.apply on the pure view",
             where=where(module),
+            located=True,
         )
     scope, home = here.scope, meta.scope
     if scope is home or (scope is not None and collects(module, scope, before)):
@@ -191,18 +203,27 @@ def check_write(module: Module, what: str, before: list[Any] | None = None) -> N
         if expected is _compat.trace_ref(_compat.current_trace()):
             return
         raise StateError(
-            "its State to be written outside plain JAX transforms, or as their argument through px",
-            got=f"a write to {name}, captured by a plain JAX transform that would leave a tracer in it",
-            fix="use the px transform of the same name and pass the Module as an argument",
+            "its State to be written inside px transforms",
+            got=f"a write to {name} from a plain JAX transform that captured it, which would leave a tracer in it",
+            fix=f"use the px transform of the same name, and pass {root} as an argument",
             where=where(module),
+            located=True,
         )
     kind = scope.kind if scope is not None else "transform"
     raise StateError(
-        f"Modules that a px.{kind} function writes to be its arguments",
+        f"to be an argument of the px.{kind} function that writes its State",
         got=f"a write to {name}, captured from outside",
-        fix=f"pass {name_of(module)} as an argument: px.{kind}(lambda {name_of(module)}, …: …)({name_of(module)}, …)",
+        fix=f"pass {root} as an argument" + _AS_ARGUMENT.get(kind, "").format(root),
         where=where(module),
+        located=True,
     )
+
+
+_AS_ARGUMENT = {
+    "grad": ": px.grad(lambda x, {0}: …)(x, {0})",
+    "jit": ": px.jit(lambda x, {0}: …)(x, {0})",
+    "vmap": ": px.vmap(lambda x, {0}: …, in_axes=(0, None))(x, {0})",
+}
 
 
 def collects(module: Module, scope: Scope, before: list[Any] | None) -> bool:
@@ -242,15 +263,18 @@ def label(module: Module) -> str:
     return module._brief()
 
 
-def name_of(module: Module) -> str:
-    """The variable that holds the Module, where a caller's frame has one, else ``model``."""
-    from phlox.core._trail import variable_of
+def path_of(module: Module) -> str:
+    """The path from the variable that holds the root, such as ``model.layers[2]``."""
+    from phlox.core import _trail
 
-    return variable_of(module) or "model"
+    return _trail.path_of(module)
+
+
+def root_of(module: Module) -> str:
+    """The variable at the root of the path, where a caller's frame has one, else ``model``."""
+    return path_of(module).partition(".")[0].partition("[")[0]
 
 
 def where(module: Module) -> str:
     """Path and label, for the first part of an error."""
-    from phlox.core._trail import path_of
-
     return f"{path_of(module)} {label(module)}"

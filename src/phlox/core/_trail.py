@@ -34,9 +34,9 @@ def locate(error: BaseException) -> None:
 
 
 def _cure(error: BaseException) -> str:
-    if isinstance(error, RuntimeError) and "deleted" in str(error):
+    if isinstance(error, (RuntimeError, ValueError)) and "deleted" in str(error):
         return (
-            "\n  its arrays were donated to a compiled call, which failed or which another reference outlived"
+            "\n  its arrays were given away to a compiled call, which then failed or knew nothing of this other name"
             "\n  fix: rebuild or load the model, and give that call px.jit(..., donate=False)"
         )
     return ""
@@ -45,10 +45,7 @@ def _cure(error: BaseException) -> str:
 def path_of(module: Module) -> str:
     """The path to a Module from the root that the user's code holds, such as ``model.layers[2]``."""
     chain = list(here.calls)
-    if module in chain:
-        chain = chain[: chain.index(module) + 1]
-    else:
-        chain.append(module)
+    chain = chain[: chain.index(module) + 1] if module in chain else [*chain, module]
     root = _outermost_owner(chain[0])
     if root is not chain[0]:
         chain.insert(0, root)
@@ -59,7 +56,18 @@ def path_of(module: Module) -> str:
             path, root = "", child
         else:
             path += displayed(step)
-    return (variable_of(root) or "model") + path
+    return (variable_of(root) or _within_a_variable(root) or "model") + path
+
+
+def _within_a_variable(module: Module) -> str | None:
+    """The way to a Module through a caller's variable that holds a larger one, as ``model.layers[1]``."""
+    for frame in _frames():
+        for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
+            if isinstance(value, _layout.module_class) and not name.startswith((".", "_")):
+                step = find(value, module)
+                if step is not None and not _is_self(frame, name, value):
+                    return name + displayed(step)
+    return None
 
 
 def find(parent: Module, child: Module) -> Path | None:

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phlox.core import _errors as errors
 from phlox.core._compat import Tracer
 from phlox.core._errors import StructureError
 from phlox.core._functionalize import is_module, write_back
 from phlox.core._layout import dotted, is_array
 from phlox.core._module import Module
-from phlox.core._plan import ARRAY, Plan, Structure, plan_of
+from phlox.core._plan import ARRAY, Plan, plan_of
 
 T = TypeVar("T")
 
@@ -40,8 +41,8 @@ def paths(model: Any) -> dict[str, Any]:
     ['weight', 'bias']
     """
     if isinstance(model, Module):
-        plan = plan_of([model])
-        return dict(zip(leaf_names(plan.structure), plan.gather(), strict=True))
+        plan = plan_of([model]).check_read()
+        return dict(zip(plan.structure.names(), plan.gather(), strict=True))
     found: dict[str, Any] = {}
     seen: set[int] = set()
     for where, value in jax.tree_util.tree_flatten_with_path(model, is_leaf=is_module)[0]:
@@ -52,11 +53,6 @@ def paths(model: Any) -> dict[str, Any]:
             seen.add(id(value))
             found |= {f"{prefix}.{name}" if prefix else name: leaf for name, leaf in paths(value).items()}
     return found
-
-
-def leaf_names(structure: Structure) -> list[str]:
-    """The dotted first path of every leaf, for a structure of one root."""
-    return [dotted(structure.leaf_path(i)[1]) for i in range(len(structure.leaves))]
 
 
 def tree_map(fn: Callable[..., Any], tree: T, *others: Any) -> T:
@@ -83,7 +79,12 @@ def tree_map(fn: Callable[..., Any], tree: T, *others: Any) -> T:
     for other in others:
         leaves, form = jax.tree_util.tree_flatten(other, is_leaf=is_module)
         if form != treedef:
-            raise StructureError("trees of one form", got=f"{form} beside {treedef}", where="px.map")
+            raise StructureError(
+                "trees of one form",
+                got=f"{errors.form(treedef)} beside {errors.form(form)}",
+                fix="map over trees with the same lists, tuples and dicts",
+                where="px.map",
+            )
         rest.append(leaves)
     roots = [v for v in flat if isinstance(v, Module)]
     mapped = iter(_map_modules(fn, roots, [[v for v in leaves if isinstance(v, Module)] for leaves in rest]))
@@ -95,11 +96,11 @@ def _map_modules(fn: Callable[..., Any], roots: list[Module], rest: list[list[Mo
     if not roots:
         return []
     unique = list({id(r): r for r in roots}.values())
-    plan = plan_of(unique)
+    plan = plan_of(unique).check_read()
     columns = [plan.gather()]
     for modules in rest:
         first = {id(r): m for r, m in reversed(list(zip(roots, modules, strict=True)))}
-        columns.append(_aligned(plan, plan_of([first[id(r)] for r in unique])))
+        columns.append(_aligned(plan, plan_of([first[id(r)] for r in unique]).check_read()))
     values = [None if any(v is None for v in row) else fn(*row) for row in zip(*columns, strict=True)]
     built = plan.structure.build(values)
     at = {id(r): built[plan.structure.roots[i]] for i, r in enumerate(unique)}
@@ -111,7 +112,10 @@ def _aligned(plan: Plan, other: Plan) -> list[Any]:
     a, b = plan.structure, other.structure
     if len(a.nodes) != len(b.nodes) or a.roots != b.roots:
         raise StructureError(
-            f"a tree with the {len(a.nodes)} Modules of the first", got=f"{len(b.nodes)} Modules", where="px.map"
+            f"a tree with the {len(a.nodes)} Modules of the first",
+            got=f"one with {len(b.nodes)}",
+            fix="map over models that are built alike",
+            where="px.map",
         )
     values = dict(zip(b.leaves, other.gather(), strict=True))
     for m, i in a.leaves:
@@ -120,6 +124,7 @@ def _aligned(plan: Plan, other: Plan) -> list[Any]:
             raise StructureError(
                 f"{dotted(a.module_path(m)[1])}.{dotted(a.nodes[m][0].paths[i])} in every tree",
                 got=f"a {layout.cls.__name__} without it",
+                fix="map over models that are built alike",
                 where="px.map",
             )
         if kinds[i] != ARRAY and b.others[m].get(i) is not None:
@@ -158,8 +163,8 @@ def gradients_by_path(model: Module, grads: Any, where: str) -> dict[str, Any]:
         return _from_mapping(model, grads, where)
     plan = plan_of([model])
     structure = plan.structure
-    ours = _all_paths(plan)
-    theirs = _all_paths(plan_of([grads]))
+    given = plan_of([grads])
+    ours, theirs, values = structure.routes(), given.structure.routes(), given.gather()
     unknown = [p for p in theirs if p not in ours]
     if unknown or type(grads) is not type(model):
         raise StructureError(
@@ -169,10 +174,10 @@ def gradients_by_path(model: Module, grads: Any, where: str) -> dict[str, Any]:
             where=where,
         )
     copies: dict[int, list[tuple[str, Any]]] = {}
-    for path, (leaf, _) in ours.items():
+    for path, leaf in ours.items():
         if path in theirs:
-            copies.setdefault(leaf, []).append((path, theirs[path][1]))
-    names = leaf_names(structure)
+            copies.setdefault(leaf, []).append((path, values[theirs[path]]))
+    names = structure.names()
     return {names[leaf]: _agreed(found, where) for leaf, found in sorted(copies.items())}
 
 
@@ -188,26 +193,6 @@ def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
             "a gradient Module, or a dict from path to array", got=got, fix="pass what px.grad returned", where=where
         )
     return {k: v for k, v in grads.items() if v is not None}
-
-
-def _all_paths(plan: Plan) -> dict[str, tuple[int, Any]]:
-    """Every path to every array, also those that reach a shared part again."""
-    structure, values = plan.structure, plan.gather()
-    index = {leaf: i for i, leaf in enumerate(structure.leaves)}
-    found: dict[str, tuple[int, Any]] = {}
-
-    def visit(m: int, path: tuple[Any, ...]) -> None:
-        layout, kinds = structure.nodes[m]
-        for i, kind in enumerate(kinds):
-            here = (*path, *layout.paths[i])
-            if kind == ARRAY:
-                found[dotted(here)] = index[m, i], values[index[m, i]]
-            elif isinstance(kind, int):
-                visit(kind, here)
-
-    for root in structure.roots:
-        visit(root, ())
-    return found
 
 
 def _agreed(copies: list[tuple[str, Any]], where: str) -> Any:
@@ -241,12 +226,12 @@ def trainable_arrays(model: Module) -> dict[str, Any]:
     """The trainable arrays of a model by first path."""
     plan = plan_of([model])
     structure = plan.structure
-    named = zip(leaf_names(structure), plan.gather(), strict=True)
+    named = zip(structure.names(), plan.gather(), strict=True)
     return {n: v for i, (n, v) in enumerate(named) if structure.is_trainable(i, v)}
 
 
 def write_arrays(model: Module, arrays: dict[str, Any]) -> None:
     """Write arrays into a model by first path, where that is safe here."""
     plan = plan_of([model])
-    index = {n: i for i, n in enumerate(leaf_names(plan.structure))}
+    index = {n: i for i, n in enumerate(plan.structure.names())}
     write_back(plan, [index[n] for n in arrays], list(arrays.values()))

@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
-from phlox.core._errors import ShapeError, StateError, describe
+from phlox.core._errors import ShapeError, StateError, describe, form
 from phlox.core._functionalize import Call, Record, functionalize, is_module, write_back
-from phlox.core._layout import displayed
-from phlox.core._plan import path_text
+from phlox.core._plan import named_path, path_text
 from phlox.core._random import is_key
 
 
@@ -72,13 +71,21 @@ class _Mapping:
             if kind == "array":
                 self.bare.append(axis)
             elif kind == "module" and self.roots.setdefault(v, axis) != axis:
-                raise ShapeError("one axis for a Module that is passed twice", got=f"{axis}", where="px.vmap")
+                raise ShapeError(
+                    "one axis for a Module that is passed twice",
+                    got=f"{self.roots[v]} and {axis}",
+                    fix="give both places the same entry in in_axes, or pass px.copy(model) to one of them",
+                    where="px.vmap",
+                )
         owner: dict[int, Any] = {}
         for root, axis in self.roots.items():
             for m in structure.modules_below([structure.roots[root]]):
                 if owner.setdefault(m, axis) != axis:
                     raise ShapeError(
-                        "one axis for a Module shared by two arguments", got=f"{owner[m]} and {axis}", where="px.vmap"
+                        "one axis for a Module shared by two arguments",
+                        got=f"{owner[m]} and {axis}",
+                        fix="give both arguments the same entry in in_axes, or pass px.copy(model) for one of them",
+                        where="px.vmap",
                     )
         self.leaves: list[Any] = [owner[m] for m, _ in structure.leaves]
         self.size = self._size(size)
@@ -95,20 +102,26 @@ class _Mapping:
                 continue
             if value.ndim == 0 or not -value.ndim <= axis < value.ndim:
                 raise ShapeError(
-                    f"{what} to have the axis {axis} that it is mapped over",
+                    f"{self._named(what, names)} to have the axis {axis} that it is mapped over",
                     got=describe(value),
-                    fix="give in_axes None for what is the same for all examples: in_axes=(None, 0)",
+                    fix="give in_axes None for what is the same for all examples, such as a model: in_axes=(None, 0)",
                     where="px.vmap",
                 )
             sizes[what] = value.shape[axis]
         if len(set(sizes.values())) != 1:
             raise ShapeError(
                 "mapped axes of one size",
-                got=", ".join(f"{n} at {w}" for w, n in sizes.items()) or "no mapped argument",
-                fix="check in_axes; None marks what is the same for all examples",
+                got=", ".join(f"{n} at {self._named(w, names)}" for w, n in sizes.items()) or "no mapped argument",
+                fix="give in_axes None for what is the same for all examples, such as a model: in_axes=(None, 0)",
                 where="px.vmap",
             )
         return next(iter(sizes.values()))
+
+    def _named(self, what: str, names: list[str]) -> str:
+        """One of the names above, under the variable of the caller's."""
+        i = names.index(what) if what in names else len(names)
+        call = self.call
+        return named_path(call.plan, call.structure, i) if i < len(call.leaves) else what
 
     def run(self) -> Any:
         call, kept = self.call, dict[int, Any]()
@@ -157,9 +170,10 @@ class _Mapping:
             structure = self.call.plan.structure
             raise StateError(
                 "State that is one for all examples to be written with one value",
-                got=f"a value for {path_text(structure, leaf)} that differs between examples",
-                fix="reduce it over the axis (jax.lax.pmean with axis_name=…), or map over a stack of models",
-                where=f"px.vmap: {displayed(structure.leaf_path(leaf)[1]).lstrip('.')}",
+                got=f"a value for {named_path(self.call.plan, structure, leaf)} that differs between examples",
+                fix='reduce it over the axis, jax.lax.pmean(value, "batch") inside px.vmap(…, axis_name="batch"), or '
+                "map over a stack of models",
+                where="px.vmap",
             )
 
     def _commit(self, kept: dict[int, Any], mapped: Any, same: Any, stacked: Any, one: Any) -> Any:
@@ -195,9 +209,12 @@ def _axes_of(axes: Any, tree: Any) -> list[Any]:
 
     try:
         jax.tree_util.tree_map(spread, axes, tree, is_leaf=lambda a: a is None)
-    except ValueError as error:
+    except ValueError:
         raise ShapeError(
-            "axes that are a prefix of the tree they are for", got=str(axes), fix=str(error), where="px.vmap"
+            "axes like what they are for: one for all, or one for each part",
+            got=f"{axes} for {form(jax.tree_util.tree_structure(tree, is_leaf=is_module))}",
+            fix="give one entry for each argument, or for each result; None is for what is the same for all examples",
+            where="px.vmap",
         ) from None
     return found
 

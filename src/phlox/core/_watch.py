@@ -123,8 +123,8 @@ def _refuse(v: Any, place: str, what: str, more: str) -> None:
         error = NonFiniteError(
             "finite values",
             got=f"{bad} of {v.size} NaN or infinite {what}, {describe(v)}{more}",
-            fix="look at this layer's input with px.capture; usual causes are log or division at 0, exp of a large "
-            "number, or a learning rate that is too high",
+            fix="look at what goes into it with px.capture; usual causes are log or division at 0, exp of a large "
+            "number, and a learning rate that is too high",
             where=place,
         )
         error.located = True

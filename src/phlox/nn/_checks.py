@@ -32,6 +32,13 @@ def check_probability(layer: str, name: str, value: float) -> float:
     return float(value)
 
 
+def check_share(layer: str, name: str, value: float, meaning: str) -> float:
+    """A fraction in [0, 1]."""
+    if isinstance(value, bool) or not 0 <= value <= 1:
+        raise RangeError(f"{name} in [0, 1], {meaning}", got=repr(value), where=layer)
+    return float(value)
+
+
 def check_positive(layer: str, name: str, value: float) -> float:
     """A number above zero."""
     if isinstance(value, bool) or not value > 0:

@@ -10,12 +10,14 @@ import jax.numpy as jnp
 
 from phlox.core import Module, Param, RangeError, ShapeError, State, describe, harmonise, param_dtype
 from phlox.nn import functional as F
+from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
+@sized(channels=-1)
 class BatchNorm(Module):
     r"""Normalise each channel over the batch and all space, then an activation.
 
@@ -99,15 +101,17 @@ def _train(
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
     """The output, and the running statistics moved by the batch's."""
     y, batch_mean, batch_var = F.batch_norm_train(x, scale, bias, eps=eps)
-    return act(y), _moved(mean, batch_mean, momentum), _moved(var, batch_var, momentum)
+    return act(y), moved(mean, batch_mean, momentum), moved(var, batch_var, momentum)
 
 
-def _moved(running: Any, batch: jax.Array, momentum: float) -> jax.Array | None:
+def moved(running: Any, batch: jax.Array, momentum: float) -> jax.Array | None:
+    """Running statistics moved towards a batch's, in their own dtype; None stays None."""
     if running is None:
         return None
     return ((1 - momentum) * running + momentum * jax.lax.stop_gradient(batch)).astype(running.dtype)
 
 
+@sized(size=-1)
 class LayerNorm(Module):
     r"""Normalise over the features of each position, then an activation.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from phlox.core import Module, harmonise
+from phlox.core import Module, ShapeError, describe, harmonise
 from phlox.nn import functional as F
 from phlox.nn._checks import Padding, Sizes, padding_of, per_axis, sizes_of
 
@@ -40,7 +40,7 @@ class MaxPool(Module):
         self.padding = padding_of(name, padding, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
-        (x,) = harmonise(self, x)
+        x = _spatial(self, x, len(self.window))
         return F.max_pool(x, self.window, stride=self.stride, padding=self.padding)
 
     def _brief(self) -> str:
@@ -76,7 +76,7 @@ class MeanPool(Module):
         self.padding = padding_of(name, padding, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
-        (x,) = harmonise(self, x)
+        x = _spatial(self, x, len(self.window))
         return F.mean_pool(x, self.window, stride=self.stride, padding=self.padding)
 
     def _brief(self) -> str:
@@ -102,3 +102,13 @@ class GlobalMeanPool(Module):
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
         return F.global_mean_pool(x)
+
+
+def _spatial(layer: Module, x: Any, rank: int) -> jax.Array:
+    """The input, checked to have a batch axis, ``rank`` spatial axes and channels."""
+    (x,) = harmonise(layer, x)
+    if x.ndim != rank + 2:
+        space = ", ".join(["height", "width", "depth"][:rank]) if rank > 1 else "time"
+        fix = "add a batch axis: x[None]" if x.ndim == rank + 1 else f"give it a window for {max(x.ndim - 2, 1)} axes"
+        raise ShapeError(f"(batch, {space}, channels)", got=describe(x), fix=fix)
+    return x

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from phlox.core import (
     Module,
     RangeError,
-    State,
     StructureError,
     at_eager,
     gradients_by_path,
     jit,
+    modules,
     trainable_arrays,
     write_arrays,
 )
 from phlox.optim._rate import RateState, ScheduleState
 from phlox.optim._rules import Rule
 
+if TYPE_CHECKING:
+    import optax
+
 
 class Slots(Module):
     """The arrays of an optimiser's state, each an attribute named by its path."""
+
+    _default_role = "State"
 
     def __repr__(self) -> str:
         return f"Slots({len(self.__dict__)} arrays)"
@@ -52,16 +58,17 @@ class Optimizer(Module):
     [[0.5], [0.5]]
     """
 
-    slots: State
-
     def __init__(self, rule: Rule | optax.GradientTransformation, model: Module):
         self.rule = rule
         self.slots = Slots()
         self._adopt(trainable_arrays(model))
+        _remember(self, model)
 
     @property
     def transform(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation that computes the steps."""
+        import optax  # slow to import, so only where a rule is used
+
         rule = self.rule
         return optax.with_extra_args_support(rule.transform() if isinstance(rule, Rule) else rule)
 
@@ -104,16 +111,26 @@ class Optimizer(Module):
         else:
             _step(self, model, named, value, value_fn)
 
+    def _meet(self, others: Sequence[Module]) -> None:
+        for model in others:
+            replaced = _replaced_parts(self, model)
+            if replaced:
+                self._refuse([f"{path} (another Module)" if path else "the model" for path in replaced])
+
+    def _refuse(self, new: list[str]) -> None:
+        raise StructureError(
+            "the arrays it was made for",
+            got=f"new or changed ones at {', '.join(new[:4])}{' …' if len(new) > 4 else ''}",
+            fix="call opt.sync(model), which adopts them and keeps the rest",
+            where="Optimizer.update",
+        )
+
     def _check(self, model: Module, named: dict[str, Any]) -> None:
+        self._meet([model])
         params = trainable_arrays(model)
         new = [p for p in named if self.shapes.get(p) != (params[p].shape, str(params[p].dtype))]
         if new:
-            raise StructureError(
-                "the arrays it was made for",
-                got=f"new or changed ones at {', '.join(new[:4])}{' …' if len(new) > 4 else ''}",
-                fix="call opt.sync(model), which adopts them and keeps the rest",
-                where="Optimizer.update",
-            )
+            self._refuse(new)
         wrong = [p for p, g in named.items() if g.shape != params[p].shape]
         if wrong:
             path = wrong[0]
@@ -127,11 +144,14 @@ class Optimizer(Module):
     def sync(self, model: Module) -> None:
         """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped."""
         params = trainable_arrays(model)
+        replaced = tuple(f"{path}." for path in _replaced_parts(self, model))
         same = {p for p, v in params.items() if self.shapes.get(p) == (v.shape, str(v.dtype))}
+        same = {p for p in same if not p.startswith(replaced)}
         before, paths = self.state, set(self.shapes)
         fresh = self.transform.init(params)
         self._keep(_carried(before, fresh, paths, set(params), same))
         self.shapes = {path: (value.shape, str(value.dtype)) for path, value in params.items()}
+        _remember(self, model)
 
     def adjust(self, **numbers: float) -> None:
         """Set numbers that the rule holds as state, such as ``learning_rate``, without a new trace.
@@ -179,6 +199,24 @@ class Optimizer(Module):
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
         return f"Optimizer({rule}, {len(self.shapes)} arrays)"
+
+
+# Which model an optimiser was made for, and the Modules in it: no part of the tree, and keeps none of them alive.
+_made_for: weakref.WeakKeyDictionary[Optimizer, tuple[weakref.ref[Module], dict[str, weakref.ref[Module]]]]
+_made_for = weakref.WeakKeyDictionary()
+
+
+def _remember(opt: Optimizer, model: Module) -> None:
+    if at_eager():
+        _made_for[opt] = weakref.ref(model), {path: weakref.ref(m) for path, m in modules(model).items()}
+
+
+def _replaced_parts(opt: Optimizer, model: Module) -> list[str]:
+    """Paths of Modules of the model that are others than when the optimiser was made or synchronised."""
+    root, parts = _made_for.get(opt, (None, {}))
+    if root is None or root() is not model:
+        return []
+    return [path for path, m in modules(model).items() if path in parts and parts[path]() is not m]
 
 
 def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, value_fn: Any = None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+
+if TYPE_CHECKING:
+    import optax
 
 Schedule = Callable[[Any], Any]
 Rate = float | Schedule
@@ -27,6 +29,8 @@ class ScheduleState(NamedTuple):
 
 def scale_by_rate(rate: Rate) -> optax.GradientTransformation:
     """Multiply updates by minus the learning rate, a number held as state or a schedule of the step."""
+    import optax  # slow to import, so only where a rule is used
+
     if callable(rate):
         schedule = rate
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import optax
+from typing import TYPE_CHECKING, Any
 
 from phlox.core import RangeError
 from phlox.optim._rate import Rate, scale_by_rate
+
+if TYPE_CHECKING:
+    import optax
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Rule:
 
     def transform(self) -> optax.GradientTransformation:
         """The optax transformation."""
+        import optax  # slow to import, so only where a rule is used
+
         return optax.chain(*self._direction(), scale_by_rate(self.learning_rate))
 
     def _direction(self) -> tuple[optax.GradientTransformation, ...]:
@@ -80,6 +83,8 @@ class Momentum(Rule):
         _check(self, "momentum", self.momentum, low=0.0, below=1.0)
 
     def _direction(self) -> tuple[optax.GradientTransformation, ...]:
+        import optax
+
         return (optax.trace(self.momentum, self.nesterov),)
 
 
@@ -117,6 +122,8 @@ class Adam(Rule):
         _check(self, "eps", self.eps, low=0.0)
 
     def _direction(self) -> tuple[optax.GradientTransformation, ...]:
+        import optax
+
         return (optax.scale_by_adam(self.b1, self.b2, self.eps),)
 
 
@@ -148,6 +155,8 @@ class AdamW(Adam):
         _check(self, "weight_decay", self.weight_decay, low=0.0)
 
     def _direction(self) -> tuple[optax.GradientTransformation, ...]:
+        import optax
+
         return (*super()._direction(), optax.add_decayed_weights(self.weight_decay))
 
 

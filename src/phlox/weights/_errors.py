@@ -48,8 +48,8 @@ def _needed(number: int | None, path: str) -> tuple[str, str]:
         return f"{path} to be open to you", f"change the permissions of {folder}, or choose another folder"
     if number == errno.EISDIR:
         return f"{path} to be a file", "add a file name to the folder"
-    if number == errno.ENOTDIR:
-        return f"{folder} to be a folder", "choose another path, or move away the file that is in the way"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return f"{_in_the_way(path)} to be a folder", "choose another path, or move away the file that is in the way"
     if number == errno.ENODEV:
         return f"{path} to be a regular file", "choose another path: it is a device, a pipe or a socket"
     if number == errno.ENOENT and os.path.isdir(folder):
@@ -57,3 +57,13 @@ def _needed(number: int | None, path: str) -> tuple[str, str]:
     if number == errno.ENOENT:
         return f"{path} to be in a folder that exists", f"create it: os.makedirs({folder!r})"
     return f"{path} to be readable and writable", "look at the disk and the path"
+
+
+def _in_the_way(path: str) -> str:
+    """The file on the way along a path that is no folder; the path itself where there is none any more."""
+    at = path
+    while at and at != os.path.dirname(at):
+        if os.path.lexists(at) and not os.path.isdir(at):
+            return at
+        at = os.path.dirname(at)
+    return path

@@ -55,13 +55,13 @@ ARGUMENTS = [
     Mistake(
         "chain-no-layer",
         "Everything in a Chain is called, so a number or a list is no layer.",
-        do="px.Chain(px.Dense(2, 3), [px.Dense(3, 3)])",
+        do="px.Chain(px.relu, [px.tanh])",
         text="",
     ),
     Mistake(
         "chain-half-named",
         "Layers are held in a list or in a dict, not in both.",
-        do="px.Chain(px.Dense(2, 3), head=px.Dense(3, 1))",
+        do="px.Chain(px.relu, head=px.tanh)",
         text="",
     ),
     Mistake("parallel-empty", "Side by side there must be something.", do="px.Parallel(operator.add)", text=""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 import warnings
@@ -80,17 +81,26 @@ def make(mistake: Mistake, way: str) -> Failure | None:
     with warnings.catch_warnings(), px.seed(0):
         warnings.simplefilter("ignore")
         exec(compile(mistake.given, "<given>", "exec"), space)
-        before = arrays(space)
+        # Copies: a reference to the arrays themselves would keep them from being donated.
+        before = {path: jnp.copy(x) for path, x in arrays(space).items() if not x.is_deleted()}
         source = mistake.do
         if way != "as written":
             names = ", ".join(n for n, v in space.items() if _holds_arrays(v) and re.search(rf"\b{n}\b", mistake.do))
-            exec(f"def step({names}):\n" + textwrap.indent(mistake.do, "    "), space)
+            exec(f"def step({names}):\n" + textwrap.indent(_returning(mistake.do), "    "), space)
             source = f"step({names})" if way == "line by line" else f"px.jit(step)({names})"
         try:
             exec(compile(source, "<mistake>", "exec"), space)
         except Exception as error:
             return Failure(error, space, before)
     return None
+
+
+def _returning(statements: str) -> str:
+    """The body of a function: what it ends in is returned, so that no compiler finds it useless."""
+    tree = ast.parse(statements)
+    if isinstance(tree.body[-1], ast.Expr):
+        tree.body[-1] = ast.Return(tree.body[-1].value)
+    return ast.unparse(tree)
 
 
 def _holds_arrays(value: Any) -> bool:

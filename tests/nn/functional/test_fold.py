@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import RangeError, ShapeError
 from phlox.nn import functional as F
 
@@ -93,11 +93,19 @@ X = np.zeros((2, 6, 6, 2), "float32")
     [
         (lambda: F.unfold(X, 7), ShapeError, "unfold expects a padded input of at least 7"),
         (lambda: F.unfold(X, 2, stride=0), RangeError, "stride of at least 1, got 0"),
-        (lambda: F.fold(X, (6, 6), 2), ShapeError, r"fold expects \(batch, positions, window·channels\), got float32\[2, 6, 6, 2\]"),
-        (lambda: F.fold(X[..., 0], (6, 6), 2), ShapeError, r"\(batch, 25, 4·channels\) for output_size \(6, 6\).* got float32\[2, 6, 6\]"),
+        (
+            lambda: F.fold(X, (6, 6), 2),
+            ShapeError,
+            r"fold expects \(batch, positions, window·channels\), got float32\[2, 6, 6, 2\]",
+        ),
+        (
+            lambda: F.fold(X[..., 0], (6, 6), 2),
+            ShapeError,
+            r"\(batch, 25, 4·channels\) for output_size \(6, 6\).* got float32\[2, 6, 6\]",
+        ),
         (lambda: F.fold(X[..., 0], (6, 6), 8), ShapeError, "fold expects a padded input of at least 8"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

@@ -5,15 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn import functional as F
 
 torch = oracle("torch")
 INDEX = np.array([2, 0, 2, 4, 0, 2])
 TORCH = {"+": "sum", "*": "prod", "max": "amax", "min": "amin"}
-SEGMENT = {"sum": F.segment_sum, "mean": F.segment_mean, "max": F.segment_max, "min": F.segment_min, "prod": F.segment_prod}  # fmt: skip
+SEGMENT = {
+    "sum": F.segment_sum,
+    "mean": F.segment_mean,
+    "max": F.segment_max,
+    "min": F.segment_min,
+    "prod": F.segment_prod,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +45,10 @@ def test_scatter_into_matches_torch(op, make):
         return into.scatter_reduce(0, at, values, TORCH[op], include_self=True)
 
     against_torch(
-        jax.jit(lambda v, into: F.scatter(v, INDEX, op, into=into)), theirs, make(6, 3), make(5, 3, seed=1) + 0.5 * (op == "*")
+        jax.jit(lambda v, into: F.scatter(v, INDEX, op, into=into)),
+        theirs,
+        make(6, 3),
+        make(5, 3, seed=1) + 0.5 * (op == "*"),
     )
 
 
@@ -77,7 +86,9 @@ def test_differences_quotients_and_means_follow_their_formula():
     assert_close(F.scatter(v, INDEX, "/", into=into), into / F.scatter(v, INDEX, "*", size=5))
     assert_close(F.scatter(v, INDEX, "mean", into=into), into + F.scatter(v, INDEX, "mean", size=5))
     for op in ("-", "/", "mean"):
-        check_grads(jax.jit(lambda v, i, op=op: F.scatter(v, INDEX, op, into=i)), (v, into), order=1, modes=("fwd", "rev"))
+        check_grads(
+            jax.jit(lambda v, i, op=op: F.scatter(v, INDEX, op, into=i)), (v, into), order=1, modes=("fwd", "rev")
+        )
 
 
 def test_products_with_zeros_have_second_derivatives():
@@ -91,7 +102,9 @@ def test_products_with_zeros_have_second_derivatives():
 
 @pytest.mark.parametrize("op", ["max", "min", "*"])
 def test_second_derivatives_and_forward_mode(op):
-    check_grads(jax.jit(lambda v: F.scatter(v, INDEX, op, size=5)[0] ** 2), (normal(6, 2),), order=2, modes=("fwd", "rev"))
+    check_grads(
+        jax.jit(lambda v: F.scatter(v, INDEX, op, size=5)[0] ** 2), (normal(6, 2),), order=2, modes=("fwd", "rev")
+    )
 
 
 @pytest.mark.parametrize("index", [INDEX, INDEX.reshape(2, 3), np.array(1)])
@@ -135,7 +148,9 @@ def test_dtypes(dtype):
     for op, values in want.items():
         y = F.scatter(v, index, op, size=5)
         assert y.dtype == dtype
-        assert [a for a, b in zip(y.tolist(), values, strict=True) if b is not None] == [b for b in values if b is not None]
+        assert [a for a, b in zip(y.tolist(), values, strict=True) if b is not None] == [
+            b for b in values if b is not None
+        ]
     assert F.scatter(v, index, "mean", size=5).dtype == ("float32" if "int" in dtype else dtype)
 
 
@@ -161,14 +176,26 @@ V = np.zeros((6, 3), "float32")
         (lambda: F.scatter(V, INDEX), RangeError, "scatter expects one of size and into, got neither"),
         (lambda: F.scatter(V, INDEX, size=5, into=V), RangeError, "one of size and into, got both"),
         (lambda: F.scatter(V, INDEX, size=-1), RangeError, "size as 1 of at least 0, .* got -1"),
-        (lambda: F.scatter(V, INDEX[:5], size=5), ShapeError, r"leading axes are those of the index, \(5,\), got float32\[6, 3\]"),
-        (lambda: F.scatter(V, INDEX, into=V[:, :2]), ShapeError, r"into with 1 leading axes before \(3,\).* got float32\[6, 2\]"),
+        (
+            lambda: F.scatter(V, INDEX[:5], size=5),
+            ShapeError,
+            r"leading axes are those of the index, \(5,\), got float32\[6, 3\]",
+        ),
+        (
+            lambda: F.scatter(V, INDEX, into=V[:, :2]),
+            ShapeError,
+            r"into with 1 leading axes before \(3,\).* got float32\[6, 2\]",
+        ),
         (lambda: F.scatter(V, INDEX / 1, size=5), DtypeError, r"integer indices, got float64\[6\]"),
         (lambda: F.gather(V, INDEX > 1), DtypeError, r"gather expects integer indices, got bool\[6\]"),
-        (lambda: F.gather(V, (INDEX, INDEX, INDEX)), ShapeError, r"at least 3 axes, one per index, got float32\[6, 3\]"),
+        (
+            lambda: F.gather(V, (INDEX, INDEX, INDEX)),
+            ShapeError,
+            r"at least 3 axes, one per index, got float32\[6, 3\]",
+        ),
         (lambda: F.gather(V, (INDEX, INDEX[:2])), ShapeError, r"indices of one shape, \(6,\), got int64\[2\]"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

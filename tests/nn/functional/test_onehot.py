@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close, oracle
 
+from kit import assert_close, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn import functional as F
 
@@ -72,20 +72,36 @@ def test_decisions_take_the_first_of_equal_entries_along_any_axis():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: F.one_hot([0, 3, -1], 3), RangeError, r"one_hot expects labels from 0 to 2, got \[-1, 3\]\n  fix: raise classes"),
+        (
+            lambda: F.one_hot([0, 3, -1], 3),
+            RangeError,
+            r"one_hot expects labels from 0 to 2, got \[-1, 3\]\n  fix: raise classes",
+        ),
         (lambda: F.one_hot([0.5], 3), DtypeError, r"integer labels from 0 to 2, got float32\[1\]"),
         (lambda: F.one_hot([0], 0), RangeError, "at least 1 class, got 0"),
         (lambda: F.one_hot([0], 3, default=3), RangeError, "a default from 0 to 2, got 3"),
         (lambda: F.one_hot(["c"], ["a", "b"]), RangeError, r"labels among the classes \['a', 'b'\], got 'c'"),
-        (lambda: F.one_hot(["a"], ["a", "b"], default="z"), RangeError, r"a default among the classes \['a', 'b'\], got 'z'"),
+        (
+            lambda: F.one_hot(["a"], ["a", "b"], default="z"),
+            RangeError,
+            r"a default among the classes \['a', 'b'\], got 'z'",
+        ),
         (lambda: F.one_hot(["a"], ["a", "a"]), RangeError, r"different labels, got \['a', 'a'\]"),
         (lambda: F.one_hot(["a"], "ab"), RangeError, "different labels, got 'ab'"),
         (lambda: jax.jit(lambda i: F.one_hot(i, [3, 4]))(np.array([3])), DtypeError, "concrete labels, since classes"),
-        (lambda: F.from_one_hot(jnp.zeros((2, 3)), ["a", "b"]), ShapeError, r"2 entries along axis -1, one per class, got float32\[2, 3\]"),
-        (lambda: F.from_one_hot(jnp.zeros((2, 0))), ShapeError, r"at least one class along axis -1, got float32\[2, 0\]"),
+        (
+            lambda: F.from_one_hot(jnp.zeros((2, 3)), ["a", "b"]),
+            ShapeError,
+            r"2 entries along axis -1, one per class, got float32\[2, 3\]",
+        ),
+        (
+            lambda: F.from_one_hot(jnp.zeros((2, 0))),
+            ShapeError,
+            r"at least one class along axis -1, got float32\[2, 0\]",
+        ),
         (lambda: F.from_one_hot(jnp.zeros(3), axis=1), ShapeError, "along axis 1"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

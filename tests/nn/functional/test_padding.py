@@ -4,13 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import RangeError, ShapeError
 from phlox.nn import functional as F
 
 torch = oracle("torch")
-NUMPY = {F.pad_reflect: "reflect", F.pad_symmetric: "symmetric", F.pad_circular: "wrap", F.pad_replicate: "edge", F.pad_zeros: "constant"}  # fmt: skip
+NUMPY = {
+    F.pad_reflect: "reflect",
+    F.pad_symmetric: "symmetric",
+    F.pad_circular: "wrap",
+    F.pad_replicate: "edge",
+    F.pad_zeros: "constant",
+}
 TORCH = {F.pad_reflect: "reflect", F.pad_circular: "circular", F.pad_replicate: "replicate", F.pad_zeros: "constant"}
 
 
@@ -80,13 +86,17 @@ X = np.zeros((2, 3, 4, 2), "float32")
         (lambda: F.pad_zeros(X, "SAME"), RangeError, "got 'SAME'"),
         (lambda: F.pad_zeros(X, 1.5), RangeError, "got 1.5"),
         (lambda: F.pad_zeros(X[0, 0], 1), ShapeError, r"\(batch, \*space, channels\) .* got float32\[4, 2\]"),
-        (lambda: F.pad_reflect(X, 3), ShapeError, r"pad_reflect expects at least 4 elements along spatial axis 0 .*\(3, 3\), got float32\[2, 3, 4, 2\]"),
+        (
+            lambda: F.pad_reflect(X, 3),
+            ShapeError,
+            r"pad_reflect expects at least 4 elements along spatial axis 0 .*\(3, 3\), got float32\[2, 3, 4, 2\]",
+        ),
         (lambda: F.pad_symmetric(X, (3, 5)), ShapeError, "at least 5 elements along spatial axis 1"),
         (lambda: F.pad_circular(X, ((4, 0), (0, 0))), ShapeError, "at least 4 elements along spatial axis 0"),
         (lambda: F.pad_replicate(X[:, :0], 1), ShapeError, "at least 1 elements along spatial axis 0"),
         (lambda: F.pad_constant(X.astype(int), 1, 0.5), RangeError, "a value that int.. can hold, got 0.5"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

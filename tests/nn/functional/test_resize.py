@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import RangeError, ShapeError
 from phlox.nn import functional as F
 
@@ -46,7 +46,7 @@ def test_sizes_match_torch(rank, mode, size):
 @pytest.mark.parametrize("scale", [2.0, 3.0, 0.5, (1.7, 0.6, 2.3), (1.1, 1.0, 0.9)])
 def test_scales_match_torch(rank, mode, scale):
     if mode == "nearest" and scale == (1.1, 1.0, 0.9):
-        pytest.skip("where 1.1 leaves 5 elements 5, PyTorch's gradient is not that of its value")
+        scale = (1.3, 1.0, 0.9)  # where 1.1 leaves 5 elements 5, PyTorch's gradient is not that of its value
     compare(rank, mode, None, scale if isinstance(scale, float) else scale[:rank], False)
 
 
@@ -111,7 +111,10 @@ def test_pixel_unshuffle_is_the_inverse(rank):
 def test_channel_shuffle_matches_torch():
     x = normal(2, 3, 4, 6)
     against_torch(
-        lambda x: F.channel_shuffle(x, 3), lambda x: TF.channel_shuffle(x.movedim(-1, 1), 3).movedim(1, -1), x, grad=False
+        lambda x: F.channel_shuffle(x, 3),
+        lambda x: TF.channel_shuffle(x.movedim(-1, 1), 3).movedim(1, -1),
+        x,
+        grad=False,
     )
     assert_close(F.channel_shuffle(F.channel_shuffle(x, 3), 2), x)
 
@@ -129,7 +132,11 @@ X = np.zeros((2, 3, 4, 6), "float32")
         (lambda: F.interpolate(X, scale=(1, 2, 3)), RangeError, r"scale .* got \(1, 2, 3\)"),
         (lambda: F.interpolate(X, scale=0.1), RangeError, r"at least one element of \(3, 4\), got 0.1"),
         (lambda: F.interpolate(X, 3, mode="cubic"), RangeError, "mode as one of .* got 'cubic'"),
-        (lambda: F.interpolate(X, 3, mode="trilinear"), ShapeError, r"3 spatial axes for mode 'trilinear', got float32\[2, 3, 4, 6\]\n  fix: use mode \"linear\""),
+        (
+            lambda: F.interpolate(X, 3, mode="trilinear"),
+            ShapeError,
+            r"3 spatial axes for mode 'trilinear', got float32\[2, 3, 4, 6\]\n  fix: use mode \"linear\"",
+        ),
         (lambda: F.interpolate(X[0], 3, mode="bicubic"), ShapeError, "2 spatial axes for mode 'bicubic'"),
         (lambda: F.interpolate(X, 3, align_corners=True), RangeError, "align_corners=False with mode 'nearest'"),
         (lambda: F.pixel_shuffle(X, 2), ShapeError, r"channels that are a multiple of 4, .* got float32\[2, 3, 4, 6\]"),
@@ -137,7 +144,7 @@ X = np.zeros((2, 3, 4, 6), "float32")
         (lambda: F.pixel_shuffle(X, 0), RangeError, "factor of at least 1, got 0"),
         (lambda: F.channel_shuffle(X, 4), RangeError, "groups that divide the 6 channels .* got groups=4"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn import functional as F
 
@@ -27,7 +27,9 @@ def normal(*shape, seed=0):
 
 @pytest.mark.parametrize("align", [True, False])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
-@pytest.mark.parametrize(("rank", "mode"), [(2, "bilinear"), (2, "nearest"), (2, "bicubic"), (3, "bilinear"), (3, "nearest")])
+@pytest.mark.parametrize(
+    ("rank", "mode"), [(2, "bilinear"), (2, "nearest"), (2, "bicubic"), (3, "bilinear"), (3, "nearest")]
+)
 def test_grid_sample_matches_torch(rank, mode, padding, align):
     x = normal(2, *(5, 4, 3)[:rank], 3)
     grid = np.random.default_rng(1).uniform(-2.5, 2.5, (2, *(4, 6, 2)[:rank], rank))
@@ -123,19 +125,31 @@ X, G = np.zeros((2, 5, 4, 3), "float32"), np.zeros((2, 6, 2), "float32")
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: F.grid_sample(X, G[..., :1]), ShapeError, r"a grid \(2, \*out, 2\) for x float32\[2, 5, 4, 3\], got float32\[2, 6, 1\]"),
+        (
+            lambda: F.grid_sample(X, G[..., :1]),
+            ShapeError,
+            r"a grid \(2, \*out, 2\) for x float32\[2, 5, 4, 3\], got float32\[2, 6, 1\]",
+        ),
         (lambda: F.grid_sample(X, G[:1]), ShapeError, r"a grid \(2, \*out, 2\)"),
         (lambda: F.grid_sample(X, G.astype(int)), DtypeError, r"a floating grid from -1 to 1, got int64\[2, 6, 2\]"),
         (lambda: F.grid_sample(X, G, mode="linear"), RangeError, "mode as one of .* got 'linear'"),
         (lambda: F.grid_sample(X, G, padding_mode="wrap"), RangeError, "padding_mode as one of .* got 'wrap'"),
-        (lambda: F.grid_sample(X[:, 0], G[..., :1], mode="bicubic"), ShapeError, 'two spatial axes for mode "bicubic", got 1'),
+        (
+            lambda: F.grid_sample(X[:, 0], G[..., :1], mode="bicubic"),
+            ShapeError,
+            'two spatial axes for mode "bicubic", got 1',
+        ),
         (lambda: F.affine_grid(G, (2, 2)), ShapeError, r"theta \(batch, rank, rank \+ 1\) .* got float32\[2, 6, 2\]"),
         (lambda: F.affine_grid(np.zeros((1, 2, 3)), (2, 0)), RangeError, r"size of at least 1, got \(2, 0\)"),
         (lambda: F.affine_grid(np.zeros((1, 2, 3), int), 2), DtypeError, r"a floating theta, got int64\[1, 2, 3\]"),
-        (lambda: F.imrotate(X[0], 0.1), ShapeError, r"imrotate expects \(batch, height, width, channels\), got float32\[5, 4, 3\]"),
+        (
+            lambda: F.imrotate(X[0], 0.1),
+            ShapeError,
+            r"imrotate expects \(batch, height, width, channels\), got float32\[5, 4, 3\]",
+        ),
         (lambda: F.imrotate(X, np.zeros(3)), ShapeError, r"an angle of shape \(\) or \(2,\), got float64\[3\]"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

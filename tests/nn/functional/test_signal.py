@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from kit import against_torch, assert_close, oracle
 
+from kit import against_torch, assert_close, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn import functional as F
 
@@ -63,8 +63,8 @@ def test_stft_matches_torch(case, windowed, shape):
     kwargs = dict(hop_length=hop, win_length=win, center=center, pad_mode=pad, normalized=normalized, onesided=onesided)
 
     def theirs(x, w=None):
-        with torch.autograd.graph.allow_mutation_on_saved_tensors():
-            y = torch.stft(x, n, window=torch.ones(win or n, dtype=x.dtype) if w is None else w, return_complex=True, **kwargs)
+        w = torch.ones(win or n, dtype=x.dtype) if w is None else w
+        y = torch.stft(x, n, window=w, return_complex=True, **kwargs)
         return planes(y.transpose(-1, -2))
 
     against_torch(jax.jit(lambda x, w=None: planes(F.stft(x, n, window=w, **kwargs))), theirs, *arrays)
@@ -76,14 +76,20 @@ def test_stft_matches_scipy():
     assert_close(F.stft(x, 16, hop_length=4, window=w, center=False), want.T)
 
 
+@pytest.mark.filterwarnings("ignore:The length of signal is shorter than the length:UserWarning")
 @pytest.mark.parametrize("onesided", [True, False])
 @pytest.mark.parametrize("normalized", [True, False])
-@pytest.mark.parametrize(("hop", "win", "center", "length"), [(2, None, True, None), (3, 7, True, 19), (2, None, True, 30), (3, None, True, 12), (4, None, False, None)])
+@pytest.mark.parametrize(
+    ("hop", "win", "center", "length"),
+    [(2, None, True, None), (3, 7, True, 15), (2, None, True, 30), (3, None, True, 12), (4, None, False, None)],
+)
 def test_istft_matches_torch(onesided, normalized, hop, win, center, length):
     bins = 5 if onesided else 8
     re, im = normal(2, 6, bins), normal(2, 6, bins, seed=1)
     window = torch.hann_window(win or 8, dtype=torch.float64) if center else torch.ones(8, dtype=torch.float64)
-    kwargs = dict(hop_length=hop, win_length=win, center=center, normalized=normalized, onesided=onesided, length=length)
+    kwargs = dict(
+        hop_length=hop, win_length=win, center=center, normalized=normalized, onesided=onesided, length=length
+    )
 
     def theirs(re, im):
         y = torch.complex(re, im).transpose(-1, -2)
@@ -94,7 +100,6 @@ def test_istft_matches_torch(onesided, normalized, hop, win, center, length):
         theirs,
         re,
         im,
-        grad=length != 30,  # PyTorch warns where the signal is padded; the values are compared all the same
     )
 
 
@@ -105,7 +110,8 @@ def test_istft_inverts_stft(n):
     assert_close(F.istft(y, n, hop_length=2, window=w, length=40), x)
     z = x + 1j * normal(3, 40, seed=1)
     y = F.stft(z, n, hop_length=2, window=w, onesided=False)
-    assert_close(F.istft(y, n, hop_length=2, window=w, onesided=False, length=40), z)
+    back = F.istft(y, n, hop_length=2, window=w, onesided=False, length=40)
+    assert_close(planes(back), np.stack([z.real, z.imag]))
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 0.7])
@@ -138,12 +144,12 @@ def reference_mel(n_freqs, n_mels, rate, f_min, f_max, scale, norm):
 
     def to_mel(f):
         if scale == "htk":
-            return 1127 * math.log(1 + f / 700)  # 2595/ln 10 = 1127.0 to five digits: see the tolerance
+            return 2595 * math.log(1 + f / 700) / math.log(10)
         return 3 * f / 200 if f < 1000 else 15 + 27 * math.log(f / 1000) / math.log(6.4)
 
     def to_hz(m):
         if scale == "htk":
-            return 700 * math.expm1(m / 1127)
+            return 700 * math.expm1(m * math.log(10) / 2595)
         return 200 * m / 3 if m < 15 else 1000 * 6.4 ** ((m - 15) / 27)
 
     a, b = to_mel(f_min), to_mel(f_max)
@@ -167,12 +173,28 @@ def reference_mel(n_freqs, n_mels, rate, f_min, f_max, scale, norm):
 def test_mel_filters_follow_their_definition(scale, norm, f_min, f_max):
     ours = F.mel_filterbank(65, 10, 16000, f_min=f_min, f_max=f_max, scale=scale, norm=norm, dtype=jnp.float64)
     want = reference_mel(65, 10, 16000, f_min, f_max or 8000, scale, norm)
-    np.testing.assert_allclose(ours, want, rtol=1e-10, atol=1e-10 * (1e-2 if norm else 1))
+    np.testing.assert_allclose(ours, want, rtol=1e-10, atol=1e-12)
 
 
 def test_slaney_corners_are_the_published_ones():
     """Peaks of 40 - 2 filters up to 11025 Hz: the mel frequencies that librosa's documentation lists."""
-    listed = [85.317, 170.635, 255.952, 341.269, 426.586, 511.904, 597.221, 682.538, 767.855, 853.173, 938.49, 1024.856, 1119.114, 1222.042, 1334.436]  # fmt: skip
+    listed = [
+        85.317,
+        170.635,
+        255.952,
+        341.269,
+        426.586,
+        511.904,
+        597.221,
+        682.538,
+        767.855,
+        853.173,
+        938.49,
+        1024.856,
+        1119.114,
+        1222.042,
+        1334.436,
+    ]
     fine = F.mel_filterbank(220501, 38, 22050, scale="slaney", dtype=jnp.float64)
     assert np.allclose(np.argmax(np.asarray(fine), 0)[:15] * 0.05, listed, atol=0.05)
 
@@ -181,7 +203,7 @@ def test_slaney_corners_are_the_published_ones():
 def test_mel_filters_sum_to_one_and_have_unit_area(scale):
     fine = np.asarray(F.mel_filterbank(16001, 8, 16000, scale=scale, dtype=jnp.float64))
     first, last = fine[:, 0].argmax(), fine[:, -1].argmax()
-    np.testing.assert_allclose(fine[first:last].sum(1), 1, rtol=1e-12)
+    np.testing.assert_allclose(fine[first + 1 : last].sum(1), 1, rtol=1e-12)
     area = np.asarray(F.mel_filterbank(16001, 8, 16000, scale=scale, norm="slaney", dtype=jnp.float64)).sum(0) * 0.5
     np.testing.assert_allclose(area, 1, rtol=1e-4)  # a sum over half-Hertz steps for an integral
 
@@ -214,13 +236,29 @@ X = np.zeros((2, 20), "float32")
         (lambda: F.stft(X, 0), RangeError, "stft expects n_fft as an int of at least 1, got 0"),
         (lambda: F.stft(X, 8, hop_length=0), RangeError, "hop_length as an int of at least 1, got 0"),
         (lambda: F.stft(X, 8, win_length=9), RangeError, "win_length of at most n_fft=8, got 9"),
-        (lambda: F.stft(X, 8, win_length=6, window=np.ones(8)), ShapeError, r"a window of shape \(6,\), got float64\[8\]"),
+        (
+            lambda: F.stft(X, 8, win_length=6, window=np.ones(8)),
+            ShapeError,
+            r"a window of shape \(6,\), got float64\[8\]",
+        ),
         (lambda: F.stft(X, 8, pad_mode="wrap"), RangeError, "pad_mode as one of .* got 'wrap'"),
         (lambda: F.stft(X, 40), ShapeError, r"at least 21 samples for reflect padding by 20, got float32\[2, 20\]"),
         (lambda: F.stft(X, 40, center=False), ShapeError, r"at least n_fft=40 samples, got float32\[2, 20\]"),
-        (lambda: F.stft(X + 0j, 8), DtypeError, r"a real signal, .* got complex64\[2, 20\]\n  fix: pass onesided=False"),
-        (lambda: F.istft(X + 0j, 8), ShapeError, r"istft expects \(..., frames, 5\) for n_fft=8, got complex64\[2, 20\]"),
-        (lambda: F.istft(np.ones((4, 5)) + 0j, 8, window=F.hann_window(8), center=False), RangeError, "windows that cover every sample .* got a sum of squares of 0.0e"),
+        (
+            lambda: F.stft(X + 0j, 8),
+            DtypeError,
+            r"a real signal, .* got complex64\[2, 20\]\n  fix: pass onesided=False",
+        ),
+        (
+            lambda: F.istft(X + 0j, 8),
+            ShapeError,
+            r"istft expects \(..., frames, 5\) for n_fft=8, got complex64\[2, 20\]",
+        ),
+        (
+            lambda: F.istft(np.ones((4, 5)) + 0j, 8, window=F.hann_window(8), center=False),
+            RangeError,
+            "windows that cover every sample .* got a sum of squares of 0.0e",
+        ),
         (lambda: F.spectrogram(X, 8, power=0), RangeError, "power above 0, got 0"),
         (lambda: F.spectrogram(X, 8, normalized="energy"), RangeError, "normalized as .* got 'energy'"),
         (lambda: F.hann_window(0), RangeError, "hann_window expects length as an int of at least 1, got 0"),
@@ -232,7 +270,7 @@ X = np.zeros((2, 20), "float32")
         (lambda: F.power_to_db(X, top_db=-1), RangeError, "top_db of at least 0, got -1"),
         (lambda: F.db_to_power(X, ref=-1), RangeError, "ref above 0, got -1"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_and_where(call, error, text):
     with pytest.raises(error, match=text):
         call()

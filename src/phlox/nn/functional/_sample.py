@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -166,6 +167,7 @@ def _check_modes(mode: str, padding_mode: str, rank: int, where: str) -> None:
         )
 
 
+@functools.partial(jax.jit, static_argnames=("mode", "padding", "align"), inline=True)
 def _sample(x: jax.Array, places: list[jax.Array], mode: str, padding: str, align: bool) -> jax.Array:
     """Interpolate at ``places``, given per spatial axis in elements from the first one's centre."""
     space, out = x.shape[1:-1], x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else places[0].dtype
