@@ -1,6 +1,6 @@
 """Phlox: a deep-learning framework on JAX. Plain objects outside, pure functions inside."""
 
-from phlox import losses, nn, optim
+from phlox import losses, nn, optim, weights
 from phlox.core import (
     CaptureError,
     DtypeError,
@@ -172,5 +172,6 @@ __all__ = [
     "vjp",
     "vmap",
     "watch_nonfinite",
+    "weights",
     "while_loop",
 ]

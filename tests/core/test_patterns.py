@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import phlox as px
 from core._patterns import by_torch
 from core._patterns.setups import FOLDER, PATTERNS, STEPS, arrays, double, example, normal, trained
 from kit import assert_close, oracle
-
-import phlox as px
 
 every = pytest.mark.parametrize("name", list(PATTERNS))
 
@@ -48,12 +48,15 @@ def test_the_numbers_are_those_of_pytorch_by_hand(name: str, compiled: bool):
             close(ours, theirs, f"object {i}")
 
 
+STILL = {"gradient_penalty": {"layers.3.bias"}}  # the difference of two scores does not see what is added to both
+
+
 @every
-def test_something_was_learned(name: str):
+def test_every_array_moved(name: str):
     run = trained(name, True)
-    moved = {k for k, v in run.after[0].items() if k not in run.before[0] or v.shape != run.before[0][k].shape
-             or not np.array_equal(v, run.before[0][k])}  # fmt: skip
-    assert moved == set(run.after[0]), "every array of the model moved, State included"
+    before, after = run.before[0], run.after[0]
+    still = {k for k, v in after.items() if k in before and np.array_equal(before[k], v)}
+    assert still == STILL.get(name, set()), "statistics and random keys move in training too"
 
 
 @every
@@ -89,7 +92,7 @@ def test_px_jit_takes_the_teacher_as_an_argument_or_as_a_constant():
                 losses = [step(student, opt, *b) for b in batches]
             else:
                 before = arrays(student)
-                with pytest.raises(px.CaptureError, match=r"px\.jit expects .*\n  fix: .*px\.constant\("):
+                with pytest.raises(px.CaptureError, match=r"teacher Chain expects .*px\.jit.*\n  fix: .*px\.constant\(teacher\)"):
                     step(student, opt, *batches[0])
                 close(arrays(student), before, "the student after the error")
                 continue
@@ -115,7 +118,7 @@ def test_an_average_that_shares_arrays_with_the_model_survives_donation():
 
 
 def test_the_gradient_through_an_update_is_that_of_the_written_out_function():
-    # With y = w x and loss (w x - y)², one step gives w' = w - 2 r x (w x - y); d loss(w')/dw = 2 x' (w' x' - y') (1 - 2 r x²).
+    # With loss (w x - y)² one step gives w' = w - 2 r x (w x - y), and d loss(w')/dw = 2 x' (w' x' - y') (1 - 2 r x²).
     program = example("maml")
     with double():
         w, x, y, x_held, y_held, r = 1.5, 0.7, 2.0, -1.1, 0.3, 0.1
@@ -234,7 +237,7 @@ def test_a_frozen_trunk_stands_still_and_the_optimiser_says_when_it_must_be_sync
         before = arrays(model)
         with pytest.raises(px.StructureError) as error:
             step(model, opt, *batches[-1])
-        assert "new or changed ones at head.weight, head.bias" in str(error.value)
+        assert "new or changed ones at head" in str(error.value)
         assert "opt.sync(model)" in str(error.value)
         close(arrays(model), before, "after the refused step")
         opt.sync(model)

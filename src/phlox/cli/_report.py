@@ -70,7 +70,7 @@ class Report:
             table.add_column(str(answer), justify="right")
         for digit, row in enumerate(confusion):
             colours = ["green" if answer == digit else "bold red" for answer in range(10)]
-            cells = [f"[{colour}]{n}[/]" if n else "·" for colour, n in zip(colours, row, strict=True)]
+            cells = [f"[{colour}]{n}[/]" if n else "." for colour, n in zip(colours, row, strict=True)]
             table.add_row(str(digit), *cells)
         self.console.print("", table)
         self.say(f"test accuracy {right / len(truth):.2%}: {right} of {len(truth)} images that it never saw")

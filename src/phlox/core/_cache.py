@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import jax
@@ -69,5 +70,7 @@ def _configured() -> str | None:
 
 def start() -> None:
     """Turn the cache on at import, unless the environment speaks against it."""
+    # An entry that a full disk cut short is compiled again; nobody has to hear of it.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     if os.environ.get("PHLOX_COMPILE_CACHE") != "off" and not _configured():
         compile_cache()

@@ -124,7 +124,7 @@ def _chosen(model: Module, choice: Choice) -> list[int]:
         if id(choice) not in index:
             raise StructureError(
                 f"a part of this {type(model).__name__}",
-                got=f"a {choice._brief()} that is none",
+                got=f"a {choice._brief()} that is not in it",
                 fix="pass a part of this very model, as it is found by attribute or index",
                 where="px.freeze",
             )

@@ -80,6 +80,17 @@ class LostBuffersError(PhloxError, RuntimeError):
     """A Module whose arrays were donated to a call that then failed."""
 
 
+def lost_buffers(what: str, where: str) -> LostBuffersError:
+    """The error of a Module whose array ``what`` was given away."""
+    return LostBuffersError(
+        "a model whose arrays are alive",
+        got=f"{what}, whose buffer was given away to a compiled call that then failed, or knew nothing of this other name",
+        fix="rebuild or load the model, and give that call px.jit(..., donate=False)",
+        where=where,
+        located=True,
+    )
+
+
 class MissingExtraError(PhloxError, ImportError):
     """An optional dependency that is not installed."""
 
@@ -91,6 +102,15 @@ def form(treedef: Any) -> str:
     "{'a': *, 'b': (*, *)}"
     """
     return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
+
+
+def shown(value: Any) -> str:
+    """A static attribute for a message: functions and classes by their name, everything else by its repr.
+
+    >>> shown(len), shown((3, 3))
+    ('len', '(3, 3)')
+    """
+    return getattr(value, "__name__", None) or repr(value)
 
 
 def describe(x: Any) -> str:

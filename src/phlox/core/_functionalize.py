@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core._errors import StructureError, describe
+from phlox.core._errors import StructureError, describe, shown
 from phlox.core._layout import displayed, is_array
 from phlox.core._module import Module
 from phlox.core._plan import ARRAY, Plan, Structure, named_path, plan_of, root_name
@@ -232,7 +232,7 @@ class Call:
             a() is b() for a, b in zip(now.modules, plan.modules, strict=True)
         )
         if same:
-            plan.slots, plan.deep, plan.snaps = now.slots, now.deep, now.snaps
+            plan.slots, plan.snaps = now.slots, now.snaps
             return
         raise StructureError(
             "a model whose structure stays as it was inside a trace",
@@ -269,7 +269,8 @@ def write_back(plan: Plan, which: Sequence[int], values: Sequence[Any]) -> None:
             if not plan.metas[m].at_home():
                 check_write(plan.module(m), displayed(plan.structure.nodes[m][0].paths[item]).lstrip("."))
     for i, value in zip(which, values, strict=True):
-        plan.write(i, value)
+        holder, at = plan.slots[i]
+        holder[at] = value
 
 
 def write_captured(places: Sequence[Place], values: Sequence[Any]) -> None:
@@ -324,5 +325,5 @@ def _attribute_difference(a: Any, b: Any) -> str:
 
 def _shown(spec: Any) -> str:
     if hasattr(spec, "value"):
-        return repr(spec.value)
+        return shown(spec.value)
     return "an array or Module" if spec.size == 1 and not hasattr(spec, "labels") else f"{spec.size} parts"

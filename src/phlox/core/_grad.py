@@ -110,6 +110,8 @@ def scalar_of(outcome: Outcome, has_aux: bool) -> Any:
             got=form(result.treedef) if first[0] == "array" else describe(value),
             fix="end the function with return loss"
             if value is None
+            else "return (loss, aux), or leave has_aux=True out"
+            if has_aux
             else "return the loss alone, or pass has_aux=True and return (loss, aux)",
             where="px.grad",
         )
@@ -155,8 +157,10 @@ class Differentiated:
             i for i, (m, _) in enumerate(structure.leaves) if m in owned and structure.is_trainable(i, call.leaves[i])
         ]
         self.bare = [v for n in self.wanted for kind, v in self.spec[n] if kind == "array"]
+        if not train:
+            self.bare = [i for i in self.bare if jnp.issubdtype(jnp.result_type(call.bare[i]), jnp.inexact)]
         for i in self.bare:
-            if not jnp.issubdtype(call.bare[i].dtype, jnp.inexact):
+            if not jnp.issubdtype(jnp.result_type(call.bare[i]), jnp.inexact):
                 raise DtypeError(
                     "floating or complex arguments to differentiate",
                     got=describe(call.bare[i]),

@@ -14,7 +14,7 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from phlox.core import _compat, _dtypes, _mode
-from phlox.core._errors import LostBuffersError, StateError
+from phlox.core._errors import StateError, lost_buffers
 from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
 from phlox.core._layout import is_array
 from phlox.core._module import Module
@@ -316,7 +316,7 @@ class Entry:
         self.donated = [plan.slots[i] for i in program.donated]
         self.kept = [plan.slots[i] for i in program.kept]
         self.record: Record | None = None
-        self.slots: list[tuple[Any, Any]] | None = None
+        self.slots: list[tuple[Any, Any]] = []
         self.owners: list[Any] = []
 
     def run(self, bare: list[Any]) -> Any:
@@ -324,8 +324,6 @@ class Entry:
         if donated:
             claimed = _claim(self.plan)
             try:
-                if _references(donated) > _baseline:
-                    donated = _unaliased(donated)
                 return self._finish(self._dispatch(donated, bare))
             finally:
                 _release(claimed)
@@ -333,30 +331,22 @@ class Entry:
 
     def _dispatch(self, donated: list[Any], bare: list[Any]) -> Outcome:
         try:
+            if donated and _references(donated) > _baseline:
+                donated = _unaliased(donated)
             return self.program.jitted(donated, [holder[at] for holder, at in self.kept], bare)
         except Exception as error:
             lost = _lost(self.plan)
             if lost:
-                raise LostBuffersError(
-                    "a model whose arrays are alive",
-                    got=f"{lost}, whose buffer was given away to a compiled call that failed while it ran",
-                    fix="rebuild or load the model, and use px.jit(..., donate=False) while the function can fail",
-                    where="px.jit",
-                ) from error
+                raise lost_buffers(lost, "px.jit") from error
             raise
 
     def _finish(self, outcome: Outcome) -> Any:
         record = outcome.record
         if record is not self.record:
             self.record = record
-            direct = not any(i in self.plan.deep for i in record.written)
-            self.slots = [self.plan.slots[i] for i in record.written] if direct else None
-        if self.slots is None:
-            for i, value in zip(record.written, outcome.written, strict=True):
-                self.plan.write(i, value)
-        else:
-            for (holder, at), value in zip(self.slots, outcome.written, strict=True):
-                holder[at] = value
+            self.slots = [self.plan.slots[i] for i in record.written]
+        for (holder, at), value in zip(self.slots, outcome.written, strict=True):
+            holder[at] = value
         if record.result.single:
             return outcome.outputs[0]
         return record.result.rebuild(outcome.outputs, self.plan.module)

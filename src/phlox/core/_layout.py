@@ -64,7 +64,7 @@ class Item:
         return next(items)
 
     def bind(self, binder: Binder, holder: Any, at: Any, value: Any, path: Path) -> None:
-        binder.item(holder, at, value, path)
+        binder.item(holder, at)
 
 
 ITEM = Item()
@@ -258,15 +258,24 @@ def intern_layout(cls: type, attrs: tuple[tuple[str, Spec], ...], flags: tuple[A
 
 
 class Deep:
-    """A place inside immutable containers: the mutable one that anchors it, and the way down."""
+    """A place inside immutable containers, read and written like an item of a mutable one.
+
+    ``anchor[at]`` is the outermost immutable container, ``way`` the positions from there down. Writing rebuilds
+    the containers on the way.
+    """
 
     __slots__ = ("anchor", "at", "way")
 
     def __init__(self, anchor: Any, at: Any, way: Path):
         self.anchor, self.at, self.way = anchor, at, way
 
-    def write(self, value: Any) -> None:
-        """Put ``value`` there by rebuilding the immutable containers around it."""
+    def __getitem__(self, _: None) -> Any:
+        value = self.anchor[self.at]
+        for step in self.way:
+            value = value[step] if type(value) is tuple else children_of(value)[step]  # type: ignore[index]
+        return value
+
+    def __setitem__(self, _: None, value: Any) -> None:
         self.anchor[self.at] = _replaced(self.anchor[self.at], self.way, value)
 
 
@@ -284,22 +293,20 @@ def _replaced(node: Any, way: Path, value: Any) -> Any:
 class Binder:
     """Walks a Spec along a living value, noting where the items are and what the containers hold."""
 
-    __slots__ = ("anchor", "deep", "slots", "snaps")
+    __slots__ = ("anchor", "slots", "snaps")
 
     def __init__(self) -> None:
         self.slots: list[tuple[Any, Any]] = []
-        self.deep: dict[int, Deep] = {}
         self.snaps: list[Snap] = []
         self.anchor: tuple[Any, Any, Path] | None = None
 
-    def item(self, holder: Any, at: Any, value: Any, path: Path) -> None:
+    def item(self, holder: Any, at: Any) -> None:
         if self.anchor is not None:
             anchor, key, way = self.anchor
             position = children_of(holder)
             assert position is not None
             step = at if isinstance(at, int) else labels_of(holder, position).index(at)
-            self.deep[len(self.slots)] = Deep(anchor, key, (*way, step))
-            self.slots.append(([value], 0))
+            self.slots.append((Deep(anchor, key, (*way, step)), None))
         else:
             self.slots.append((holder, at))
 
@@ -312,7 +319,7 @@ class Binder:
         if type(value) in (list, dict) and self.anchor is None:
             return self
         inner = Binder()
-        inner.slots, inner.deep, inner.snaps = self.slots, self.deep, self.snaps
+        inner.slots, inner.snaps = self.slots, self.snaps
         if type(value) in (list, dict):
             return inner  # a list inside a tuple can be written in place again
         if self.anchor is None:
@@ -371,7 +378,7 @@ class Snap:
 class Anatomy:
     """A Layout bound to one Module, as of one version of it."""
 
-    __slots__ = ("deep", "layout", "slots", "snaps", "version")
+    __slots__ = ("layout", "slots", "snaps", "version")
 
     def __init__(self, attributes: dict[str, Any], layout: Layout, version: int):
         binder = Binder()
@@ -381,7 +388,7 @@ class Anatomy:
             elif isinstance(spec, Container):
                 spec.bind(binder, attributes, name, attributes[name], (name,))
         self.layout, self.version = layout, version
-        self.slots, self.deep, self.snaps = binder.slots, binder.deep, binder.snaps
+        self.slots, self.snaps = binder.slots, binder.snaps
 
     def items(self) -> list[Any]:
         """The arrays and Modules, in the Layout's order."""

@@ -262,7 +262,9 @@ def _traced_call(call: Callable[..., Any]) -> Callable[..., Any]:
                 y = here.taps(self, y)
             return y if len(calls) > 1 else cast_output(y)
         except Exception as error:
-            locate(error)
+            better = locate(error)
+            if better is not None:
+                raise better from error
             raise
         finally:
             calls.pop()

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from phlox.core._errors import StructureError
-from phlox.core._layout import Anatomy, Deep, Layout, Path, Snap, displayed, dotted, is_array
+from phlox.core._layout import Anatomy, Layout, Path, Snap, displayed, dotted, is_array
 from phlox.core._module import Module, blank, epoch, examine, fill
 from phlox.core._scope import Meta, check_read, here, root_of, where
 from phlox.core._static import static_key
@@ -66,7 +66,17 @@ class Structure:
     def names(self) -> list[str]:
         """The dotted first path of every leaf below its root."""
         if self._names is None:
-            self._names = [dotted(self.leaf_path(i)[1]) for i in range(len(self.leaves))]
+            names = [dotted(self.leaf_path(i)[1]) for i in range(len(self.leaves))]
+            twice = (
+                next((n for i, n in enumerate(names) if n in names[:i]), None) if len(set(names)) < len(names) else None
+            )
+            if twice is not None:
+                raise StructureError(
+                    "a path of its own for every array",
+                    got=f"two arrays at {twice}",
+                    fix="take the dot out of the dict key, or name it otherwise",
+                )
+            self._names = names
         return self._names
 
     def routes(self) -> dict[str, int]:
@@ -139,7 +149,7 @@ _structures: weakref.WeakValueDictionary[Any, Structure] = weakref.WeakValueDict
 class Plan:
     """Where the arrays of some Modules are now."""
 
-    __slots__ = ("deep", "epoch", "metas", "modules", "shapes", "slots", "snaps", "structure", "versions")
+    __slots__ = ("epoch", "metas", "modules", "shapes", "slots", "snaps", "structure", "versions")
 
     def __init__(self, roots: Sequence[Module]):
         walk = _Walk(roots)
@@ -148,7 +158,6 @@ class Plan:
         self.versions = [m.version for m in self.metas]
         self.modules = [weakref.ref(m) for m in walk.modules]
         self.slots: list[tuple[Any, Any]] = walk.slots
-        self.deep: dict[int, tuple[Deep, Meta]] = walk.deep
         self.snaps: list[Snap] = [s for a in walk.anatomies for s in a.snaps]
         self.structure = walk.structure()
 
@@ -164,18 +173,6 @@ class Plan:
     def gather(self) -> list[Any]:
         """The arrays, in the structure's order."""
         return [holder[at] for holder, at in self.slots]
-
-    def write(self, leaf: int, value: Any) -> None:
-        """Put an array in its slot."""
-        if leaf in self.deep:
-            from phlox.core._module import touch
-
-            deep, meta = self.deep[leaf]
-            deep.write(value)
-            touch(meta)
-        else:
-            holder, at = self.slots[leaf]
-            holder[at] = value
 
     def module(self, m: int) -> Module:
         """The living Module at an index."""
@@ -206,7 +203,6 @@ class _Walk:
         self.kinds: list[list[Any]] = []
         self.others: list[dict[int, Any]] = []
         self.slots: list[tuple[Any, Any]] = []
-        self.deep: dict[int, tuple[Deep, Meta]] = {}
         self.open: list[Module] = []
         self.roots = tuple(self.visit(root) for root in roots)
         for m, kinds in enumerate(self.kinds):
@@ -247,8 +243,6 @@ class _Walk:
         anatomy = self.anatomies[m]
         for i, kind in enumerate(kinds):
             if kind == ARRAY:
-                if i in anatomy.deep:
-                    self.deep[len(self.slots)] = (anatomy.deep[i], self.modules[m]._px)
                 self.slots.append(anatomy.slots[i])
 
     def structure(self) -> Structure:

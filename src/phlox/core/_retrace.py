@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phlox.core import _dtypes, _mode
-from phlox.core._errors import describe
+from phlox.core._errors import describe, shown
 from phlox.core._layout import Static, displayed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _described(call: Call) -> dict[str, str]:
         seen[name] = f"{layout.cls.__name__} ({mode}{', frozen' if layout.frozen else ''})"
         for attribute, spec in layout.attrs:
             if isinstance(spec, Static):
-                seen[f"{name}.{attribute}"] = repr(spec.value)
+                seen[f"{name}.{attribute}"] = shown(spec.value)
     for i, leaf in enumerate(call.leaves):
         root, path = structure.leaf_path(i)
         seen[names[root] + displayed(path)] = _aval(leaf)

@@ -9,8 +9,8 @@ from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from phlox.core import _layout
-from phlox.core._errors import PhloxError
+from phlox.core import _compat, _layout
+from phlox.core._errors import PhloxError, lost_buffers
 from phlox.core._layout import Path, displayed
 from phlox.core._scope import here
 
@@ -18,28 +18,34 @@ if TYPE_CHECKING:
     from phlox.core._module import Module
 
 
-def locate(error: BaseException) -> None:
-    """Add the path of the innermost running Module to an exception, once."""
+def locate(error: BaseException) -> PhloxError | None:
+    """Add the path of the innermost running Module to an exception, once; or give one that says more."""
     if getattr(error, "_phlox_located", False):
-        return
+        return None
     module = here.calls[-1]
     text = f"{path_of(module)} {module._brief()}"
     if isinstance(error, PhloxError):
         if not error.located:
             error.where, error.located = text, True
-    else:
-        error.add_note(f"in {text}{_cure(error)}")
+        return None
+    dead = _first_dead(here.calls[0]) if isinstance(error, (RuntimeError, ValueError)) else None
+    if dead is not None:
+        return lost_buffers(f"{path_of(here.calls[0])}{displayed(dead)}", text)
+    error.add_note(f"in {text}")
     with suppress(AttributeError):  # an exception class with slots: the note may then stand twice
         error._phlox_located = True  # type: ignore[attr-defined]
+    return None
 
 
-def _cure(error: BaseException) -> str:
-    if isinstance(error, (RuntimeError, ValueError)) and "deleted" in str(error):
-        return (
-            "\n  its arrays were given away to a compiled call, which then failed or knew nothing of this other name"
-            "\n  fix: rebuild or load the model, and give that call px.jit(..., donate=False)"
-        )
-    return ""
+def _first_dead(root: Module) -> Path | None:
+    """The path to the first array of a Module whose buffer is gone."""
+    from phlox.core._plan import plan_of
+
+    plan = plan_of([root])
+    for i, x in enumerate(plan.gather()):
+        if type(x) is _compat.ArrayImpl and x.is_deleted():
+            return plan.structure.leaf_path(i)[1]
+    return None
 
 
 def path_of(module: Module) -> str:

@@ -187,10 +187,13 @@ def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
         got = (
             type(grads).__name__
             if not isinstance(grads, dict)
-            else f"unknown path {next(k for k in grads if k not in known)!r}"
+            else f"the unknown path {next(k for k in grads if k not in known)!r}"
         )
         raise StructureError(
-            "a gradient Module, or a dict from path to array", got=got, fix="pass what px.grad returned", where=where
+            "a gradient Module, or a dict from path to array",
+            got=got,
+            where=where,
+            fix=f"pass what px.grad returned, or use the paths of the model: {', '.join([*known][:3])} …",
         )
     return {k: v for k, v in grads.items() if v is not None}
 

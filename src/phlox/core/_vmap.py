@@ -104,7 +104,7 @@ class _Mapping:
                 raise ShapeError(
                     f"{self._named(what, names)} to have the axis {axis} that it is mapped over",
                     got=describe(value),
-                    fix="give in_axes None for what is the same for all examples, such as a model: in_axes=(None, 0)",
+                    fix="choose an axis that it has; None in in_axes is for what is the same for all examples",
                     where="px.vmap",
                 )
             sizes[what] = value.shape[axis]

@@ -38,8 +38,13 @@ class Chain(Module):
 
     def __init__(self, *layers: Layer, **named: Layer):
         if layers and named:
-            raise RangeError("layers all positional or all named", got="both", where="Chain")
-        _check_callable("Chain", (*layers, *named.values()))
+            raise RangeError(
+                "layers all positional or all named",
+                got="both",
+                fix="give every layer a name: Chain(first=…, second=…), or none",
+                where="Chain",
+            )
+        check_callable("Chain", (*layers, *named.values()))
         self.layers = dict(named) if named else list(layers)
 
     def _sequence(self) -> list[Layer]:
@@ -65,7 +70,7 @@ class Chain(Module):
         return self._sequence()[at]
 
     def __setitem__(self, at: int | str, layer: Layer) -> None:
-        _check_callable("Chain", (layer,))
+        check_callable("Chain", (layer,))
         if isinstance(self.layers, dict) and isinstance(at, int):
             at = list(self.layers)[at]
         self.layers[at] = layer  # type: ignore[index]
@@ -102,8 +107,13 @@ class Parallel(Module):
 
     def __init__(self, combine: Layer, *layers: Layer, **named: Layer):
         if bool(layers) == bool(named):
-            raise RangeError("layers, all positional or all named", got="both" if layers else "none", where="Parallel")
-        _check_callable("Parallel", (combine, *layers, *named.values()))
+            raise RangeError(
+                "layers, all positional or all named",
+                got="both" if layers else "none",
+                fix="give at least one layer after combine; every one with a name, or none",
+                where="Parallel",
+            )
+        check_callable("Parallel", (combine, *layers, *named.values()))
         self.combine = combine
         self.layers = dict(named) if named else list(layers)
 
@@ -114,7 +124,11 @@ class Parallel(Module):
         if len(layers) == 1:
             return self.combine(*[layers[0](x) for x in inputs])
         if len(layers) != len(inputs):
-            raise RangeError(f"one input, or {len(layers)}, one for each layer", got=f"{len(inputs)} inputs")
+            raise RangeError(
+                f"one input, or {len(layers)}, one for each layer",
+                got=f"{len(inputs)} inputs",
+                fix="pass one input for all layers, or as many as there are layers",
+            )
         return self.combine(*[layer(x) for layer, x in zip(layers, inputs, strict=True)])
 
     def __getitem__(self, at: int | str) -> Any:
@@ -147,7 +161,7 @@ class SkipConnection(Module):
     """
 
     def __init__(self, layer: Layer, combine: Layer):
-        _check_callable("SkipConnection", (layer, combine))
+        check_callable("SkipConnection", (layer, combine))
         self.layer, self.combine = layer, combine
 
     def __call__(self, x: Any) -> Any:
@@ -167,14 +181,20 @@ def flatten(x: Any) -> jax.Array:
     from phlox.core import ShapeError
 
     if x.ndim < 1:
-        raise ShapeError("(batch, ...)", got=describe(x), where="flatten")
+        raise ShapeError("(batch, ...)", got=describe(x), fix="add a batch axis: x[None]", where="flatten")
     size = 1
     for n in x.shape[1:]:
         size *= n
     return x.reshape(x.shape[0], size)
 
 
-def _check_callable(where: str, layers: tuple[Any, ...]) -> None:
+def check_callable(where: str, layers: tuple[Any, ...]) -> None:
+    """Refuse what cannot be called where it is given."""
     for layer in layers:
         if not callable(layer):
-            raise RangeError("layers and functions that can be called", got=describe(layer), where=where)
+            fix = (
+                "put the layers of a list in with a star: *layers"
+                if isinstance(layer, (list, tuple))
+                else ("pass layers and functions, without calling the functions: px.relu")
+            )
+            raise RangeError("layers and functions that can be called", got=describe(layer), fix=fix, where=where)

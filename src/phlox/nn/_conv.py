@@ -11,10 +11,12 @@ import jax.numpy as jnp
 from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import functional as F
 from phlox.nn import init as inits
+from phlox.nn._autosize import sized
 from phlox.nn._checks import Padding, Sizes, check_size, padding_of, per_axis, sizes_of
 from phlox.nn._fused import fused
 
 
+@sized(in_channels=-1)
 class Conv(Module):
     r"""A convolution over 1, 2 or 3 spatial axes (cross-correlation), then an activation.
 
@@ -79,8 +81,10 @@ class Conv(Module):
         if in_channels % groups or out_channels % groups:
             raise RangeError(
                 f"groups that divide in_channels={in_channels} and out_channels={out_channels}",
-                got=str(groups), where="Conv",
-            )  # fmt: skip
+                got=str(groups),
+                fix="choose a divisor of both",
+                where="Conv",
+            )
         shape = (*self.kernel, in_channels // groups, out_channels)
         self.weight = init(key_or_draw(key), shape, param_dtype())
         self.bias = jnp.zeros(out_channels, param_dtype()) if bias else None
@@ -101,7 +105,9 @@ class Conv(Module):
             kernel, per_group * groups, out, act, groups=groups, bias=False, init=_Given(weight), key=0, **options
         )
         if bias is not None and bias.shape != (out,):
-            raise ShapeError(f"bias ({out},)", got=describe(bias), where="Conv.of")
+            raise ShapeError(
+                f"bias ({out},)", got=describe(bias), fix="give one number per output channel", where="Conv.of"
+            )
         self.bias = bias
         return self
 
@@ -119,7 +125,7 @@ class Conv(Module):
         if x.ndim == len(self.kernel) + 1:
             return "add a batch axis: x[None], or a channel axis at the end: x[..., None]"
         if x.ndim == len(self.kernel) + 2 and x.shape[1] == self.in_channels:
-            return "channels are the last axis: jnp.moveaxis(x, 1, -1)"
+            return "move the channels to the last axis: jnp.moveaxis(x, 1, -1)"
         return f"give the layer before {self.in_channels} output channels, or this one in_channels={x.shape[-1]}"
 
     def _brief(self) -> str:

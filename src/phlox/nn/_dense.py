@@ -11,12 +11,14 @@ import jax.numpy as jnp
 from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import functional as F
 from phlox.nn import init as inits
+from phlox.nn._autosize import sized
 from phlox.nn._checks import check_size
 from phlox.nn._fused import fused
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
+@sized(in_size=-1)
 class Dense(Module):
     r"""An affine map of the features, then an activation: $y = σ(x W + b)$.
 
@@ -66,7 +68,8 @@ class Dense(Module):
         """A layer around given arrays, weight (in, out) and bias (out,) or None; nothing is drawn."""
         if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
             got = describe(weight) + ("" if bias is None else f" and bias {describe(bias)}")
-            raise ShapeError("weight (in, out) and bias (out,)", got=got, fix="transpose the weight", where="Dense.of")
+            fix = "transpose the weight: weight.T"
+            raise ShapeError("weight (in, out) and bias (out,)", got=got, fix=fix, where="Dense.of")
         self: Dense = cls.__new__(cls)
         self.in_size, self.out_size = weight.shape
         self.act, self.weight, self.bias = act, weight, bias
@@ -84,11 +87,13 @@ class Dense(Module):
 
 
 def _cure(layer: Dense, x: jax.Array) -> str:
+    if x.ndim < 1:
+        return f"put the {layer.in_size} features into one array"
     if layer.in_size in x.shape:
-        return f"features are the last axis: move the axis of size {layer.in_size} there"
+        return f"move the features, the axis of size {layer.in_size}, to the last axis"
     if x.ndim > 2 and layer.in_size == x[0].size:
         return "flatten the input first, with px.flatten"
-    return f"give the layer before {layer.in_size} outputs, or make this one Dense({x.shape[-1] if x.ndim else 1}, …)"
+    return f"give the layer before {layer.in_size} outputs, or make this one Dense({x.shape[-1]}, …)"
 
 
 @fused()

@@ -65,7 +65,12 @@ class BatchNorm(Module):
         self.channels = check_size("BatchNorm", "channels", channels)
         self.act = act
         if not 0 <= momentum <= 1:
-            raise RangeError("momentum in [0, 1], the share of the new batch", got=repr(momentum), where="BatchNorm")
+            raise RangeError(
+                "momentum in [0, 1]",
+                got=repr(momentum),
+                fix="give the share of the new batch, such as 0.1 (where others have 0.9 as the share of the old)",
+                where="BatchNorm",
+            )
         self.momentum, self.eps = float(momentum), check_positive("BatchNorm", "eps", eps)
         self.affine, self.track = affine, track
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
@@ -153,7 +158,7 @@ class LayerNorm(Module):
         x, scale, bias = harmonise(self, x, self.scale, self.bias)
         if x.shape[-len(self.size) :] != self.size:
             raise ShapeError(
-                f"(..., {', '.join(map(str, self.size))})", got=describe(x), fix="normalise the axes that come last"
+                f"(..., {', '.join(map(str, self.size))})", got=describe(x), fix="give it the sizes of the last axes"
             )
         return _layer_norm(self.act, x, scale, bias, size=self.size, eps=self.eps)
 
@@ -168,6 +173,8 @@ def _layer_norm(act: Any, x: Any, scale: Any, bias: Any, *, size: Any, eps: floa
 
 
 def _channels_cure(layer: BatchNorm, x: jax.Array) -> str:
-    if x.ndim > 1 and x.shape[1] == layer.channels:
-        return "channels are the last axis: jnp.moveaxis(x, 1, -1)"
-    return f"give it BatchNorm({x.shape[-1] if x.ndim else 1}), or the layer before {layer.channels} channels"
+    if x.ndim < 2:
+        return "add a batch axis: x[None]"
+    if x.shape[1] == layer.channels:
+        return "move the channels to the last axis: jnp.moveaxis(x, 1, -1)"
+    return f"make this one BatchNorm({x.shape[-1]}, …), or give the layer before {layer.channels} channels"

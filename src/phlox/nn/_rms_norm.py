@@ -99,7 +99,9 @@ class LocalResponseNorm(Module):
         self.size = check_size("LocalResponseNorm", "size", size)
         for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
             if not math.isfinite(value):
-                raise RangeError(f"a finite {name}", got=repr(value), where="LocalResponseNorm")
+                raise RangeError(
+                    f"a finite {name}", got=repr(value), fix=f"give {name} as a number", where="LocalResponseNorm"
+                )
         self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
 
     def __call__(self, x: Any) -> jax.Array:

@@ -14,6 +14,7 @@ from phlox.core import (
     RangeError,
     StructureError,
     at_eager,
+    describe,
     gradients_by_path,
     jit,
     modules,
@@ -135,8 +136,8 @@ class Optimizer(Module):
         if wrong:
             path = wrong[0]
             raise StructureError(
-                f"a gradient of shape {params[path].shape} at {path}",
-                got=f"{named[path].shape}",
+                f"a gradient like {describe(params[path])} at {path}",
+                got=describe(named[path]),
                 fix="pass what px.grad returned for this very model",
                 where="Optimizer.update",
             )
@@ -167,21 +168,24 @@ class Optimizer(Module):
                     where="Optimizer.adjust",
                 )  # fmt: skip
             if number < 0:
-                raise RangeError(f"{name} of at least 0", got=repr(number), where="Optimizer.adjust")
+                raise RangeError(
+                    f"{name} of at least 0", got=repr(number), fix=f"choose {name} ≥ 0", where="Optimizer.adjust"
+                )
             for slot in found:
                 setattr(self.slots, slot, jnp.asarray(number, getattr(self.slots, slot).dtype))
 
     def _why_not(self, name: str) -> str:
         if name == "learning_rate" and _holds(self.state, ScheduleState):
-            return "a learning rate driven by a schedule"
-        return f"{type(self.rule).__name__}, whose numbers are constants"
+            return "a learning rate that a schedule computes"
+        rule = type(self.rule).__name__ if isinstance(self.rule, Rule) else "a transformation of optax"
+        return f"{rule}, whose numbers are constants of the program"
 
     def _cure(self, name: str) -> str:
         if isinstance(self.rule, Rule):
             return "make a new Optimizer with the number you want" if name != "learning_rate" else (
                 "give the rule a number for a learning rate, or change the schedule"
             )  # fmt: skip
-        return f"wrap it: optax.inject_hyperparams(...)({name}=...), or use a rule of px.optim"
+        return f"make it with optax.inject_hyperparams(…)({name}=…), or use a rule of px.optim"
 
     @property
     def learning_rate(self) -> float:
@@ -269,7 +273,12 @@ def _carried(before: Any, fresh: Any, old: set[str], new: set[str], same: set[st
     was, _ = jax.tree_util.tree_flatten(before, is_leaf=_is_by_path(old))
     now, treedef = jax.tree_util.tree_flatten(fresh, is_leaf=_is_by_path(new))
     if len(was) != len(now):
-        raise StructureError("a rule whose state has one form", got="another after the change", where="Optimizer.sync")
+        raise StructureError(
+            "a rule whose state has one form for every model",
+            got="another form for the changed one",
+            fix="make a new Optimizer",
+            where="Optimizer.sync",
+        )
     by_path = _is_by_path(new)
     kept = [{p: w[p] if p in same else n[p] for p in n} if by_path(n) else w for w, n in zip(was, now, strict=True)]
     return jax.tree_util.tree_unflatten(treedef, kept)

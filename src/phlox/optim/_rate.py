@@ -47,7 +47,7 @@ def scale_by_rate(rate: Rate) -> optax.GradientTransformation:
 
     def start(params: Any) -> RateState:
         del params
-        return RateState(jnp.asarray(rate, jnp.float32))
+        return RateState(jnp.asarray(rate, jax.dtypes.canonicalize_dtype(float)))
 
     def by_number(updates: Any, state: RateState, params: Any = None) -> tuple[Any, RateState]:
         del params

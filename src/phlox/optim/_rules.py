@@ -163,4 +163,6 @@ class AdamW(Adam):
 def _check(rule: Rule, name: str, value: float, low: float, below: float = float("inf")) -> None:
     if not low <= value < below:
         bounds = f"[{low:g}, {below:g})" if below != float("inf") else f"[{low:g}, ∞)"
-        raise RangeError(f"{name} in {bounds}", got=repr(value), where=type(rule).__name__)
+        raise RangeError(
+            f"{name} in {bounds}", got=repr(value), fix=f"choose {name} in {bounds}", where=type(rule).__name__
+        )

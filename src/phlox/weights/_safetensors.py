@@ -215,4 +215,4 @@ def _as_system_error(error: SafetensorError) -> OSError:
 def _shortened(got: str, most: int = 12) -> str:
     """A list of differences with its end left out, where a model has thousands."""
     lines = got.splitlines()
-    return got if len(lines) <= most else "\n".join([*lines[:most], f"  … and {len(lines) - most} more"])
+    return got if len(lines) <= most else "\n".join([*lines[:most], f"    … and {len(lines) - most} more"])

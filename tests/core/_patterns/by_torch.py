@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from kit import oracle, to_numpy
 
 Arrays = dict[str, np.ndarray]
@@ -186,7 +187,7 @@ def shared_encoder(start: list[Arrays], batches: Any) -> Answer:
     torch, F = net.torch, net.F
 
     def encode(x: Any) -> Any:
-        at = "left.layers.0.layers"
+        at = "right.layers"
         return net.dense(f"{at}.2", torch.relu(net.batch_norm(f"{at}.1", net.dense(f"{at}.0", x), True)))
 
     opt = torch.optim.Adam(net.learned(), 3e-3)
@@ -232,7 +233,7 @@ def policy_rollout(start: list[Arrays], batches: Any, steps: int = 15) -> Answer
             logits = torch.log_softmax(net.dense("net.layers.1", hidden), -1)
             action = torch.tensor(np.array(jax.random.categorical(k, jnp.asarray(to_numpy(logits)))))
             chosen.append(logits[torch.arange(len(action)), action])
-            speed = 0.9 * state[:, 1] + 0.3 * (action - 1)
+            speed = 0.9 * state[:, 1] + 0.3 * (action - 1).to(state.dtype)
             place = state[:, 0] + 0.5 * speed
             state = torch.stack([place, speed], -1)
             rewards.append(-(place**2) - 0.1 * speed**2)

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from registry import spread
 
 import phlox as px
+from registry import spread
 
 FOLDER = Path(__file__).parents[3] / "examples" / "patterns"
 
@@ -24,7 +24,8 @@ FOLDER = Path(__file__).parents[3] / "examples" / "patterns"
 def example(name: str) -> Any:
     """The program of a pattern, imported from its file."""
     spec = importlib.util.spec_from_file_location(f"pattern_{name}", FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -15,7 +15,11 @@ CAPTURE = [
         """,
         do="predict(x)",
         ways="as written",
-        text="",
+        text="""
+        CaptureError: model Dense(2 → 3) expects to be an argument of the px.jit function that reads it, got a
+                read from outside, which would freeze its weights into the compiled code
+          fix: pass model as an argument, or capture px.constant(model) if that is meant
+        """,
     ),
     Mistake(
         "capture-jit-attribute",
@@ -29,21 +33,35 @@ CAPTURE = [
         """,
         do="penalty(x)",
         ways="as written",
-        text="",
+        text="""
+        CaptureError: model.layers[1] Dense(3 → 1) expects to be an argument of the px.jit function that reads it,
+                got a read from outside, which would freeze its weights into the compiled code
+          fix: pass model as an argument, or capture px.constant(model) if that is meant
+        """,
     ),
     Mistake(
         "original-called",
         "The gradient is taken on the function's own copy. The original holds plain numbers: no gradient reaches it.",
         given="model, x = px.Dense(2, 1), jnp.ones((3, 2))",
         do="px.grad(lambda m: model(x).sum())(model)",
-        text="",
+        text="""
+        CaptureError: model Dense(2 → 1) expects to be read through the argument of the px.grad function, got a
+                read of the original, whose gradient would be silently zero
+          fix: inside the function use its own argument in place of model; another Module that shares this part must
+                be an argument too
+        """,
     ),
     Mistake(
         "original-attribute",
         "As above, where only an array of the original is read; the penalty would have no gradient.",
         given="model, x = px.Dense(2, 1), jnp.ones((3, 2))",
         do="px.grad(lambda m: m(x).sum() + (model.weight ** 2).sum())(model)",
-        text="",
+        text="""
+        CaptureError: model Dense(2 → 1) expects to be read through the argument of the px.grad function, got a
+                read of the original, whose gradient would be silently zero
+          fix: inside the function use its own argument in place of model; another Module that shares this part must
+                be an argument too
+        """,
     ),
     Mistake(
         "original-shared",
@@ -54,17 +72,28 @@ CAPTURE = [
         tokens = jnp.array([[1, 2]])
         """,
         do="px.grad(lambda reader: (reader(tokens) * writer(tokens)).sum())(reader)",
-        text="",
+        text="""
+        CaptureError: writer.layers[0] Embedding(5, 2) expects to be read through the argument of the px.grad
+                function, got a read of the original, whose gradient would be silently zero
+          fix: inside the function use its own argument in place of writer; another Module that shares this part
+                must be an argument too
+        """,
     ),
     Mistake(
         "structure-new-attribute",
-        "Inside a trace the function works on a copy; what is new on it has no place in the original. Line by line it just works.",
+        """Inside a trace the function works on a copy; what is new on it has no place in the original. Line by line
+        it just works.""",
         given="model, x = px.Dense(2, 1), jnp.ones((3, 2))",
         do="""
         model.last = model(x)
         """,
         ways="compiled",
-        text="",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got model.last,
+                which is new
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
     ),
     Mistake(
         "structure-appended",
@@ -72,7 +101,12 @@ CAPTURE = [
         given="model = px.Chain(px.Dense(2, 2), px.Dense(2, 2))",
         do="model.layers.append(px.Dense(2, 1, key=1))",
         ways="compiled",
-        text="",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got model.layers,
+                changed from 2 parts to 3 parts
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
     ),
     Mistake(
         "structure-static",
@@ -89,7 +123,12 @@ CAPTURE = [
         model, x = px.Chain(Steps()), jnp.ones(2)
         """,
         do="px.grad(lambda model: model(x).sum())(model)",
-        text="",
+        text="""
+        StructureError: px.grad expects a model whose structure stays as it was inside a trace, got
+                model.layers[0].steps, changed from 0 to 1
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
     ),
     Mistake(
         "structure-replaced",
@@ -97,7 +136,12 @@ CAPTURE = [
         given="model = px.Chain(px.Dense(2, 2), px.Dense(2, 2))",
         do="model[1] = px.Dense(2, 2, key=1)",
         ways="compiled",
-        text="",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got
+                model.layers[1], replaced by another Dense
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
     ),
     Mistake(
         "structure-swapped",
@@ -105,7 +149,12 @@ CAPTURE = [
         given="model = px.Chain(px.Dense(2, 2), px.Dense(2, 2))",
         do="model.layers.reverse()",
         ways="compiled",
-        text="",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got
+                model.layers[0], replaced by another Dense
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
     ),
     Mistake(
         "structure-list-argument",
@@ -113,21 +162,33 @@ CAPTURE = [
         given="history, x = [jnp.zeros(())], jnp.ones(2)",
         do="history.append(x.sum())",
         ways="compiled",
-        text="",
+        text="""
+        StructureError: px.jit expects list and dict arguments to stay as they were (only Modules carry changes
+                out), got one whose contents changed
+          fix: return the new contents, or keep them in a Module that is an argument
+        """,
     ),
     Mistake(
         "structure-set",
         "JAX cannot see into a set: the arrays in it would be compiled in as constants, and never train.",
         given="model = px.Chain(px.Dense(2, 2))",
         do="model.extra = {px.Dense(2, 2, key=1)}",
-        text="",
+        text="""
+        StructureError: attribute extra expects arrays and Modules in lists, tuples, dicts, Modules or registered
+                pytrees, got a set at .extra that holds Dense, which JAX cannot see
+          fix: use a list, tuple or dict for .extra
+        """,
     ),
     Mistake(
         "structure-deque",
         "Nor into a deque.",
         given="model = px.Chain(px.Dense(2, 2))",
         do="model.queue = deque([jnp.zeros(2)])",
-        text="",
+        text="""
+        StructureError: attribute queue expects arrays and Modules in lists, tuples, dicts, Modules or registered
+                pytrees, got a deque at .queue that holds float32[2], which JAX cannot see
+          fix: use a list, tuple or dict for .queue
+        """,
     ),
     Mistake(
         "structure-dataclass",
@@ -141,7 +202,11 @@ CAPTURE = [
         model = px.Chain(px.Dense(2, 2))
         """,
         do="model.moments = Pair(jnp.zeros(2), jnp.ones(2))",
-        text="",
+        text="""
+        StructureError: attribute moments expects arrays and Modules in lists, tuples, dicts, Modules or
+                registered pytrees, got a Pair at .moments that holds float32[2], which JAX cannot see
+          fix: make Pair a px.Module, or register it with jax.tree_util.register_dataclass
+        """,
     ),
     Mistake(
         "structure-object",
@@ -154,7 +219,11 @@ CAPTURE = [
         model = px.Chain(px.Dense(2, 2))
         """,
         do="model.memories = [Memory()]",
-        text="",
+        text="""
+        StructureError: attribute memories expects arrays and Modules in lists, tuples, dicts, Modules or
+                registered pytrees, got a Memory at .memories[0] that holds float32[2], which JAX cannot see
+          fix: make Memory a px.Module, or register it with jax.tree_util.register_dataclass
+        """,
     ),
     Mistake(
         "structure-cycle",
@@ -164,18 +233,26 @@ CAPTURE = [
         model[0].owner = model
         """,
         do="px.grad(lambda model: model(x).sum())(model)",
-        text="",
+        text="""
+        StructureError: model Chain expects a tree of Modules, got one that holds itself among its own parts
+          fix: keep references back to a parent out of the attributes, and pass it as an argument
+        """,
     ),
     Mistake(
         "value-compiled",
         "Inside a compiled function there are no numbers yet, only their shapes.",
         do='px.jit(lambda x: print(f"{px.value(x.sum()):.3f}"))(jnp.ones(3))',
         ways="as written",
-        text="",
+        text="""
+        StructureError: px.value expects an array with a value, as in eager code and eager gradients, got
+                float32[] inside a compiled or mapped function, which has none yet
+          fix: take px.jit or px.vmap away while you look, or print it with jax.debug.print
+        """,
     ),
     Mistake(
         "lost-alias",
-        "JAX hands the very same buffer on when an array is put where it already is, so the other name dies with the donated one.",
+        """Putting an array where it already is gives another name for the same buffer, without Python knowing of it.
+        A compiled call that takes the buffer over, to write the new weights into it, ends both.""",
         given="""
         model = px.Dense(2, 2)
         saved = jax.device_put(model.weight, jax.devices()[0])
@@ -207,7 +284,11 @@ CAPTURE = [
         do="step(model[0])",
         ways="as written",
         keeps=False,
-        text="",
+        text="""
+        LostBuffersError: px.jit expects a model whose arrays are alive, got model.weight, whose buffer was given
+                away to a compiled call that then failed, or knew nothing of this name
+          fix: rebuild or load the model, and give that call px.jit(..., donate=False)
+        """,
     ),
     Mistake(
         "lost-model",

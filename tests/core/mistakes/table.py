@@ -38,7 +38,7 @@ class Mistake:
     """The statements that go wrong. ``both`` runs them in a function of the objects that they name, as it stands
     and under ``px.jit``; ``as written`` runs them at the top level, where they say themselves what is compiled."""
     text: str
-    """The error: its class, its text, and its notes."""
+    """The error: its class, its text, and its notes. A line indented by 8 goes on with the one before."""
     given: str = ""
     """What was there before; it runs once, at the top level."""
     ways: Ways = "both"
@@ -48,6 +48,7 @@ class Mistake:
     def __post_init__(self) -> None:
         for name in ("do", "text", "given"):
             object.__setattr__(self, name, textwrap.dedent(getattr(self, name)).strip("\n"))
+        object.__setattr__(self, "text", re.sub(r"\n {8}(?=\S)", " ", self.text))
         object.__setattr__(self, "why", " ".join(self.why.split()))
 
     def __repr__(self) -> str:

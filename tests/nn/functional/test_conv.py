@@ -90,7 +90,7 @@ def test_conv_matches_torch(name, taps, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_convolutions_match_torch(seed):
     rng = np.random.default_rng(seed)
     rank, groups = int(rng.integers(1, 4)), int(rng.integers(1, 4))
@@ -110,7 +110,7 @@ def test_random_convolutions_match_torch(seed):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("size", [6, 7])
-@pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize("kernel", [3, 4])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_padding_matches_torch(size, kernel, dilation):
     x, w = arrays(1, (2, size, size, 2), (kernel, kernel, 2, 3))

@@ -36,14 +36,14 @@ def compare(rank, mode, size, scale, align):
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "area", "linear"])
-@pytest.mark.parametrize("size", [(10, 12, 8), (7, 5, 9), (1, 2, 4), (15, 3, 2), (5, 6, 4)])
+@pytest.mark.parametrize("size", [(10, 12, 8), (7, 3, 9), (1, 2, 4)])
 def test_sizes_match_torch(rank, mode, size):
     compare(rank, mode, size[:rank], None, False)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear"])
-@pytest.mark.parametrize("scale", [2.0, 3.0, 0.5, (1.7, 0.6, 2.3), (1.1, 1.0, 0.9)])
+@pytest.mark.parametrize("scale", [2.0, 0.5, (1.7, 0.6, 2.3), (1.1, 1.0, 0.9)])
 def test_scales_match_torch(rank, mode, scale):
     if mode == "nearest" and scale == (1.1, 1.0, 0.9):
         scale = (1.3, 1.0, 0.9)  # where 1.1 leaves 5 elements 5, PyTorch's gradient is not that of its value

@@ -1,0 +1,67 @@
+"""The README: its code runs without a warning and prints what stands there, and its claims are so."""
+
+import contextlib
+import importlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import phlox as px
+import phlox.weights
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", README, re.MULTILINE | re.DOTALL)
+ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (yes|not yet) \|$", README, re.MULTILINE)
+
+
+def test_every_block_prints_what_stands_below_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(BLOCKS) == README.count("```python") == README.count("```text") == 4
+    namespace = {"__name__": "__main__"}
+    for code, expected in BLOCKS:
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            exec(compile(code, "README.md", "exec"), namespace)
+        assert shown.getvalue() == expected
+
+
+def test_the_example_learns_and_the_unseen_points_agree(tmp_path, monkeypatch):
+    """The circle is known in closed form, so new points measure what was learned."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(BLOCKS[0][0], "README.md", "exec"), namespace)
+    np = importlib.import_module("numpy")
+    x = np.random.default_rng(1).uniform(-1, 1, (2000, 2)).astype("float32")
+    inside = (x**2).sum(1) < 0.5
+    assert np.mean(np.asarray(namespace["model"](x)).argmax(-1) == inside) > 0.95
+
+
+@pytest.mark.parametrize(("names", "there"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_the_table_says_what_there_is(names, there):
+    for name in re.findall(r"`px\.([\w.]+)`", names):
+        found = px
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        assert (found is not None) == (there == "yes"), name
+
+
+def test_the_table_is_read_whole():
+    lines = [line for line in README.splitlines() if line.startswith("| ") and "|---" not in line]
+    assert len(lines) == len(ROWS) + 1  # the head
+    assert len(ROWS) > 15
+
+
+def test_links_and_pictures_lead_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert "docs/images/quickstart.png" in targets
+    for target in targets:
+        assert (ROOT / target).is_file(), target
+
+
+def test_the_commands_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for command in re.findall(r"^    make (\w+)", README, re.MULTILINE):
+        assert f"\n{command}:" in makefile
