@@ -344,6 +344,9 @@ CASES: list[Case] = [
     ),
 ]
 
+from registry_layers import LAYERS  # noqa: E402  (its rows use what stands above)
+
+CASES += LAYERS
 BY_NAME: dict[str, Case] = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "every row has a name of its own"
 

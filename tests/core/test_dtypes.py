@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 from phlox.core import _scope
 
 

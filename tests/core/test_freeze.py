@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 
 X = jnp.array([[1.0, -2.0, 0.5]])
 NAMES = ["layers.0.weight", "layers.0.bias", "layers.1.layers.0.weight", "layers.1.layers.0.bias", "layers.2.weight"]

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 
 X = jnp.array([[1.0, -2.0, 0.5]])
 

@@ -7,9 +7,9 @@ import warnings
 import jax
 import jax.numpy as jnp
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 from phlox.core import _scope
 
 X = jnp.array([[1.0, -2.0], [3.0, 0.5]])

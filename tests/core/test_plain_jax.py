@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 
 X = jnp.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from core.trees import same
-from kit import assert_close
 
 import phlox as px
+from core.trees import same
+from kit import assert_close
 
 X = jnp.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 
@@ -93,9 +93,9 @@ def test_merge_reads_nothing_of_the_model_and_refuses_what_does_not_fit():
     assert merged[0].weight is params["layers.0.weight"]
     assert_close(merged(X), make(7)(X))
     less = {k: v for k, v in params.items() if k != "layers.0.bias"}
-    with pytest.raises(px.StructureError, match=r"missing \['layers\.0\.bias'\]"):
+    with pytest.raises(px.StructureError, match=r"got missing layers\.0\.bias"):
         px.merge(model, less, state)
-    with pytest.raises(px.StructureError, match=r"unknown \['other'\]"):
+    with pytest.raises(px.StructureError, match="unknown other"):
         px.merge(model, {**params, "other": X}, state)
     with pytest.raises(px.StructureError, match="a path in both"):
         px.merge(model, params, {**state, "layers.0.bias": params["layers.0.bias"]})

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from core.trees import same, words
 
 import phlox as px
+from core.trees import same, words
 
 
 def build():

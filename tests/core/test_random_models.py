@@ -6,11 +6,11 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
-from core.trees import grow, recipes, same, words
 from hypothesis import HealthCheck, given, settings
-from kit import assert_close
 
 import phlox as px
+from core.trees import grow, recipes, same, words
+from kit import assert_close
 
 few = settings(max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 many = settings(few, max_examples=200)

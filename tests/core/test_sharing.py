@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from kit import assert_close
 
 import phlox as px
+from kit import assert_close
 
 X = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 
@@ -155,8 +155,9 @@ def test_untied_gradients_that_differ_are_refused():
     opt, before = px.Optimizer(px.optim.Descent(0.2), model), px.state_dict(model)
     grads = jax.tree.map(lambda g: g, px.grad(loss)(model))
     grads[2].layer.weight = grads[2].layer.weight + 1
-    with pytest.raises(px.StructureError, match=r"one gradient for the shared layers\.0\.weight") as caught:
+    with pytest.raises(px.StructureError, match="one gradient for the shared layers") as caught:
         opt.update(model, grads)
+    assert "layers.0.weight" in str(caught.value)
     assert "layers.2.layer.weight" in str(caught.value)
     assert "px.map" in str(caught.value)
     assert all(px.state_dict(model)[k] is v for k, v in before.items())
@@ -172,7 +173,7 @@ def test_untied_gradients_that_differ_are_refused_compiled():
         grads[2].layer.weight = grads[2].layer.weight + 1
         opt.update(model, grads)
 
-    with pytest.raises(Exception, match=r"one gradient for the shared layers\.0\.weight"):
+    with pytest.raises(Exception, match="one gradient for the shared layers"):
         jax.block_until_ready((step(model, opt), model[0].weight))
 
 
@@ -190,5 +191,5 @@ def test_tying_and_untying_is_a_change_of_structure():
 def test_a_module_inside_itself_is_refused():
     model = px.Chain(px.relu)
     model.layers.append(px.Chain(px.tanh, model))
-    with pytest.raises(px.StructureError, match="inside itself"):
+    with pytest.raises(px.StructureError, match="a tree of Modules, got one that holds itself"):
         px.paths(model)

@@ -80,13 +80,13 @@ class LostBuffersError(PhloxError, RuntimeError):
     """A Module whose arrays were donated to a call that then failed."""
 
 
-def lost_buffers(what: str, where: str) -> LostBuffersError:
-    """The error of a Module whose array ``what`` was given away."""
+def lost_buffers(path: str) -> LostBuffersError:
+    """The error of a Module whose array at ``path`` was given away."""
     return LostBuffersError(
-        "a model whose arrays are alive",
-        got=f"{what}, whose buffer was given away to a compiled call that then failed, or knew nothing of this other name",
+        "a buffer that is alive",
+        got="one that was given away to a compiled call, which then failed or knew nothing of this name for it",
         fix="rebuild or load the model, and give that call px.jit(..., donate=False)",
-        where=where,
+        where=path,
         located=True,
     )
 

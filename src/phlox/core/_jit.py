@@ -22,6 +22,7 @@ from phlox.core._plan import Plan, named_path
 from phlox.core._retrace import Retraces
 from phlox.core._scope import here
 from phlox.core._scope import where as named_root
+from phlox.core._slots import Slots
 from phlox.core._static import static_key
 
 P = ParamSpec("P")
@@ -288,14 +289,14 @@ class Program:
 
 
 def _references(arrays: list[Any]) -> int:
-    return max(map(sys.getrefcount, arrays), default=0)
+    """All references to these arrays together; none has fewer than ``_baseline``."""
+    return sum(map(sys.getrefcount, arrays))
 
 
 def _calibrate() -> int:
     """What the reference count of an array is when its slot, and the list we gather, alone hold it."""
-    slot = {"a": object()}
-    gathered = [holder[at] for holder, at in [(slot, "a")]]
-    return _references(gathered)
+    slots = Slots([({"a": object()}, "a")])
+    return _references(slots.gather())
 
 
 _baseline = _calibrate()
@@ -313,14 +314,14 @@ class Entry:
 
     def __init__(self, plan: Plan, program: Program, context: Any):
         self.plan, self.program, self.context = plan, program, context
-        self.donated = [plan.slots[i] for i in program.donated]
-        self.kept = [plan.slots[i] for i in program.kept]
+        self.donated = Slots([plan.slots[i] for i in program.donated])
+        self.kept = Slots([plan.slots[i] for i in program.kept])
         self.record: Record | None = None
-        self.slots: list[tuple[Any, Any]] = []
+        self.slots = Slots([])
         self.owners: list[Any] = []
 
     def run(self, bare: list[Any]) -> Any:
-        donated = [holder[at] for holder, at in self.donated]
+        donated = self.donated.gather()
         if donated:
             claimed = _claim(self.plan)
             try:
@@ -331,22 +332,21 @@ class Entry:
 
     def _dispatch(self, donated: list[Any], bare: list[Any]) -> Outcome:
         try:
-            if donated and _references(donated) > _baseline:
+            if donated and _references(donated) > _baseline * len(donated):
                 donated = _unaliased(donated)
-            return self.program.jitted(donated, [holder[at] for holder, at in self.kept], bare)
+            return self.program.jitted(donated, self.kept.gather(), bare)
         except Exception as error:
             lost = _lost(self.plan)
             if lost:
-                raise lost_buffers(lost, "px.jit") from error
+                raise lost_buffers(lost) from error
             raise
 
     def _finish(self, outcome: Outcome) -> Any:
         record = outcome.record
         if record is not self.record:
             self.record = record
-            self.slots = [self.plan.slots[i] for i in record.written]
-        for (holder, at), value in zip(self.slots, outcome.written, strict=True):
-            holder[at] = value
+            self.slots = Slots([self.plan.slots[i] for i in record.written])
+        self.slots.write(outcome.written)
         if record.result.single:
             return outcome.outputs[0]
         return record.result.rebuild(outcome.outputs, self.plan.module)

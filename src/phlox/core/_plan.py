@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from phlox.core._errors import StructureError
 from phlox.core._layout import Anatomy, Layout, Path, Snap, displayed, dotted, is_array
 from phlox.core._module import Module, blank, epoch, examine, fill
-from phlox.core._scope import Meta, check_read, here, root_of, where
+from phlox.core._scope import Meta, check_read, here, path_of, where
 from phlox.core._static import static_key
 
 ARRAY = -1  # the kind of an item that is an array; a Module's kind is its index, else a ("static", …) key
@@ -288,6 +288,6 @@ def named_path(plan: Plan | None, structure: Structure, leaf: int) -> str:
 
 
 def root_name(plan: Plan | None, root: int) -> str:
-    """The variable that holds a plan's root, where a caller's frame has one, else ``model``."""
+    """What the caller calls a plan's root: the variable that holds it, or the way to it from one, else ``model``."""
     module = None if plan is None else plan.modules[plan.structure.roots[root]]()
-    return "model" if module is None else root_of(module)
+    return "model" if module is None else path_of(module)

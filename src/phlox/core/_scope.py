@@ -167,7 +167,7 @@ def check_read(module: Module) -> None:
             raise CaptureError(
                 "to be an argument of the px.jit function that reads it",
                 got="a read from outside, which would freeze its weights into the compiled code",
-                fix=f"pass {root_of(module)} as an argument, or capture px.constant({root_of(module)}) if that is meant",
+                fix=f"pass {root_of(module)} as an argument, or capture px.constant({root_of(module)}) if it is meant",
                 where=where(module),
                 located=True,
             )

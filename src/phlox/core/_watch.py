@@ -123,8 +123,8 @@ def _refuse(v: Any, place: str, what: str, more: str) -> None:
         error = NonFiniteError(
             "finite values",
             got=f"{bad} of {v.size} NaN or infinite {what}, {describe(v)}{more}",
-            fix="look at what is computed from it; usual causes are the slopes of sqrt, log, division and norms at 0, which "
-            "jnp.where hides only if it chooses the argument too"
+            fix="look at what is computed from it; usual causes are the slopes of sqrt, log, division and norms at 0, "
+            "which a jnp.where behind them does not take away"
             if "backward" in what
             else "look at what goes into it with px.capture; usual causes are log or division at 0, exp of a large "
             "number, and a learning rate that is too high",

@@ -1,28 +1,96 @@
 """Layers, activations, initialisers and functional forms."""
 
 from phlox.nn import functional, init
+from phlox.nn._activations import PReLU, RReLU, Swish
+from phlox.nn._adaptive_pool import AdaptiveMaxPool, AdaptiveMeanPool, GlobalMaxPool, LpPool
+from phlox.nn._autosize import AUTO, autosize, output_shape
+from phlox.nn._branches import Branch, Maxout, PairwiseFusion
+from phlox.nn._compact import compact
 from phlox.nn._containers import Chain, Parallel, SkipConnection, flatten
 from phlox.nn._conv import Conv
+from phlox.nn._conv_transpose import ConvTranspose, DepthwiseConv
 from phlox.nn._dense import Dense
 from phlox.nn._dropout import Dropout
 from phlox.nn._embedding import Embedding
+from phlox.nn._embedding_bag import EmbeddingBag
+from phlox.nn._fold import Fold, Unfold
+from phlox.nn._group_norm import GroupNorm, InstanceNorm
+from phlox.nn._linear import Bilinear, Scale
+from phlox.nn._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
 from phlox.nn._norm import BatchNorm, LayerNorm
+from phlox.nn._pad import CircularPad, ConstantPad, ReflectPad, ReplicatePad, SymmetricPad, ZeroPad
 from phlox.nn._pool import GlobalMeanPool, MaxPool, MeanPool
+from phlox.nn._rearrange import Flatten, Reshape, ReverseSequence, SelectDim, WrappedFunction
+from phlox.nn._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm
+from phlox.nn._repeated import RepeatedLayer
+from phlox.nn._resize import PixelShuffle, PixelUnshuffle, Upsample
+from phlox.nn._rms_norm import LocalResponseNorm, RMSNorm
+from phlox.nn._summary import Summary, SummaryRow, summary
 
 __all__ = [
+    "AUTO",
+    "AdaptiveMaxPool",
+    "AdaptiveMeanPool",
+    "AlphaDropout",
     "BatchNorm",
+    "Bilinear",
+    "Branch",
     "Chain",
+    "CircularPad",
+    "ConstantPad",
     "Conv",
+    "ConvTranspose",
     "Dense",
+    "DepthwiseConv",
+    "DropPath",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
+    "FeatureAlphaDropout",
+    "Flatten",
+    "Fold",
+    "GlobalMaxPool",
     "GlobalMeanPool",
+    "GroupNorm",
+    "InstanceNorm",
     "LayerNorm",
+    "LocalResponseNorm",
+    "LpPool",
     "MaxPool",
+    "Maxout",
     "MeanPool",
+    "PReLU",
+    "PairwiseFusion",
     "Parallel",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "RMSNorm",
+    "RReLU",
+    "ReflectPad",
+    "RepeatedLayer",
+    "ReplicatePad",
+    "Reshape",
+    "ReverseSequence",
+    "Scale",
+    "SelectDim",
     "SkipConnection",
+    "SpectralNorm",
+    "Summary",
+    "SummaryRow",
+    "Swish",
+    "SymmetricPad",
+    "Unfold",
+    "Upsample",
+    "VariationalDropout",
+    "WeightNorm",
+    "WrappedFunction",
+    "ZeroPad",
+    "autosize",
+    "compact",
     "flatten",
     "functional",
     "init",
+    "output_shape",
+    "remove_weight_norm",
+    "summary",
 ]

@@ -57,7 +57,9 @@ class PReLU(Module):
         x, slope = harmonise(self, x, self.slope)
         if self.channels > 1 and (x.ndim < 1 or x.shape[-1] != self.channels):
             raise ShapeError(
-                f"(..., {self.channels})", got=describe(x), fix=f"give it {self.channels} channels, or PReLU() one slope"
+                f"(..., {self.channels})",
+                got=describe(x),
+                fix=f"give it {self.channels} channels, or PReLU() one slope",
             )
         return _prelu(F.identity, x, slope)
 

@@ -61,13 +61,13 @@ def sizes_of(layer: str, name: str, value: Sizes) -> tuple[int, ...]:
     return tuple(check_size(layer, name, s) for s in sizes)
 
 
-def per_axis(layer: str, name: str, value: Sizes, rank: int) -> tuple[int, ...]:
+def per_axis(layer: str, name: str, value: Sizes, rank: int, *, least: int = 1) -> tuple[int, ...]:
     """A number for every spatial axis, from one or as many."""
     sizes = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(sizes) != rank:
         fix = f"give one number for all, or a tuple of {rank}"
         raise RangeError(f"one {name}, or one for each of {rank} spatial axes", got=repr(value), fix=fix, where=layer)
-    return tuple(check_size(layer, name, s) for s in sizes)
+    return tuple(check_size(layer, name, s, least=least) for s in sizes)
 
 
 def padding_of(layer: str, value: Padding, rank: int) -> Any:

@@ -46,7 +46,7 @@ def compact(forward: Callable[..., Any], /, *, state: dict[str, Any] | None = No
     >>> model = px.nn.compact(lambda self, x: self.scale * self.inner(x),
     ...     inner=px.Dense(2, 3, px.tanh), scale=jnp.ones(3))
     >>> model(jnp.ones((5, 2))).shape, list(px.split(model)[0])
-    ((5, 3), ['inner.weight', 'inner.bias', 'scale'])
+    ((5, 3), ['scale', 'inner.weight', 'inner.bias'])
     """
     if not callable(forward) or isinstance(forward, Module):
         raise RangeError(

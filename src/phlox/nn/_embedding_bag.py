@@ -94,9 +94,7 @@ class EmbeddingBag(Module):
 
 def _check_mode(mode: str) -> str:
     if mode not in _MODES:
-        raise RangeError(
-            'mode "sum", "mean" or "max"', got=repr(mode), fix="choose one of them", where="EmbeddingBag"
-        )
+        raise RangeError('mode "sum", "mean" or "max"', got=repr(mode), fix="choose one of them", where="EmbeddingBag")
     return mode
 
 

@@ -21,6 +21,7 @@ class MaxPool(Module):
         window: elements along each spatial axis; an int for one axis.
         stride: elements from window to window; by default the window.
         padding: elements, as for ``Conv``; never the largest.
+        ceil: whether windows that reach past the high end count too.
 
     Raises:
         RangeError: a size below 1.
@@ -33,15 +34,15 @@ class MaxPool(Module):
     [5.0, 7.0, 13.0, 15.0]
     """
 
-    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
+    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0, ceil: bool = False):
         name = type(self).__name__
         self.window = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
-        self.padding = padding_of(name, padding, len(self.window))
+        self.padding, self.ceil = padding_of(name, padding, len(self.window)), ceil
 
     def __call__(self, x: Any) -> jax.Array:
-        x = _spatial(self, x, len(self.window))
-        return F.max_pool(x, self.window, stride=self.stride, padding=self.padding)
+        x = spatial(self, x, len(self.window))
+        return F.max_pool(x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil)
 
     def _brief(self) -> str:
         return f"MaxPool({self.window})"
@@ -56,7 +57,9 @@ class MeanPool(Module):
     Arguments:
         window: elements along each spatial axis; an int for one axis.
         stride: elements from window to window; by default the window.
-        padding: elements, as for ``Conv``; its zeros count.
+        padding: elements, as for ``Conv``.
+        ceil: whether windows that reach past the high end count too.
+        count_padding: whether the zeros of padding count as elements in the mean.
 
     Raises:
         RangeError: a size below 1.
@@ -69,15 +72,27 @@ class MeanPool(Module):
     [2.5, 4.5, 10.5, 12.5]
     """
 
-    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
+    def __init__(
+        self,
+        window: Sizes,
+        *,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        ceil: bool = False,
+        count_padding: bool = True,
+    ):
         name = type(self).__name__
         self.window = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
         self.padding = padding_of(name, padding, len(self.window))
+        self.ceil, self.count_padding = ceil, count_padding
 
     def __call__(self, x: Any) -> jax.Array:
-        x = _spatial(self, x, len(self.window))
-        return F.mean_pool(x, self.window, stride=self.stride, padding=self.padding)
+        x = spatial(self, x, len(self.window))
+        return F.mean_pool(
+            x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil,
+            count_include_pad=self.count_padding,
+        )  # fmt: skip
 
     def _brief(self) -> str:
         return f"MeanPool({self.window})"
@@ -104,7 +119,7 @@ class GlobalMeanPool(Module):
         return F.global_mean_pool(x)
 
 
-def _spatial(layer: Module, x: Any, rank: int) -> jax.Array:
+def spatial(layer: Module, x: Any, rank: int) -> jax.Array:
     """The input, checked to have a batch axis, ``rank`` spatial axes and channels."""
     (x,) = harmonise(layer, x)
     if x.ndim != rank + 2:

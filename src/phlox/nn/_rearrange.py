@@ -122,7 +122,9 @@ class SelectDim(Module):
     def __init__(self, axis: int, index: int):
         for name, value in (("axis", axis), ("index", index)):
             if not isinstance(value, int) or isinstance(value, bool):
-                raise RangeError(f"{name} as an int", got=repr(value), fix=f"give {name} as a number", where="SelectDim")
+                raise RangeError(
+                    f"{name} as an int", got=repr(value), fix=f"give {name} as a number", where="SelectDim"
+                )
         self.axis, self.index = axis, index
 
     def __call__(self, x: Any) -> jax.Array:

@@ -181,7 +181,10 @@ def _weight_of(wrapper: str, layer: Any, name: str, axis: int) -> jax.Array:
         )
     if not -weight.ndim <= axis < weight.ndim:
         raise RangeError(
-            f"an axis of {describe(weight)}", got=f"axis={axis}", fix="name one it has; -1 is the outputs", where=wrapper
+            f"an axis of {describe(weight)}",
+            got=f"axis={axis}",
+            fix="name one it has; -1 is the outputs",
+            where=wrapper,
         )
     return weight
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -37,6 +38,24 @@ class Slots(Module):
         return f"Slots({len(self.__dict__)} arrays)"
 
 
+@dataclass(frozen=True)
+class Form:
+    """What an optimiser's state looks like, without its arrays; one static value."""
+
+    names: tuple[str, ...]  # of the state's leaves, in the order of ``treedef``
+    treedef: Any
+    arrays: frozenset[tuple[str, tuple[int, ...], str]]  # path, shape and dtype of what is trained
+
+    @property
+    def paths(self) -> set[str]:
+        """The paths of what is trained."""
+        return {path for path, _, _ in self.arrays}
+
+    def knows(self, path: str, value: Any) -> bool:
+        """True where the array is as it was."""
+        return (path, value.shape, str(value.dtype)) in self.arrays
+
+
 class Optimizer(Module):
     """Holds the state of a rule for the trainable arrays of a model, by path, and updates them in place.
 
@@ -62,7 +81,8 @@ class Optimizer(Module):
     def __init__(self, rule: Rule | optax.GradientTransformation, model: Module):
         self.rule = rule
         self.slots = Slots()
-        self._adopt(trainable_arrays(model))
+        params = trainable_arrays(model)
+        self._keep(self.transform.init(params), params)
         _remember(self, model)
 
     @property
@@ -76,21 +96,17 @@ class Optimizer(Module):
     @property
     def state(self) -> Any:
         """The state of the rule as the pytree that optax knows."""
-        return jax.tree_util.tree_unflatten(self.treedef, [getattr(self.slots, name) for name in self.names])
+        return jax.tree_util.tree_unflatten(self.form.treedef, [getattr(self.slots, n) for n in self.form.names])
 
-    def _adopt(self, params: dict[str, jax.Array]) -> None:
-        self._keep(self.transform.init(params))
-        self.shapes = {path: (value.shape, str(value.dtype)) for path, value in params.items()}
-
-    def _keep(self, state: Any) -> None:
+    def _keep(self, state: Any, params: dict[str, Any]) -> None:
+        """Hold another state, for these trained arrays."""
         leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
-        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-        for name, (_, value) in zip(names, leaves, strict=True):
-            setattr(self.slots, name, jnp.asarray(value))
+        names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
         for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
             delattr(self.slots, gone)
-        if self.__dict__.get("names") != names or self.__dict__.get("treedef") != treedef:
-            self.names, self.treedef = names, treedef
+        for name, (_, value) in zip(names, leaves, strict=True):
+            setattr(self.slots, name, jnp.asarray(value))
+        self.form = Form(names, treedef, frozenset((path, v.shape, str(v.dtype)) for path, v in params.items()))
 
     def update(self, model: Module, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
         """Take one step: change the model's trainable arrays and this optimiser's state.
@@ -129,7 +145,7 @@ class Optimizer(Module):
     def _check(self, model: Module, named: dict[str, Any]) -> None:
         self._meet([model])
         params = trainable_arrays(model)
-        new = [p for p in named if self.shapes.get(p) != (params[p].shape, str(params[p].dtype))]
+        new = [p for p in named if not self.form.knows(p, params[p])]
         if new:
             self._refuse(new)
         wrong = [p for p, g in named.items() if g.shape != params[p].shape]
@@ -146,12 +162,9 @@ class Optimizer(Module):
         """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped."""
         params = trainable_arrays(model)
         replaced = tuple(f"{path}." for path in _replaced_parts(self, model))
-        same = {p for p, v in params.items() if self.shapes.get(p) == (v.shape, str(v.dtype))}
-        same = {p for p in same if not p.startswith(replaced)}
-        before, paths = self.state, set(self.shapes)
+        same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
         fresh = self.transform.init(params)
-        self._keep(_carried(before, fresh, paths, set(params), same))
-        self.shapes = {path: (value.shape, str(value.dtype)) for path, value in params.items()}
+        self._keep(_carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
 
     def adjust(self, **numbers: float) -> None:
@@ -161,7 +174,7 @@ class Optimizer(Module):
             StructureError: the rule holds no such number as state.
         """
         for name, number in numbers.items():
-            found = [n for n in self.names if n.split("/")[-1] == name or n.split(".")[-1] == name]
+            found = [n for n in self.form.names if n.split("/")[-1] == name or n.split(".")[-1] == name]
             if not found:
                 raise StructureError(
                     f"a rule that holds {name} as state", got=self._why_not(name), fix=self._cure(name),
@@ -202,7 +215,7 @@ class Optimizer(Module):
 
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
-        return f"Optimizer({rule}, {len(self.shapes)} arrays)"
+        return f"Optimizer({rule}, {len(self.form.arrays)} arrays)"
 
 
 # Which model an optimiser was made for, and the Modules in it: no part of the tree, and keeps none of them alive.
@@ -228,7 +241,7 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
     params = {path: v for path, v in trainable_arrays(model).items() if path in grads}
     if not params:
         return
-    every = set(opt.shapes)
+    every = opt.form.paths
     before = opt.state
     part = before if set(params) == every else _restricted(before, every, set(params))
     extra = {k: v for k, v in (("value", value), ("value_fn", value_fn), ("grad", grads)) if v is not None}
@@ -238,7 +251,8 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
     write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
     if part is not before:
         after = _merged(before, after, every)
-    opt._keep(_as_before(after, before))
+    for name, value in zip(opt.form.names, jax.tree.leaves(_as_before(after, before)), strict=True):
+        setattr(opt.slots, name, value)
 
 
 _compiled_step = jit(_step)

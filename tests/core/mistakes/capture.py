@@ -18,7 +18,7 @@ CAPTURE = [
         text="""
         CaptureError: model Dense(2 → 3) expects to be an argument of the px.jit function that reads it, got a
                 read from outside, which would freeze its weights into the compiled code
-          fix: pass model as an argument, or capture px.constant(model) if that is meant
+          fix: pass model as an argument, or capture px.constant(model) if it is meant
         """,
     ),
     Mistake(
@@ -36,7 +36,7 @@ CAPTURE = [
         text="""
         CaptureError: model.layers[1] Dense(3 → 1) expects to be an argument of the px.jit function that reads it,
                 got a read from outside, which would freeze its weights into the compiled code
-          fix: pass model as an argument, or capture px.constant(model) if that is meant
+          fix: pass model as an argument, or capture px.constant(model) if it is meant
         """,
     ),
     Mistake(
@@ -266,7 +266,11 @@ CAPTURE = [
         """,
         do="backup(jnp.ones((1, 2)))",
         keeps=False,
-        text="",
+        text="""
+        LostBuffersError: backup.weight expects a buffer that is alive, got one that was given away to a compiled
+                call, which then failed or knew nothing of this name for it
+          fix: rebuild or load the model, and give that call px.jit(..., donate=False)
+        """,
     ),
     Mistake(
         "lost-step",
@@ -285,8 +289,8 @@ CAPTURE = [
         ways="as written",
         keeps=False,
         text="""
-        LostBuffersError: px.jit expects a model whose arrays are alive, got model.weight, whose buffer was given
-                away to a compiled call that then failed, or knew nothing of this name
+        LostBuffersError: model.layers[0].weight expects a buffer that is alive, got one that was given away to a
+                compiled call, which then failed or knew nothing of this name for it
           fix: rebuild or load the model, and give that call px.jit(..., donate=False)
         """,
     ),
@@ -309,6 +313,10 @@ CAPTURE = [
         """,
         do="model(x)",
         keeps=False,
-        text="",
+        text="""
+        LostBuffersError: model.weight expects a buffer that is alive, got one that was given away to a compiled
+                call, which then failed or knew nothing of this name for it
+          fix: rebuild or load the model, and give that call px.jit(..., donate=False)
+        """,
     ),
 ]
