@@ -78,7 +78,7 @@ def spread(model: px.Module) -> px.Module:
     return model
 
 
-# --- twins in PyTorch ------------------------------------------------------------------------------
+# --- twins in PyTorch -----------------------------------------------------------------------------
 
 
 def dense_twin(torch: Any, p: Mapping[str, Any], x: Any, train: bool) -> Any:
@@ -167,7 +167,7 @@ def skip_twin(torch: Any, p: Mapping[str, Any], x: Any, train: bool) -> Any:
     return torch.relu(x @ p["layer.weight"] + p["layer.bias"]) - x
 
 
-# --- rows ------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 def _tied(key: Any) -> px.Module:

@@ -144,7 +144,7 @@ def test_numpy_arrays_in_attributes():
     np.testing.assert_array_equal(held, 7.0)
 
 
-# --- failures at run time --------------------------------------------------------------------------------
+# --- failures at run time -------------------------------------------------------------------------
 
 
 def failing(donate):

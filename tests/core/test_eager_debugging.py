@@ -156,7 +156,7 @@ def test_value_says_where_there_is_none(transform: Any):
         transform(lambda x: px.value(x))(jnp.ones(3))
 
 
-# --- a debugger ------------------------------------------------------------------------------------
+# --- a debugger -----------------------------------------------------------------------------------
 
 
 def session(program: str, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any]]:
@@ -231,7 +231,7 @@ def test_an_exception_under_a_gradient_is_debugged_where_it_was_raised():
         hidden.max()
 
 
-# --- the rest of the page --------------------------------------------------------------------------
+# --- the rest of the page -------------------------------------------------------------------------
 
 
 def test_the_examples_of_the_page_run():

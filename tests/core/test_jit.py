@@ -1,4 +1,4 @@
-"""px.jit means the same as no px.jit: changes between calls are seen, equal models share a program, errors leave no trace."""
+"""px.jit means the same without it: changes are seen, equal models share a program, errors leave no trace."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def forward(model, x):
     return model(x)
 
 
-# --- changes between calls -----------------------------------------------------------------------------
+# --- changes between calls ------------------------------------------------------------------------
 
 
 def test_a_list_that_grew_is_seen():
@@ -107,7 +107,7 @@ def test_a_changed_attribute_is_seen(change):
     assert len(step.history.traces) == 2
 
 
-# --- equal models ----------------------------------------------------------------------------------------
+# --- equal models ---------------------------------------------------------------------------------
 
 
 def test_an_equal_model_never_recompiles():
@@ -177,7 +177,7 @@ def test_keywords_defaults_and_methods():
     assert_close(call(b=2 * X, a=X), -X)
 
 
-# --- what goes in and out --------------------------------------------------------------------------------
+# --- what goes in and out -------------------------------------------------------------------------
 
 
 def test_containers_of_modules_go_in_and_are_written_back():
@@ -252,7 +252,7 @@ def test_jit_inside_jit_and_grad():
     assert int(compiled.seen[0]) == 1
 
 
-# --- exceptions ------------------------------------------------------------------------------------------
+# --- exceptions -----------------------------------------------------------------------------------
 
 
 def test_an_exception_leaves_the_callers_objects_as_they_were():

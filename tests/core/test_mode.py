@@ -42,7 +42,7 @@ def seen(model, x=None):
     return model(jnp.ones(()) if x is None else x)
 
 
-# --- what trains, what infers ------------------------------------------------------------------------------
+# --- what trains, what infers ---------------------------------------------------------------------
 
 
 @transforms
@@ -98,7 +98,9 @@ def test_a_gradient_with_respect_to_inputs_infers(transform):
 @pytest.mark.parametrize("outside", ["training", "inferring"])
 def test_captured_by_an_inner_gradient_it_keeps_the_mode_it_has_outside(transform, outside):
     def inner(model):
-        return px.value_and_grad(lambda x: x * jax.lax.stop_gradient(model.weight) * float(model.training))(jnp.ones(()))[0]
+        return px.value_and_grad(lambda x: x * jax.lax.stop_gradient(model.weight) * float(model.training))(
+            jnp.ones(())
+        )[0]
 
     def step(model):
         return px.value_and_grad(inner)(model)[0] if outside == "training" else inner(model)
@@ -129,7 +131,7 @@ def test_frozen_whole_infers_also_by_pattern(transform):
     assert float(value) == TRAINS * INFERS * TRAINS
 
 
-# --- pins and blocks -------------------------------------------------------------------------------------------
+# --- pins and blocks ------------------------------------------------------------------------------
 
 
 @transforms
@@ -188,7 +190,7 @@ def test_training_holds_for_one_thread():
     assert found == [INFERS]
 
 
-# --- the mode in every cache ---------------------------------------------------------------------------------------
+# --- the mode in every cache ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jit", [px.jit, jax.jit], ids=["px.jit", "jax.jit"])
@@ -220,7 +222,7 @@ def test_layers_own_compiled_parts_know_the_mode():
     assert_close(drop(x), x)
 
 
-# --- plain jax.grad ----------------------------------------------------------------------------------------------
+# --- plain jax.grad -------------------------------------------------------------------------------
 
 
 def test_plain_grad_infers_and_warns_once(monkeypatch):

@@ -1,6 +1,7 @@
 """Each seeded bug still fits the source: its original text occurs exactly once, and its tests exist."""
 
 import pytest
+
 from mutants.mutant import ROOT, mutants
 
 

@@ -55,7 +55,7 @@ def concrete(model):
     assert_close(px.state_dict(model)[next(k for k in px.state_dict(model) if "total" in k)], jnp.zeros(()))
 
 
-# --- State -------------------------------------------------------------------------------------------------
+# --- State ----------------------------------------------------------------------------------------
 
 
 @every
@@ -138,7 +138,7 @@ def test_the_argument_form_writes_back(kind, transform):
     assert not isinstance(total, jax.core.Tracer)
 
 
-# --- reads ---------------------------------------------------------------------------------------------------
+# --- reads ----------------------------------------------------------------------------------------
 
 
 def test_reading_the_original_inside_its_own_gradient():
@@ -230,7 +230,7 @@ def test_constant_says_that_it_is_meant():
     assert px.split(teacher)[0] == {}
 
 
-# --- structure -------------------------------------------------------------------------------------------------
+# --- structure ------------------------------------------------------------------------------------
 
 
 def _retyped(model):
@@ -281,7 +281,7 @@ def test_a_list_argument_that_the_body_changed():
             transform(lambda x, items: (items.append(x), x.sum())[1])(X, [X])
 
 
-# --- hidden arrays -----------------------------------------------------------------------------------------------
+# --- hidden arrays --------------------------------------------------------------------------------
 
 
 class Bag:
@@ -301,12 +301,14 @@ class Bag:
 )
 def test_arrays_that_jax_cannot_see_into_are_refused_at_assignment(hidden):
     model = px.Dense(2, 2, key=0)
-    with pytest.raises(px.StructureError, match=r"registered pytrees, got .* at \.inner.* holds .* which JAX cannot see"):
+    with pytest.raises(
+        px.StructureError, match=r"registered pytrees, got .* at \.inner.* holds .* which JAX cannot see"
+    ):
         model.inner = hidden()
     assert not hasattr(model, "inner")
 
 
-# --- warnings ------------------------------------------------------------------------------------------------------
+# --- warnings -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_every_pattern_is_a_short_program(name: str):
     assert f"`{name}.py`" in (FOLDER / "README.md").read_text("utf-8")
 
 
-# --- 2: the teacher ----------------------------------------------------------------------------------
+# --- 2: the teacher -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -100,7 +100,7 @@ def test_px_jit_takes_the_teacher_as_an_argument_or_as_a_constant():
         assert_close(found[0], found[1])
 
 
-# --- 3: the copy -------------------------------------------------------------------------------------
+# --- 3: the copy --------------------------------------------------------------------------------
 
 
 def test_an_average_that_shares_arrays_with_the_model_survives_donation():
@@ -114,7 +114,7 @@ def test_an_average_that_shares_arrays_with_the_model_survives_donation():
         close(arrays(untouched), start, "a copy that no step received")
 
 
-# --- 5: through an update ----------------------------------------------------------------------------
+# --- 5: through an update -----------------------------------------------------------------------
 
 
 def test_the_gradient_through_an_update_is_that_of_the_written_out_function():
@@ -147,7 +147,7 @@ def test_an_update_by_map_is_the_update_of_an_optimiser():
         close(arrays(px.grad(by_map)(model)), arrays(ours), "gradient")
 
 
-# --- 7, 9: randomness --------------------------------------------------------------------------------
+# --- 7, 9: randomness ---------------------------------------------------------------------------
 
 
 def test_the_key_of_a_captured_cell_advances_once_a_time_step():
@@ -173,7 +173,7 @@ def test_an_ensemble_is_its_members_trained_one_by_one():
                 close({k: v[i] for k, v in together.items()}, arrays(alone), f"member {i}")
 
 
-# --- 10: nested derivatives --------------------------------------------------------------------------
+# --- 10: nested derivatives ---------------------------------------------------------------------
 
 
 def test_second_derivatives_agree_however_they_are_nested():
@@ -194,7 +194,7 @@ def test_second_derivatives_agree_however_they_are_nested():
         np.testing.assert_allclose(bent, slope, rtol=1e-5, atol=1e-6)
 
 
-# --- 11: one Module at two paths ---------------------------------------------------------------------
+# --- 11: one Module at two paths ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -222,7 +222,7 @@ def test_what_is_tied_stays_tied(compiled: bool):
             assert other.scores.table is other.table
 
 
-# --- 12: surgery and freezing ------------------------------------------------------------------------
+# --- 12: surgery and freezing -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compiled", [False, True])

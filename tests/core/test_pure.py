@@ -125,7 +125,11 @@ def test_load_state_dict_checks_all_before_it_writes():
     with pytest.raises(px.StructureError) as caught:
         px.load_state_dict(model, wrong)
     text = str(caught.value)
-    for piece in ("missing: layers.3.bias", "unexpected: new", "layers.0.weight expects float32[3, 4], got float32[4, 3]"):
+    for piece in (
+        "missing: layers.3.bias",
+        "unexpected: new",
+        "layers.0.weight expects float32[3, 4], got float32[4, 3]",
+    ):
         assert piece in text
     assert all(px.state_dict(model)[k] is v for k, v in before.items())
     report = px.load_state_dict(model, wrong, strict=False)

@@ -1,4 +1,4 @@
-"""The core's promises on hundreds of random models: lists, tuples, dicts, shared parts, statics, State, frozen parts."""
+"""The core's promises on hundreds of random models: containers, shared parts, statics, State, frozen parts."""
 
 import copy
 import pickle
@@ -12,7 +12,9 @@ import phlox as px
 from core.trees import grow, recipes, same, words
 from kit import assert_close
 
-few = settings(max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(
+    max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
 many = settings(few, max_examples=200)
 X = jnp.array([0.3, -0.7])
 

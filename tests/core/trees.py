@@ -41,7 +41,9 @@ _flags = st.fixed_dictionaries(
         "pinned": st.sampled_from([None, None, None, True, False]),
     }
 )
-recipes = st.tuples(st.just("node"), _flags, st.lists(st.recursive(leaves, _extend, max_leaves=6), min_size=1, max_size=4))
+recipes = st.tuples(
+    st.just("node"), _flags, st.lists(st.recursive(leaves, _extend, max_leaves=6), min_size=1, max_size=4)
+)
 
 
 class Node(px.Module):

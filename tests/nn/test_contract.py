@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import TOLERANCE, assert_close, oracle, to_numpy
-from registry import CASES, Case, built
 
 import phlox as px
+from kit import TOLERANCE, assert_close, oracle, to_numpy
+from registry import CASES, Case, built
 
 every = pytest.mark.parametrize("case", CASES, ids=repr)
 

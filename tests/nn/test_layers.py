@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close, oracle, to_numpy
-from registry import normal
 from scipy import stats
 
 import phlox as px
+from kit import assert_close, oracle, to_numpy
+from registry import normal
 
-# --- BatchNorm ----------------------------------------------------------------------------------------------
+# --- BatchNorm ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (2, 5, 3), (2, 3, 4, 3)], ids=["rows", "time", "image"])
@@ -88,7 +88,7 @@ def test_no_gradient_flows_into_the_statistics():
     assert not by_input.any()
 
 
-# --- Dropout ---------------------------------------------------------------------------------------------------
+# --- Dropout --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
@@ -140,7 +140,7 @@ def test_dropout_refuses_what_is_no_probability(p):
         px.Dropout(p)
 
 
-# --- initialisers of the layers ------------------------------------------------------------------------------------
+# --- initialisers of the layers -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_initialiser_of_ones_own():
     np.testing.assert_array_equal(layer.weight, 0.5)
 
 
-# --- from arrays -----------------------------------------------------------------------------------------------------
+# --- from arrays ----------------------------------------------------------------------------------
 
 
 def test_dense_of():
@@ -222,7 +222,7 @@ def test_conv_padding_modes(mode):
     assert_close(ours(x), to_numpy(theirs(torch.tensor(x).movedim(-1, 1)).movedim(1, -1)))
 
 
-# --- Embedding ---------------------------------------------------------------------------------------------------------
+# --- Embedding ------------------------------------------------------------------------------------
 
 
 def test_embedding_attends_with_its_own_weight():
@@ -238,7 +238,7 @@ def test_embedding_gradient_adds_up_repeats():
     assert_close(grads.weight, np.array([[0, 0], [3, 3], [0, 0], [1, 1], [0, 0]], np.float32), kind="grad")
 
 
-# --- containers -------------------------------------------------------------------------------------------------------
+# --- containers -----------------------------------------------------------------------------------
 
 
 def test_chain_indexes_slices_and_spreads_tuples():
@@ -293,7 +293,7 @@ def test_an_activation_that_is_a_module_trains_with_its_layer():
     assert_close(grads.act.slope, to_numpy(theirs.weight.grad)[0], kind="grad")
 
 
-# --- refusals at construction --------------------------------------------------------------------------------------------
+# --- refusals at construction ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

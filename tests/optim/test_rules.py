@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from kit import assert_close, oracle, to_numpy
 
 import phlox as px
+from kit import assert_close, oracle, to_numpy
 
 W = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
 # The gradient of step t is a fixed function of the weights and of t, so that a wrong step shows in the next.
@@ -104,7 +104,7 @@ def test_adam_by_hand(decay):
     assert_close(second, first - rate * step2)
 
 
-# --- the learning rate -----------------------------------------------------------------------------------------
+# --- the learning rate ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", [px.optim.Descent, px.optim.Momentum, px.optim.Adam, px.optim.AdamW])
@@ -124,7 +124,9 @@ def test_a_schedule_counts_updates(rule):
 
 def test_two_schedules_are_two_rules():
     models = [Weights(), Weights(), Weights()]
-    opts = [px.Optimizer(px.optim.Descent(lambda count, r=r: r), m) for r, m in zip((0.1, 1.0, 2.0), models, strict=True)]
+    opts = [
+        px.Optimizer(px.optim.Descent(lambda count, r=r: r), m) for r, m in zip((0.1, 1.0, 2.0), models, strict=True)
+    ]
     for opt, model in zip(opts, models, strict=True):
         opt.update(model, {"w": jnp.ones((2, 2))})
     for rate, model in zip((0.1, 1.0, 2.0), models, strict=True):

@@ -2,288 +2,360 @@
 
 from __future__ import annotations
 
-import html
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from phlox.core._compat import Tracer
-from phlox.core._layout import Container, Static, displayed, is_array
-from phlox.core._module import Module, examine
+from phlox.core._errors import StructureError, describe
+from phlox.core._health import INF, LOST, NAN, ZERO, Findings, findings
+from phlox.core._layout import Container, Item, Path, Spec, displayed, is_array
+from phlox.core._module import Module
 from phlox.core._plan import ARRAY, Plan, plan_of
+
+_WIDTH = 60  # up to this column, what stands behind the lines is aligned
+_LONG = 72  # an argument's text is cut here
 
 
 @dataclass
 class Line:
-    """One Module of the printed tree, or several equal ones in a row."""
+    """One part of the printed tree, or several equal ones in a row."""
 
-    label: str  # "0: ", "norm = " or empty
-    text: str  # constructor form without the parts
-    params: int = 0
+    name: str  # "Dense", "relu", "float32"
+    arguments: str = ""  # of the constructor, or an array's shape
+    label: str = ""  # "norm=", or empty
+    path: Path = ()
+    params: int = 0  # of one, all below included
     state: int = 0
-    note: str = ""  # flags and sharing
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     times: int = 1
+    kind: str = "module"  # or "array" or "function"
     parts: list[Line] = field(default_factory=list)
 
     def same_as(self, other: Line) -> bool:
-        """True where only the label differs."""
-        mine = (self.text, self.params, self.state, self.note)
-        theirs = (other.text, other.params, other.state, other.note)
+        """True where only the place differs."""
+        mine = (self.name, self.arguments, self.params, self.state, self.notes, self.warnings)
+        theirs = (other.name, other.arguments, other.params, other.state, other.notes, other.warnings)
         return mine == theirs and len(self.parts) == len(other.parts) and all(
-            a.label == b.label and a.same_as(b) for a, b in zip(self.parts, other.parts, strict=True)
+            (a.label, a.times) == (b.label, b.times) and a.same_as(b)
+            for a, b in zip(self.parts, other.parts, strict=True)
         )  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """The line without its label and its parts, as its user would write it."""
+        if self.kind == "array":
+            return f"{self.name}[{self.arguments}]"
+        return self.name if self.kind == "function" else f"{self.name}({self.arguments})"
 
     def counts(self) -> str:
         """Parameters and state, as printed behind the line."""
-        each = f" ({self.times} × {self.params:_})" if self.times > 1 and self.params else ""
-        found = [f"{self.params * self.times:_} parameters{each}"] if self.params else []
+        each = f" ({self.times} × {self.params:_})" if self.times > 1 else ""
+        found = [f"{counted(self.params * self.times, 'parameter')}{each}"] if self.params else []
         found += [f"{self.state * self.times:_} state"] if self.state else []
-        return ", ".join(found + ([self.note] if self.note else []))
+        return " + ".join(found)
+
+    def remarks(self) -> str:
+        """All that is printed behind the line."""
+        return ", ".join(text for text in (self.counts(), *self.notes, *self.warnings) if text)
 
 
 def render(module: Module) -> str:
     """The tree of a Module as text, ending with its totals."""
-    tree, plan = _tree(module)
-    rows = _rows(tree, 0)
-    width = min(max((len(r[0]) for r in rows), default=0), 60)
-    lines = [f"{text:<{width}}  # {note}" if note else text for text, note in rows]
-    total = _total(plan)
-    if not total or not tree.parts:
-        return lines[0] if len(lines) == 1 else "\n".join(lines)
-    return "\n".join([*lines[:-1], f"{lines[-1]}  # total: {total}"])
+    try:
+        plan = plan_of([module])
+    except StructureError as error:  # one that holds itself: printing must not fail
+        return f"{type(module).__name__}(…)  # {error.got}"
+    tree, total = read(plan)
+    rows = list(_rows(tree, 0))
+    width = max((len(text) for text, remark in rows if remark and len(text) <= _WIDTH), default=0)
+    lines = [f"{text:<{width}}  # {remark}" if remark else text for text, remark in rows]
+    if total and tree.parts:
+        lines[-1] += f"  # total: {total}"
+    return "\n".join(lines)
 
 
 def render_html(module: Module) -> str:
     """The tree as nested, foldable HTML for notebooks."""
-    tree, plan = _tree(module)
-    style = "font-family:ui-monospace,monospace;font-size:13px;line-height:1.5"
-    total = _total(plan)
-    foot = f'<div style="opacity:.65">total: {html.escape(total)}</div>' if total else ""
-    return f'<div class="phlox" style="{style}">{_html(tree, 0)}{foot}</div>'
+    from phlox.core._display_html import page
+
+    return page(*read(plan_of([module])))
 
 
-def _html(line: Line, depth: int) -> str:
-    times = f"{line.times} × " if line.times > 1 else ""
-    head = f"<b>{html.escape(line.label)}</b>{times}{html.escape(line.text)}"
-    counts = f' <span style="opacity:.65">{html.escape(line.counts())}</span>' if line.counts() else ""
-    if not line.parts:
-        return f'<div style="margin-left:1.2em">{head}{counts}</div>'
-    inner = "".join(_html(p, depth + 1) for p in line.parts)
-    is_open = " open" if depth < 2 else ""
-    return f'<details{is_open} style="margin-left:1.2em"><summary>{head}{counts}</summary>{inner}</details>'
+def read(plan: Plan) -> tuple[Line, str]:
+    """The printed tree of a plan's one root, and its totals as text."""
+    reader = _Reader(plan)
+    tree = reader.line(0, "", (), ())
+    return tree, reader.total()
 
 
-def _rows(line: Line, depth: int) -> list[tuple[str, str]]:
+def _rows(line: Line, depth: int) -> Iterator[tuple[str, str]]:
+    """Each row of the text, and what stands behind it."""
     indent, comma = "  " * depth, "," if depth else ""
     head = indent + line.label + (f"{line.times} × " if line.times > 1 else "")
     if not line.parts:
-        return [(f"{head}{line.text}{comma}", line.counts())]
-    rows = [(f"{head}{line.text.removesuffix('()')}(", line.counts())]
+        yield f"{head}{line.text}{comma}", line.remarks()
+        return
+    is_root = not depth  # its counts are the totals, at the end
+    yield f"{head}{line.name}(", ", ".join(line.notes + line.warnings) if is_root else line.remarks()
+    if line.arguments:
+        yield f"{indent}  {line.arguments},", ""
     for part in line.parts:
-        rows += _rows(part, depth + 1)
-    return [*rows, (f"{indent}){comma}", "")]
-
-
-def _tree(module: Module) -> tuple[Line, Plan]:
-    plan = plan_of([module])
-    return _Reader(plan).line(0, "", set()), plan
+        yield from _rows(part, depth + 1)
+    yield f"{indent}){comma}", ""
 
 
 class _Reader:
-    """Reads a plan into lines, each Module once; later meetings say where it stands."""
+    """Reads a plan into lines, each Module once; where one stands again, the line says where it stood first."""
 
     def __init__(self, plan: Plan):
-        self.plan, self.seen = plan, set[int]()
-        self.values: dict[tuple[int, int], Any] = dict(zip(plan.structure.leaves, plan.gather(), strict=True))
+        self.plan, self.structure, self.seen = plan, plan.structure, set[int]()
+        self.arrays = plan.gather()
+        self.index = {place: i for i, place in enumerate(self.structure.leaves)}
+        found = findings(self.arrays)
+        self.all_read = found is not None
+        self.findings: list[Findings] = found or [frozenset()] * len(self.arrays)
 
-    def line(self, m: int, label: str, above: set[int]) -> Line:
-        module = self.plan.module(m)
-        if m in self.seen:
-            first = displayed(self.plan.structure.module_path(m)[1])
-            return Line(label, module._brief(), note=f"shared with {first}")
-        self.seen.add(m)
-        layout, kinds = self.plan.structure.nodes[m]
-        children = [(layout.paths[i], k) for i, k in enumerate(kinds) if isinstance(k, int) and k != ARRAY]
+    def line(self, m: int, label: str, path: Path, above: tuple[str, ...]) -> Line:
+        """One Module and what is below it; ``above`` is what already holds for the whole of its owner."""
+        module, (layout, kinds) = self.plan.module(m), self.structure.nodes[m]
+        line = Line(type(module).__name__, arguments_text(module), label, path)
         chain = getattr(module, "_positional", None)
-        functions = _functions(module, chain)
-        if not children and not functions:
-            line = Line(label, signature(module))
-            self._count(line, m)
+        entries = list(_entries(layout.attrs, chain))
+        if m in self.seen:
+            first = displayed(self.structure.module_path(m)[1]).lstrip(".")
+            line.arguments = "…" if _has_parts(entries, kinds) else line.arguments
+            line.notes = (f"shared with {first}",)
             return line
-        line = Line(label, type(module).__name__ + "()")
-        self._count(line, m)
-        parts = [self.line(k, _label(path, chain), above | {m}) for path, k in children]
-        arguments = [Line(f"{name}=", text) for name, text, _ in given_arguments(module)]
-        line.parts = [*arguments, *_grouped(_interleaved(parts, functions))]
+        self.seen.add(m)
+        modes = _modes(module)
+        line.notes = tuple(mode for mode in modes if mode not in above)
+        if not _has_parts(entries, kinds):
+            leaves = [self.index[m, i] for i, kind in enumerate(kinds) if kind == ARRAY]
+            return self._counted(line, leaves, [displayed(self._path(i)).lstrip(".") for i in leaves])
+        for where, spec in entries:
+            name = _label(where, chain)
+            if not isinstance(spec, int):
+                line.parts.append(Line(_written(spec.value), "", name, where, kind="function"))
+            elif kinds[spec] == ARRAY:
+                line.parts.append(self._array(self.index[m, spec], name, where, frozen="frozen" in (*above, *modes)))
+            elif isinstance(kinds[spec], int):
+                line.parts.append(self.line(kinds[spec], name, where, (*above, *modes)))
+        line.params = sum(part.params for part in line.parts)
+        line.state = sum(part.state for part in line.parts)
+        line.parts = _grouped(line.parts)
         return line
 
-    def _count(self, line: Line, m: int) -> None:
-        structure, own = self.plan.structure, []
-        for i, (owner, item) in enumerate(structure.leaves):
-            if owner != m:
-                continue
-            value = self.values[owner, item]
-            size = int(np.prod(value.shape))
-            if structure.is_state(i) or not jnp.issubdtype(value.dtype, jnp.inexact):
-                line.state += size
-            else:
-                line.params += size
-                own.append(value)
-        module = self.plan.module(m)
-        notes = [f for f in (_flags(own), _mode(module)) if f]
-        line.note = ", ".join(notes)
+    def _path(self, leaf: int) -> Path:
+        m, item = self.structure.leaves[leaf]
+        return self.structure.nodes[m][0].paths[item]
+
+    def _array(self, leaf: int, label: str, path: Path, frozen: bool) -> Line:
+        """An array that a Module with parts holds itself."""
+        value = self.arrays[leaf]
+        line = Line(str(value.dtype), ", ".join(map(str, value.shape)), label, path, kind="array")
+        return self._counted(line, [leaf], [""]) if not frozen else self._counted(line, [leaf], [""])
+
+    def _counted(self, line: Line, leaves: list[int], names: list[str]) -> Line:
+        """Add what the arrays of a line count, and what is remarkable about them."""
+        params = [i for i in leaves if self._is_parameter(i)]
+        line.params = sum(prod(self.arrays[i].shape) for i in params)
+        line.state = sum(prod(self.arrays[i].shape) for i in leaves) - line.params
+        dtypes = sorted({str(self.arrays[i].dtype) for i in params} - {"float32"})
+        if line.kind != "array":
+            line.notes = (*dtypes, *line.notes)
+        for mark, lost in ((LOST, "lost its buffers"), (NAN, "NaN"), (INF, "Inf")):
+            where = [name for i, name in zip(leaves, names, strict=True) if mark in self.findings[i]]
+            if where:
+                behind = f" in {', '.join(where)}" if mark != LOST and any(where) else ""
+                line.warnings += (lost + behind,)
+        if params and all(ZERO in self.findings[i] for i in params):
+            line.warnings += ("all zero",)
+        return line
+
+    def _is_parameter(self, leaf: int) -> bool:
+        return jnp.issubdtype(self.arrays[leaf].dtype, jnp.inexact) and not self.structure.is_state(leaf)
+
+    def total(self) -> str:
+        """Parameters, state and memory of the whole tree."""
+        arrays = self.arrays
+        params = [i for i in range(len(arrays)) if self._is_parameter(i)]
+        size = [prod(a.shape) for a in arrays]
+        count = sum(size[i] for i in params)
+        frozen = sum(size[i] for i in params if self.structure.is_frozen(i))
+        held = f" ({'all' if frozen == count else f'{frozen:_}'} frozen)" if frozen else ""
+        text = f"{counted(count, 'parameter')}{held} in {counted(len(params), 'array')}" if params else ""
+        if len(arrays) > len(params):
+            text += (
+                f"{' + ' if text else ''}{sum(size) - count:_} state in {counted(len(arrays) - len(params), 'array')}"
+            )
+        if not text:
+            return ""
+        unread = "" if self.all_read else ", too large to look for NaN"
+        return f"{text}, {bytes_text(sum(n * _itemsize(a) for n, a in zip(size, arrays, strict=True)))}{unread}"
 
 
-def _label(path: tuple[Any, ...], chain: str | None) -> str:
+def _entries(attrs: tuple[tuple[str, Spec], ...], chain: str | None) -> Iterator[tuple[Path, Any]]:
+    """What stands on a line of its own: items by number, and the functions among them in lists and dicts."""
+    count = iter(range(10**9))
+
+    def walk(spec: Spec, path: Path, inside: bool) -> Iterator[tuple[Path, Any]]:
+        if isinstance(spec, Item):
+            yield path, next(count)
+        elif isinstance(spec, Container):
+            for label, child in zip(spec.labels, spec.children, strict=True):
+                yield from walk(child, (*path, label), inside or spec.size > 0 or path == (chain,))
+        elif inside and callable(spec.value):
+            yield path, spec
+
+    for name, spec in attrs:
+        yield from walk(spec, (name,), False)
+
+
+def _has_parts(entries: list[tuple[Path, Any]], kinds: tuple[Any, ...]) -> bool:
+    """True where there is more than arrays."""
+    return any(not isinstance(s, int) or (isinstance(kinds[s], int) and kinds[s] != ARRAY) for _, s in entries)
+
+
+def _label(path: Path, chain: str | None) -> str:
     if chain is not None and path[0] == chain:
         return "" if isinstance(path[-1], int) else f"{path[-1]}="
     return displayed(path).lstrip(".") + "="
 
 
-def _functions(module: Module, chain: str | None) -> dict[int, Line]:
-    """Plain functions among the parts of a container, by position."""
-    if chain is None:
-        return {}
-    spec = dict(examine(module).layout.attrs).get(chain)
-    if not isinstance(spec, Container):
-        return {}
-    found = {}
-    for i, (label, child) in enumerate(zip(spec.labels, spec.children, strict=True)):
-        if isinstance(child, Static):
-            name = getattr(child.value, "__name__", repr(child.value))
-            found[i] = Line("" if isinstance(label, int) else f"{label}=", name)
-    return found
-
-
-def _interleaved(parts: list[Line], functions: dict[int, Line]) -> list[Line]:
-    rest = iter(parts)
-    merged = [functions[i] if i in functions else next(rest) for i in range(len(functions) + len(parts))]
-    return merged
-
-
 def _grouped(parts: list[Line]) -> list[Line]:
-    """Equal neighbours without names of their own become one line."""
+    """Equal neighbours that follow each other in a list become one line."""
     grouped: list[Line] = []
     for part in parts:
         last = grouped[-1] if grouped else None
-        if last is not None and last.same_as(part) and (last.label == part.label == "" or _in_row(last, part)):
+        if last is not None and _follows(last, part) and last.same_as(part):
             last.times += 1
-            last.label = _range(last.label, part.label)
+            if last.label:
+                start = last.path[-1]
+                last.label = f"{displayed(last.path[:-1]).lstrip('.')}[{start}:{start + last.times}]="
         else:
             grouped.append(part)
     return grouped
 
 
-def _in_row(a: Line, b: Line) -> bool:
-    """``blocks[0]=`` and ``blocks[1]=``."""
-    return "[" in a.label and "[" in b.label and a.label.split("[")[0] == b.label.split("[")[0]
+def _follows(last: Line, part: Line) -> bool:
+    """``blocks[1]`` after ``blocks[0]``."""
+    a, b = last.path, part.path
+    return a[:-1] == b[:-1] and type(a[-1]) is type(b[-1]) is int and b[-1] == a[-1] + last.times
 
 
-def _range(first: str, last: str) -> str:
-    if not first:
-        return first
-    name, start = first.split("[", 1)
-    return f"{name}[{start.split(':')[0].rstrip(']=')}:{int(last.split('[')[1].rstrip(']=')) + 1}]="
+def _modes(module: Module) -> tuple[str, ...]:
+    """What was pinned and frozen by hand."""
+    meta = module._px
+    pinned = {True: "trainmode", False: "testmode", None: ""}[meta.pinned]
+    frozen = "frozen" if meta.frozen is True else f"{', '.join(sorted(meta.frozen))} frozen" if meta.frozen else ""
+    return tuple(mode for mode in (pinned, frozen) if mode)
 
 
-def _flags(arrays: list[Any]) -> str:
-    """What is suspicious about concrete parameters."""
-    known = [a for a in arrays if isinstance(a, jax.Array) and not isinstance(a, Tracer) and a.size]
-    if not known or any(a.is_deleted() for a in known):
-        return "lost its buffers" if known else ""
-    flags = []
-    if any(bool(jnp.isnan(a).any()) for a in known):
-        flags.append("some NaN")
-    if any(bool(jnp.isinf(a).any()) for a in known):
-        flags.append("some Inf")
-    if all(not bool(a.any()) for a in known):
-        flags.append("all zero")
-    return ", ".join(flags)
-
-
-def _mode(module: Module) -> str:
-    pinned = {True: "trainmode", False: "testmode", None: ""}[module._px.pinned]
-    frozen = {True: "frozen", False: ""}.get(module._px.frozen, "partly frozen")  # type: ignore[arg-type]
-    return ", ".join(f for f in (pinned, frozen) if f)
-
-
-def _total(plan: Plan) -> str:
-    structure, values = plan.structure, plan.gather()
-    if not values or not all(hasattr(v, "shape") for v in values):
-        return ""
-    sizes = [int(np.prod(v.shape)) for v in values]
-    kinds = [structure.is_state(i) or not jnp.issubdtype(v.dtype, jnp.inexact) for i, v in enumerate(values)]
-    params = sum(s for s, k in zip(sizes, kinds, strict=True) if not k)
-    state = sum(s for s, k in zip(sizes, kinds, strict=True) if k)
-    nbytes = sum(s * _itemsize(v) for s, v in zip(sizes, values, strict=True))
-    arrays = kinds.count(False)
-    text = f"{params:_} parameters in {arrays} array{'' if arrays == 1 else 's'}"
-    return text + (f", {state:_} state in {kinds.count(True)}" if state else "") + f", {bytes_text(nbytes)}"
+def counted(n: int, what: str) -> str:
+    """``1 array``, ``2 arrays``."""
+    return f"{n:_} {what}{'' if n == 1 else 's'}"
 
 
 def _itemsize(v: Any) -> int:
-    return 8 if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v.dtype.itemsize
+    if jnp.issubdtype(v.dtype, jax.dtypes.prng_key):
+        return v.dtype.itemsize
+    return v.dtype.itemsize
 
 
 def bytes_text(n: float) -> str:
-    """A number of bytes in a unit that reads well."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
-            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+    """A number of bytes in a unit that reads well.
+
+    >>> bytes_text(1), bytes_text(1536), bytes_text(3 * 2**40)
+    ('1 byte', '1.5 KiB', '3.0 TiB')
+    """
+    if n < 1024:
+        return f"{n:.0f} byte{'' if n == 1 else 's'}"
+    for unit in ("KiB", "MiB", "GiB"):
         n /= 1024
-    raise AssertionError
+        if n < 1024:
+            return f"{n:.1f} {unit}"
+    return f"{n / 1024:.1f} TiB"
 
 
-def signature(module: Module) -> str:
-    """Constructor form on one line, from the constructor's parameters and the attributes of the same names."""
-    given = [text if positional else f"{name}={text}" for name, text, positional in given_arguments(module)]
-    return f"{type(module).__name__}({', '.join(given)})"
+# --- constructor arguments ---------------------------------------------------------------------------
 
 
-def given_arguments(module: Module) -> list[tuple[str, str, bool]]:
-    """Constructor arguments that differ from their defaults: name, text, and whether written by position."""
+def arguments_text(module: Module) -> str:
+    """The constructor's arguments as they were given, from the attributes of the same names."""
+    return ", ".join(_given(module))
+
+
+def _given(module: Module) -> Iterator[str]:
     try:
         parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
     except (TypeError, ValueError):
-        return []
-    found, positional = [], True
+        return
+    positional = True
     for p in parameters:
         positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name not in module.__dict__:
+            positional = False
             continue
         value = module.__dict__[p.name]
-        if not _is_plain(value) or _equal(value, p.default):
-            positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
+        # A number that has its place is told even where it is the default: Dropout(0.5).
+        is_size = positional and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not _is_plain(value) or (_equal(value, p.default) and not is_size):
+            positional = False
             continue
-        found.append((p.name, _written(value, p.default), positional))
-    return found
+        yield _given_text(value, p.default) if positional else f"{p.name}={_given_text(value, p.default)}"
 
 
-def _written(value: Any, default: Any) -> str:
+def _given_text(value: Any, default: Any) -> str:
     """An argument as its user would write it."""
     if value is None and isinstance(default, bool):
         return "False"
     if isinstance(value, tuple) and len(value) == 1:
-        return repr(value[0])
-    return getattr(value, "__name__", None) or repr(value)
+        return _written(value[0])
+    return _written(value)
+
+
+def _written(value: Any) -> str:
+    """A value on one line, functions and classes by their names."""
+    if isinstance(value, tuple):
+        text = f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    elif isinstance(value, list):
+        text = f"[{', '.join(map(_written, value))}]"
+    elif type(value) is dict:
+        text = "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
+    elif is_array(value):
+        text = describe(value)
+    else:
+        text = getattr(value, "__name__", None) or _represented(value)
+    text = " ".join(text.split()).replace("<lambda>", "lambda")
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+
+
+def _represented(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # of the user's own class
+        return type(value).__name__
+    return text if not text.startswith("<") else type(value).__name__
 
 
 def _is_plain(value: Any) -> bool:
-    return (
-        not isinstance(value, Module)
-        and not is_array(value)
-        and not (
-            isinstance(value, (list, tuple, dict))
-            and any(hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value))
-        )
+    if isinstance(value, Module) or is_array(value):
+        return False
+    return not isinstance(value, (list, tuple, dict)) or not any(
+        hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value)
     )
 
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, int) and a:  # one number for every axis
         return all(_equal(v, b) for v in a)
-    return a is b or (type(a) is type(b) and not callable(a) and a == b)
+    try:
+        return a is b or (type(a) is type(b) and not callable(a) and bool(a == b))
+    except Exception:  # of the user's own class
+        return False

@@ -80,13 +80,13 @@ class LostBuffersError(PhloxError, RuntimeError):
     """A Module whose arrays were donated to a call that then failed."""
 
 
-def lost_buffers(path: str) -> LostBuffersError:
-    """The error of a Module whose array at ``path`` was given away."""
+def lost_buffers(path: str, where: str) -> LostBuffersError:
+    """The error of a model (``where``) whose array at ``path`` was given away."""
     return LostBuffersError(
-        "a buffer that is alive",
-        got="one that was given away to a compiled call, which then failed or knew nothing of this name for it",
+        "arrays whose buffers are alive",
+        got=f"{path}, given away to a compiled call, which then failed or knew nothing of this name for it",
         fix="rebuild or load the model, and give that call px.jit(..., donate=False)",
-        where=path,
+        where=where,
         located=True,
     )
 

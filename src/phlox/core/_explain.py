@@ -11,6 +11,7 @@ import jax
 from phlox.core._display import bytes_text
 from phlox.core._functionalize import functionalize
 from phlox.core._jit import Jit
+from phlox.core._module import Module
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,15 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     True
     """
     inner = fn.fn if isinstance(fn, Jit) else fn
+    if isinstance(fn, Module):
+        inner, args = type(fn).__call__, (fn, *args)
     call = functionalize(inner, args, kwargs, kind="jit", scalars=True)
     traced = jax.jit(lambda *xs: call.pure(*xs)).trace(call.leaves, call.bare)
     compiled = traced.lower().compile()
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
     return Explanation(
-        name=getattr(inner, "__name__", type(inner).__name__),
+        name=type(fn).__name__ if isinstance(fn, Module) else getattr(inner, "__name__", type(inner).__name__),
         jaxpr=traced.jaxpr,
         flops=cost.get("flops"),
         bytes_accessed=cost.get("bytes accessed"),

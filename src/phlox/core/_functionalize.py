@@ -302,13 +302,20 @@ def difference(before: Plan, after: Plan, owners: Plan | None = None) -> str:
             return f"{name}, a {la.cls.__name__} that became a {lb.cls.__name__}"
         if la is not lb:
             return f"{name}{_attribute_difference(la, lb)}"
-        if ka != kb:
-            return f"{name}, whose parts are others, or are shared in another way"
+        for i, (was, now) in enumerate(zip(ka, kb, strict=True)):
+            if was != now:
+                return f"{name}{displayed(la.paths[i])}, which is something else now, or is shared in another way"
     for ra, rb, m in zip(before.modules, after.modules, range(len(a.nodes)), strict=False):
         if ra() is not rb():
             root, path = a.module_path(m)
             return f"{root_name(owners, root)}{displayed(path)}, replaced by another {a.nodes[m][0].cls.__name__}"
     return f"{len(b.nodes)} Modules where there were {len(a.nodes)}"
+
+
+def _kind_shown(structure: Structure, kind: Any) -> str:
+    if isinstance(kind, int):
+        return "an array" if kind == ARRAY else f"a {structure.nodes[kind][0].cls.__name__}"
+    return "something static"
 
 
 def _attribute_difference(a: Any, b: Any) -> str:

@@ -44,7 +44,7 @@ def jit(
     like: the next call sees it. A compiled program is found by structure, so an equal model never recompiles.
 
     Arguments:
-        fn: the function; without it, ``jit`` returns a decorator.
+        fn: the function, or a Module as it is called; without it, ``jit`` returns a decorator.
         static_argnums: positions of arguments to treat as constants of the program.
         static_argnames: names of such arguments.
         donate: give the old buffers of what is overwritten back to the compiler.
@@ -68,6 +68,10 @@ def jit(
     """
     if fn is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+    if isinstance(fn, Module):  # its arrays are arguments, as those of any Module
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        compiled = Jit(type(fn).__call__, [n + 1 for n in numbers], static_argnames, donate)
+        return types.MethodType(compiled, fn)
     return Jit(fn, static_argnums, static_argnames, donate)
 
 
@@ -338,7 +342,7 @@ class Entry:
         except Exception as error:
             lost = _lost(self.plan)
             if lost:
-                raise lost_buffers(lost) from error
+                raise lost_buffers(*lost) from error
             raise
 
     def _finish(self, outcome: Outcome) -> Any:
@@ -361,12 +365,13 @@ def _unaliased(arrays: list[Any]) -> list[Any]:
     return arrays
 
 
-def _lost(plan: Plan) -> str:
-    """The first array of the Modules whose buffer is gone, as text; empty where all live."""
+def _lost(plan: Plan) -> tuple[str, str] | None:
+    """The first array of the Modules whose buffer is gone, and its root, as text; None where all live."""
     for i, x in enumerate(plan.gather()):
         if isinstance(x, jax.Array) and x.is_deleted():
-            return named_path(plan, plan.structure, i)
-    return ""
+            root = plan.structure.roots[plan.structure.leaf_path(i)[0]]
+            return named_path(plan, plan.structure, i), named_root(plan.module(root))
+    return None
 
 
 _claims: dict[int, object] = {}  # root uid → the call that is stepping it; setdefault is atomic

@@ -30,7 +30,8 @@ def locate(error: BaseException) -> PhloxError | None:
         return None
     dead = _first_dead(here.calls[0]) if isinstance(error, (RuntimeError, ValueError)) else None
     if dead is not None:
-        return lost_buffers(path_of(here.calls[0]) + displayed(dead))
+        root = here.calls[0]
+        return lost_buffers(path_of(root) + displayed(dead), f"{path_of(root)} {root._brief()}")
     error.add_note(f"in {text}")
     with suppress(AttributeError):  # an exception class with slots: the note may then stand twice
         error._phlox_located = True  # type: ignore[attr-defined]
