@@ -41,6 +41,33 @@ def _in_four_parts(error: BaseException) -> None:
         assert word not in str(error)
 
 
+def test_the_watch_sees_what_a_mistake_could_leave_behind():
+    """The check above cannot pass by looking away: arrays in any container, a changed value, a new one, a tracer."""
+    given = "model, kept = px.Chain(px.Dense(2, 2)), {1: [jnp.zeros(2)], 2: deque([jnp.zeros(1)])}"
+    harm = Mistake(
+        "harm",
+        "",
+        given=given,
+        do="""
+        model[0].weight = model[0].weight + 1.0
+        model.extra = [jnp.ones(1)]
+        jax.vmap(lambda x: kept[1].append(x))(jnp.ones(3))
+        raise KeyError
+        """,
+        text="KeyError: ",
+        ways="as written",
+    )
+    failure = make(harm, "as written")
+    assert failure is not None
+    assert failure.text == harm.text
+    after = arrays(failure.space)
+    assert set(after) - set(failure.before) == {"model.extra.0", "kept.1.1"}
+    assert isinstance(after["kept.1.1"], jax.core.Tracer)
+    changed = [path for path, x in failure.before.items() if not unchanged(x, after[path])]
+    assert changed == ["model.layers.0.weight"]
+    assert make(Mistake("none", "", do="px.Dense(2, 2)", text="", ways="as written"), "as written") is None
+
+
 def test_the_table_is_one_of_different_mistakes():
     codes = [mistake.code for mistake in MISTAKES]
     assert len(codes) == len(set(codes)) >= 45

@@ -1,4 +1,4 @@
-"""Transforms nested two deep, where the inner one may not do what it does: the error, its text, and an unharmed model."""
+"""Transforms nested two deep, where the inner one may not do what it does: the error, and an unharmed model."""
 
 import re
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_a_captured_module_that_a_compiled_function_reads(outer: str, inner: str
     text = (
         r"Dense\(2 → 2\) expects to be an argument of the px\.jit function that reads it, got a read from outside, "
         r"which would freeze its weights into the compiled code\n  fix: pass (\w+) as an argument, or capture "
-        r"px\.constant\(\1\) if that is meant"
+        r"px\.constant\(\1\) if it is meant"
     )
     with double():
         refused(
@@ -143,7 +143,7 @@ def test_a_batched_write_to_the_state_of_one_model_inside_an_outer_function(oute
         )
 
 
-@pytest.mark.parametrize("name", ["grad", "vjp", "jacobian", "hessian"])
+@pytest.mark.parametrize("name", ["grad", "vjp", "jacobian"])
 def test_reverse_mode_through_a_loop_without_end_is_what_jax_says_compiled_and_works_line_by_line(name: str):
     def loop(m: Any, x: Any) -> Any:
         return px.while_loop(lambda c: c[1] < 2, lambda c: (m.dense(c[0]), c[1] + 1), (x, 0))[0]
@@ -153,5 +153,5 @@ def test_reverse_mode_through_a_loop_without_end_is_what_jax_says_compiled_and_w
         want = along(f"jax.{name}", lambda x: model.dense(model.dense(x)), x)
         got = along(f"px.{name}", lambda x: loop(model, x), x)
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
-        with pytest.raises(ValueError, match="Reverse-mode differentiation does not work for lax.while_loop"):
+        with pytest.raises(ValueError, match=r"Reverse-mode .* does not work for lax\.while_loop"):
             px.jit(lambda m, x: along(f"px.{name}", lambda x: loop(m, x), x))(model, x)

@@ -303,7 +303,7 @@ def test_one_position_has_no_statistics_of_its_own():
 
 
 def test_complex_inputs_are_refused():
-    for norm in (nn.GroupNorm(4, 2), nn.RMSNorm(4), nn.LocalResponseNorm()):
+    for norm in (nn.GroupNorm(4, 2, affine=False), nn.RMSNorm(4, affine=False), nn.LocalResponseNorm()):
         with pytest.raises(px.DtypeError, match=r"expects a real array, got complex64\[2, 3, 4\]"):
             norm(jnp.ones((2, 3, 4), jnp.complex64))
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import StructureError, describe
-from phlox.core._health import INF, LOST, NAN, ZERO, Findings, findings
+from phlox.core._health import INF, LOST, NAN, ZERO, findings
 from phlox.core._layout import Container, Item, Path, Spec, displayed, is_array
 from phlox.core._module import Module
 from phlox.core._plan import ARRAY, Plan, plan_of
@@ -67,11 +67,7 @@ class Line:
 
 def render(module: Module) -> str:
     """The tree of a Module as text, ending with its totals."""
-    try:
-        plan = plan_of([module])
-    except StructureError as error:  # one that holds itself: printing must not fail
-        return f"{type(module).__name__}(…)  # {error.got}"
-    tree, total = read(plan)
+    tree, total = read(module)
     rows = list(_rows(tree, 0))
     width = max((len(text) for text, remark in rows if remark and len(text) <= _WIDTH), default=0)
     lines = [f"{text:<{width}}  # {remark}" if remark else text for text, remark in rows]
@@ -84,14 +80,16 @@ def render_html(module: Module) -> str:
     """The tree as nested, foldable HTML for notebooks."""
     from phlox.core._display_html import page
 
-    return page(*read(plan_of([module])))
+    return page(*read(module))
 
 
-def read(plan: Plan) -> tuple[Line, str]:
-    """The printed tree of a plan's one root, and its totals as text."""
-    reader = _Reader(plan)
-    tree = reader.line(0, "", (), ())
-    return tree, reader.total()
+def read(module: Module) -> tuple[Line, str]:
+    """The printed tree of a Module, and its totals as text."""
+    try:
+        reader = _Reader(plan_of([module]))
+    except StructureError as error:  # one that holds itself, say: printing must not fail
+        return Line(type(module).__name__, "…", warnings=(error.got or error.expected,)), ""
+    return reader.line(0, "", (), ()), reader.total()
 
 
 def _rows(line: Line, depth: int) -> Iterator[tuple[str, str]]:
@@ -117,25 +115,24 @@ class _Reader:
         self.plan, self.structure, self.seen = plan, plan.structure, set[int]()
         self.arrays = plan.gather()
         self.index = {place: i for i, place in enumerate(self.structure.leaves)}
-        found = findings(self.arrays)
-        self.all_read = found is not None
-        self.findings: list[Findings] = found or [frozenset()] * len(self.arrays)
+        self.findings, self.all_read = findings(self.arrays)
 
     def line(self, m: int, label: str, path: Path, above: tuple[str, ...]) -> Line:
         """One Module and what is below it; ``above`` is what already holds for the whole of its owner."""
         module, (layout, kinds) = self.plan.module(m), self.structure.nodes[m]
-        line = Line(type(module).__name__, arguments_text(module), label, path)
         chain = getattr(module, "_positional", None)
         entries = list(_entries(layout.attrs, chain))
+        has_parts = _has_parts(entries, kinds)
+        line = Line(type(module).__name__, arguments_text(module, named=has_parts), label, path)
         if m in self.seen:
             first = displayed(self.structure.module_path(m)[1]).lstrip(".")
-            line.arguments = "…" if _has_parts(entries, kinds) else line.arguments
+            line.arguments = "…" if has_parts else line.arguments
             line.notes = (f"shared with {first}",)
             return line
         self.seen.add(m)
         modes = _modes(module)
         line.notes = tuple(mode for mode in modes if mode not in above)
-        if not _has_parts(entries, kinds):
+        if not has_parts:
             leaves = [self.index[m, i] for i, kind in enumerate(kinds) if kind == ARRAY]
             return self._counted(line, leaves, [displayed(self._path(i)).lstrip(".") for i in leaves])
         for where, spec in entries:
@@ -143,7 +140,7 @@ class _Reader:
             if not isinstance(spec, int):
                 line.parts.append(Line(_written(spec.value), "", name, where, kind="function"))
             elif kinds[spec] == ARRAY:
-                line.parts.append(self._array(self.index[m, spec], name, where, frozen="frozen" in (*above, *modes)))
+                line.parts.append(self._array(self.index[m, spec], name, where))
             elif isinstance(kinds[spec], int):
                 line.parts.append(self.line(kinds[spec], name, where, (*above, *modes)))
         line.params = sum(part.params for part in line.parts)
@@ -155,11 +152,11 @@ class _Reader:
         m, item = self.structure.leaves[leaf]
         return self.structure.nodes[m][0].paths[item]
 
-    def _array(self, leaf: int, label: str, path: Path, frozen: bool) -> Line:
+    def _array(self, leaf: int, label: str, path: Path) -> Line:
         """An array that a Module with parts holds itself."""
         value = self.arrays[leaf]
         line = Line(str(value.dtype), ", ".join(map(str, value.shape)), label, path, kind="array")
-        return self._counted(line, [leaf], [""]) if not frozen else self._counted(line, [leaf], [""])
+        return self._counted(line, [leaf], [""])
 
     def _counted(self, line: Line, leaves: list[int], names: list[str]) -> Line:
         """Add what the arrays of a line count, and what is remarkable about them."""
@@ -172,7 +169,7 @@ class _Reader:
         for mark, lost in ((LOST, "lost its buffers"), (NAN, "NaN"), (INF, "Inf")):
             where = [name for i, name in zip(leaves, names, strict=True) if mark in self.findings[i]]
             if where:
-                behind = f" in {', '.join(where)}" if mark != LOST and any(where) else ""
+                behind = f" in {_listed(where)}" if mark != LOST and any(where) else ""
                 line.warnings += (lost + behind,)
         if params and all(ZERO in self.findings[i] for i in params):
             line.warnings += ("all zero",)
@@ -197,7 +194,7 @@ class _Reader:
         if not text:
             return ""
         unread = "" if self.all_read else ", too large to look for NaN"
-        return f"{text}, {bytes_text(sum(n * _itemsize(a) for n, a in zip(size, arrays, strict=True)))}{unread}"
+        return f"{text}, {bytes_text(sum(n * a.dtype.itemsize for n, a in zip(size, arrays, strict=True)))}{unread}"
 
 
 def _entries(attrs: tuple[tuple[str, Spec], ...], chain: str | None) -> Iterator[tuple[Path, Any]]:
@@ -253,19 +250,18 @@ def _modes(module: Module) -> tuple[str, ...]:
     """What was pinned and frozen by hand."""
     meta = module._px
     pinned = {True: "trainmode", False: "testmode", None: ""}[meta.pinned]
-    frozen = "frozen" if meta.frozen is True else f"{', '.join(sorted(meta.frozen))} frozen" if meta.frozen else ""
+    frozen = "frozen" if meta.frozen is True else f"{_listed(sorted(meta.frozen))} frozen" if meta.frozen else ""
     return tuple(mode for mode in (pinned, frozen) if mode)
+
+
+def _listed(names: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def counted(n: int, what: str) -> str:
     """``1 array``, ``2 arrays``."""
     return f"{n:_} {what}{'' if n == 1 else 's'}"
-
-
-def _itemsize(v: Any) -> int:
-    if jnp.issubdtype(v.dtype, jax.dtypes.prng_key):
-        return v.dtype.itemsize
-    return v.dtype.itemsize
 
 
 def bytes_text(n: float) -> str:
@@ -286,12 +282,12 @@ def bytes_text(n: float) -> str:
 # --- constructor arguments ---------------------------------------------------------------------------
 
 
-def arguments_text(module: Module) -> str:
+def arguments_text(module: Module, *, named: bool = False) -> str:
     """The constructor's arguments as they were given, from the attributes of the same names."""
-    return ", ".join(_given(module))
+    return ", ".join(_given(module, named))
 
 
-def _given(module: Module) -> Iterator[str]:
+def _given(module: Module, named: bool) -> Iterator[str]:
     try:
         parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -308,7 +304,8 @@ def _given(module: Module) -> Iterator[str]:
         if not _is_plain(value) or (_equal(value, p.default) and not is_size):
             positional = False
             continue
-        yield _given_text(value, p.default) if positional else f"{p.name}={_given_text(value, p.default)}"
+        text = _given_text(value, p.default)
+        yield text if positional and not named else f"{p.name}={text}"
 
 
 def _given_text(value: Any, default: Any) -> str:

@@ -49,7 +49,7 @@ def _part(line: Line, *, is_root: bool = False) -> str:
 
 def _row(line: Line) -> str:
     times = f"{line.times} × " if line.times > 1 else ""
-    behind = line.text.removeprefix(line.name)
+    behind = line.text.removeprefix(line.name).removesuffix("()" if line.parts else "")
     what = (
         f'<span class="label">{escape(line.label)}{times}</span>'
         f'<span class="name">{escape(line.name)}</span><span class="arguments">{escape(behind)}</span>'

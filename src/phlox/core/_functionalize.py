@@ -277,11 +277,11 @@ def write_captured(places: Sequence[Place], values: Sequence[Any]) -> None:
     """Write what a body wrote on captured Modules, where that is safe in the scope around it."""
     from phlox.core._module import examine
 
-    for (module, item), value in zip(places, values, strict=True):
-        anatomy = examine(module)
+    for module, item in places:  # all are checked before the first is written
         if not module._px.at_home():
-            check_write(module, displayed(anatomy.layout.paths[item]).lstrip("."))
-        holder, at = anatomy.slots[item]
+            check_write(module, displayed(examine(module).layout.paths[item]).lstrip("."))
+    for (module, item), value in zip(places, values, strict=True):
+        holder, at = examine(module).slots[item]
         holder[at] = value
 
 
@@ -304,7 +304,9 @@ def difference(before: Plan, after: Plan, owners: Plan | None = None) -> str:
             return f"{name}{_attribute_difference(la, lb)}"
         for i, (was, now) in enumerate(zip(ka, kb, strict=True)):
             if was != now:
-                return f"{name}{displayed(la.paths[i])}, which is something else now, or is shared in another way"
+                old, new = _kind_shown(a, was), _kind_shown(b, now)
+                change = "shared in another way" if old == new else f"changed from {old} to {new}"
+                return f"{name}{displayed(la.paths[i])}, {change}"
     for ra, rb, m in zip(before.modules, after.modules, range(len(a.nodes)), strict=False):
         if ra() is not rb():
             root, path = a.module_path(m)
@@ -315,7 +317,7 @@ def difference(before: Plan, after: Plan, owners: Plan | None = None) -> str:
 def _kind_shown(structure: Structure, kind: Any) -> str:
     if isinstance(kind, int):
         return "an array" if kind == ARRAY else f"a {structure.nodes[kind][0].cls.__name__}"
-    return "something static"
+    return "something that is no array"
 
 
 def _attribute_difference(a: Any, b: Any) -> str:

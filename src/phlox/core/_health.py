@@ -17,8 +17,8 @@ LOST, NAN, INF, ZERO = "lost", "NaN", "Inf", "zero"
 Findings = frozenset[str]
 
 
-def findings(arrays: Sequence[Any]) -> list[Findings] | None:
-    """What each array suffers from, or None where they are too many to read (lost buffers are told then too).
+def findings(arrays: Sequence[Any]) -> tuple[list[Findings], bool]:
+    """What each array suffers from, and whether the values were read; of more than ``LIMIT`` bytes they are not.
 
     NumPy reads them where that copies nothing, and no program is compiled. Under an eager gradient the concrete values
     are looked at. Of what has no value here (tracers, shapes, parts of other processes) nothing is said.
@@ -26,14 +26,14 @@ def findings(arrays: Sequence[Any]) -> list[Findings] | None:
     found: list[Findings] = [frozenset({LOST}) if _is_lost(a) else frozenset() for a in arrays]
     values = {i: v for i, a in enumerate(arrays) if not found[i] and (v := _readable(a)) is not None}
     if sum(v.nbytes for v in values.values()) > LIMIT:
-        return None if not any(found) else found
+        return found, False
     try:
         read = jax.device_get(list(values.values()))
     except (RuntimeError, ValueError):  # the computation that should have made one of them failed
-        return found
+        return found, False
     for i, value in zip(values, read, strict=True):
         found[i] = _marks(value)
-    return found
+    return found, True
 
 
 def _is_lost(a: Any) -> bool:

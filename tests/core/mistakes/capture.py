@@ -157,6 +157,35 @@ CAPTURE = [
         """,
     ),
     Mistake(
+        "structure-other-kind",
+        "As above, for a layer that gives way to a function.",
+        given="net = px.Chain(px.Dense(2, 2), px.Dense(2, 2))",
+        do="net[1] = px.relu",
+        ways="compiled",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got net.layers[1],
+                changed from a Dense to something that is no array
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
+    ),
+    Mistake(
+        "structure-untied",
+        "Two paths to one layer are one layer; a copy at one of them is a second set of weights.",
+        given="""
+        layer = px.Dense(2, 2)
+        net = px.Chain(layer, px.tanh, layer)
+        """,
+        do="net[2] = px.copy(net[0])",
+        ways="compiled",
+        text="""
+        StructureError: px.jit expects a model whose structure stays as it was inside a trace, got net.layers[2],
+                shared in another way
+          fix: make the change outside the transformed function, which the next call sees; a number that calls
+                change must be an array
+        """,
+    ),
+    Mistake(
         "structure-list-argument",
         "Lists and dicts among the arguments are taken apart and put together anew; only Modules carry changes out.",
         given="history, x = [jnp.zeros(())], jnp.ones(2)",
@@ -267,8 +296,8 @@ CAPTURE = [
         do="backup(jnp.ones((1, 2)))",
         keeps=False,
         text="""
-        LostBuffersError: backup.weight expects a buffer that is alive, got one that was given away to a compiled
-                call, which then failed or knew nothing of this name for it
+        LostBuffersError: backup Dense(2 → 2) expects arrays whose buffers are alive, got backup.weight, given
+                away to a compiled call, which then failed or knew nothing of this name for it
           fix: rebuild or load the model, and give that call px.jit(..., donate=False)
         """,
     ),
@@ -289,8 +318,9 @@ CAPTURE = [
         ways="as written",
         keeps=False,
         text="""
-        LostBuffersError: model.layers[0].weight expects a buffer that is alive, got one that was given away to a
-                compiled call, which then failed or knew nothing of this name for it
+        LostBuffersError: model.layers[0] Dense(2 → 2) expects arrays whose buffers are alive, got
+                model.layers[0].weight, given away to a compiled call, which then failed or knew nothing of this name for
+                it
           fix: rebuild or load the model, and give that call px.jit(..., donate=False)
         """,
     ),
@@ -314,8 +344,8 @@ CAPTURE = [
         do="model(x)",
         keeps=False,
         text="""
-        LostBuffersError: model.weight expects a buffer that is alive, got one that was given away to a compiled
-                call, which then failed or knew nothing of this name for it
+        LostBuffersError: model Dense(2 → 2) expects arrays whose buffers are alive, got model.weight, given away
+                to a compiled call, which then failed or knew nothing of this name for it
           fix: rebuild or load the model, and give that call px.jit(..., donate=False)
         """,
     ),

@@ -6,6 +6,7 @@ import ast
 import re
 import textwrap
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -127,7 +128,7 @@ def _walk(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     parts: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
         parts = list(value.items())
-    elif isinstance(value, (list, tuple, set)):
+    elif isinstance(value, (list, tuple, set, frozenset, deque)):
         parts = list(enumerate(value))
     elif isinstance(value, px.Module) or hasattr(value, "__dataclass_fields__"):
         parts = list(vars(value).items())
