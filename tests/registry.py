@@ -52,6 +52,10 @@ class Case:
     wrong: Wrong | None = None
     low: bool = True
     """It computes in bfloat16 and float16."""
+    slope: bool = True
+    """Its gradient is the slope of its value; False where a layer stops the gradient on purpose."""
+    pickles: bool = True
+    """Python's pickle takes it; False where it holds a function that cannot be pickled, as JAX's compiled ones."""
 
     def __repr__(self) -> str:
         return self.name
@@ -202,7 +206,7 @@ CASES: list[Case] = [
         "Conv1d",
         lambda key: px.Conv(3, 4, 6, stride=2, padding=1, dilation=2, groups=2, key=key),
         (normal(2, 9, 4),),
-        "Conv((3,), 4, 6",
+        "Conv(3, 4, 6, stride=2, padding=1, dilation=2, groups=2)",
         conv_twin(stride=2, padding=1, dilation=2, groups=2),
         wrong=Wrong((normal(2, 9, 3),), " Conv((3,), 4 → 6) expects (batch, time, 4), got float32[2, 9, 3]"),
     ),
@@ -261,17 +265,17 @@ CASES: list[Case] = [
         "MaxPool",
         lambda key: px.MaxPool((2, 3), stride=2, padding=1),
         (IMAGE,),
-        "MaxPool((2, 3)",
+        "MaxPool((2, 3), stride=2, padding=1)",
         pool_twin("max", (2, 3), stride=2, padding=1),
         wrong=Wrong((IMAGE[0, 0],), " MaxPool((2, 3)) expects "),
     ),
-    Case("MaxPool1d", lambda key: px.MaxPool(2), (normal(2, 6, 3),), "MaxPool((2,)", pool_twin("max", 2)),
+    Case("MaxPool1d", lambda key: px.MaxPool(2), (normal(2, 6, 3),), "MaxPool(2)", pool_twin("max", 2)),
     Case("MeanPool", lambda key: px.MeanPool((2, 2)), (IMAGE,), "MeanPool((2, 2)", pool_twin("avg", 2)),
     Case(
         "MeanPool-padded",
         lambda key: px.MeanPool((3, 3), stride=(1, 2), padding=1),
         (IMAGE,),
-        "MeanPool((3, 3)",
+        "MeanPool((3, 3), stride=(1, 2), padding=1)",
         pool_twin("avg", 3, stride=(1, 2), padding=1),
     ),
     Case(
@@ -318,7 +322,7 @@ CASES: list[Case] = [
             px.SkipConnection(px.Dense(4, 4, px.gelu, key=key), operator.add),
         ),
         (X,),
-        "Dropout()",
+        "Dropout(0.5)",
         draws=True,
         moves=True,
     ),

@@ -132,7 +132,8 @@ def test_gradient_agrees_with_finite_differences_in_float64(case):
         ours, plain, along, slope = compare(model, *map(wide, case.inputs))
     assert set(ours[0]) == set(px.split(model)[0])
     # Central differences with h = 1e-6 are wrong by h² and by ε/h of the value, 1e-9 here before it sums up.
-    np.testing.assert_allclose(np.asarray(along), np.asarray(slope), rtol=1e-6, atol=1e-6)
+    if case.slope:
+        np.testing.assert_allclose(np.asarray(along), np.asarray(slope), rtol=1e-6, atol=1e-6)
     for g, p in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         assert g.dtype == np.float64
         assert_close(np.asarray(g), np.asarray(p), kind="grad", what="plain jax.grad of the pure view")
@@ -256,7 +257,9 @@ def test_pure_view_is_lossless(case):
 def test_copies_and_files_hold_the_same_layer(case):
     model, xs = built(case), [jnp.asarray(x) for x in case.inputs]
     y, before = model(*xs), px.state_dict(model)
-    twins = [px.copy(model), copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    twins = [px.copy(model), copy.copy(model), copy.deepcopy(model)]
+    if case.pickles:
+        twins.append(pickle.loads(pickle.dumps(model)))
     fresh = case.build(jax.random.key(9))
     assert px.load_state_dict(fresh, before).complete
     for twin in [*twins, fresh]:

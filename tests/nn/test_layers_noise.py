@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close
-from registry import normal
 from scipy import stats
 
 import phlox as px
+from kit import assert_close
 from phlox import nn
+from registry import normal
 
 FLOOR = -1.7580993408473766  # the limit of SELU at minus infinity
 
@@ -125,6 +125,6 @@ def test_other_refusals():
         nn.RReLU(0.5, 0.1)
     with pytest.raises(px.RangeError, match=r"VariationalDropout expects an axis along which the mask is the same"):
         nn.VariationalDropout(axis=())
+    drop = nn.DropPath()
     with pytest.raises(px.ShapeError, match=r"drop DropPath\(0.1\) expects \(batch, ...\), got float32\[\]"):
-        drop = nn.DropPath()
         drop(jnp.float32(1))

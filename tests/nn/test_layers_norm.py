@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import assert_close, oracle, to_numpy
-from registry import normal
 
 import phlox as px
+from kit import assert_close, oracle, to_numpy
 from phlox import nn
+from registry import normal
 
 # --- GroupNorm, InstanceNorm ---------------------------------------------------------------------------------
 
@@ -297,8 +297,8 @@ def test_ranges_are_refused_at_construction(build, text):
 
 
 def test_one_position_has_no_statistics_of_its_own():
+    norm = nn.InstanceNorm(3)
     with pytest.raises(px.ShapeError, match=r"norm InstanceNorm\(3\) expects more than one position in space"):
-        norm = nn.InstanceNorm(3)
         norm(jnp.ones((2, 1, 3)))
 
 

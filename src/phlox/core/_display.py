@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -288,12 +289,8 @@ def arguments_text(module: Module, *, named: bool = False) -> str:
 
 
 def _given(module: Module, named: bool) -> Iterator[str]:
-    try:
-        parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
-    except (TypeError, ValueError):
-        return
     positional = True
-    for p in parameters:
+    for p in _parameters(type(module)):
         positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name not in module.__dict__:
             positional = False
@@ -306,6 +303,15 @@ def _given(module: Module, named: bool) -> Iterator[str]:
             continue
         text = _given_text(value, p.default)
         yield text if positional and not named else f"{p.name}={text}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(cls: type[Module]) -> tuple[inspect.Parameter, ...]:
+    """The constructor's parameters without ``self``."""
+    try:
+        return tuple(inspect.signature(cls.__init__).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return ()
 
 
 def _given_text(value: Any, default: Any) -> str:

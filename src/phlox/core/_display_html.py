@@ -13,7 +13,7 @@ _OPEN = 12  # up to so many lines, a part starts unfolded
 # Colours are those of the page, or stand out on white and on black alike.
 _STYLE = """
 .phlox{font:13px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;color:inherit;
-  max-width:60em;overflow-x:auto;padding:.2em 0}
+  max-width:68em;overflow-x:auto;padding:.2em 0}
 .phlox summary{cursor:pointer;list-style:none}
 .phlox summary::-webkit-details-marker{display:none}
 .phlox .row{display:flex;align-items:baseline;gap:1em;padding:0 .4em;border-radius:4px;white-space:nowrap}

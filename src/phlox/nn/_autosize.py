@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, StructureError, eval_shape
+from phlox.core import Module, RangeError, StructureError, eval_shape, seed
 
 M = TypeVar("M", bound=Module)
 C = TypeVar("C", bound=type[Module])
@@ -95,7 +95,7 @@ def sized(**places: int | tuple[int, int]) -> Callable[[C], C]:
                     _check_asked(cls.__name__, asked, list(places))
                     assert _here.run is not None
                     if not _here.run.filling:
-                        _wait(self, init, asked, places, args, kwargs)
+                        _wait(self, cls.__name__, init, asked, places, args, kwargs)
                         return
                     sizes = _here.run.next_sizes(cls.__name__)
                     bound.arguments.update({name: sizes[name] for name in asked})
@@ -141,17 +141,13 @@ class _Waiting:
         self.signature, self.run = signature, run
 
 
-def _wait(self: Module, init: Any, asked: list[str], places: Any, args: Any, kwargs: Any) -> None:
+def _wait(self: Module, name: str, init: Any, asked: list[str], places: Any, args: Any, kwargs: Any) -> None:
     run = _here.run
     assert run is not None
     waiting = _Waiting(len(run.found), init, asked, places, inspect.signature(init), run)
-    run.found.append((_name(type(self)), None))
+    run.found.append((name, None))
     self.__class__ = _unsized(type(self))
     self._waiting, self._args, self._kwargs = waiting, list(args), dict(kwargs)
-
-
-def _name(cls: type) -> str:
-    return next(c.__name__ for c in cls.__mro__ if "__init__" in c.__dict__ and not c.__dict__.get("_is_unsized"))
 
 
 @functools.cache
@@ -175,7 +171,7 @@ def _unsized(cls: type[Module]) -> type[Module]:
             where=_brief(self),
         )
 
-    body = {"__call__": __call__, "_brief": _brief, "__getattr__": __getattr__, "_is_unsized": True}
+    body = {"__call__": __call__, "_brief": _brief, "__getattr__": __getattr__}
     return type(cls.__name__, (cls,), body)
 
 
@@ -189,7 +185,8 @@ def _completed(self: Any, cls: type[Module], inputs: tuple[Any, ...]) -> Module:
     layer: Any = Module.__new__(cls)
     bound = waiting.signature.bind(layer, *self._args, **self._kwargs)
     bound.arguments.update(sizes)
-    waiting.init(*bound.args, **bound.kwargs)
+    with seed(0):  # its numbers do not matter, and the trace may be an inner one
+        waiting.init(*bound.args, **bound.kwargs)
     for key, value in self.__dict__.items():
         if key not in ("_waiting", "_args", "_kwargs"):
             setattr(layer, key, value)

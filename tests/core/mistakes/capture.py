@@ -319,8 +319,8 @@ CAPTURE = [
         keeps=False,
         text="""
         LostBuffersError: model.layers[0] Dense(2 → 2) expects arrays whose buffers are alive, got
-                model.layers[0].weight, given away to a compiled call, which then failed or knew nothing of this name for
-                it
+                model.layers[0].weight, given away to a compiled call, which then failed or knew nothing of this
+                name for it
           fix: rebuild or load the model, and give that call px.jit(..., donate=False)
         """,
     ),
