@@ -265,7 +265,7 @@ CASES: list[Case] = [
         "MaxPool",
         lambda key: px.MaxPool((2, 3), stride=2, padding=1),
         (IMAGE,),
-        "MaxPool((2, 3), stride=2, padding=1)",
+        "MaxPool((2, 3), stride=(2, 2), padding=1)",
         pool_twin("max", (2, 3), stride=2, padding=1),
         wrong=Wrong((IMAGE[0, 0],), " MaxPool((2, 3)) expects "),
     ),

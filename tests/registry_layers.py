@@ -521,7 +521,7 @@ LAYERS: list[Case] = [
         lambda key: nn.WrappedFunction(px.gelu),
         (X,),
         "WrappedFunction(gelu)",
-        lambda torch, p, x, train: torch.nn.functional.gelu(x, approximate="tanh"),
+        lambda torch, p, x, train: torch.nn.functional.gelu(x),
         leading=True,
     ),
 ]

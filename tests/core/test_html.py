@@ -11,10 +11,16 @@ import pytest
 import phlox as px
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -38,11 +44,11 @@ def net():
         return Net()
 
 
-# What the script sees before and after clicking: rows that have a height, by their text.
+# What the script sees before and after clicking: rows that are visible, by their text.
 SCRIPT = """
 <script>
 function shown() {
-  return [...document.querySelectorAll('.phlox .row')].filter(r => r.getBoundingClientRect().height > 0)
+  return [...document.querySelectorAll('.phlox .row')].filter(r => r.checkVisibility())
     .map(r => r.textContent).join('\\n');
 }
 const out = (id, text) => {
@@ -67,7 +73,9 @@ window.addEventListener('load', () => {
 def dom(body, folder, style=""):
     assert BROWSER is not None
     page = folder / "page.html"
-    page.write_text(f'<!doctype html><meta charset="utf-8"><title>calm</title><body style="{style}">{body}{SCRIPT}', "utf-8")
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><title>calm</title><body style="{style}">{body}{SCRIPT}', "utf-8"
+    )
     command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     found = {}
@@ -90,11 +98,13 @@ def test_it_folds_in_a_browser(net, tmp_path):
     assert "head=Dense(4, 2)NaN in weight10 parameters" in start
     assert "Dense(20, 21)441 parameters" in unfolded
     assert len(found["unfolded"]) == len(found["start"]) + 20
-    assert found["folded"] == [f"Net(){'':0}{deep + 70:_} parameters + 3 state"] or len(found["folded"]) == 1
+    assert found["folded"] == [f"Net{deep + 70:_} parameters + 3 state"]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize(("paper", "ink"), [("rgb(255, 255, 255)", "rgb(31, 35, 40)"), ("rgb(17, 19, 24)", "rgb(227, 230, 234)")])
+@pytest.mark.parametrize(
+    ("paper", "ink"), [("rgb(255, 255, 255)", "rgb(31, 35, 40)"), ("rgb(17, 19, 24)", "rgb(227, 230, 234)")]
+)
 def test_it_takes_the_colours_of_the_page_and_runs_no_text(net, tmp_path, paper, ink):
     found = dom(net._repr_html_(), tmp_path, f"background:{paper};color:{ink}")
     assert found["style"] == [f"true|{ink}|{ink}|rgba(0, 0, 0, 0)|calm"]  # the argument's script did not run

@@ -1,6 +1,7 @@
 """Transforms nested two deep: every ordered pair equals plain JAX by hand on the pure view, or says why it cannot."""
 
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import jax
@@ -26,8 +27,20 @@ from core._patterns.transforms import (
 )
 from kit import assert_close
 
+Pair = tuple[str, str]
 PAIRS = [(a, b) for a in NAMES for b in NAMES if sensible(a, b)]
-both = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+CAPTURING = [(a, b) for a in NAMES for b in (*DIFFERENTIATING, "vmap", *COLLECTING) if sensible(a, b)]
+
+
+def both(pairs: list[Pair]) -> Any:
+    """Every pair line by line and compiled; what takes many seconds is for the long run."""
+
+    def row(pair: Pair, compiled: bool) -> Any:
+        heavy = sum({"hessian": 2, "jacobian": 1}.get(n, 0) for n in pair) + (not compiled)
+        name = f"{'-'.join(pair)}-{'jit' if compiled else 'eager'}"
+        return pytest.param(*pair, compiled, marks=[pytest.mark.soak] if heavy >= 3 else [], id=name)
+
+    return pytest.mark.parametrize(("outer", "inner", "compiled"), [row(p, c) for p in pairs for c in (False, True)])
 
 
 def forward(model: Any, x: Any) -> Any:
@@ -43,41 +56,55 @@ def mode(*names: str) -> Any:
     return nullcontext() if set(names) & set(DIFFERENTIATING) else px.training(True)
 
 
-def check(fn: Any, pure: Any, model: Net, compiled: bool) -> None:
-    """Compare a function of the model with its pure twin: the result, and all arrays afterwards."""
-    x = jnp.asarray(X)
+Answer = tuple[np.ndarray, dict[str, np.ndarray]]
+
+
+def answer(pure: Any, model: Net) -> Answer:
+    """The result of a pure twin, and all arrays afterwards."""
     params, state = px.split(model)
-    want, after = jax.jit(pure)(params, state, x)
-    want_arrays = arrays(px.merge(model, params, after))
-    y = (px.jit(fn) if compiled else fn)(model, x)
-    assert bool(jnp.isfinite(want).all())
-    assert_close(y, want, kind="grad", what="result")
+    y, after = jax.jit(pure)(params, state, jnp.asarray(X))
+    assert bool(jnp.isfinite(y).all())
+    return np.asarray(y), arrays(px.merge(model, params, after))
+
+
+def check(fn: Any, want: Answer, model: Net, compiled: bool) -> None:
+    """A function of the model gives this result, and leaves these arrays."""
+    y = (px.jit(fn) if compiled else fn)(model, jnp.asarray(X))
+    assert_close(y, want[0], kind="grad", what="result")
     for path, value in arrays(model).items():
         if np.issubdtype(value.dtype, np.floating):
-            assert_close(value, want_arrays[path], what=path)
+            assert_close(value, want[1][path], what=path)
         else:
-            np.testing.assert_array_equal(value, want_arrays[path], err_msg=path)
+            np.testing.assert_array_equal(value, want[1][path], err_msg=path)
 
 
-@both
-@pytest.mark.parametrize(("outer", "inner"), PAIRS, ids=[f"{a}-{b}" for a, b in PAIRS])
+@cache
+def pair_by_hand(outer: str, inner: str) -> Answer:
+    model = net(norm_infers="vmap" in (outer, inner))
+    pure = PURE[inner](by_hand(model, True))
+    # The inner stack draws from keys of its own, copies of the model's, which stay where they were.
+    return answer(pure_vmap(pure, draws=inner != "stack") if outer == "vmap" else PURE[outer](pure), model)
+
+
+@both(PAIRS)
 def test_a_pair_with_the_module_as_argument_built_inside_and_returned(outer: str, inner: str, compiled: bool):
     with double(), mode(outer, inner):
         model = net(norm_infers="vmap" in (outer, inner))
-        fn = PX[outer](PX[inner](forward))
-        check(fn, PURE[outer](PURE[inner](by_hand(model, True))), model, compiled)
+        check(PX[outer](PX[inner](forward)), pair_by_hand(outer, inner), model, compiled)
 
 
-CAPTURING = [(a, b) for a in NAMES for b in (*DIFFERENTIATING, "vmap", *COLLECTING) if sensible(a, b)]
-
-
-@both
-@pytest.mark.parametrize(("outer", "inner"), CAPTURING, ids=[f"{a}-{b}" for a, b in CAPTURING])
-def test_a_pair_whose_inner_function_captures_the_module(outer: str, inner: str, compiled: bool):
+@cache
+def captured_by_hand(outer: str, inner: str) -> Answer:
     collects = inner in COLLECTING
-    with double(), px.training(collects):
+    model = net(norm_infers=outer == "vmap")
+    pure = pure_captured(inner, by_hand(model, collects))
+    return answer(pure_vmap(pure, draws=collects) if outer == "vmap" else PURE[outer](pure), model)
+
+
+@both(CAPTURING)
+def test_a_pair_whose_inner_function_captures_the_module(outer: str, inner: str, compiled: bool):
+    """Loops, conditions and remat carry what is written there; where only reading is allowed, the Module infers."""
+    with double(), px.training(inner in COLLECTING):
         model = net(norm_infers=outer == "vmap")
         fn = PX[outer](lambda m, x: captured(inner, forward)(m, x))
-        pure = pure_captured(inner, by_hand(model, collects))
-        twin = pure_vmap(pure, draws=collects) if outer == "vmap" else PURE[outer](pure)
-        check(fn, twin, model, compiled)
+        check(fn, captured_by_hand(outer, inner), model, compiled)

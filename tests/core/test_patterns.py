@@ -92,7 +92,9 @@ def test_px_jit_takes_the_teacher_as_an_argument_or_as_a_constant():
                 losses = [step(student, opt, *b) for b in batches]
             else:
                 before = arrays(student)
-                with pytest.raises(px.CaptureError, match=r"teacher Chain expects .*px\.jit.*\n  fix: .*px\.constant\(teacher\)"):
+                with pytest.raises(
+                    px.CaptureError, match=r"teacher Chain expects .*px\.jit.*\n  fix: .*px\.constant\(teacher\)"
+                ):
                     step(student, opt, *batches[0])
                 close(arrays(student), before, "the student after the error")
                 continue

@@ -24,7 +24,7 @@ def net(auto: bool) -> px.Module:
         nn.ConvTranspose((2, 2), size(16), 6, stride=2),
         nn.PReLU(size(6)),
         px.flatten,
-        px.Dense(size(22 * 22 * 6), 10, px.relu),
+        px.Dense(size(18 * 18 * 6), 10, px.relu),
         px.Dropout(0.3),
         nn.RMSNorm(size(10)),
         px.LayerNorm(size(10)),

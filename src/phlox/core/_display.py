@@ -296,9 +296,8 @@ def _given(module: Module, named: bool) -> Iterator[str]:
             positional = False
             continue
         value = module.__dict__[p.name]
-        # A number that has its place is told even where it is the default: Dropout(0.5).
-        is_size = positional and isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not _is_plain(value) or (_equal(value, p.default) and not is_size):
+        is_rate = positional and isinstance(value, float)  # told even where it is the default: Dropout(0.5)
+        if not _is_plain(value) or (_equal(value, p.default) and not is_rate):
             positional = False
             continue
         text = _given_text(value, p.default)

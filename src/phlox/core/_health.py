@@ -50,7 +50,7 @@ def _readable(a: Any) -> Any:
     return value
 
 
-def _marks(a: np.ndarray) -> Findings:
+def _marks(a: Any) -> Findings:
     """Two passes without temporaries: the smallest and the largest number tell all but an Inf beside a NaN."""
     if a.dtype.kind not in "fc":  # bfloat16 and smaller
         a = a.astype(np.float32)

@@ -91,6 +91,7 @@ class Jit(Generic[P, R]):
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.static_names = frozenset(names) | _names_at(fn, numbers)
         self.static_numbers = frozenset(numbers) | _numbers_of(fn, names)
+        self.hides = bool(self.static_names or self.static_numbers)
         self.programs: dict[Any, Program] = {}
         self.entries: dict[Any, Entry] = {}
         self.history = Retraces(getattr(fn, "__qualname__", repr(fn)))
@@ -102,7 +103,7 @@ class Jit(Generic[P, R]):
         return f"px.jit({getattr(self.fn, '__qualname__', self.fn)!s})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
-        if self.static_names or self.static_numbers:
+        if self.hides:
             args, kwargs = self._hide_statics(args, kwargs)
         if not _compat.eager() or here.taps is not None:
             return self._inside(args, kwargs)
@@ -117,8 +118,7 @@ class Jit(Generic[P, R]):
         return self.history.report()
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
-        hides = self.static_names or self.static_numbers
-        return functionalize(_unhidden(self.fn) if hides else self.fn, args, kwargs, kind="jit", scalars=True)
+        return functionalize(_unhidden(self.fn) if self.hides else self.fn, args, kwargs, kind="jit", scalars=True)
 
     def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = tuple(Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args))
@@ -314,7 +314,7 @@ def _copied(arrays: list[Any]) -> list[Any]:
 class Entry:
     """A program bound to the slots of living Modules: what one call runs through."""
 
-    __slots__ = ("context", "donated", "kept", "owners", "plan", "program", "record", "slots")
+    __slots__ = ("context", "donated", "kept", "owners", "plan", "program", "record", "roots", "slots")
 
     def __init__(self, plan: Plan, program: Program, context: Any):
         self.plan, self.program, self.context = plan, program, context
@@ -323,16 +323,18 @@ class Entry:
         self.record: Record | None = None
         self.slots = Slots([])
         self.owners: list[Any] = []
+        self.roots = [plan.metas[r].uid for r in plan.structure.roots]
 
     def run(self, bare: list[Any]) -> Any:
+        """One call on the arrays as they are now."""
         donated = self.donated.gather()
-        if donated:
-            claimed = _claim(self.plan)
-            try:
-                return self._finish(self._dispatch(donated, bare))
-            finally:
-                _release(claimed)
-        return self._finish(self._dispatch(donated, bare))
+        if not donated:
+            return self._finish(self._dispatch(donated, bare))
+        _claim(self.plan, self.roots)
+        try:
+            return self._finish(self._dispatch(donated, bare))
+        finally:
+            _release(self.roots)
 
     def _dispatch(self, donated: list[Any], bare: list[Any]) -> Outcome:
         try:
@@ -377,24 +379,20 @@ def _lost(plan: Plan) -> tuple[str, str] | None:
 _claims: dict[int, object] = {}  # root uid → the call that is stepping it; setdefault is atomic
 
 
-def _claim(plan: Plan) -> list[int]:
-    """Mark the roots as being stepped; another thread stepping one of them now would lose its buffers."""
+def _claim(plan: Plan, roots: list[int]) -> None:
+    """Mark Modules as being stepped; another thread stepping one of them now would lose its buffers."""
     token = object()
-    claimed: list[int] = []
-    for r in plan.structure.roots:
-        uid = plan.metas[r].uid
+    for n, uid in enumerate(roots):
         if _claims.setdefault(uid, token) is not token:
-            _release(claimed)
+            _release(roots[:n])
             raise StateError(
                 "one thread at a time to change a model",
-                got=f"two threads stepping {named_root(plan.module(r))}",
+                got=f"two threads stepping {named_root(plan.module(plan.structure.roots[n]))}",
                 fix="give each thread its own px.copy(model), or put a lock around the step",
                 where="px.jit",
             )
-        claimed.append(uid)
-    return claimed
 
 
-def _release(claimed: list[int]) -> None:
-    for uid in claimed:
-        _claims.pop(uid, None)
+def _release(roots: list[int]) -> None:
+    for uid in roots:
+        del _claims[uid]

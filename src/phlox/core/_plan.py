@@ -168,7 +168,10 @@ class Plan:
                 if meta.version != version:
                     return False
             self.epoch = epoch[0]
-        return all(snap.unchanged() for snap in self.snaps)
+        for snap in self.snaps:  # noqa: SIM110 - runs at every call, and a generator costs more than the checks
+            if not snap.unchanged():
+                return False
+        return True
 
     def gather(self) -> list[Any]:
         """The arrays, in the structure's order."""

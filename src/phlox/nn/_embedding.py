@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import DtypeError, Module, Param, RangeError, ShapeError, describe, key_or_draw, param_dtype, policy
+from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._checks import check_size
 
@@ -29,6 +30,7 @@ class Embedding(Module):
     Raises:
         RangeError: a size below 1, or a ``padding_idx`` that is no index.
         DtypeError: indices that are no integers.
+        RangeError: an index outside the table, where its value is known; compiled code gives NaN for it.
 
     Source: Bengio et al., "A neural probabilistic language model", 2003.
 
@@ -68,9 +70,7 @@ class Embedding(Module):
         indices = jnp.asarray(indices)
         if not jnp.issubdtype(indices.dtype, jnp.integer):
             raise DtypeError("integer indices", got=describe(indices), fix="convert them with .astype(int)")
-        y = jnp.take(self.weight, indices, axis=0)
-        if self.padding_idx is not None:
-            y = jnp.where((indices == self.padding_idx)[..., None], jax.lax.stop_gradient(y), y)
+        y = F.embedding(indices, self.weight, padding_idx=self.padding_idx)
         compute = policy().compute
         return y if compute is None else y.astype(compute)
 

@@ -80,10 +80,11 @@ class EmbeddingBag(Module):
         return self
 
     def __call__(self, indices: Any, offsets: Any = None, *, factors: Any = None) -> jax.Array:
+        flat: Any = indices
         if isinstance(indices, (list, tuple)) and _is_ragged(indices):
-            indices, offsets, factors = _flattened(indices, offsets, factors)
+            flat, offsets, factors = _flattened(indices, offsets, factors)
         y = F.embedding_bag(
-            indices, self.weight, offsets=offsets, weights=factors, mode=self.mode, padding_idx=self.padding_idx
+            flat, self.weight, offsets=offsets, weights=factors, mode=self.mode, padding_idx=self.padding_idx
         )
         compute = policy().compute
         return y if compute is None else y.astype(compute)

@@ -100,7 +100,7 @@ def _operations(eqn: Any) -> int:
     """Floating-point operations of one equation without inner jaxprs; a multiplication with addition is two."""
     kind, out = eqn.primitive.name, eqn.outvars[0].aval
     shape, operand = getattr(out, "shape", ()), eqn.invars[0].aval if eqn.invars else out
-    if not jnp.issubdtype(getattr(operand, "dtype", None), jnp.inexact):
+    if not jnp.issubdtype(getattr(operand, "dtype", jnp.dtype(bool)), jnp.inexact):
         return 0
     if kind == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]

@@ -177,8 +177,8 @@ class ReplicatePad(_Pad):
 
 def _amounts(layer: str, padding: Any) -> Any:
     """Padding in a hashable form, each amount at least 0; which axes it is for is checked with the input."""
-    given = (padding,) if isinstance(padding, int) else padding
-    pairs = tuple(tuple(p) if isinstance(p, Sequence) and not isinstance(p, str) else p for p in given)
+    given = padding if isinstance(padding, Sequence) and not isinstance(padding, str) else (padding,)
+    pairs = tuple(tuple(p) if isinstance(p, Sequence) else p for p in given)
     flat = [n for p in pairs for n in (p if isinstance(p, tuple) else (p,))]
     if not flat or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in flat):
         fix = "give numbers of elements; crop with a slice"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,6 @@ from phlox.core import Module, Param, RangeError, ShapeError, State, describe, k
 from phlox.nn import functional as F
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
-
-M = TypeVar("M", bound=Module)
 
 # Layers hold the computed weight only while they run; two threads that run one eager model take turns.
 _turns = threading.RLock()
@@ -213,7 +211,7 @@ def _holding(layer: Module, name: str, weight: jax.Array) -> Iterator[None]:
             attributes[name] = before
 
 
-def remove_weight_norm(model: M) -> Any:
+def remove_weight_norm(model: Module) -> Any:
     """Give the layers that ``WeightNorm`` and ``SpectralNorm`` wrap the weights they compute with, and unwrap them.
 
     Takes a wrapper, whose layer it returns, or any model, which it changes in place and returns. The model computes

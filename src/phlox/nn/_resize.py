@@ -58,7 +58,7 @@ class Upsample(Module):
             raise RangeError(f"align_corners=False with mode {mode!r}", got="True", fix=fix, where=name)
         self.mode, self.align_corners = mode, align_corners
         self.scale: Any = scale if scale is None or isinstance(scale, (int, float)) else tuple(scale)
-        scales = self.scale if isinstance(self.scale, tuple) else () if scale is None else (scale,)
+        scales: Any = self.scale if isinstance(self.scale, tuple) else () if scale is None else (scale,)
         for s in scales:
             if isinstance(s, bool) or not s > 0:
                 raise RangeError("a scale above 0", got=repr(scale), fix="give output over input size", where=name)

@@ -1,7 +1,7 @@
 """Every transform twice: on Modules with px, and on the pure view with plain JAX.
 
-A px combinator turns ``f(model, x) -> y`` into another such function that applies its transform to f, with the Module as
-argument, built inside and returned. Its pure twin does the same to ``p(params, state, x) -> (y, state)``. Both can be nested.
+A px combinator turns ``f(model, x) -> y`` into another such function that applies its transform to f, with the Module
+as argument, built inside and returned. Its pure twin does the same to ``p(params, state, x) -> (y, state)``. Both nest.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ COLLECTING = ("scan", "cond", "while_loop", "remat")
 
 
 def sensible(outer: str, inner: str) -> bool:
-    """Pairs that JAX itself can do: no reverse mode through a loop without end, no forward mode through a reverse rule."""
+    """What JAX itself can do: no reverse mode through a loop without end, no forward mode through a reverse rule."""
     return not (inner == "while_loop" and outer in REVERSE) and not (inner == "custom_vjp" and outer == "jvp")
 
 
