@@ -348,9 +348,10 @@ CASES: list[Case] = [
     ),
 ]
 
-from registry_layers import LAYERS  # noqa: E402  (its rows use what stands above)
+from registry_layers import LAYERS  # noqa: E402  (their rows use what stands above)
+from registry_space import SPACE  # noqa: E402
 
-CASES += LAYERS
+CASES += LAYERS + SPACE
 BY_NAME: dict[str, Case] = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "every row has a name of its own"
 

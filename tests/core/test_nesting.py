@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import phlox as px
+from core._patterns.capturing import captured, pure_captured
 from core._patterns.setups import arrays, double
 from core._patterns.transforms import (
     COLLECTING,
@@ -19,10 +20,9 @@ from core._patterns.transforms import (
     PX,
     Net,
     X,
-    captured,
     net,
-    pure_captured,
     pure_vmap,
+    scalar,
     sensible,
 )
 from kit import assert_close
@@ -108,3 +108,35 @@ def test_a_pair_whose_inner_function_captures_the_module(outer: str, inner: str,
         model = net(norm_infers=outer == "vmap")
         fn = PX[outer](lambda m, x: captured(inner, forward)(m, x))
         check(fn, captured_by_hand(outer, inner), model, compiled)
+
+
+@pytest.mark.parametrize("outer", ["nothing", "jit", "remat", "cond", "grad"])
+@pytest.mark.parametrize("inner", ["grad", "vjp"])
+def test_what_leaves_a_differentiation_infers(outer: str, inner: str):
+    seen: list[bool] = []
+
+    def loss(m: Net, x: Any) -> Any:
+        kept = px.copy(m)
+        seen.extend([m.training, kept.norm.training])
+        return scalar(m(x)), kept
+
+    def differentiated(m: Net, x: Any) -> Any:
+        if inner == "grad":
+            return px.value_and_grad(loss, has_aux=True)(m, x)[0]
+        value, _, kept = px.vjp(loss, m, x, has_aux=True)
+        return value, kept
+
+    run = {
+        "nothing": differentiated,
+        "jit": px.jit(differentiated),
+        "remat": px.jit(px.remat(differentiated)),
+        "cond": px.jit(lambda m, x: px.cond(x.sum() > 0, differentiated, differentiated, m, x)),
+        "grad": lambda m, x: px.value_and_grad(differentiated, has_aux=True)(m, x)[0],
+    }[outer]
+    with double():
+        model, x = net(), jnp.asarray(X)
+        _, kept = run(model, x)
+        assert set(seen) == {True}
+        assert [m.training for m in px.modules(kept).values()] == [False] * 4
+        assert [m.training for m in px.modules(model).values()] == [False] * 4
+        assert_close(kept(x), kept.norm(kept.dense(x)), what="inference draws nothing")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import phlox as px
+from core._patterns.capturing import along, captured
 from core._patterns.setups import double
-from core._patterns.transforms import COLLECTING, DIFFERENTIATING, NAMES, PX, Net, X, along, captured, net
+from core._patterns.transforms import COLLECTING, DIFFERENTIATING, NAMES, PX, Net, X, net
 
 both = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
 

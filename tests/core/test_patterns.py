@@ -1,5 +1,7 @@
 """The twelve patterns that break module systems: line by line = compiled = PyTorch by hand, and what each must keep."""
 
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -65,6 +67,15 @@ def test_every_pattern_is_a_short_program(name: str):
     assert len(text.splitlines()) <= 75
     assert 'if __name__ == "__main__":' in text
     assert f"`{name}.py`" in (FOLDER / "README.md").read_text("utf-8")
+
+
+@pytest.mark.soak
+@every
+def test_the_program_runs_and_reports(name: str):
+    run = subprocess.run([sys.executable, "-W", "error", FOLDER / f"{name}.py"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) >= 2
+    assert "nan" not in run.stdout
 
 
 # --- 2: the teacher -----------------------------------------------------------------------------
@@ -243,7 +254,9 @@ def test_a_frozen_trunk_stands_still_and_the_optimiser_says_when_it_must_be_sync
         assert "opt.sync(model)" in str(error.value)
         close(arrays(model), before, "after the refused step")
         opt.sync(model)
-        assert {k.split("/")[-1] for k in opt.shapes} == {"head.weight", "head.bias"}
+        velocity = {k.split("/")[-1]: v for k, v in px.state_dict(opt).items() if not k.endswith("learning_rate")}
+        assert {k: v.shape for k, v in velocity.items()} == {"head.weight": (5, 2), "head.bias": (2,)}
+        assert not any(v.any() for v in velocity.values()), "fresh"
         step(model, opt, *batches[-1])
         after = arrays(model)
         still = {k for k in before if np.array_equal(before[k], after[k])}

@@ -127,15 +127,14 @@ def test_permuted_channels_stay_permuted():
         assert_close(layer(x[..., order]), layer(x)[..., order])
 
 
-def test_upsampling_keeps_constants_and_aligned_corners():
+def test_upsampling_keeps_constants_and_with_aligned_corners_lines():
     x = jnp.asarray(normal(1, 4, 5, 2))
     for mode in ("nearest", "bilinear", "bicubic", "area"):
         up = nn.Upsample(mode, size=(7, 9))
         assert_close(up(jnp.full_like(x, 3.0)), np.full((1, 7, 9, 2), 3, np.float32), scale=3)
-    y = nn.Upsample("bilinear", size=(7, 9), align_corners=True)(x)
-    for i in (0, -1):
-        for j in (0, -1):
-            assert_close(y[:, i, j], x[:, i, j])
+    line = jnp.linspace(-1.0, 3.0, 5).reshape(1, 5, 1)
+    up = nn.Upsample("linear", size=9, align_corners=True)
+    assert_close(up(line).ravel(), np.linspace(-1, 3, 9, dtype=np.float32))
 
 
 def test_pixel_shuffle_undoes_unshuffle():

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class custom_vjp:  # noqa: N801 - used like a function
     """A function with a gradient rule of the user's own, over arrays and Modules.
 
-    ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays; ``backward(residuals, ȳ)``
+    ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays and Modules; ``backward(residuals, ȳ)``
     returns one cotangent for each argument: an array, None, or for a Module a gradient Module or a dict from
     path to array. Reverse mode only.
 
@@ -71,15 +71,15 @@ class _Rule:
     ):
         def ahead(*args: Any) -> tuple[Any, list[Any]]:
             y, residuals = forward(*args)
-            leaves, self.residuals = jax.tree_util.tree_flatten(residuals)
-            return y, leaves
+            self.kept = functionalize(lambda kept: kept, (residuals,), {}, kind="remat", scalars=True)
+            return y, [*self.kept.leaves, *self.kept.bare]
 
         self.call = functionalize(fn, args, {}, kind="remat", scalars=True)
         self.ahead = functionalize(ahead, args, {}, kind="remat", scalars=True)
         self.wrt = Differentiated(self.call, args, range(len(args)), train=False)
         self.backward = backward
         self.record: Any = None
-        self.residuals: Any = None
+        self.kept: Any = None  # the residuals, taken apart
 
     def run(self) -> Any:
         values = jax.tree.map(jnp.asarray, self.wrt.values)
@@ -96,14 +96,16 @@ class _Rule:
 
     def _forward(self, diff: Any) -> Any:
         outcome = self.ahead.pure(*self.wrt.merge(diff))
-        count = len(outcome.outputs) - self.residuals.num_leaves
-        outputs = list(outcome.outputs)
-        return (outputs[:count], list(outcome.written), list(outcome.captured)), outputs[count:]
+        # Bare arrays come first, those of y before the residuals; arrays of Modules that y holds are last.
+        outputs, start = list(outcome.outputs), self.record.result.arrays
+        end = start + len(self.kept.leaves) + len(self.kept.bare)
+        y = outputs[:start] + outputs[end:]
+        return (y, list(outcome.written), list(outcome.captured)), outputs[start:end]
 
     def _backward(self, residuals: list[Any], cotangents: Any) -> tuple[Any]:
         result = self.record.result
-        y_bar = jax.tree_util.tree_unflatten(result.treedef, cotangents[0])
-        grads = self.backward(jax.tree_util.tree_unflatten(self.residuals, residuals), y_bar)
+        y_bar = result.rebuild(cotangents[0], lambda _: None)
+        grads = self.backward(self._rebuilt(residuals), y_bar)
         if not isinstance(grads, tuple) or len(grads) != len(self.wrt.args):
             raise StructureError(
                 f"a backward that returns a tuple of {len(self.wrt.args)} cotangents, one for each argument",
@@ -112,6 +114,17 @@ class _Rule:
                 where="px.custom_vjp",
             )
         return (self.wrt.tangents(grads, self.wrt.values, "px.custom_vjp"),)
+
+    def _rebuilt(self, arrays: list[Any]) -> Any:
+        """The residuals around these arrays, sharing kept."""
+        kept = self.kept
+        built = kept.structure.build(arrays[: len(kept.leaves)])
+        bare = arrays[len(kept.leaves) :]
+        flat = [
+            built[kept.structure.roots[v]] if kind == "module" else bare[v] if kind == "array" else v
+            for kind, v in kept.spec
+        ]
+        return jax.tree_util.tree_unflatten(kept.treedef, flat)[0][0]
 
 
 def stop_gradient(tree: T) -> T:

@@ -99,7 +99,7 @@ class Result:
             arrays += plan.gather()
         return self, arrays
 
-    def rebuild(self, outputs: Sequence[Any], module: Callable[[int], Module]) -> Any:
+    def rebuild(self, outputs: Sequence[Any], module: Callable[[int], Any]) -> Any:
         """The result around ``outputs``; ``module(i)`` is the caller's i-th Module."""
         if self.single:
             return outputs[0]

@@ -44,14 +44,18 @@ def paths(model: Any) -> dict[str, Any]:
         plan = plan_of([model]).check_read()
         return dict(zip(plan.structure.names(), plan.gather(), strict=True))
     found: dict[str, Any] = {}
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()  # a Module and the item in it
     for where, value in jax.tree_util.tree_flatten_with_path(model, is_leaf=is_module)[0]:
         prefix = jax.tree_util.keystr(where, simple=True, separator=".")
         if is_array(value):
             found[prefix] = value
-        elif isinstance(value, Module) and id(value) not in seen:
-            seen.add(id(value))
-            found |= {f"{prefix}.{name}" if prefix else name: leaf for name, leaf in paths(value).items()}
+        elif isinstance(value, Module):
+            plan = plan_of([value]).check_read()
+            owners = [(id(plan.module(m)), item) for m, item in plan.structure.leaves]
+            for owner, name, leaf in zip(owners, plan.structure.names(), plan.gather(), strict=True):
+                if owner not in seen:
+                    found[f"{prefix}.{name}"] = leaf
+            seen.update(owners)
     return found
 
 
@@ -135,7 +139,7 @@ def _aligned(plan: Plan, other: Plan) -> list[Any]:
 def global_norm(tree: Any) -> jax.Array:
     r"""The Euclidean norm of all arrays of a tree, $\sqrt{\sum_i |x_i|^2}$, each shared one counted once.
 
-    ``optax.global_norm`` counts a shared part once for every path to it. Sums in float32 at least.
+    ``optax.tree.norm`` counts a shared part once for every path to it. Sums in float32 at least.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> float(px.global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
@@ -182,7 +186,7 @@ def gradients_by_path(model: Module, grads: Any, where: str) -> dict[str, Any]:
 
 
 def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
-    known = paths(model)
+    known = plan_of([model]).structure.names()
     if not isinstance(grads, dict) or any(k not in known for k in grads):
         got = (
             type(grads).__name__

@@ -27,8 +27,7 @@ class _Reparametrized(Module):
     axis: int
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        weight = self._next_weight()
-        with _holding(self.layer, self.name, weight):
+        with _turns, _holding(self.layer, self.name, self._next_weight()):
             return self.layer(*args, **kwargs)
 
     def _next_weight(self) -> jax.Array:
@@ -80,7 +79,9 @@ class WeightNorm(_Reparametrized):
 
     def weight(self) -> jax.Array:
         """The layer's weight: the direction at the length ``size``."""
-        return _weigh(F.identity, getattr(self.layer, self.name), self.size, axis=self.axis)
+        with _turns:
+            direction = getattr(self.layer, self.name)
+        return _weigh(F.identity, direction, self.size, axis=self.axis)
 
 
 class SpectralNorm(_Reparametrized):
@@ -147,7 +148,8 @@ class SpectralNorm(_Reparametrized):
 
     def weight(self) -> jax.Array:
         """The layer's weight over its largest singular value, by u and v as they are."""
-        given = getattr(self.layer, self.name)
+        with _turns:
+            given = getattr(self.layer, self.name)
         return _divide(F.identity, given, self.u, self.v, steps=0, axis=self.axis, eps=self.eps)[0]
 
 
@@ -202,13 +204,12 @@ def _lengths(weight: jax.Array, axis: int) -> jax.Array:
 def _holding(layer: Module, name: str, weight: jax.Array) -> Iterator[None]:
     """While the block runs, the layer holds ``weight``; then again what it held, so that nothing counts as written."""
     attributes = layer.__dict__
-    with _turns:
-        before = attributes[name]
-        attributes[name] = weight
-        try:
-            yield
-        finally:
-            attributes[name] = before
+    before = attributes[name]
+    attributes[name] = weight
+    try:
+        yield
+    finally:
+        attributes[name] = before
 
 
 def remove_weight_norm(model: Module) -> Any:

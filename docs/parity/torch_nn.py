@@ -1,0 +1,345 @@
+"""torch.nn: its classes, torch.nn.init and torch.nn.utils."""
+
+from __future__ import annotations
+
+from parity.rows import Row, Section, Source, absent, have, later
+
+F = "px.nn.functional."
+LOSS = "px.losses."
+AUTO = "a layer takes its input size from `px.nn.AUTO`, inside `px.nn.autosize`"
+IMMUTABLE = "the name without the underscore is its deprecated double"
+
+
+def by_rank(name: str, ranks: str = "123") -> str:
+    """``Conv1d Conv2d Conv3d`` from ``Conv``."""
+    return " ".join(f"{name}{rank}d" for rank in ranks)
+
+
+CONTAINERS = Section(
+    "Modules and containers",
+    (
+        have("Module", "px.Module", "`__call__` for `forward`; submodules and arrays are found, not registered"),
+        have("Parameter", "px.Param", "an annotation of the class; floating arrays are parameters without it"),
+        have("Buffer", "px.State", "an annotation of the class: a floating array that no gradient reaches"),
+        have("Sequential", "px.Chain", "functions are layers too; a tuple is spread over the next layer"),
+        absent("ModuleList ModuleDict ParameterList ParameterDict", "lists, tuples and dicts are part of the model"),
+        absent("Container", "it is deprecated; `px.Module` is the base"),
+        absent("UninitializedParameter UninitializedBuffer", "a layer is never half built: " + AUTO),
+        have("Identity", "px.identity", "a function; it takes one argument"),
+        have("Flatten", "px.nn.Flatten", "`start` alone; `px.flatten` is the function"),
+        have("Unflatten", "px.nn.Reshape", "names the whole shape behind the batch, not one axis"),
+    ),
+    (
+        "No `train()` and `eval()`: a module trains while it is an argument of `px.grad`, and infers everywhere else.",
+        "No `.to()` on a module: `px.to(model, device)` and `px.bf16(model)` return another model.",
+    ),
+)
+
+LINEAR = Section(
+    "Linear layers and embeddings",
+    (
+        have("Linear", "px.Dense", "weight (in, out); an activation is its third argument"),
+        have("Bilinear", "px.nn.Bilinear", "weight (in1, in2, out); one input serves as both"),
+        absent("LazyLinear", AUTO),
+        have("Embedding", "px.Embedding", "no `max_norm`, `scale_grad_by_freq`, `sparse`; `.attend` for tied outputs"),
+        have("EmbeddingBag", "px.nn.EmbeddingBag", "also takes a list of lists; no `max_norm`, no sparse gradients"),
+    ),
+    (
+        "Weights start uniform by Glorot, biases at zero; PyTorch draws both from U(-1/√in, 1/√in).",
+        "An index outside the table is an error line by line, and a row of NaN in a compiled function.",
+    ),
+)
+
+CONVOLUTIONS = Section(
+    "Convolutions",
+    (
+        have(by_rank("Conv"), "px.Conv", "the kernel comes first and its length is the rank"),
+        have(by_rank("ConvTranspose"), "px.nn.ConvTranspose", "weight (*kernel, in, out / groups)"),
+        absent(f"{by_rank('LazyConv')} {by_rank('LazyConvTranspose')}", AUTO),
+        have(
+            "Unfold", "px.nn.Unfold", "(batch, positions, window · channels): a patch is ordered by place, then channel"
+        ),
+        have("Fold", "px.nn.Fold", "takes patches in the order of `Unfold`; 1 to 3 spatial axes"),
+    ),
+    (
+        "Channels are last: (batch, height, width, channels), and weights are (*kernel, in / groups, out).",
+        "An int is a kernel of one axis: `px.Conv(3, 1, 8)` is a `Conv1d`, `px.Conv((3, 3), 1, 8)` a `Conv2d`.",
+    ),
+)
+
+POOLS = Section(
+    "Pools",
+    (
+        have(
+            by_rank("MaxPool"), "px.MaxPool", "`ceil` for `ceil_mode`; dilation and indices are in the functional forms"
+        ),
+        have(by_rank("MaxUnpool"), F + "max_unpool", "a function; takes what `max_pool_with_indices` gave"),
+        have(by_rank("AvgPool"), "px.MeanPool", "`count_padding` for `count_include_pad`; no `divisor_override`"),
+        have(by_rank("LPPool"), "px.nn.LpPool", "norms of magnitudes; PyTorch leaves the sign in odd powers"),
+        have(by_rank("AdaptiveMaxPool"), "px.nn.AdaptiveMaxPool", "no indices"),
+        have(by_rank("AdaptiveAvgPool"), "px.nn.AdaptiveMeanPool"),
+        absent(
+            by_rank("FractionalMaxPool", "23"),
+            "random windows fell out of use; a strided `px.Conv` shrinks by any factor",
+        ),
+    ),
+    ("An int is a window of one axis: `px.MaxPool((2, 2))` pools images. The stride is the window by default.",),
+)
+
+PADS = Section(
+    "Padding",
+    (
+        have(by_rank("ZeroPad"), "px.nn.ZeroPad"),
+        have(by_rank("ConstantPad"), "px.nn.ConstantPad"),
+        have(by_rank("ReflectionPad"), "px.nn.ReflectPad"),
+        have(by_rank("ReplicationPad"), "px.nn.ReplicatePad"),
+        have(by_rank("CircularPad"), "px.nn.CircularPad"),
+    ),
+    ("Amounts are one int, one per axis, or (low, high) pairs from the first axis; PyTorch counts from the last one.",),
+)
+
+FUNCTIONS = "px.relu px.sigmoid px.tanh px.softmax px.gelu"
+ACTIVATIONS = Section(
+    "Activations",
+    (
+        *(have(n, f"px.{n.lower()}") for n in ("ReLU", "Sigmoid", "Tanh")),
+        have("GELU", "px.gelu", 'exact by default, as there; also `"tanh"` and `"sigmoid"`'),
+        *(
+            have(n, F + n.lower())
+            for n in (
+                *("ELU", "SELU", "CELU", "SiLU", "Mish", "ReLU6", "Softplus", "Softsign", "Softshrink", "Hardshrink"),
+                *("Hardsigmoid", "Hardswish", "Hardtanh", "Tanhshrink", "Threshold"),
+            )
+        ),
+        have("LeakyReLU", F + "leaky_relu"),
+        have("LogSigmoid", F + "log_sigmoid"),
+        have("PReLU", "px.nn.PReLU", "the slope is `slope`, one for each last-axis channel"),
+        have("RReLU", "px.nn.RReLU", "owns its random key; the function takes one"),
+        have("GLU", F + "glu"),
+        have("Softmax", "px.softmax", "takes a mask, `where=`"),
+        have("Softmax2d", "px.softmax", "channels are last, so it is the plain softmax"),
+        have("Softmin", F + "softmin"),
+        have("LogSoftmax", F + "log_softmax"),
+    ),
+    (
+        "They are functions, for a layer (`px.Dense(4, 8, px.relu)`) or a `px.Chain`; none works in place.",
+        "`functools.partial` sets their numbers. The last axis is the default, where PyTorch asks for `dim` or guesses it.",
+    ),
+)
+
+NORMS = Section(
+    "Normalisation",
+    (
+        have(by_rank("BatchNorm"), "px.BatchNorm", "any rank; `scale` and `bias` for `weight` and `bias`"),
+        absent(f"{by_rank('LazyBatchNorm')} {by_rank('LazyInstanceNorm')}", AUTO),
+        later("SyncBatchNorm", "parallel wrappers", "`px.nn.functional.batch_norm_train(…, axis_name=…)` is its core"),
+        have("GroupNorm", "px.nn.GroupNorm", "channels first, then groups; PyTorch has them the other way round"),
+        have(by_rank("InstanceNorm"), "px.nn.InstanceNorm"),
+        have("LayerNorm", "px.LayerNorm"),
+        have("LocalResponseNorm", "px.nn.LocalResponseNorm"),
+        absent("CrossMapLRN2d", "it is an old copy of `px.nn.LocalResponseNorm`"),
+        have("RMSNorm", "px.nn.RMSNorm", "ε is 1e-6; PyTorch's is the machine epsilon of the dtype"),
+    ),
+    (
+        "Momentum 0.1 is the share of the new batch, as there. There is no momentum None, nor a count of batches.",
+        "Training on one value per channel is an error in both.",
+        "Statistics stay float32 in a model of bfloat16 or float16.",
+    ),
+)
+
+DROPOUTS = Section(
+    "Dropout",
+    (
+        have("Dropout", "px.Dropout"),
+        have(by_rank("Dropout"), "px.Dropout(p, axis=(0, -1))", "drops whole channels of each example"),
+        have("AlphaDropout", "px.nn.AlphaDropout"),
+        have("FeatureAlphaDropout", "px.nn.FeatureAlphaDropout"),
+    ),
+    ("Each layer owns a random key as State and moves it, so the draws are not PyTorch's; rates and scales are.",),
+)
+
+SEQUENCES = Section(
+    "Recurrence and attention",
+    (
+        later("RNN LSTM GRU RNNCell LSTMCell GRUCell", "recurrence"),
+        absent("RNNBase RNNCellBase", "they are bases that hold PyTorch's flags; `px.Module` is the base"),
+        later("MultiheadAttention", "attention"),
+        later(
+            "Transformer TransformerEncoder TransformerDecoder TransformerEncoderLayer TransformerDecoderLayer",
+            "attention",
+        ),
+    ),
+)
+
+LOSSES = Section(
+    "Losses and distances",
+    (
+        have("L1Loss", LOSS + "mae"),
+        have("MSELoss", LOSS + "mse"),
+        have("HuberLoss", LOSS + "huber"),
+        have("SmoothL1Loss", LOSS + "smooth_l1"),
+        have("CrossEntropyLoss", LOSS + "cross_entropy", "classes are the last axis; `class_weight` for `weight`"),
+        have("NLLLoss", LOSS + "nll", "classes are the last axis; also takes probabilities as targets"),
+        absent("NLLLoss2d", "it is a deprecated double of `NLLLoss`"),
+        absent(
+            "LinearCrossEntropyLoss LinearCrossEntropyOptions",
+            "it is `px.losses.cross_entropy` of a `px.Dense`; logits are not cut into chunks",
+        ),
+        absent(
+            "AdaptiveLogSoftmaxWithLoss",
+            "clusters of rare words fell out of use; use `px.losses.cross_entropy` over all",
+        ),
+        have("BCELoss", LOSS + "binary_cross_entropy"),
+        have("BCEWithLogitsLoss", LOSS + "binary_cross_entropy_with_logits"),
+        have("KLDivLoss", LOSS + "kl_divergence", "both are probabilities; the mean is PyTorch's `batchmean`"),
+        have(
+            "PoissonNLLLoss",
+            LOSS + "poisson_with_log_rates",
+            "`px.losses.poisson` for `log_input=False`; `full` is exact, not Stirling's",
+        ),
+        have("GaussianNLLLoss", LOSS + "gaussian_nll"),
+        have("CTCLoss", LOSS + "ctc", "logits, not log-probabilities, and (batch, time, classes); lengths by keyword"),
+        have("HingeEmbeddingLoss", LOSS + "hinge_embedding"),
+        have("MarginRankingLoss", LOSS + "margin_ranking"),
+        have("SoftMarginLoss", LOSS + "soft_margin"),
+        have("MultiMarginLoss", LOSS + "multi_margin"),
+        have("MultiLabelMarginLoss", LOSS + "multilabel_margin", "also takes multi-hot targets"),
+        have("MultiLabelSoftMarginLoss", LOSS + "multilabel_soft_margin"),
+        have("CosineEmbeddingLoss", LOSS + "cosine_embedding"),
+        have("TripletMarginLoss", LOSS + "triplet_margin"),
+        absent(
+            "TripletMarginWithDistanceLoss",
+            "with a distance d of one's own it is one line, max(0, d(a, p) - d(a, n) + margin)",
+        ),
+        have("CosineSimilarity", F + "cosine_similarity", "the last axis; PyTorch takes the second"),
+        have("PairwiseDistance", F + "pairwise_distance"),
+    ),
+    (
+        "They are functions of (prediction, target). Nothing is broadcast: shapes that differ are an error.",
+        "`weight` weighs examples in every loss, and the mean divides by its sum; weights of classes are `class_weight`.",
+        "PyTorch's binary losses and its `huber_loss` divide a weighted mean by the number of elements.",
+        "`size_average` and `reduce`, long deprecated, are not there.",
+    ),
+)
+
+VISION = Section(
+    "Space",
+    (
+        have("PixelShuffle", "px.nn.PixelShuffle", "1 to 3 spatial axes"),
+        have("PixelUnshuffle", "px.nn.PixelUnshuffle", "1 to 3 spatial axes"),
+        have("ChannelShuffle", F + "channel_shuffle"),
+        have("Upsample", "px.nn.Upsample", "the mode comes first; `scale` for `scale_factor`"),
+        have("UpsamplingNearest2d", 'px.nn.Upsample("nearest", scale=s)'),
+        have("UpsamplingBilinear2d", 'px.nn.Upsample("bilinear", scale=s, align_corners=True)'),
+    ),
+)
+
+DEVICES = Section(
+    "Devices, and submodules",
+    (
+        later("DataParallel parallel", "parallel wrappers"),
+        later("intrinsic qat quantizable quantized", "quantisation"),
+        later("attention", "attention"),
+    ),
+)
+
+
+def pair(name: str, ours: str, note: str = "") -> Row:
+    """An initialiser in place, and its deprecated double."""
+    return have(f"{name}_ {name}", "px.nn.init." + ours, note)
+
+
+INIT = Section(
+    "torch.nn.init",
+    (
+        have("calculate_gain", "px.nn.init.calculate_gain"),
+        pair("uniform", "uniform", "`low`, `high`"),
+        pair("normal", "normal"),
+        have(
+            "trunc_normal_",
+            "px.nn.init.truncated_normal",
+            "`std` is that of the result; bounds count in units of the parent's",
+        ),
+        pair("constant", "constant"),
+        have("zeros_", "px.nn.init.zeros"),
+        have("ones_", "px.nn.init.ones"),
+        pair("eye", "eye"),
+        pair("dirac", "dirac"),
+        pair("xavier_uniform", "glorot_uniform", "`xavier_uniform` is another name of it"),
+        pair("xavier_normal", "glorot_normal", "`xavier_normal` is another name of it"),
+        pair("kaiming_uniform", "kaiming_uniform", '`gain=calculate_gain("leaky_relu", a)` for `a` and `nonlinearity`'),
+        pair("kaiming_normal", "kaiming_normal", "not truncated, as there"),
+        pair("orthogonal", "orthogonal"),
+        pair("sparse", "sparse", "(in, out): each input loses the share `sparsity` of its outputs"),
+    ),
+    (
+        "They return an array for a key and a shape, `init(key, shape, dtype)`, and change nothing in place.",
+        "Fans are read off our layouts, (in, out) and (*kernel, in / groups, out).",
+        "The names without an underscore are PyTorch's deprecated doubles.",
+    ),
+)
+
+UTILS = Section(
+    "torch.nn.utils",
+    (
+        have("get_total_norm", "px.global_norm", "Euclidean alone; a shared array counts once"),
+        have(
+            "parameters_to_vector vector_to_parameters", "px.destructure", "one call gives the vector and its inverse"
+        ),
+        later(
+            "clip_grad_norm clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_",
+            "optimiser rules",
+            "`optax.clip_by_global_norm` and `optax.clip` in an `optax.chain` work in `px.Optimizer`",
+        ),
+        have(
+            "weight_norm parametrizations.weight_norm",
+            "px.nn.WeightNorm",
+            "wraps a layer; `axis=-1`, the outputs, for `dim=0`",
+        ),
+        have("spectral_norm parametrizations.spectral_norm", "px.nn.SpectralNorm", "wraps a layer; u and v are State"),
+        have("remove_weight_norm remove_spectral_norm", "px.nn.remove_weight_norm", "reaches all wrappers in a model"),
+        absent(
+            "parametrizations.orthogonal",
+            "a start is `px.nn.init.orthogonal`; keeping to it is a wrapper like `px.nn.WeightNorm`",
+        ),
+        absent(
+            "parametrize.register_parametrization parametrize.remove_parametrizations parametrize.is_parametrized "
+            "parametrize.cached parametrize.transfer_parametrizations_and_params "
+            "parametrize.type_before_parametrizations parametrize.ParametrizationList",
+            "a wrapper such as `px.nn.WeightNorm` computes a weight from others, in plain code",
+        ),
+        have("stateless.functional_call", "px.apply", "returns the new state beside the result"),
+        absent("skip_init", "layers are also made from arrays, `px.Dense.of(weight, bias)`, and draw nothing then"),
+        absent(
+            "fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights",
+            "the compiler fuses the scale and shift into the layer before",
+        ),
+        absent(
+            "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
+            "channels are last everywhere, and the compiler chooses layouts",
+        ),
+        absent(
+            "rnn.PackedSequence rnn.PackedSequence_ rnn.pack_padded_sequence rnn.pad_packed_sequence "
+            "rnn.pack_sequence rnn.unpack_sequence rnn.bind rnn.invert_permutation",
+            "a batch of sequences is one padded array and its lengths",
+        ),
+        later("rnn.pad_sequence rnn.unpad_sequence", "data utilities"),
+        later(
+            "prune.BasePruningMethod prune.CustomFromMask prune.Identity prune.L1Unstructured prune.LnStructured "
+            "prune.PruningContainer prune.RandomStructured prune.RandomUnstructured prune.custom_from_mask "
+            "prune.global_unstructured prune.identity prune.is_pruned prune.l1_unstructured prune.ln_structured "
+            "prune.random_structured prune.random_unstructured prune.remove",
+            "pruning",
+        ),
+    ),
+)
+
+CLASSES = (
+    *(CONTAINERS, LINEAR, CONVOLUTIONS, POOLS, PADS, ACTIVATIONS, NORMS, DROPOUTS),
+    *(SEQUENCES, LOSSES, VISION, DEVICES),
+)
+SOURCE = Source(
+    "torch.nn",
+    "Every public class of `torch.nn` of PyTorch 2.13, and the functions of `torch.nn.init` and `torch.nn.utils`.",
+    (*CLASSES, INIT, UTILS),
+)
