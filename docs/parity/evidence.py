@@ -83,11 +83,9 @@ FUNCTIONAL = {
     **several(F, "gather scatter", "nn/functional/test_gather.py", "PyTorch", "float64"),
     **several(F, "one_hot", "nn/functional/test_onehot.py", "PyTorch", "exact"),
     **several(F, "from_one_hot", "nn/functional/test_onehot.py", "inverse of `one_hot`", "exact"),
-    **several(F, "dense batched_mul", "nn/functional/test_linear.py", "PyTorch", *BOTH),
-    **several(F, "bilinear", "nn/functional/test_linear.py", "PyTorch", "float32"),
-    **several(
-        F, "embedding embedding_bag pairwise_distance", "nn/functional/test_linear.py", "PyTorch", "float32"
-    ),
+    **several(F, "dense", "nn/functional/test_linear.py", "PyTorch", *BOTH),
+    **several(F, "bilinear batched_mul", "nn/functional/test_linear.py", "PyTorch", "float32"),
+    **several(F, "embedding embedding_bag pairwise_distance", "nn/functional/test_linear.py", "PyTorch", "float32"),
     **several(F, "cosine_similarity", "nn/functional/test_linear.py", "PyTorch", *BOTH),
     **several(F, "batch_norm_train layer_norm rms_norm", "nn/functional/test_norm.py", "PyTorch", *BOTH),
     **several(
@@ -216,8 +214,8 @@ INIT = {
 
 CORE = {
     **several("px.", "Module", "core/test_plain_jax.py", "plain JAX's answer", "float32"),
-    **several("px.", "Param", "nn/test_layers_norm.py", "PyTorch: what trains", "float32"),
-    **several("px.", "State", "core/test_pure.py", "the two views of `px.split`", "exact"),
+    **several("px.", "Param", "nn/test_layers_norm.py", "closed form", "float32"),
+    **several("px.", "State", "core/test_transforms_more.py", "the values by hand", "float32"),
     **several("px.", "split", "core/test_random_models.py", "`px.merge`, its inverse", "exact"),
     **several("px.", "apply", "core/test_pure.py", "the call itself", "float32"),
     **several("px.", "state_dict load_state_dict", "core/test_random_models.py", "each other's inverse", "exact"),
@@ -229,9 +227,7 @@ CORE = {
     **several("px.", "trainmode testmode", "core/test_mode.py", "the rule, by hand", "exact"),
     **several("px.", "grad", "core/test_patterns.py", "PyTorch by hand", "float64"),
     **several("px.", "value_and_grad", "core/test_pure.py", "plain JAX", "float32"),
-    **several(
-        "px.", "jvp vjp jacobian hessian", "core/test_transforms_more.py", "PyTorch: `torch.func`", "float32"
-    ),
+    **several("px.", "jvp vjp jacobian hessian", "core/test_transforms_more.py", "PyTorch: `torch.func`", "float32"),
     **several("px.", "vmap", "core/test_transforms_more.py", "plain JAX", "float32"),
     **several("px.", "to devices", "core/test_convert.py", "JAX's own placement", "exact"),
     **several("px.", "f16 bf16 f32 f64", "core/test_convert.py", "NumPy's rounding", "exact"),

@@ -152,10 +152,14 @@ LIBRARY = Section(
         ),
         have("sparse_init", INIT + "sparse"),
         have("identity_init", INIT + "identity_init"),
-        have("zeros16 zeros32 zeros64 zerosC16 zerosC32 zerosC64", INIT + "zeros", "the dtype is an argument"),
-        have("ones16 ones32 ones64 onesC16 onesC32 onesC64", INIT + "ones", "the dtype is an argument"),
-        have("rand16 rand32 rand64 randC16 randC32 randC64", INIT + "uniform", "real dtypes alone"),
-        have("randn16 randn32 randn64 randnC16 randnC32 randnC64", INIT + "normal", "the dtype is an argument"),
+        have("zeros16 zeros32 zeros64 zerosC32 zerosC64", INIT + "zeros", "the dtype is an argument"),
+        have("ones16 ones32 ones64 onesC32 onesC64", INIT + "ones", "the dtype is an argument"),
+        have("rand16 rand32 rand64", INIT + "uniform", "the dtype is an argument"),
+        absent(
+            "randC32 randC64", "a uniform complex number has no agreed meaning; `px.nn.init.normal` draws complex ones"
+        ),
+        absent("zerosC16 onesC16 randC16 randnC16", "JAX has no complex numbers of two half-precision ones"),
+        have("randn16 randn32 randn64 randnC32 randnC64", INIT + "normal", "the dtype is an argument"),
     ),
 )
 

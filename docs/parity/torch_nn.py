@@ -7,7 +7,6 @@ from parity.rows import Row, Section, Source, absent, have, later
 F = "px.nn.functional."
 LOSS = "px.losses."
 AUTO = "a layer takes its input size from `px.nn.AUTO`, inside `px.nn.autosize`"
-IMMUTABLE = "the name without the underscore is its deprecated double"
 
 
 def by_rank(name: str, ranks: str = "123") -> str:
@@ -98,7 +97,6 @@ PADS = Section(
     ("Amounts are one int, one per axis, or (low, high) pairs from the first axis; PyTorch counts from the last one.",),
 )
 
-FUNCTIONS = "px.relu px.sigmoid px.tanh px.softmax px.gelu"
 ACTIVATIONS = Section(
     "Activations",
     (
@@ -123,7 +121,7 @@ ACTIVATIONS = Section(
     ),
     (
         "They are functions, for a layer (`px.Dense(4, 8, px.relu)`) or a `px.Chain`; none works in place.",
-        "`functools.partial` sets their numbers. The last axis is the default, where PyTorch asks for `dim` or guesses it.",
+        "`functools.partial` sets their numbers. The last axis is the default, where PyTorch asks or guesses.",
     ),
 )
 
@@ -216,7 +214,7 @@ LOSSES = Section(
     ),
     (
         "They are functions of (prediction, target). Nothing is broadcast: shapes that differ are an error.",
-        "`weight` weighs examples in every loss, and the mean divides by its sum; weights of classes are `class_weight`.",
+        "`weight` weighs examples in every loss, and a mean divides by its sum; `class_weight` weighs classes.",
         "PyTorch's binary losses and its `huber_loss` divide a weighted mean by the number of elements.",
         "`size_average` and `reduce`, long deprecated, are not there.",
     ),

@@ -32,13 +32,16 @@ PAIRS = [(a, b) for a in NAMES for b in NAMES if sensible(a, b)]
 CAPTURING = [(a, b) for a in NAMES for b in (*DIFFERENTIATING, "vmap", *COLLECTING) if sensible(a, b)]
 
 
+EVERYDAY = {True: {"jit", "grad", "vmap", "scan", "cond", "remat"}, False: {"grad", "vmap", "scan"}}
+
+
 def both(pairs: list[Pair]) -> Any:
-    """Every pair line by line and compiled; what takes many seconds is for the long run."""
+    """Every pair line by line and compiled. The everyday ones run always, all of them in the long run."""
 
     def row(pair: Pair, compiled: bool) -> Any:
-        heavy = sum({"hessian": 2, "jacobian": 1}.get(n, 0) for n in pair) + (not compiled)
         name = f"{'-'.join(pair)}-{'jit' if compiled else 'eager'}"
-        return pytest.param(*pair, compiled, marks=[pytest.mark.soak] if heavy >= 3 else [], id=name)
+        always = set(pair) <= EVERYDAY[compiled]
+        return pytest.param(*pair, compiled, marks=[] if always else [pytest.mark.soak], id=name)
 
     return pytest.mark.parametrize(("outer", "inner", "compiled"), [row(p, c) for p in pairs for c in (False, True)])
 

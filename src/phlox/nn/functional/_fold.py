@@ -94,4 +94,5 @@ def fold(
 def _patches(x: jax.Array, window: Window) -> jax.Array:
     x, window = pad_spatial(x, window.padding, "zeros", "unfold"), window.inside()
     parts = [window.at(x, offsets) for offsets in window.offsets()]
-    return jnp.concatenate(parts, -1).reshape(x.shape[0], math.prod(window.outputs), -1)
+    width = math.prod(window.size) * x.shape[-1]  # spelled out: -1 cannot be resolved where the batch is empty
+    return jnp.concatenate(parts, -1).reshape(x.shape[0], math.prod(window.outputs), width)
