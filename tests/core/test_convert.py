@@ -15,12 +15,12 @@ import pytest
 
 import phlox as px
 
-ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(px.__file__).resolve().parents[1]  # the processes run the package that is tested here
 
 
 def elsewhere(script, options=""):
     """What a script prints as its last line, in a process with other settings of JAX."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"}
+    env = {**os.environ, "PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu"}
     code = f"import jax\n{options}\n{dedent(script)}"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_frozen_and_pinned_stay_so():
 
 
 def test_float64_needs_the_64_bit_mode():
-    with pytest.raises(px.DtypeError, match="px.f64 expects .*\n  fix: .*jax_enable_x64"):
+    with pytest.raises(px.DtypeError, match=r"px.f64 expects .*\n  fix: .*jax_enable_x64"):
         px.f64(px.Dense(2, 2))
 
 
@@ -167,7 +167,7 @@ def test_devices_by_name_number_object_and_sharding():
 def test_a_device_that_is_not_there(name):
     if name == "gpu" and jax.default_backend() == "gpu":
         pytest.skip("there is a GPU")
-    with pytest.raises(px.RangeError, match="expects .* got "):
+    with pytest.raises(px.RangeError, match=r"expects .* got "):
         px.to(px.Dense(1, 1), name)
 
 

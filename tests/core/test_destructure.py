@@ -1,4 +1,4 @@
-"""A tree as one vector and back, against jax.flatten_util where that agrees, and against the rule that nothing is lost."""
+"""A tree as one vector and back: against jax.flatten_util where that agrees, and the rule that nothing is lost."""
 
 import gc
 import weakref
@@ -52,7 +52,9 @@ def test_it_is_jaxs_ravel_on_plain_arrays():
 def test_nothing_is_lost_on_the_way_back(tree, vector, got):
     start, restore = px.destructure(tree)
     restore(start)
-    with pytest.raises(px.DtypeError, match=rf"px.destructure expects numbers that fit .* without loss, got .*(?:{got})"):
+    with pytest.raises(
+        px.DtypeError, match=rf"px.destructure expects numbers that fit .* without loss, got .*(?:{got})"
+    ):
         restore(jnp.asarray(vector, start.dtype))
 
 

@@ -1,8 +1,11 @@
 """Printing, against the text that a user wants to read; the numbers in it are counted by hand."""
 
+import doctest
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from textwrap import dedent
 
 import jax
@@ -219,6 +222,22 @@ def test_flags(layer, flag):
         assert repr(layer()) == "Dense(1, 2)  # 4 parameters" + (f", {flag}" if flag else "")
 
 
+def test_inf_beside_nan():
+    layer = px.Dense.of(jnp.asarray([[jnp.nan, -jnp.inf]]), None)
+    assert repr(layer) == "Dense(1, 2, bias=False)  # 2 parameters, NaN in weight, Inf in weight"
+
+
+def test_what_is_no_neighbour_is_not_grouped():
+    class Odd(px.Module):
+        def __init__(self):
+            self.parts = {0: dense(), 2: dense(), 3: dense()}
+
+    assert repr(Odd()).splitlines()[1:3] == [
+        "  parts[0]=Dense(1, 2),        # 4 parameters",
+        "  parts[2:4]=2 × Dense(1, 2),  # 8 parameters (2 × 4)",
+    ]
+
+
 def test_a_bias_of_zeros_is_as_it_should_be():
     with px.seed(0):
         assert "zero" not in repr(px.Chain(px.Dense(3, 2), px.BatchNorm(2)))
@@ -340,7 +359,9 @@ def test_sharded_arrays_in_another_process():
         print(repr(model))
     """
     options = "import jax; jax.config.update('jax_num_cpu_devices', 4)\n"
-    done = subprocess.run([sys.executable, "-c", options + dedent(code)], capture_output=True, text=True, timeout=120)
+    env = {**os.environ, "PYTHONPATH": str(Path(px.__file__).resolve().parents[1])}
+    command = [sys.executable, "-c", options + dedent(code)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [
         "Dense(8, 4)  # 36 parameters",
         "Dense(8, 4)  # 36 parameters, NaN in weight",
@@ -418,3 +439,10 @@ def test_a_model_that_holds_its_optimiser():
     assert shown.startswith("Trainer( model=Dense(1, 1), # 2 parameters opt=Optimizer( # 1 state rule=Descent(")
     assert shown.endswith(") # total: 2 parameters in 2 arrays + 1 state in 1 array, 12 bytes")
     assert repr(px.Optimizer(px.optim.Descent(0.1), px.Dense(1, 1))).startswith("Optimizer(Descent(")
+
+
+def test_the_page_about_printing_shows_what_is_printed():
+    page = Path(__file__).resolve().parents[2] / "docs" / "printing.md"
+    found = doctest.testfile(str(page), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted >= 9

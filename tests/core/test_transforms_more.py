@@ -174,7 +174,7 @@ def test_a_rule_with_a_gradient_module_and_a_wrong_number_of_cotangents():
     want = px.grad(lambda m: m(X).sum())(model)
     assert_close(got[0].weight, -want[0].weight, kind="grad")
     run.defvjp(forward, lambda kept, g: (g,))
-    with pytest.raises(px.StructureError, match="px.custom_vjp expects a backward that returns a tuple of 2 .* got 1"):
+    with pytest.raises(px.StructureError, match=r"px.custom_vjp expects a backward that returns a tuple of 2 .* got 1"):
         px.grad(lambda m: run(m, X).sum())(model)
 
 
@@ -220,7 +220,7 @@ def test_value_of_trees_and_nested_gradients():
     assert float(np.asarray(tree["w"][0])) == 2.0
     assert np.asarray(tree["m"].weight).item() == 7.0
     for transform in (px.jit, px.vmap):
-        with pytest.raises(px.StructureError, match="px.value expects an array with a value"):
+        with pytest.raises(px.StructureError, match=r"px.value expects an array with a value"):
             transform(px.value)(jnp.ones(2))
 
 
@@ -237,7 +237,9 @@ INIT = {"total": jnp.asarray([0.5, -0.5]), "count": jnp.asarray(0)}
 XS = {"a": normal(6, 2), "b": jnp.arange(6)}
 
 
-@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"unroll": 4}, {"reverse": True, "unroll": 2}, {"length": 6}])
+@pytest.mark.parametrize(
+    "options", [{}, {"reverse": True}, {"unroll": 4}, {"reverse": True, "unroll": 2}, {"length": 6}]
+)
 @pytest.mark.parametrize("wrap", [lambda f: f, px.jit], ids=["eager", "compiled"])
 def test_scan_is_jaxs(wrap, options):
     ours = wrap(lambda init, xs: px.scan(step, init, xs, **options))(INIT, XS)
@@ -251,8 +253,14 @@ def test_scan_is_jaxs(wrap, options):
 def test_scan_without_xs_without_rounds_and_without_results(wrap):
     empty = {"a": jnp.zeros((0, 2)), "b": jnp.zeros((0,), jnp.int32)}
     for ours, theirs in (
-        (lambda c: px.scan(lambda c, _: (2 * c, c), c, None, 5), lambda c: jax.lax.scan(lambda c, _: (2 * c, c), c, None, 5)),
-        (lambda c: px.scan(lambda c, _: (c, None), c, length=3), lambda c: jax.lax.scan(lambda c, _: (c, None), c, length=3)),
+        (
+            lambda c: px.scan(lambda c, _: (2 * c, c), c, None, 5),
+            lambda c: jax.lax.scan(lambda c, _: (2 * c, c), c, None, 5),
+        ),
+        (
+            lambda c: px.scan(lambda c, _: (c, None), c, length=3),
+            lambda c: jax.lax.scan(lambda c, _: (c, None), c, length=3),
+        ),
     ):
         jax.tree.map(np.testing.assert_array_equal, wrap(ours)(jnp.asarray(3)), theirs(jnp.asarray(3)))
     ours, theirs = wrap(lambda c: px.scan(step, c, empty))(INIT), jax.lax.scan(step, INIT, empty)
@@ -291,8 +299,14 @@ def test_while_loop_and_cond_are_jaxs(wrap, start):
 @pytest.mark.parametrize("wrap", [lambda f: f, px.jit], ids=["eager", "compiled"])
 @pytest.mark.parametrize(
     ("in_axes", "out_axes"),
-    [((0, None, {"c": 1}), 0), ((1, 0, {"c": 0}), 1), ((-1, None, {"c": None}), (0, -1)), ([0, 0, 1], [1, 0]), ((None, 0, None), 0)],
-)  # fmt: skip
+    [
+        ((0, None, {"c": 1}), 0),
+        ((1, 0, {"c": 0}), 1),
+        ((-1, None, {"c": None}), (0, -1)),
+        ([0, 0, 1], [1, 0]),
+        ((None, 0, None), 0),
+    ],
+)
 def test_vmap_axes_are_jaxs(wrap, in_axes, out_axes):
     a, b, c = normal(3, 3), normal(3, 3, seed=1), {"c": normal(3, 3, seed=2)}
 

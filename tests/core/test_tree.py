@@ -66,7 +66,7 @@ def test_a_step_down_the_gradient_by_map():
 )
 def test_map_over_trees_of_other_forms_is_refused(other):
     model = untied()
-    with pytest.raises(px.StructureError, match="px.map"):
+    with pytest.raises(px.StructureError, match=r"px\.map"):
         px.map(lambda a, b: a, model, other(model))
 
 

@@ -21,14 +21,19 @@ def test_the_first_layer_forward():
     with px.watch_nonfinite(), pytest.raises(px.NonFiniteError) as caught:
         model(X)
     text = str(caught.value)
-    assert text.startswith("model.layers[1] Dense(2 → 2, log) expects finite values, got 2 of 4 NaN or infinite in its ")
+    assert text.startswith(
+        "model.layers[1] Dense(2 → 2, log) expects finite values, got 2 of 4 NaN or infinite in its "
+    )
     assert "output (forward), float32[2, 2]\n  fix: " in text
 
 
 def test_a_parameter_that_is_not_finite_is_named():
     model = broken(px.relu)
     model[2].weight = model[2].weight.at[0, 0].set(jnp.nan)
-    with px.watch_nonfinite(), pytest.raises(px.NonFiniteError, match=r"model\.layers\[2\] .*; its weight is not finite"):
+    with (
+        px.watch_nonfinite(),
+        pytest.raises(px.NonFiniteError, match=r"model\.layers\[2\] .*; its weight is not finite"),
+    ):
         model(X)
 
 
@@ -82,7 +87,10 @@ def test_infinities_integers_and_trees():
             return {"count": jnp.arange(3), "none": None, "y": [x, x / 0.0]}
 
     forked = Forked()
-    with px.watch_nonfinite(), pytest.raises(px.NonFiniteError, match="forked Forked expects finite values, got 2 of 2"):
+    with (
+        px.watch_nonfinite(),
+        pytest.raises(px.NonFiniteError, match="forked Forked expects finite values, got 2 of 2"),
+    ):
         forked(jnp.ones(2))
 
 
@@ -125,5 +133,5 @@ def test_around_a_map_it_is_the_module_that_maps():
             return px.vmap(lambda row: self.inner(row))(self.first(x))
 
     maps = Maps()
-    with px.watch_nonfinite(), pytest.raises(px.NonFiniteError, match="^m Maps expects finite values"):
+    with px.watch_nonfinite(), pytest.raises(px.NonFiniteError, match=r"^m Maps expects finite values"):
         px.jit(lambda m, x: m(x))(maps, X)

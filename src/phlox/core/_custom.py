@@ -22,9 +22,9 @@ T = TypeVar("T")
 class custom_vjp:  # noqa: N801 - used like a function
     """A function with a gradient rule of the user's own, over arrays and Modules.
 
-    ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays and Modules; ``backward(residuals, ȳ)``
-    returns one cotangent for each argument: an array, None, or for a Module a gradient Module or a dict from
-    path to array. Reverse mode only.
+    ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays and Modules;
+    ``backward(residuals, ȳ)`` returns one cotangent for each argument: an array, None, or for a Module a gradient
+    Module or a dict from path to array. Reverse mode only.
 
     Arguments:
         fn: what runs where no gradient is taken.

@@ -22,8 +22,8 @@ def destructure(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """A flat vector of a tree's numbers in their promoted dtype, and the function that puts them back.
 
     Of a Module, the vector holds the trainable arrays, what is shared once; of lists, tuples and dicts every array and
-    number. Anything else stays as it is, State as it was when the tree was taken apart. The inverse is a pure function: it
-    builds a new tree, holds no model, and refuses to lose anything but digits.
+    number. Anything else stays as it is, State as it was when the tree was taken apart. The inverse is a pure
+    function: it builds a new tree, holds no model, and refuses to lose anything but digits.
 
     Returns:
         ``(vector, restore)``: (numbers,), and a function from such a vector to a tree.

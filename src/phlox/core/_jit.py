@@ -19,6 +19,7 @@ from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functional
 from phlox.core._layout import is_array
 from phlox.core._module import Module
 from phlox.core._plan import Plan, named_path
+from phlox.core._random import is_key
 from phlox.core._retrace import Retraces
 from phlox.core._scope import here
 from phlox.core._scope import where as named_root
@@ -94,7 +95,7 @@ class Jit(Generic[P, R]):
         self.hides = bool(self.static_names or self.static_numbers)
         self.programs: dict[Any, Program] = {}
         self.entries: dict[Any, Entry] = {}
-        self.history = Retraces(getattr(fn, "__qualname__", repr(fn)))
+        self.history = Retraces(getattr(fn, "__name__", repr(fn)))
 
     def __get__(self, owner: Any, cls: type | None = None) -> Any:
         return self if owner is None else types.MethodType(self, owner)
@@ -245,9 +246,10 @@ class Program:
         self.history.note(call)
         jaxpr, outcome = jax.make_jaxpr(lambda *xs: call.pure(*xs), return_shape=True)(call.leaves, call.bare)
         self.first: Any = (jaxpr, outcome.record)
-        overwritten = outcome.record.written if owner.donate else ()
+        # A key is eight bytes, and key_data(key) is a second name for them that no reference count shows.
+        overwritten = [i for i in outcome.record.written if owner.donate and not is_key(call.leaves[i])]
         count = len(call.leaves)
-        self.donated = list(overwritten)
+        self.donated = overwritten
         self.kept = [i for i in range(count) if i not in set(overwritten)]
         self.call = call  # for the traces that follow: what the arguments look like, without their arrays
         self.jitted = jax.jit(self._replayed, donate_argnums=0)

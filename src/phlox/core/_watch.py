@@ -67,8 +67,8 @@ def watch_nonfinite() -> Iterator[None]:
     """Within the block, the first layer that gives a NaN or an infinity raises, forward or backward.
 
     Functions of ``px.jit`` run line by line inside the block, so it finds the place in compiled training code too.
-    It is for debugging: every result is looked at. Of what runs under ``px.vmap``, that is the result of the Module around
-    the map.
+    It is for debugging: every result is looked at. Of what runs under ``px.vmap``, that is the result of the Module
+    around the map.
 
     Raises:
         NonFiniteError: names the layer, whether its output or the gradient of its output is not finite, and any

@@ -35,7 +35,7 @@ class Slots(Module):
     _default_role = "State"
 
     def __repr__(self) -> str:
-        return f"Slots({len(self.__dict__)} arrays)"
+        return f"Slots({len(self.__dict__)})"
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,8 @@ class Optimizer(Module):
 
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
-        return f"Optimizer({rule}, {len(self.form.arrays)} arrays)"
+        count = len(self.form.arrays)
+        return f"Optimizer({rule}, {count} array{'' if count == 1 else 's'})"
 
 
 # Which model an optimiser was made for, and the Modules in it: no part of the tree, and keeps none of them alive.

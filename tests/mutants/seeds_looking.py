@@ -1,0 +1,111 @@
+"""Seeded bugs in looking inside: name, file, original, replaced, the tests that must catch it."""
+
+_DISPLAY = "tests/core/test_display.py::"
+
+MUTANTS = [
+    (
+        "printing counts State as parameters",
+        "core/_display.py",
+        "jnp.inexact) and not self.structure.is_state(leaf)",
+        "jnp.inexact)",
+        (_DISPLAY + "test_the_printed_tree[state]",),
+    ),
+    (
+        "printing groups equal layers that are no neighbours in a list",
+        "core/_display.py",
+        "b[-1] == a[-1] + last.times",
+        "b[-1] > a[-1]",
+        (_DISPLAY + "test_what_is_no_neighbour_is_not_grouped",),
+    ),
+    (
+        "one array of zeros is enough for all zero",
+        "core/_display.py",
+        "if params and all(ZERO in",
+        "if params and any(ZERO in",
+        (_DISPLAY + "test_a_bias_of_zeros_is_as_it_should_be",),
+    ),
+    (
+        "an Inf beside a NaN is not seen",
+        "core/_health.py",
+        "any(np.isinf(part).any() for part in parts) if nan else",
+        "False if nan else",
+        (_DISPLAY + "test_inf_beside_nan",),
+    ),
+    (
+        "the imaginary part is not looked at",
+        "core/_health.py",
+        'parts = (a.real, a.imag) if a.dtype.kind == "c" else (a,)',
+        'parts = (a.real,) if a.dtype.kind == "c" else (a,)',
+        (_DISPLAY + "test_flags",),
+    ),
+    (
+        "text in the notebook view is not escaped",
+        "core/_display_html.py",
+        '<span class="arguments">{escape(behind)}</span>',
+        '<span class="arguments">{behind}</span>',
+        ("tests/core/test_html.py::test_it_is_well_formed_and_holds_what_the_text_holds",),
+    ),
+    (
+        "clearing the compile cache takes the user's files too",
+        "core/_cache.py",
+        "if _ENTRY.fullmatch(p.name)]",
+        "if p.name != _MARK]",
+        ("tests/core/test_compile_cache.py::test_clearing_takes_only_what_the_cache_wrote",),
+    ),
+    (
+        "the compile cache is not turned on once something was compiled",
+        "core/_cache.py",
+        "    reset_cache()\n",
+        "    del reset_cache\n",
+        ("tests/core/test_compile_cache.py::test_on_off_and_elsewhere_while_running",),
+    ),
+    (
+        "statistics become half precision",
+        "core/_convert.py",
+        "jnp.promote_types(dtype, jnp.float32) if id(x) in state else dtype",
+        "dtype",
+        ("tests/core/test_convert.py::test_each_array_is_rounded_as_numpy_rounds",),
+    ),
+    (
+        "an imaginary part is dropped on its way into a real array",
+        "core/_destructure.py",
+        "lost = jnp.zeros(x.shape, bool) if real else x.imag != 0",
+        "lost = jnp.zeros(x.shape, bool)",
+        ("tests/core/test_destructure.py::test_nothing_is_lost_on_the_way_back",),
+    ),
+    (
+        "a number beyond the range of half precision becomes infinite",
+        "core/_destructure.py",
+        "lost = lost | (jnp.isfinite(part) & ~jnp.isfinite(new))",
+        "pass",
+        ("tests/core/test_destructure.py::test_nothing_is_lost_on_the_way_back",),
+    ),
+    (
+        "capture keeps only the last call of a layer",
+        "core/_watch.py",
+        'found[name if calls[name] == 1 else f"{name}#{calls[name]}"] = y',
+        "found[name] = y",
+        ("tests/core/test_capture.py::test_repeated_calls_are_numbered",),
+    ),
+    (
+        "the watch does not look at what flows back",
+        "core/_watch.py",
+        "if isinstance(v, Tracer) and _compat.python_control_flow():",
+        "if isinstance(v, Tracer) and not _compat.python_control_flow():",
+        ("tests/core/test_watch.py::test_backward_where_the_forward_pass_is_finite",),
+    ),
+    (
+        "a part in two places of a tree counts twice in its norm",
+        "core/_tree.py",
+        "            seen.update(owners)\n",
+        "",
+        ("tests/core/test_tree.py::test_paths_of_a_tree_count_a_part_in_two_places_once",),
+    ),
+    (
+        "a gradient hook's result is not used",
+        "core/_custom.py",
+        "        return (new,)\n",
+        "        return (g,)\n",
+        ("tests/core/test_transforms_more.py::test_a_hook_changes_what_flows_back",),
+    ),
+]
