@@ -10,7 +10,9 @@ from textwrap import dedent
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import phlox as px
+
+SOURCE = Path(px.__file__).resolve().parents[1]  # the processes run the package that is tested here
 
 # Runs a script while counting what the cache gives and what it lacks; prints the counts as the last line.
 COUNTED = """
@@ -47,10 +49,10 @@ print(float(loss).hex())
 def run(script, *arguments, **environment):
     """The last two lines of what a script prints, counted."""
     env = {k: v for k, v in os.environ.items() if k not in ("PHLOX_COMPILE_CACHE", "JAX_COMPILATION_CACHE_DIR")}
-    env |= {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu", **environment}
+    env |= {"PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu", **environment}
     code = COUNTED + dedent(script) + "\nprint(json.dumps(found))"
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, timeout=400, cwd=ROOT
+        [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
