@@ -111,6 +111,12 @@ def test_plain_tree_map_unties():
 
 # --- statics --------------------------------------------------------------------------------------
 
+
+def str_of(value):
+    """A test's name, the same in every process."""
+    return getattr(value, "__name__", None) or repr(value)
+
+
 SAME = [
     (float("nan"), float("nan")),
     ([1, "a", None], [1, "a", None]),
@@ -141,7 +147,7 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("a", "b"), SAME, ids=repr)
+@pytest.mark.parametrize(("a", "b"), SAME, ids=str_of)
 @pytest.mark.parametrize("jit", [px.jit, jax.jit], ids=["px", "jax"])
 def test_equal_statics_share_a_program(a, b, jit):
     traces = []
@@ -152,7 +158,7 @@ def test_equal_statics_share_a_program(a, b, jit):
     assert jax.tree.structure(Scale(a)) == jax.tree.structure(Scale(b))
 
 
-@pytest.mark.parametrize(("a", "b"), DIFFERENT, ids=repr)
+@pytest.mark.parametrize(("a", "b"), DIFFERENT, ids=str_of)
 @pytest.mark.parametrize("jit", [px.jit, jax.jit], ids=["px", "jax"])
 def test_unequal_statics_are_traced_again(a, b, jit):
     found = []
