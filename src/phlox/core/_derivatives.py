@@ -163,7 +163,7 @@ def jacobian(
     @functools.wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         args = numbers_as_arrays(args, argnums)
-        call = functionalize(fn, args, kwargs, kind="grad")
+        call = functionalize(fn, args, kwargs, kind="jacobian")
         wrt = Differentiated(call, args, argnums)
 
         def arrays(diff: Any) -> tuple[list[Any], Outcome]:
@@ -199,7 +199,7 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     @functools.wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         args = numbers_as_arrays(args, argnums)
-        call = functionalize(fn, args, kwargs, kind="grad")
+        call = functionalize(fn, args, kwargs, kind="hessian")
         wrt = Differentiated(call, args, argnums)
 
         def slope(diff: Any) -> tuple[Any, Outcome]:
@@ -241,7 +241,7 @@ def hvp(fn: Callable[..., Any], inputs: Any, v: Any) -> tuple[Any, Any]:
     single = not isinstance(inputs, tuple)
     primals, tangents = ((inputs,), (v,)) if single else (inputs, v)
     primals = numbers_as_arrays(primals, range(len(primals)))
-    call = functionalize(fn, primals, {}, kind="grad")
+    call = functionalize(fn, primals, {}, kind="hvp")
     wrt = Differentiated(call, primals, 0 if single else range(len(primals)))
     values = jax.tree.map(jnp.asarray, wrt.values)
 

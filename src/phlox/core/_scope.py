@@ -100,7 +100,7 @@ class Scope:
 
 
 COLLECTING = frozenset({"scan", "while_loop", "cond", "remat"})
-DIFFERENTIATING = frozenset({"grad", "vjp", "jvp"})
+DIFFERENTIATING = frozenset({"grad", "vjp", "jvp", "jacobian", "hessian", "hvp"})
 GUARDED = DIFFERENTIATING | {"jit"}
 
 
