@@ -1,6 +1,30 @@
 """All tests run on the CPU, whatever else the machine has, and leave the user's compile cache alone."""
 
+import gc
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
+
+
+def _resident_bytes() -> int:
+    """Memory of this process now, where the system tells it in /proc; else 0."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(autouse=True)
+def _bounded_memory():
+    """Thousands of small programs add up: past 3 GiB, what JAX compiled for earlier tests is let go."""
+    yield
+    if _resident_bytes() > 3 << 30:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
