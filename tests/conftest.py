@@ -28,3 +28,15 @@ def _bounded_memory():
 
         jax.clear_caches()
         gc.collect()
+
+
+_SWEEPS = ("float16", "bfloat16", "float64")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Sweeps of activations and losses over other dtypes than float32 are for the long run."""
+    for item in items:
+        swept = item.path.name in ("test_activations.py", "test_init.py") or "losses" in item.path.parts
+        if swept and any(dtype in item.nodeid for dtype in _SWEEPS):
+            item.add_marker(pytest.mark.soak)
