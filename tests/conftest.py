@@ -1,6 +1,7 @@
 """All tests run on the CPU, whatever else the machine has, and leave the user's compile cache alone."""
 
 import gc
+import importlib.metadata
 import os
 from pathlib import Path
 
@@ -8,6 +9,21 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
+
+
+def _compile_quickly():
+    """Nearly all of the suite's time is XLA compiling small programs: half of it goes with fewer optimisations.
+
+    ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` tests what users run, with every pass, as ``make soak`` does.
+    """
+    if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") in ("0", "false", "False"):
+        return
+    if importlib.metadata.version("jax").startswith(("0.10.", "0.11.")):  # 0.12 has no such flag, and stops at it
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+
+
+_compile_quickly()
 
 
 def _resident_bytes() -> int:

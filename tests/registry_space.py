@@ -109,16 +109,16 @@ SPACE: list[Case] = [
     ),
     Case(
         "MaxPool-ceil",
-        lambda key: px.MaxPool((2, 2), ceil=True),
+        lambda key: px.MaxPool((2, 2), ceil_mode=True),
         (IMAGE,),
-        "ceil=True",
+        "ceil_mode=True",
         functional_twin("max_pool2d", 2, ceil_mode=True),
     ),
     Case(
         "MeanPool-inside",
-        lambda key: px.MeanPool((3, 3), stride=2, padding=1, ceil=True, count_padding=False),
+        lambda key: px.MeanPool((3, 3), stride=2, padding=1, ceil_mode=True, count_include_pad=False),
         (IMAGE,),
-        "count_padding=False",
+        "count_include_pad=False",
         functional_twin("avg_pool2d", 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
     ),
     Case(

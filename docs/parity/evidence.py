@@ -84,7 +84,7 @@ FUNCTIONAL = {
     **several(F, "one_hot", "nn/functional/test_onehot.py", "PyTorch", "exact"),
     **several(F, "from_one_hot", "nn/functional/test_onehot.py", "inverse of `one_hot`", "exact"),
     **several(F, "dense", "nn/functional/test_linear.py", "PyTorch", *BOTH),
-    **several(F, "bilinear batched_mul", "nn/functional/test_linear.py", "PyTorch", "float32"),
+    **several(F, "bilinear batched_mul pdist concatenate", "nn/functional/test_linear.py", "PyTorch", "float32"),
     **several(F, "embedding embedding_bag pairwise_distance", "nn/functional/test_linear.py", "PyTorch", "float32"),
     **several(F, "cosine_similarity", "nn/functional/test_linear.py", "PyTorch", *BOTH),
     **several(F, "batch_norm_train layer_norm rms_norm", "nn/functional/test_norm.py", "PyTorch", *BOTH),
@@ -114,9 +114,13 @@ FUNCTIONAL = {
     **several(F, "stft hann_window hamming_window", "nn/functional/test_signal.py", "PyTorch, SciPy", "float64"),
     **several(F, "istft spectrogram", "nn/functional/test_signal.py", "PyTorch", "float64"),
     **several(F, "mel_filterbank", "nn/functional/test_signal.py", "formula in Python", "1e-10"),
+    **several(
+        F, "linear_recurrence selective_scan linear_attention", "nn/test_state_space.py", "loop in NumPy", "float64"
+    ),
     **several(F, "power_to_db db_to_power", "nn/functional/test_signal.py", "formula in NumPy", "float64"),
 }
 
+RECURRENT = "nn/test_recurrent.py"
 LAYERS = {
     **twins("px.", "Dense Conv:Conv2d BatchNorm LayerNorm MaxPool MeanPool GlobalMeanPool Embedding"),
     **twins("px.", "Chain Parallel SkipConnection flatten"),
@@ -148,6 +152,12 @@ LAYERS = {
     **several("px.nn.", "RReLU", "nn/test_layers_noise.py", "SciPy: distribution of the draws", "statistics"),
     **several("px.nn.", "SpectralNorm", "nn/test_layers_norm.py", "PyTorch", "float32×3"),
     **several("px.nn.", "remove_weight_norm", "nn/test_layers_norm.py", "the wrapped layer's own output", "float32"),
+    **twins("px.nn.", "RNN GRU:GRU-before ConvLSTM Bidirectional LRU S4D Mamba LinearAttention"),
+    **several("px.nn.", "LSTM LSTMCell GRUCell", RECURRENT, "PyTorch, packed sequences too", "float64"),
+    "px.nn.RNNCell": Evidence(RECURRENT, "PyTorch", ("float64",), text='"Cell")'),
+    "px.nn.LSTMCell.initial_state": Evidence("nn/test_recurrence.py", "the whole sequence", ("float32",)),
+    **several("px.nn.", "Recurrence ConvLSTMCell", "nn/test_recurrence.py", "steps by hand", "float32"),
+    **several("px.nn.", "StatefulRecurrentCell", "nn/test_recurrence.py", "the whole sequence", "float32"),
     **several("px.nn.", "autosize", "nn/test_layers_sizes.py", "the model of explicit sizes", "exact"),
     **several("px.nn.", "output_shape", "nn/test_layers_sizes.py", "the shape of the call", "exact"),
     **several("px.nn.", "summary", "nn/test_layers_sizes.py", "counts by hand; the compiler's FLOPs", "exact"),
@@ -236,10 +246,49 @@ CORE = {
     **several("px.", "capture", "core/test_capture.py", "the layers called one by one", "float32"),
 }
 
+RULES = "optim/test_rules.py"
+SCHEDULES = "optim/test_schedules.py"
+COMBINED = "optim/test_combined.py"
 OPTIM = {
-    **several("px.optim.", "Descent Momentum Adam AdamW", "optim/test_rules.py", "PyTorch; steps by hand", "float32"),
-    **several("px.", "Optimizer", "optim/test_rules.py", "PyTorch; steps by hand", "float32"),
-    **several("px.Optimizer.", "update adjust", "optim/test_rules.py", "PyTorch; steps by hand", "float32"),
+    **several(
+        "px.optim.",
+        "Descent Momentum Nesterov Rprop ASGD Adam AdamW AMSGrad AdaMax NAdam RAdam AdaGrad AdaDelta RMSProp Adafactor "
+        "WeightDecay",
+        RULES,
+        "PyTorch; steps by hand in NumPy",
+        "float64",
+    ),
+    **several("px.optim.", "Lion", RULES, "steps by hand in NumPy; optax", "float64"),
+    **several("px.optim.", "AdaBelief OAdam SignDecay ClipGrad", RULES, "steps by hand in NumPy", "float64"),
+    **several("px.optim.", "Muon", RULES, "steps by hand in NumPy; PyTorch to its bfloat16", "float64"),
+    **several("px.optim.", "Apollo", RULES, "steps by hand in NumPy", "float32"),
+    **several("px.optim.", "ClipNorm ClipGlobalNorm", RULES, "PyTorch", "float32"),
+    **several("px.optim.", "NormGrowthCap", RULES, "norms by hand", "1e-6"),
+    **several("px.optim.", "Rule", "optim/test_every_rule.py", "values by hand", "exact"),
+    **several("px.optim.", "chain AccumGrad", COMBINED, "steps by hand in NumPy", "float32"),
+    **several("px.optim.", "MixedPrecision", COMBINED, "float32 steps in NumPy, rounded", "exact"),
+    **several("px.optim.", "LBFGS", COMBINED, "SciPy: the minimum", "1e-5", "1e-8"),
+    **several("px.optim.", "ReduceOnPlateau", COMBINED, "PyTorch", "1e-6"),
+    **several(
+        "px.optim.",
+        "step_decay multi_step linear exponential polynomial cosine_annealing cosine_restarts one_cycle cyclic "
+        "multiplicative product sequence",
+        SCHEDULES,
+        "PyTorch",
+        "1e-9",
+    ),
+    **several(
+        "px.optim.",
+        "inverse triangle triangle_decay2 triangle_exp sine sine_decay2 sine_exp constant loop stretched shifted composed",
+        SCHEDULES,
+        "formula in NumPy",
+        "1e-9",
+    ),
+    **several("px.optim.", "Stateful", SCHEDULES, "values by hand", "exact"),
+    "px.optim.Schedule": Evidence(SCHEDULES, "equality and text by hand", ("exact",)),
+    **several("px.", "Optimizer", RULES, "PyTorch; steps by hand in NumPy", "float64"),
+    **several("px.Optimizer.", "update", RULES, "PyTorch; steps by hand in NumPy", "float64"),
+    **several("px.Optimizer.", "adjust", "optim/test_optimizer.py", "steps by hand", "float32"),
 }
 
 EVIDENCE: dict[str, Evidence] = {**FUNCTIONAL, **LAYERS, **LOSSES, **INIT, **CORE, **OPTIM}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from parity.optimisers import OPTIMISERS
 from parity.rows import Section, Source, absent, have, later
+from parity.schedulers import SCHEDULES
 
 F = "px.nn.functional."
 LOSS = "px.losses."
@@ -43,7 +45,16 @@ LAYERS = Section(
         have("Dropout", "px.Dropout", "`axis` for `dims`; owns its key"),
         have("AlphaDropout", "px.nn.AlphaDropout"),
         later("MultiHeadAttention", "attention"),
-        later("RNNCell LSTMCell GRUCell GRUv3Cell RNN LSTM GRU GRUv3 Recurrence initialstates", "recurrence"),
+        have("RNNCell", "px.nn.RNNCell"),
+        have("LSTMCell", "px.nn.LSTMCell"),
+        have("GRUCell", "px.nn.GRUCell", "the reset gate acts after the product; it has a bias there too"),
+        have("GRUv3Cell", "px.nn.GRUCell(in, hidden, reset_after=False)"),
+        have("RNN", "px.nn.RNN", "stacked by `num_layers`, `bidirectional`, with `lengths`"),
+        have("LSTM", "px.nn.LSTM", "stacked by `num_layers`, `bidirectional`, with `lengths`"),
+        have("GRU", "px.nn.GRU", "the reset gate acts after the product; it has a bias there too"),
+        have("GRUv3", "px.nn.GRU(in, hidden, reset_after=False)"),
+        have("Recurrence", "px.nn.Recurrence", "any function or module called as `cell(x, state)`"),
+        have("initialstates", "px.nn.LSTMCell.initial_state", "every cell has it; a state of None means it"),
     ),
     (
         "Batches come first and channels last, (batch, height, width, channels) for (width, height, channels, batch).",
@@ -205,66 +216,6 @@ INITIALISERS = Section(
         absent("create_bias", "a bias is an array or None"),
     ),
     ("They take a key, a shape and a dtype. Fans are read off our layouts.",),
-)
-
-OPTIMISERS = Section(
-    "Optimisers",
-    (
-        have("Descent", "px.optim.Descent"),
-        have("Momentum", "px.optim.Momentum", "the rate stands outside the velocity, as in PyTorch"),
-        have("Nesterov", "px.optim.Momentum(rate, momentum, nesterov=True)"),
-        have("Adam", "px.optim.Adam", "betas are two numbers"),
-        have("AdamW", "px.optim.AdamW", "decay 0.01 by default, as in PyTorch, for Flux's 0; it is times the rate"),
-        absent("AbstractRule", "any optax transformation is a rule for `px.Optimizer`"),
-        later("Rprop", "optimiser rules", "`optax.rprop` works in `px.Optimizer`"),
-        later("RMSProp", "optimiser rules", "`optax.rmsprop` works in `px.Optimizer`"),
-        later("AdaGrad", "optimiser rules", "`optax.adagrad` works in `px.Optimizer`"),
-        later("AdaMax", "optimiser rules", "`optax.adamax` works in `px.Optimizer`"),
-        later("AdaDelta", "optimiser rules", "`optax.adadelta` works in `px.Optimizer`"),
-        later("AMSGrad", "optimiser rules", "`optax.amsgrad` works in `px.Optimizer`"),
-        later("NAdam", "optimiser rules", "`optax.nadam` works in `px.Optimizer`"),
-        later("RAdam", "optimiser rules", "`optax.radam` works in `px.Optimizer`"),
-        later("OAdam", "optimiser rules", "`optax.optimistic_adam_v2` works in `px.Optimizer`"),
-        later("AdaBelief", "optimiser rules", "`optax.adabelief` works in `px.Optimizer`"),
-        later("Lion", "optimiser rules", "`optax.lion` works in `px.Optimizer`"),
-        later("Apollo NormGrowthCap", "optimiser rules"),
-        later("OptimiserChain", "optimiser rules", "`optax.chain` works in `px.Optimizer`"),
-        later("WeightDecay", "optimiser rules", "`optax.add_decayed_weights` works in `px.Optimizer`"),
-        later("SignDecay", "optimiser rules"),
-        later("ClipGrad", "optimiser rules", "`optax.clip` works in `px.Optimizer`"),
-        later(
-            "ClipNorm",
-            "optimiser rules",
-            "`optax.clip_by_global_norm` clips all arrays by one norm, not each by its own",
-        ),
-        later("AccumGrad", "optimiser rules", "`optax.MultiSteps` works in `px.Optimizer`"),
-        later("MixedPrecision", "optimiser rules", "`px.dtypes(compute=…)` computes in less already"),
-        have("setup", "px.Optimizer", "the optimiser holds its state; there is no tree of states"),
-        have("update!", "px.Optimizer.update", "in place: `opt.update(model, grads)`"),
-        absent("update apply! init", "they are optax's `update` and `init` of any transformation"),
-        have("adjust!", "px.Optimizer.adjust", "`opt.adjust(learning_rate=…)`"),
-        have("freeze!", "px.freeze", "freezes the model, not the optimiser's state; no gradient is computed then"),
-        have("thaw!", "px.thaw"),
-        have("trainables trainable", "px.split", "`px.split(model)[0]` is a dict from path to array"),
-        have("destructure", "px.destructure", "the inverse refuses to lose anything"),
-        have("KeyPath haskeypath getkeypath", "px.paths", "paths are text: `layers.0.weight`"),
-    ),
-)
-
-SCHEDULES = Section(
-    "Schedules (ParameterSchedulers)",
-    (
-        later("Step", "schedules", "`optax.piecewise_constant_schedule`"),
-        later("Exp", "schedules", "`optax.exponential_decay`"),
-        later("Poly", "schedules", "`optax.polynomial_schedule`"),
-        later("CosAnneal Cos", "schedules", "`optax.cosine_decay_schedule`, `optax.sgdr_schedule` with restarts"),
-        later("OneCycle", "schedules", "`optax.cosine_onecycle_schedule`"),
-        later("Sequence", "schedules", "`optax.join_schedules`"),
-        later("Interpolator", "schedules", "`optax.piecewise_interpolate_schedule`"),
-        later("Inv Triangle TriangleDecay2 TriangleExp Tri TriDecay2 TriExp Sin SinDecay2 SinExp", "schedules"),
-        later("Loop Shifted ComposedSchedule Lambda Stateful Scheduler ScheduleIterator next!", "schedules"),
-    ),
-    ("A learning rate may be a function of the update count today: any optax schedule, counted from 0, not from 1.",),
 )
 
 TRAINING = Section(

@@ -10,12 +10,10 @@ AREAS = {
     "data utilities": "loaders, splits, batches of records",
     "export": "StableHLO, ONNX, SavedModel, LiteRT",
     "metrics": "what is reported beside the loss",
-    "optimiser rules": "named rules beyond the first four; `px.Optimizer` takes any optax transformation today",
     "parallel wrappers": "meshes, statistics and gradients over several devices",
     "pruning": "masks on weights",
     "quantisation": "integer weights and activations",
     "recurrence": "cells, and the layers that run them over time",
-    "schedules": "named schedules; a learning rate may be any optax schedule today",
     "training loop": "loops, callbacks, early stopping",
 }
 

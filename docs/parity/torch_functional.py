@@ -36,8 +36,12 @@ POOLS = Section(
         have(ranks("max_pool"), F + "max_pool"),
         have(ranks("max_pool", end="_with_indices"), F + "max_pool_with_indices", "int32 places in the unpadded input"),
         have(ranks("max_unpool"), F + "max_unpool", "an index outside the output is dropped"),
-        have(ranks("avg_pool"), F + "mean_pool", "no `divisor_override`"),
-        have(ranks("lp_pool"), F + "lp_pool", "norms of magnitudes; PyTorch leaves the sign in odd powers"),
+        have(ranks("avg_pool"), F + "mean_pool", ""),
+        have(
+            ranks("lp_pool"),
+            F + "lp_pool",
+            "norms of magnitudes, of what is inside the edge; PyTorch leaves the sign in odd powers and scales up at the edge",
+        ),
         have(ranks("adaptive_max_pool"), F + "adaptive_max_pool"),
         absent(
             ranks("adaptive_max_pool", end="_with_indices"),
@@ -116,7 +120,7 @@ EMBEDDINGS = Section(
         have("one_hot", F + "one_hot", "float32, and the number of classes is asked for; also labels of any kind"),
         have("cosine_similarity", F + "cosine_similarity", "the last axis; PyTorch takes the second"),
         have("pairwise_distance", F + "pairwise_distance"),
-        absent("pdist", "it is a triangle of `px.nn.functional.cdist(x, x)`"),
+        have("pdist", F + "pdist"),
     ),
 )
 
@@ -167,7 +171,7 @@ VISION = Section(
             F + "pad_constant",
             "one function for each mode: `pad_zeros`, `pad_reflect`, `pad_replicate`, `pad_circular`, `pad_symmetric`",
         ),
-        have("interpolate", F + "interpolate", "`scale` for `scale_factor`; no `antialias`"),
+        have("interpolate", F + "interpolate", "`scale` for `scale_factor`"),
         have("upsample upsample_nearest upsample_bilinear", F + "interpolate", "deprecated doubles of `interpolate`"),
         have("grid_sample", F + "grid_sample", "1 to 3 spatial axes"),
         have("affine_grid", F + "affine_grid", "`size` is spatial: no batch, no channels"),

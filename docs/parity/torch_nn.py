@@ -73,7 +73,7 @@ POOLS = Section(
             by_rank("MaxPool"), "px.MaxPool", "`ceil` for `ceil_mode`; dilation and indices are in the functional forms"
         ),
         have(by_rank("MaxUnpool"), F + "max_unpool", "a function; takes what `max_pool_with_indices` gave"),
-        have(by_rank("AvgPool"), "px.MeanPool", "`count_padding` for `count_include_pad`; no `divisor_override`"),
+        have(by_rank("AvgPool"), "px.MeanPool", ""),
         have(by_rank("LPPool"), "px.nn.LpPool", "norms of magnitudes; PyTorch leaves the sign in odd powers"),
         have(by_rank("AdaptiveMaxPool"), "px.nn.AdaptiveMaxPool", "no indices"),
         have(by_rank("AdaptiveAvgPool"), "px.nn.AdaptiveMeanPool"),
@@ -159,7 +159,12 @@ DROPOUTS = Section(
 SEQUENCES = Section(
     "Recurrence and attention",
     (
-        later("RNN LSTM GRU RNNCell LSTMCell GRUCell", "recurrence"),
+        have("RNN", "px.nn.RNN", "an activation is its third argument; `lengths` for packed sequences"),
+        have("LSTM", "px.nn.LSTM", "one bias for two, and the forget gate's starts at 1; `lengths` for packed sequences"),
+        have("GRU", "px.nn.GRU", "`bias_hn` beside one bias; `lengths` for packed sequences"),
+        have("RNNCell", "px.nn.RNNCell", "gives `(out, state)`"),
+        have("LSTMCell", "px.nn.LSTMCell", "gives `(out, (h, c))`"),
+        have("GRUCell", "px.nn.GRUCell", "gives `(out, state)`"),
         absent("RNNBase RNNCellBase", "they are bases that hold PyTorch's flags; `px.Module` is the base"),
         later("MultiheadAttention", "attention"),
         later(
@@ -284,11 +289,10 @@ UTILS = Section(
         have(
             "parameters_to_vector vector_to_parameters", "px.destructure", "one call gives the vector and its inverse"
         ),
-        later(
-            "clip_grad_norm clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_",
-            "optimiser rules",
-            "`optax.clip_by_global_norm` and `optax.clip` in an `optax.chain` work in `px.Optimizer`",
+        have(
+            "clip_grad_norm clip_grad_norm_ clip_grads_with_norm_", "px.optim.ClipGlobalNorm", "in a `px.optim.chain`"
         ),
+        have("clip_grad_value_", "px.optim.ClipGrad", "in a `px.optim.chain`"),
         have(
             "weight_norm parametrizations.weight_norm",
             "px.nn.WeightNorm",

@@ -221,7 +221,7 @@ MUTANTS = [
     (
         "MeanPool counts its padding always",
         "nn/_pool.py",
-        "count_include_pad=self.count_padding",
+        "count_include_pad=self.count_include_pad",
         "count_include_pad=True",
         (_SPACE + "test_padding_is_never_the_largest_and_counts_as_asked",),
     ),

@@ -112,10 +112,15 @@ def test_the_gradient_of_an_lp_pool_is_zero_where_the_norm_is():
     assert_close(g.ravel(), np.array([0, 0, 0.6, 0.8], np.float32), kind="grad")
 
 
+def test_a_dilated_pool_skips_elements():
+    x = jnp.array([5.0, 1.0, 9.0, 2.0, 3.0]).reshape(1, 5, 1)
+    assert px.MaxPool(2, stride=1, dilation=3)(x).ravel().tolist() == [5.0, 3.0]
+
+
 def test_padding_is_never_the_largest_and_counts_as_asked():
     x = -jnp.ones((1, 2, 2, 1))
-    assert (px.MaxPool((3, 3), padding=1, stride=2, ceil=True)(x) == -1).all()
-    inside = px.MeanPool((3, 3), padding=1, stride=2, count_padding=False)(x)
+    assert (px.MaxPool((3, 3), padding=1, stride=2, ceil_mode=True)(x) == -1).all()
+    inside = px.MeanPool((3, 3), padding=1, stride=2, count_include_pad=False)(x)
     assert_close(inside, -np.ones((1, 1, 1, 1), np.float32))
     with_zeros = px.MeanPool((3, 3), padding=1, stride=2)(x)
     assert_close(with_zeros, np.full((1, 1, 1, 1), -4 / 9, np.float32))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import types
 import weakref
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
@@ -294,15 +294,11 @@ class Program:
 # --- one call ----------------------------------------------------------------------------------------
 
 
-def _references(arrays: list[Any]) -> int:
-    """All references to these arrays together; none has fewer than ``_baseline``."""
-    return sum(map(sys.getrefcount, arrays))
-
-
 def _calibrate() -> int:
     """What the reference count of an array is when its slot, and the list we gather, alone hold it."""
     slots = Slots([({"a": object()}, "a")])
-    return _references(slots.gather())
+    gathered = slots.gather()
+    return sum(map(getrefcount, gathered))
 
 
 _baseline = _calibrate()
@@ -328,41 +324,38 @@ class Entry:
         self.roots = [plan.metas[r].uid for r in plan.structure.roots]
 
     def run(self, bare: list[Any]) -> Any:
-        """One call on the arrays as they are now."""
+        """One call on the arrays as they are now. Every line here is paid at every step."""
         donated = self.donated.gather()
-        if not donated:
-            return self._finish(self._dispatch(donated, bare))
-        _claim(self.plan, self.roots)
+        if donated:
+            _claim(self.plan, self.roots)
         try:
-            return self._finish(self._dispatch(donated, bare))
-        finally:
-            _release(self.roots)
-
-    def _dispatch(self, donated: list[Any], bare: list[Any]) -> Outcome:
-        try:
-            if donated and _references(donated) > _baseline * len(donated):
+            if donated and sum(map(getrefcount, donated)) > _baseline * len(donated):
                 donated = _unaliased(donated)
-            return self.program.jitted(donated, self.kept.gather(), bare)
+            outcome = self.program.jitted(donated, self.kept.gather(), bare)
+            record = outcome.record
+            if record is not self.record:
+                self._expect(record)
+            self.slots.write(outcome.written)
         except Exception as error:
             lost = _lost(self.plan)
             if lost:
                 raise lost_buffers(*lost) from error
             raise
-
-    def _finish(self, outcome: Outcome) -> Any:
-        record = outcome.record
-        if record is not self.record:
-            self.record = record
-            self.slots = Slots([self.plan.slots[i] for i in record.written])
-        self.slots.write(outcome.written)
+        finally:
+            if donated:
+                _release(self.roots)
         if record.result.single:
             return outcome.outputs[0]
         return record.result.rebuild(outcome.outputs, self.plan.module)
 
+    def _expect(self, record: Record) -> None:
+        self.record = record
+        self.slots = Slots([self.plan.slots[i] for i in record.written])
+
 
 def _unaliased(arrays: list[Any]) -> list[Any]:
     """Copies, in one call, of the arrays that something besides their slot holds."""
-    aliased = [i for i, count in enumerate(map(sys.getrefcount, arrays)) if count > _baseline]
+    aliased = [i for i, count in enumerate(map(getrefcount, arrays)) if count > _baseline]
     copies = _copied([arrays[i] for i in aliased])
     for i, copy in zip(aliased, copies, strict=True):
         arrays[i] = copy

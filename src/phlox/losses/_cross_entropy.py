@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, describe
 from phlox.losses._classes import IGNORE, ClassIndex, class_targets, class_weights
+from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, floating, in_unit, real, reduced, widen
 
 
@@ -57,8 +58,22 @@ def cross_entropy(
     (z,), dtype = widen(floating(logits, "logits", where))
     in_unit("label_smoothing", label_smoothing, where)
     t = class_targets(z, targets, where, ignore_index=ignore_index)
-    log_probs = jax.nn.log_softmax(z, axis=-1)
-    return _weighted_nll(log_probs, t, dtype, where, reduction, weight, class_weight, label_smoothing)
+    return _of_logits(z, t, dtype, where, reduction, weight, class_weight, label_smoothing)
+
+
+@one_call("dtype", "where", "reduction", "smoothing")
+def _of_logits(
+    logits: jax.Array,
+    targets: ClassIndex | jax.Array,
+    dtype: Any,
+    where: str,
+    reduction: Reduction,
+    weight: ArrayLike | None,
+    class_weight: ArrayLike | None,
+    smoothing: float,
+) -> jax.Array:
+    log_probs = jax.nn.log_softmax(logits, axis=-1)
+    return _weighted_nll(log_probs, targets, dtype, where, reduction, weight, class_weight, smoothing)
 
 
 def nll(

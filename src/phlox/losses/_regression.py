@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, above_zero, check_values, matched, not_negative, reduced, traced
 
 
+@one_call("reduction")
 def mse(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -41,6 +43,7 @@ def mse(
     return reduced(jnp.square(p - t), dtype, reduction, weight, "mse")
 
 
+@one_call("reduction")
 def mae(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -108,6 +111,7 @@ def msle(
     return reduced(jnp.square(jnp.log1p(p / eps) - jnp.log1p(t / eps)), dtype, reduction, weight, "msle")
 
 
+@one_call("reduction", "delta")
 def huber(
     prediction: ArrayLike,
     target: ArrayLike,
@@ -146,6 +150,7 @@ def huber(
     return reduced(q * (d - 0.5 * q), dtype, reduction, weight, "huber")
 
 
+@one_call("reduction", "beta")
 def smooth_l1(
     prediction: ArrayLike,
     target: ArrayLike,
@@ -186,6 +191,7 @@ def smooth_l1(
     return reduced(q * (d - 0.5 * q) / beta, dtype, reduction, weight, "smooth_l1")
 
 
+@one_call("reduction")
 def log_cosh(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:

@@ -24,6 +24,7 @@ class LpPool(Module):
         window: elements along each spatial axis; an int for one axis.
         stride: elements from window to window; by default the window.
         padding: zeros, as for ``Conv``.
+        ceil_mode: whether windows that reach past the high end count too.
 
     Raises:
         RangeError: p below 1, or a size below 1.
@@ -36,22 +37,31 @@ class LpPool(Module):
     5.0
     """
 
-    def __init__(self, p: float, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0):
+    def __init__(
+        self,
+        p: float,
+        window: Sizes,
+        *,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+    ):
         if isinstance(p, bool) or not p >= 1:
             raise RangeError("p of at least 1", got=repr(p), fix="use p=1, 2 or infinity", where="LpPool")
         self.p, self.window = float(p), sizes_of("LpPool", "window", window)
         self.stride = None if stride is None else per_axis("LpPool", "stride", stride, len(self.window))
-        self.padding = padding_of("LpPool", padding, len(self.window))
+        self.padding, self.ceil_mode = padding_of("LpPool", padding, len(self.window)), ceil_mode
 
     def __call__(self, x: Any) -> jax.Array:
         x = spatial(self, x, len(self.window))
-        return _lp(F.identity, x, p=self.p, window=self.window, stride=self.stride, padding=self.padding)
+        options: Any = {"stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
+        return _lp(F.identity, x, p=self.p, window=self.window, **options)
 
     def _brief(self) -> str:
         return f"LpPool({self.p:g}, {self.window})"
 
 
-@fused("p", "window", "stride", "padding")
+@fused("p", "window", "stride", "padding", "ceil_mode")
 def _lp(act: Any, x: Any, *, p: float, window: Any, **options: Any) -> jax.Array:
     return act(F.lp_pool(x, p, window, **options))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from phlox.core import Module, ShapeError, describe, harmonise
+from phlox.core import Module, RangeError, ShapeError, describe, harmonise
 from phlox.nn import functional as F
 from phlox.nn._checks import Padding, Sizes, padding_of, per_axis, sizes_of
 
@@ -21,7 +21,8 @@ class MaxPool(Module):
         window: elements along each spatial axis; an int for one axis.
         stride: elements from window to window; by default the window.
         padding: elements, as for ``Conv``; never the largest.
-        ceil: whether windows that reach past the high end count too.
+        dilation: elements from one position of the window to the next.
+        ceil_mode: whether windows that reach past the high end count too.
 
     Raises:
         RangeError: a size below 1.
@@ -34,15 +35,26 @@ class MaxPool(Module):
     [5.0, 7.0, 13.0, 15.0]
     """
 
-    def __init__(self, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0, ceil: bool = False):
+    def __init__(
+        self,
+        window: Sizes,
+        *,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+    ):
         name = type(self).__name__
         self.window = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
-        self.padding, self.ceil = padding_of(name, padding, len(self.window)), ceil
+        self.padding, self.ceil_mode = padding_of(name, padding, len(self.window)), ceil_mode
+        self.dilation = per_axis(name, "dilation", dilation, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
         x = spatial(self, x, len(self.window))
-        return F.max_pool(x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil)
+        return F.max_pool(
+            x, self.window, stride=self.stride, padding=self.padding, dilation=self.dilation, ceil_mode=self.ceil_mode
+        )
 
     def _brief(self) -> str:
         return f"MaxPool({self.window})"
@@ -58,8 +70,9 @@ class MeanPool(Module):
         window: elements along each spatial axis; an int for one axis.
         stride: elements from window to window; by default the window.
         padding: elements, as for ``Conv``.
-        ceil: whether windows that reach past the high end count too.
-        count_padding: whether the zeros of padding count as elements in the mean.
+        ceil_mode: whether windows that reach past the high end count too.
+        count_include_pad: whether the zeros of padding count as elements in the mean.
+        divisor_override: divide every sum by this number instead, not 0.
 
     Raises:
         RangeError: a size below 1.
@@ -78,20 +91,25 @@ class MeanPool(Module):
         *,
         stride: Sizes | None = None,
         padding: Padding = 0,
-        ceil: bool = False,
-        count_padding: bool = True,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: float | None = None,
     ):
         name = type(self).__name__
         self.window = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
         self.padding = padding_of(name, padding, len(self.window))
-        self.ceil, self.count_padding = ceil, count_padding
+        if divisor_override is not None and not divisor_override:
+            fix = "leave it out to divide by the window's elements"
+            raise RangeError("a divisor_override that is not 0", got=repr(divisor_override), fix=fix, where=name)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.divisor_override = divisor_override
 
     def __call__(self, x: Any) -> jax.Array:
         x = spatial(self, x, len(self.window))
         return F.mean_pool(
-            x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil,
-            count_include_pad=self.count_padding,
+            x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode,
+            count_include_pad=self.count_include_pad, divisor_override=self.divisor_override,
         )  # fmt: skip
 
     def _brief(self) -> str:

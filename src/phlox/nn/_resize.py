@@ -26,6 +26,7 @@ class Upsample(Module):
         scale: output over input size; one number, or one per spatial axis.
         size: the output's elements; one int, or one per spatial axis. Give this or ``scale``.
         align_corners: map the centres of corner elements to one another; for the linear and cubic modes.
+        antialias: when shrinking, widen the kernel to the output's elements; for the linear and cubic modes.
 
     Raises:
         RangeError: both or neither of scale and size, one that is not positive, an unknown mode.
@@ -45,6 +46,7 @@ class Upsample(Module):
         scale: float | Sequence[float] | None = None,
         size: Sizes | None = None,
         align_corners: bool = False,
+        antialias: bool = False,
     ):
         name = "Upsample"
         if mode not in _MODES:
@@ -56,7 +58,10 @@ class Upsample(Module):
         if align_corners and (mode.startswith("nearest") or mode == "area"):
             fix = "leave it out, or use a linear or cubic mode"
             raise RangeError(f"align_corners=False with mode {mode!r}", got="True", fix=fix, where=name)
-        self.mode, self.align_corners = mode, align_corners
+        if antialias and (align_corners or mode.startswith("nearest") or mode == "area"):
+            fix = "leave it out, or use a linear or cubic mode without align_corners"
+            raise RangeError(f"antialias=False with mode {mode!r}", got="True", fix=fix, where=name)
+        self.mode, self.align_corners, self.antialias = mode, align_corners, antialias
         self.scale: Any = scale if scale is None or isinstance(scale, (int, float)) else tuple(scale)
         scales: Any = self.scale if isinstance(self.scale, tuple) else () if scale is None else (scale,)
         for s in scales:
@@ -67,6 +72,7 @@ class Upsample(Module):
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
         options: Any = {"scale": self.scale, "mode": self.mode, "align_corners": self.align_corners}
+        options["antialias"] = self.antialias
         return _interpolate(F.identity, x, size=self.size, **options)
 
     def _brief(self) -> str:
@@ -74,7 +80,7 @@ class Upsample(Module):
         return f"Upsample({self.mode!r}, {target})"
 
 
-@fused("size", "scale", "mode", "align_corners")
+@fused("size", "scale", "mode", "align_corners", "antialias")
 def _interpolate(act: Any, x: Any, **options: Any) -> jax.Array:
     return act(F.interpolate(x, **options))
 

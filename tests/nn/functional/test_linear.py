@@ -207,6 +207,25 @@ def test_distances_against_torch(p):
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, np.inf])
+def test_pairs_of_one_set_against_torch(p):
+    against_torch(lambda x: distance.pdist(x, p), lambda x: F.pdist(x, p), normal(6, 4))
+
+
+def test_concatenate_joins_along_an_axis_and_refuses_the_rest():
+    a, b = normal(2, 3, 4), normal(2, 3, 1)
+    against_torch(linear.concatenate, lambda a, b: torch.cat([a, b], -1), a, b)
+    against_torch(lambda a, b: linear.concatenate(a, b, axis=1), lambda a, b: torch.cat([a, b], 1), a, normal(2, 5, 4))
+    for call, text in (
+        (lambda: linear.concatenate(), "concatenate expects arrays with an axis -1, got none"),
+        (lambda: linear.concatenate(a, b[0]), "arrays with an axis -1"),
+        (lambda: linear.concatenate(a, b, axis=3), "arrays with an axis 3"),
+        (lambda: linear.concatenate(a, b, axis=1), "sizes that differ along axis 1 alone"),
+    ):
+        with pytest.raises(ShapeError, match=text):
+            call()
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, np.inf])
 def test_equal_vectors_have_distance_and_gradient_zero(p):
     x = jnp.asarray(normal(5, 3))
     d = distance.cdist(x, x, p)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+import phlox as px
 from kit import against_torch, assert_close, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn import functional as F
@@ -105,6 +106,16 @@ def test_mean_pool_matches_torch(name, include):
     )
 
 
+def test_mean_pool_divides_by_the_number_it_is_given():
+    x = normal(2, 5, 6, 3)
+    theirs = first(lambda x: TF.avg_pool2d(x, 3, 2, 1, ceil_mode=True, divisor_override=5))
+    against_torch(lambda x: F.mean_pool(x, 3, stride=2, padding=1, ceil_mode=True, divisor_override=5), theirs, x)
+    layer = px.MeanPool((3, 3), stride=2, padding=1, ceil_mode=True, divisor_override=5)
+    assert_close(layer(x), F.mean_pool(x, 3, stride=2, padding=1, ceil_mode=True, divisor_override=5))
+    with pytest.raises(RangeError, match="mean_pool expects a divisor_override that is not 0, got 0"):
+        F.mean_pool(x, 3, divisor_override=0)
+
+
 def test_uneven_and_same_padding_equal_padding_first():
     x = normal(1, 7, 6, 2)
     padded = np.pad(x, ((0, 0), (2, 1), (0, 1), (0, 0)))
@@ -195,6 +206,10 @@ def test_lp_pool_takes_magnitudes_and_is_smooth_enough_at_zero():
         F.lp_pool(x, 2, 3, padding=1, stride=2), F.lp_pool(np.pad(x, ((0, 0), (1, 1), (0, 0))), 2, 3, stride=2)
     )
     assert np.all(jax.grad(lambda x: F.lp_pool(x, 2, 2).sum())(jnp.zeros((1, 4, 1))) == 0)
+    odd = normal(1, 7, 2)
+    past_the_edge = F.lp_pool(np.pad(odd, ((0, 0), (0, 1), (0, 0))), 2, 2)
+    assert_close(F.lp_pool(odd, 2, 2, ceil_mode=True), past_the_edge)
+    assert_close(px.nn.LpPool(2, 2, ceil_mode=True)(odd), past_the_edge)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -56,6 +56,16 @@ def test_bicubic_matches_torch(align, size, scale):
     compare(2, "bicubic", size, scale, align)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(3, 2), (9, 3), (2, 14)])
+def test_antialiasing_matches_torch(mode, size):
+    against_torch(
+        jax.jit(lambda x: F.interpolate(x, size, mode=mode, antialias=True)),
+        lambda x: TF.interpolate(x.movedim(-1, 1), size, mode=mode, antialias=True).movedim(1, -1),
+        normal(2, 8, 7, 3),
+    )
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize(("size", "scale"), [((9, 4, 7), None), ((1, 1, 4), None), (None, (1.7, 2.0, 0.8))])
 def test_aligned_corners_match_torch(rank, size, scale):

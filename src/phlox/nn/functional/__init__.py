@@ -20,15 +20,23 @@ from phlox.nn.functional._adaptive import (
     adaptive_max_pool,
     adaptive_mean_pool,
 )
+from phlox.nn.functional._attention import (
+    causal_mask,
+    dot_product_attention,
+)
 from phlox.nn.functional._conv import (
     conv,
     conv_transpose,
     depthwise_conv,
 )
+from phlox.nn.functional._conv_lstm import (
+    conv_lstm,
+)
 from phlox.nn.functional._distance import (
     cdist,
     cosine_similarity,
     pairwise_distance,
+    pdist,
 )
 from phlox.nn.functional._dropout import (
     alpha_dropout,
@@ -40,6 +48,10 @@ from phlox.nn.functional._dropout import (
 from phlox.nn.functional._embedding import (
     embedding,
     embedding_bag,
+)
+from phlox.nn.functional._experts import (
+    load_balancing_loss,
+    top_k_routing,
 )
 from phlox.nn.functional._fold import (
     fold,
@@ -64,6 +76,7 @@ from phlox.nn.functional._gather import (
 from phlox.nn.functional._linear import (
     batched_mul,
     bilinear,
+    concatenate,
     dense,
 )
 from phlox.nn.functional._mel import (
@@ -100,6 +113,15 @@ from phlox.nn.functional._pool import (
     max_pool,
     mean_pool,
 )
+from phlox.nn.functional._positions import (
+    alibi_bias,
+    alibi_slopes,
+    apply_rotary,
+    relative_buckets,
+    rotary_angles,
+    rotary_frequencies,
+    sinusoidal_positions,
+)
 from phlox.nn.functional._rectifiers import (
     celu,
     elu,
@@ -116,6 +138,19 @@ from phlox.nn.functional._rectifiers import (
     softshrink,
     threshold,
     trelu,
+)
+from phlox.nn.functional._recurrent import (
+    gru,
+    lstm,
+    rnn,
+)
+from phlox.nn.functional._recurrent_cells import (
+    gru_cell,
+    lstm_cell,
+    rnn_cell,
+)
+from phlox.nn.functional._recurrent_form import (
+    sequence_mask,
 )
 from phlox.nn.functional._rescale import (
     local_response_norm,
@@ -150,6 +185,11 @@ from phlox.nn.functional._softmax import (
     softmax,
     softmin,
 )
+from phlox.nn.functional._state_space import (
+    linear_attention,
+    linear_recurrence,
+    selective_scan,
+)
 from phlox.nn.functional._unpool import (
     max_pool_with_indices,
     max_unpool,
@@ -159,20 +199,27 @@ __all__ = [
     "adaptive_max_pool",
     "adaptive_mean_pool",
     "affine_grid",
+    "alibi_bias",
+    "alibi_slopes",
     "alpha_dropout",
+    "apply_rotary",
     "batch_norm",
     "batch_norm_train",
     "batched_mul",
     "bilinear",
+    "causal_mask",
     "cdist",
     "celu",
     "channel_shuffle",
+    "concatenate",
     "conv",
+    "conv_lstm",
     "conv_transpose",
     "cosine_similarity",
     "db_to_power",
     "dense",
     "depthwise_conv",
+    "dot_product_attention",
     "drop_path",
     "dropout",
     "elu",
@@ -189,6 +236,8 @@ __all__ = [
     "glu",
     "grid_sample",
     "group_norm",
+    "gru",
+    "gru_cell",
     "gumbel_softmax",
     "hamming_window",
     "hann_window",
@@ -204,7 +253,10 @@ __all__ = [
     "istft",
     "layer_norm",
     "leaky_relu",
+    "linear_attention",
+    "linear_recurrence",
     "lisht",
+    "load_balancing_loss",
     "local_response_norm",
     "log_sigmoid",
     "log_softmax",
@@ -212,6 +264,8 @@ __all__ = [
     "logsigmoid",
     "logsumexp",
     "lp_pool",
+    "lstm",
+    "lstm_cell",
     "max_pool",
     "max_pool_with_indices",
     "max_unpool",
@@ -229,14 +283,20 @@ __all__ = [
     "pad_symmetric",
     "pad_zeros",
     "pairwise_distance",
+    "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
     "power_to_db",
     "prelu",
     "reglu",
+    "relative_buckets",
     "relu",
     "relu6",
     "rms_norm",
+    "rnn",
+    "rnn_cell",
+    "rotary_angles",
+    "rotary_frequencies",
     "rrelu",
     "scatter",
     "segment_max",
@@ -244,9 +304,12 @@ __all__ = [
     "segment_min",
     "segment_prod",
     "segment_sum",
+    "selective_scan",
     "selu",
+    "sequence_mask",
     "sigmoid",
     "silu",
+    "sinusoidal_positions",
     "softmax",
     "softmin",
     "softplus",
@@ -260,6 +323,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "top_k_routing",
     "trelu",
     "unfold",
     "variational_mask",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
 from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, real, widen
 
-__all__ = ["cdist", "cosine_similarity", "pairwise_distance"]
+__all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 
 
 def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, *, eps: float = 1e-8) -> Array:
@@ -95,6 +96,33 @@ def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Array:
         raise ShapeError("(..., n, features) and (..., m, features)", got=got, fix=fix, where="cdist")
     wide_a, wide_b, dtype = _pair("cdist", jnp.expand_dims(a, -2), jnp.expand_dims(b, -3))
     return lp_norm(wide_a - wide_b, p, (wide_a.ndim - 1,)).astype(dtype)
+
+
+def pdist(x: ArrayLike, p: float = 2.0) -> Array:
+    """Distances of all pairs of vectors of one set, each pair once: ``y_k = ||x_i - x_j||_p`` for i < j, row by row.
+
+    Shapes:
+        x: (n, features), real; y: (n (n - 1) / 2,).
+
+    Arguments:
+        p: order of the norm, above 0 or infinity.
+
+    Raises:
+        ShapeError: no matrix. RangeError: ``p`` not above 0.
+
+    >>> pdist(jnp.array([[0.0], [1.0], [5.0]])).tolist()
+    [1.0, 5.0, 4.0]
+
+    Source: scipy.spatial.distance.pdist, the definition.
+    """
+    vectors = real(x, "pdist")
+    if vectors.ndim != 2:
+        fix = "pass one set of vectors; jax.vmap takes more"
+        raise ShapeError("(n, features)", got=describe(vectors), fix=fix, where="pdist")
+    in_range("pdist", "p", p, 0.0, math.inf, open_low=True)
+    first, second = np.triu_indices(vectors.shape[0], 1)
+    wide = widen(vectors)
+    return lp_norm(wide[first] - wide[second], p, (1,)).astype(vectors.dtype)
 
 
 def _pair(name: str, x1: ArrayLike, x2: ArrayLike) -> tuple[Array, Array, jnp.dtype]:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from phlox.core._errors import ShapeError, describe
 from phlox.nn.functional._numeric import inexact, is_half
 
-__all__ = ["batched_mul", "bilinear", "dense"]
+__all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
 
 
 def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
@@ -45,6 +45,36 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
     y = jnp.matmul(flat.astype(dtype), matrix.astype(dtype))
     y = y if array.ndim <= 2 else y.reshape(*lead, width)
     return _plus_bias("dense", y, bias)
+
+
+def concatenate(*arrays: ArrayLike, axis: int = -1) -> Array:
+    """Join arrays along an axis: what ``px.Parallel`` and ``px.SkipConnection`` combine features with.
+
+    Shapes:
+        arrays: equal but along ``axis``; y: their sizes added there.
+
+    Arguments:
+        axis: the axis to join along, by default the features.
+
+    Raises:
+        ShapeError: no arrays, no such axis, or sizes that differ along another.
+
+    >>> concatenate(jnp.array([[1.0]]), jnp.array([[2.0, 3.0]])).tolist()
+    [[1.0, 2.0, 3.0]]
+
+    Source: the definition.
+    """
+    parts = [jnp.asarray(a) for a in arrays]
+    ranks = {p.ndim for p in parts}
+    if len(ranks) != 1 or not -min(ranks) <= axis < min(ranks):
+        got = " and ".join(map(describe, parts)) or "none"
+        fix = "give arrays of one rank that have this axis"
+        raise ShapeError(f"arrays with an axis {axis}", got=got, fix=fix, where="concatenate")
+    at = axis % min(ranks)
+    if len({(*p.shape[:at], *p.shape[at + 1 :]) for p in parts}) > 1:
+        got, fix = " and ".join(map(describe, parts)), "make the other axes equal, or join along another"
+        raise ShapeError(f"sizes that differ along axis {axis} alone", got=got, fix=fix, where="concatenate")
+    return jnp.concatenate(parts, at)
 
 
 def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:

@@ -69,6 +69,7 @@ def mean_pool(
     padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: float | None = None,
 ) -> jax.Array:
     """Average every window.
 
@@ -80,10 +81,11 @@ def mean_pool(
     Arguments:
         window, stride, padding, ceil_mode: as in :func:`max_pool`.
         count_include_pad: whether the zeros of the padding count in the average. What ``ceil_mode`` adds never does.
+        divisor_override: divide every sum by this number instead, not 0.
 
     Raises:
         ShapeError: ``x`` has not 1 to 3 spatial axes, or the window exceeds the padded input.
-        RangeError: a window or stride below 1; padding below 0 or not below the window.
+        RangeError: a window or stride below 1; padding below 0 or not below the window; a divisor of 0.
 
     >>> mean_pool(jnp.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1), 2).ravel().tolist()
     [2.0, 1.0]
@@ -95,12 +97,29 @@ def mean_pool(
     given = plan_window(x, window, stride, padding, 1, "mean_pool").padding
     dtype = _float_dtype(x.dtype)
     total = _sum_over(x.astype(jnp.promote_types(dtype, jnp.float32)), plan)
+    if divisor_override is not None:
+        return (total / _divisor(divisor_override)).astype(dtype)
     for axis in range(plan.rank):
         total = total / _count(plan, given[axis], axis, count_include_pad, total)
     return total.astype(dtype)
 
 
-def lp_pool(x: jax.Array, p: float, window: Sizes, *, stride: Sizes | None = None, padding: Padding = 0) -> jax.Array:
+def _divisor(number: float) -> float:
+    if isinstance(number, bool) or number == 0:
+        fix = "leave it out to divide by the window's elements"
+        raise RangeError("a divisor_override that is not 0", got=repr(number), fix=fix, where="mean_pool")
+    return number
+
+
+def lp_pool(
+    x: jax.Array,
+    p: float,
+    window: Sizes,
+    *,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+) -> jax.Array:
     """Take the p-norm of every window; ``p=1`` sums magnitudes, ``p=inf`` is the largest one.
 
     Formula: ``y = (Σ_k |x_k|^p)^(1/p)``, with a gradient of 0 where the norm is 0. (PyTorch leaves out the absolute
@@ -110,7 +129,7 @@ def lp_pool(x: jax.Array, p: float, window: Sizes, *, stride: Sizes | None = Non
 
     Arguments:
         p: the norm's exponent, at least 1.
-        window, stride, padding: as in :func:`mean_pool`; padding adds zeros.
+        window, stride, padding, ceil_mode: as in :func:`mean_pool`; padding adds zeros, and so does ``ceil_mode``.
 
     Raises:
         RangeError: ``p`` below 1, and as :func:`mean_pool`.
@@ -124,7 +143,7 @@ def lp_pool(x: jax.Array, p: float, window: Sizes, *, stride: Sizes | None = Non
     x = jnp.asarray(x)
     if not p >= 1:
         raise RangeError("p of at least 1", got=repr(p), fix="use p=2 for the Euclidean norm", where="lp_pool")
-    plan = plan_pool(x, window, stride, padding, 1, False, "lp_pool")
+    plan = plan_pool(x, window, stride, padding, 1, ceil_mode, "lp_pool")
     dtype = _float_dtype(x.dtype)
     size = jnp.abs(x.astype(jnp.promote_types(dtype, jnp.float32)))
     if math.isinf(p):

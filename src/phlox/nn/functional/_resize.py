@@ -31,6 +31,7 @@ def interpolate(
     scale: Scales | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    antialias: bool = False,
 ) -> jax.Array:
     """Resize the spatial axes, up or down.
 
@@ -49,11 +50,14 @@ def interpolate(
             :func:`adaptive_mean_pool` does.
         align_corners: map the centres of the corner elements to one another, rather than the elements' outer edges;
             for the linear and cubic modes.
+        antialias: when shrinking, widen the kernel to the output's elements, so that no input element is passed over;
+            for ``"linear"``, ``"bilinear"``, ``"trilinear"`` and ``"bicubic"`` (a = -0.5 then), without
+            ``align_corners``.
 
     Raises:
         ShapeError: ``x`` has not 1 to 3 spatial axes, or not the mode's number of them.
         RangeError: both or neither of ``size`` and ``scale``, one that is not positive, an unknown mode, or
-            ``align_corners`` with a mode that has no use for it.
+            ``align_corners`` or ``antialias`` with a mode that has no use for it.
 
     >>> interpolate(jnp.array([1.0, 3.0]).reshape(1, 2, 1), scale=2).ravel().tolist()
     [1.0, 1.0, 3.0, 3.0]
@@ -65,11 +69,15 @@ def interpolate(
     x = jnp.asarray(x)
     space = spatial_sizes(x, "interpolate")
     _check_mode(x, mode, align_corners)
+    _check_antialias(mode, align_corners, antialias)
     sizes, ratios = _target(space, size, scale)
     if mode == "area":
         return adaptive_mean_pool(x, sizes)
     if mode.startswith("nearest"):
         return _nearest(x, sizes, ratios, mode == "nearest-exact")
+    if antialias:
+        smooth = zip(space, sizes, ratios, strict=True)
+        return weigh_axes(x, [None if n == m else _smooth_matrix(n, m, r, mode == "bicubic") for n, m, r in smooth])
     matrix = _cubic_matrix if mode == "bicubic" else _linear_matrix
     return weigh_axes(
         x,
@@ -96,6 +104,16 @@ def _check_mode(x: jax.Array, mode: str, align_corners: bool) -> None:
             f"align_corners=False with mode {mode!r}, which has no corners to align",
             got="align_corners=True",
             fix="leave it out, or use a linear or cubic mode",
+            where="interpolate",
+        )
+
+
+def _check_antialias(mode: str, align_corners: bool, antialias: bool) -> None:
+    if antialias and (align_corners or mode.startswith("nearest") or mode == "area"):
+        raise RangeError(
+            "antialias=False with a mode that weighs no neighbours, and with align_corners",
+            got=f"antialias=True, mode={mode!r}, align_corners={align_corners}",
+            fix='use mode "linear" or "bicubic" without align_corners',
             where="interpolate",
         )
 
@@ -187,9 +205,18 @@ def _cubic_matrix(size: int, output: int, ratio: float, align_corners: bool) -> 
     return _spread(size, members, cubic_kernel(source[:, None] - members))
 
 
-def cubic_kernel(t: Any) -> Any:
-    """Keys' piecewise cubic with a = -0.75, for NumPy and JAX arrays of distances up to 2."""
-    a, t = -0.75, abs(t)
+@functools.lru_cache(maxsize=256)
+def _smooth_matrix(size: int, output: int, ratio: float, cubic: bool) -> np.ndarray:
+    """The (output, size) weights of a kernel as wide as an element of the coarser grid, cut off at the edges."""
+    centre = (np.arange(output) + 0.5) * ratio - 0.5
+    distance = abs(np.arange(size) - centre[:, None]) / max(ratio, 1.0)
+    weights = cubic_kernel(distance, -0.5) * (distance < 2) if cubic else np.maximum(1 - distance, 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def cubic_kernel(t: Any, a: float = -0.75) -> Any:
+    """Keys' piecewise cubic, for NumPy and JAX arrays of distances up to 2."""
+    t = abs(t)
     inner = ((a + 2) * t - (a + 3)) * t * t + 1
     outer = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
     return inner * (t <= 1) + outer * (t > 1)
