@@ -9,20 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 
-from parity import flux, lux, torch_functional, torch_nn  # noqa: E402
+from parity import flux, lux, torch_functional, torch_nn, torch_optim  # noqa: E402
 from parity.evidence import EVIDENCE  # noqa: E402
 from parity.rows import AREAS, Row, Section, Source  # noqa: E402
 
 from kit import TOLERANCE  # noqa: E402
 
-SOURCES: tuple[Source, ...] = (torch_nn.SOURCE, torch_functional.SOURCE, flux.SOURCE, lux.SOURCE)
+SOURCES: tuple[Source, ...] = (
+    *(torch_nn.SOURCE, torch_functional.SOURCE, torch_optim.SOURCE),
+    *(flux.SOURCE, lux.SOURCE),
+)
 
 INTRODUCTION = """\
 # Parity: whose name is what here
 
-Every public name of `torch.nn` and `torch.nn.functional`, and of Flux and Lux, with the Phlox name that stands for it,
-what differs, and what the Phlox name is tested against: which file below `tests/`, whose answer, how closely. A name
-without one is *not yet* there, where the roadmap brings it, or *absent, because* of what the row says.
+Every public name of `torch.nn`, `torch.nn.functional` and `torch.optim`, and of Flux and Lux, with the Phlox name that
+stands for it, what differs, and what the Phlox name is tested against: which file below `tests/`, whose answer, how
+closely. A name without one is *not yet* there, where the roadmap brings it, or *absent, because* of what the row says.
 
 The page is generated, and a test holds it to the code: every Phlox name resolves, every test file uses the name it is
 listed for, and a name that PyTorch adds or removes fails the test until the table has it.

@@ -348,10 +348,14 @@ CASES: list[Case] = [
     ),
 ]
 
-from registry_layers import LAYERS  # noqa: E402  (their rows use what stands above)
+from registry_attention import ATTENTION  # noqa: E402  (their rows use what stands above)
+from registry_layers import LAYERS  # noqa: E402
+from registry_recurrent import RECURRENT  # noqa: E402
 from registry_space import SPACE  # noqa: E402
 
 CASES += LAYERS + SPACE
+CASES += RECURRENT
+CASES += ATTENTION
 BY_NAME: dict[str, Case] = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "every row has a name of its own"
 

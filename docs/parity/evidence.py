@@ -114,9 +114,6 @@ FUNCTIONAL = {
     **several(F, "stft hann_window hamming_window", "nn/functional/test_signal.py", "PyTorch, SciPy", "float64"),
     **several(F, "istft spectrogram", "nn/functional/test_signal.py", "PyTorch", "float64"),
     **several(F, "mel_filterbank", "nn/functional/test_signal.py", "formula in Python", "1e-10"),
-    **several(
-        F, "linear_recurrence selective_scan linear_attention", "nn/test_state_space.py", "loop in NumPy", "float64"
-    ),
     **several(F, "power_to_db db_to_power", "nn/functional/test_signal.py", "formula in NumPy", "float64"),
 }
 
@@ -152,11 +149,11 @@ LAYERS = {
     **several("px.nn.", "RReLU", "nn/test_layers_noise.py", "SciPy: distribution of the draws", "statistics"),
     **several("px.nn.", "SpectralNorm", "nn/test_layers_norm.py", "PyTorch", "float32×3"),
     **several("px.nn.", "remove_weight_norm", "nn/test_layers_norm.py", "the wrapped layer's own output", "float32"),
-    **twins("px.nn.", "RNN GRU:GRU-before ConvLSTM Bidirectional LRU S4D Mamba LinearAttention"),
-    **several("px.nn.", "LSTM LSTMCell GRUCell", RECURRENT, "PyTorch, packed sequences too", "float64"),
-    "px.nn.RNNCell": Evidence(RECURRENT, "PyTorch", ("float64",), text='"Cell")'),
+    **twins("px.nn.", "RNN Bidirectional"),
+    **several("px.nn.", "LSTM GRU LSTMCell GRUCell", RECURRENT, "PyTorch, packed sequences too", "float64"),
+    "px.nn.RNNCell": Evidence(RECURRENT, "PyTorch", ("float64",), text="Cell"),
     "px.nn.LSTMCell.initial_state": Evidence("nn/test_recurrence.py", "the whole sequence", ("float32",)),
-    **several("px.nn.", "Recurrence ConvLSTMCell", "nn/test_recurrence.py", "steps by hand", "float32"),
+    **several("px.nn.", "Recurrence", "nn/test_recurrence.py", "steps by hand", "float32"),
     **several("px.nn.", "StatefulRecurrentCell", "nn/test_recurrence.py", "the whole sequence", "float32"),
     **several("px.nn.", "autosize", "nn/test_layers_sizes.py", "the model of explicit sizes", "exact"),
     **several("px.nn.", "output_shape", "nn/test_layers_sizes.py", "the shape of the call", "exact"),
@@ -249,6 +246,21 @@ CORE = {
 RULES = "optim/test_rules.py"
 SCHEDULES = "optim/test_schedules.py"
 COMBINED = "optim/test_combined.py"
+_SPLITS, _DATA = "data/test_splits.py", "data/test_observations.py"
+
+DATA = {
+    **several(
+        "px.data.", "splitobs kfolds time_series_folds leave_p_out", _SPLITS, "scikit-learn; properties", "exact"
+    ),
+    **several("px.data.", "chunk", _SPLITS, "NumPy: `array_split`", "exact"),
+    **several("px.data.", "shuffleobs oversample undersample", _SPLITS, "the rule, by hand", "exact"),
+    **several("px.data.", "numobs getobs ObsView mapobs joinobs filterobs", _DATA, "the rule, by hand", "exact"),
+    **several("px.data.", "groupobs group_indices batch unbatch", _DATA, "the rule, by hand", "exact"),
+    **several("px.data.", "sliding_windows", _DATA, "NumPy: `sliding_window_view`", "exact"),
+    **several("px.data.", "batch_sequences unbatch_sequences", _DATA, "PyTorch", "exact"),
+    **several("px.data.", "Standardize Normalize", _DATA, "scikit-learn", "float32"),
+}
+
 OPTIM = {
     **several(
         "px.optim.",
@@ -279,7 +291,8 @@ OPTIM = {
     ),
     **several(
         "px.optim.",
-        "inverse triangle triangle_decay2 triangle_exp sine sine_decay2 sine_exp constant loop stretched shifted composed",
+        "inverse triangle triangle_decay2 triangle_exp sine sine_decay2 sine_exp constant loop stretched shifted "
+        "composed",
         SCHEDULES,
         "formula in NumPy",
         "1e-9",
@@ -291,4 +304,26 @@ OPTIM = {
     **several("px.Optimizer.", "adjust", "optim/test_optimizer.py", "steps by hand", "float32"),
 }
 
-EVIDENCE: dict[str, Evidence] = {**FUNCTIONAL, **LAYERS, **LOSSES, **INIT, **CORE, **OPTIM}
+ATTENTION_LAYERS = {
+    **several("px.", "MultiHeadAttention", "nn/test_attention_layer.py", "PyTorch", "float32"),
+    **several(
+        "px.",
+        "Transformer TransformerEncoderLayer TransformerDecoderLayer",
+        "nn/test_transformer.py",
+        "PyTorch",
+        "float32",
+    ),
+    **several(
+        "px.", "TransformerEncoder", "nn/test_transformer_llama.py", "PyTorch: Llama in transformers", "float32×5"
+    ),
+    **several("px.", "TransformerDecoder", "nn/test_transformer.py", "its own pass at once", "float32"),
+    **several("px.", "SinusoidalEmbedding", "nn/test_attention_positions.py", "formula in NumPy", "1e-5"),
+    **several(
+        "px.", "RotaryEmbedding", "nn/test_attention_positions.py", "PyTorch: Llama in transformers", "float32×5"
+    ),
+    **several(F, "dot_product_attention", "nn/test_attention.py", "PyTorch", "float32", "float64"),
+    **several(F, "causal_mask", "nn/test_attention.py", "NumPy", "exact"),
+    **several(F, "apply_rotary rotary_angles", "nn/test_attention_positions.py", "complex products in NumPy", "1e-5"),
+}
+
+EVIDENCE: dict[str, Evidence] = {**FUNCTIONAL, **LAYERS, **ATTENTION_LAYERS, **LOSSES, **INIT, **CORE, **OPTIM, **DATA}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 # What the roadmap still brings. Nothing else may be called "not yet".
 AREAS = {
-    "attention": "multi-head attention, its masks, position embeddings, transformers",
     "data utilities": "loaders, splits, batches of records",
     "export": "StableHLO, ONNX, SavedModel, LiteRT",
     "metrics": "what is reported beside the loss",

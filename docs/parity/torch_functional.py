@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.rows import Section, Source, absent, have, later
+from parity.rows import Section, Source, absent, have
 from parity.torch_nn import by_rank
 
 F = "px.nn.functional."
@@ -126,7 +126,19 @@ EMBEDDINGS = Section(
 
 ATTENTION = Section(
     "Attention",
-    (later("scaled_dot_product_attention multi_head_attention_forward", "attention"),),
+    (
+        have(
+            "scaled_dot_product_attention", F + "dot_product_attention", "a query that sees no key gets zeros, not NaN"
+        ),
+        absent(
+            "multi_head_attention_forward",
+            "`px.apply` is the pure form of every layer, `px.MultiHeadAttention` too",
+        ),
+    ),
+    (
+        "Heads stand behind time: (batch, time, heads, size), where PyTorch has (batch, heads, time, size).",
+        "Fewer heads of keys need no `enable_gqa`. Dropout takes a `key`.",
+    ),
 )
 
 LOSSES = Section(

@@ -160,18 +160,27 @@ SEQUENCES = Section(
     "Recurrence and attention",
     (
         have("RNN", "px.nn.RNN", "an activation is its third argument; `lengths` for packed sequences"),
-        have("LSTM", "px.nn.LSTM", "one bias for two, and the forget gate's starts at 1; `lengths` for packed sequences"),
+        have(
+            "LSTM", "px.nn.LSTM", "one bias for two, and the forget gate's starts at 1; `lengths` for packed sequences"
+        ),
         have("GRU", "px.nn.GRU", "`bias_hn` beside one bias; `lengths` for packed sequences"),
         have("RNNCell", "px.nn.RNNCell", "gives `(out, state)`"),
         have("LSTMCell", "px.nn.LSTMCell", "gives `(out, (h, c))`"),
         have("GRUCell", "px.nn.GRUCell", "gives `(out, state)`"),
         absent("RNNBase RNNCellBase", "they are bases that hold PyTorch's flags; `px.Module` is the base"),
-        later("MultiheadAttention", "attention"),
-        later(
-            "Transformer TransformerEncoder TransformerDecoder TransformerEncoderLayer TransformerDecoderLayer",
-            "attention",
+        have(
+            "MultiheadAttention",
+            "px.MultiHeadAttention",
+            "four maps; `key_dim`, `value_dim` for `kdim`, `vdim`; `kv_lengths` for a padding mask of the end; "
+            "no `add_bias_kv`, `add_zero_attn`",
         ),
+        have("Transformer", "px.Transformer", "the target is causal by itself"),
+        have("TransformerEncoder", "px.TransformerEncoder", "takes a function that makes a layer"),
+        have("TransformerDecoder", "px.TransformerDecoder", "takes a function that makes a layer"),
+        have("TransformerEncoderLayer", "px.TransformerEncoderLayer", "4 dim hidden features for 2048"),
+        have("TransformerDecoderLayer", "px.TransformerDecoderLayer", "causal by itself"),
     ),
+    ("A boolean mask of attention is True where a query sees a key; `MultiheadAttention` has True where it does not.",),
 )
 
 LOSSES = Section(
@@ -242,7 +251,7 @@ DEVICES = Section(
     (
         later("DataParallel parallel", "parallel wrappers"),
         later("intrinsic qat quantizable quantized", "quantisation"),
-        later("attention", "attention"),
+        have("attention", F + "dot_product_attention(implementation=None)", "the fastest form by itself"),
     ),
 )
 
@@ -325,7 +334,8 @@ UTILS = Section(
             "rnn.pack_sequence rnn.unpack_sequence rnn.bind rnn.invert_permutation",
             "a batch of sequences is one padded array and its lengths",
         ),
-        later("rnn.pad_sequence rnn.unpad_sequence", "data utilities"),
+        have("rnn.pad_sequence", "px.data.batch_sequences", "the batch comes first; returns the lengths too"),
+        have("rnn.unpad_sequence", "px.data.unbatch_sequences"),
         later(
             "prune.BasePruningMethod prune.CustomFromMask prune.Identity prune.L1Unstructured prune.LnStructured "
             "prune.PruningContainer prune.RandomStructured prune.RandomUnstructured prune.custom_from_mask "

@@ -105,8 +105,14 @@ def test_adjust_on_a_raw_optax_rule_says_how():
     assert "optax.inject_hyperparams" in str(caught.value)
     with pytest.raises(px.StructureError, match="got a learning rate that a schedule computes"):
         px.Optimizer(px.optim.Adam(optax.constant_schedule(0.1)), model).adjust(learning_rate=0.5)
-    with pytest.raises(px.StructureError, match="holds momentum as state"):
-        px.Optimizer(px.optim.Momentum(0.1), model).adjust(momentum=0.5)
+    with pytest.raises(px.StructureError, match="holds b1 as state, got Adam, whose numbers are constants"):
+        px.Optimizer(px.optim.Adam(0.1), model).adjust(b1=0.5)
+    with pytest.raises(px.StructureError, match="holds momentum as state, got a schedule of it"):
+        px.Optimizer(px.optim.Momentum(0.1, optax.constant_schedule(0.9)), model).adjust(momentum=0.5)
+    with pytest.raises(px.StructureError, match="holds learning_rate as state, got Rprop"):
+        px.Optimizer(px.optim.Rprop(0.1), model).adjust(learning_rate=0.5)
+    with pytest.raises(px.RangeError, match=r"momentum in \[0, 1\), got 1.5"):
+        px.Optimizer(px.optim.Momentum(0.1), model).adjust(momentum=1.5)
     with pytest.raises(px.RangeError, match="learning_rate of at least 0"):
         px.Optimizer(px.optim.Adam(0.1), model).adjust(learning_rate=-0.5)
 
@@ -207,8 +213,9 @@ def test_a_replaced_layer_is_an_error_until_sync_adopts_it(transform):
             before = px.state_dict(model)
     kept = {n: memory(opt)[n] + 0 for n in memory(opt)}
     opt.sync(model)
-    for name, v in kept.items():
-        np.testing.assert_array_equal(memory(opt)[name], v, err_msg=name)
+    for name, v in kept.items():  # the counts of cohorts: what was adopted with the model, and twice since
+        now = memory(opt)[name][: len(v)] if "counts" in name else memory(opt)[name]
+        np.testing.assert_array_equal(now, v, err_msg=name)
     new = [n for n in memory(opt) if "layers.3" in n]
     assert len(new) == 2
     assert not any(bool(memory(opt)[n].any()) for n in new)

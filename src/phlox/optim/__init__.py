@@ -1,6 +1,98 @@
-"""Optimisers: thin named rules over optax, and the object that applies them in place."""
+"""Optimisers: named rules, schedules, and the object that applies them in place."""
 
+from phlox.optim._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
+from phlox.optim._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
+from phlox.optim._choice import is_matrix
+from phlox.optim._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
+from phlox.optim._composed import composed, loop, product, sequence, shifted, stretched, warmup
+from phlox.optim._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
+from phlox.optim._decays import (
+    constant,
+    cosine_annealing,
+    cosine_restarts,
+    exponential,
+    inverse,
+    linear,
+    multi_step,
+    multiplicative,
+    one_cycle,
+    polynomial,
+    step_decay,
+)
+from phlox.optim._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
+from phlox.optim._groups import groups
+from phlox.optim._lbfgs import LBFGS
+from phlox.optim._matrix import Apollo, Muon
 from phlox.optim._optimizer import Optimizer
-from phlox.optim._rules import Adam, AdamW, Descent, Momentum, Rule
+from phlox.optim._plateau import ReduceOnPlateau
+from phlox.optim._rule import Rule
+from phlox.optim._rules import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
+from phlox.optim._schedule import Schedule, Stateful, plot_schedule
 
-__all__ = ["Adam", "AdamW", "Descent", "Momentum", "Optimizer", "Rule"]
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SAM",
+    "AMSGrad",
+    "AccumGrad",
+    "AdaBelief",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adafactor",
+    "Adam",
+    "AdamW",
+    "Apollo",
+    "ClipGlobalNorm",
+    "ClipGrad",
+    "ClipNorm",
+    "Descent",
+    "Lion",
+    "Lookahead",
+    "MixedPrecision",
+    "Momentum",
+    "Muon",
+    "NAdam",
+    "Nesterov",
+    "NormGrowthCap",
+    "OAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSProp",
+    "ReduceOnPlateau",
+    "Rprop",
+    "Rule",
+    "Schedule",
+    "SignDecay",
+    "Stateful",
+    "WeightDecay",
+    "chain",
+    "composed",
+    "constant",
+    "cosine_annealing",
+    "cosine_restarts",
+    "cyclic",
+    "exponential",
+    "groups",
+    "inverse",
+    "is_matrix",
+    "linear",
+    "loop",
+    "multi_step",
+    "multiplicative",
+    "one_cycle",
+    "plot_schedule",
+    "polynomial",
+    "product",
+    "sequence",
+    "shifted",
+    "sine",
+    "sine_decay2",
+    "sine_exp",
+    "step_decay",
+    "stretched",
+    "triangle",
+    "triangle_decay2",
+    "triangle_exp",
+    "warmup",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,15 @@ from phlox.core import (
     describe,
     gradients_by_path,
     jit,
+    merge,
     modules,
+    paths,
     trainable_arrays,
+    training,
     write_arrays,
 )
-from phlox.optim._rate import RateState, ScheduleState
-from phlox.optim._rules import Rule
+from phlox.optim import _state
+from phlox.optim._rule import Rule, check
 
 if TYPE_CHECKING:
     import optax
@@ -105,7 +108,7 @@ class Optimizer(Module):
         for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
             delattr(self.slots, gone)
         for name, (_, value) in zip(names, leaves, strict=True):
-            setattr(self.slots, name, jnp.asarray(value))
+            setattr(self.slots, name, jnp.asarray(value, jnp.asarray(value).dtype))  # weak types would trace twice
         self.form = Form(names, treedef, frozenset((path, v.shape, str(v.dtype)) for path, v in params.items()))
 
     def update(self, model: Module, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
@@ -115,7 +118,8 @@ class Optimizer(Module):
             model: the model, or a part with the same paths, that the optimiser was made for.
             grads: what ``px.grad`` returned for it, or a dict from path to array.
             value: the loss, for rules that look at it.
-            value_fn: the loss as a function of the parameters by path, for rules that search along a line.
+            value_fn: the loss as a function of the model, for rules that evaluate it elsewhere (``LBFGS``, ``SAM``).
+                It gets a copy in training mode, whose changes of State are dropped.
 
         Raises:
             StructureError: gradients of another model, arrays that are new since the optimiser was made, or
@@ -159,37 +163,55 @@ class Optimizer(Module):
             )
 
     def sync(self, model: Module) -> None:
-        """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped."""
+        """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped.
+
+        Schedules go on. With a rule of px.optim, what is new has its own count of updates, so that Adam's first steps
+        of a new head are those of a new optimiser; a file of its state is read by an optimiser that was synchronised
+        alike. A transformation of optax has one count for all: the first steps of a new head are then those of Adam
+        without its correction, up to (1 - b1)/√(1 - b2) times as long.
+
+        Where only the freezing changed, nothing need be done; but what was frozen for long has moments that lag behind
+        the count. Synchronise after freezing and after thawing, and it starts anew.
+        """
         params = trainable_arrays(model)
         replaced = tuple(f"{path}." for path in _replaced_parts(self, model))
         same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
         fresh = self.transform.init(params)
-        self._keep(_carried(self.state, fresh, self.form.paths, set(params), same), params)
+        self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
 
-    def adjust(self, **numbers: float) -> None:
+    def adjust(self, group: str | None = None, **numbers: float) -> None:
         """Set numbers that the rule holds as state, such as ``learning_rate``, without a new trace.
 
+        ``Rule`` says which they are. Of a rule made of rules, all that have the number take it.
+
+        Arguments:
+            group: only in this group of ``px.optim.groups``, by its pattern.
+            numbers: by name.
+
         Raises:
-            StructureError: the rule holds no such number as state.
+            StructureError: the rule holds no such number as state, or there is no such group.
+            RangeError: a number outside the range that the rule has for it.
         """
         for name, number in numbers.items():
             found = [n for n in self.form.names if n.split("/")[-1] == name or n.split(".")[-1] == name]
+            if group is not None:
+                found = [n for n in found if f"inner_states/{group}/" in n]
             if not found:
+                held = name if group is None else f"{name} for the group {group!r}"
                 raise StructureError(
-                    f"a rule that holds {name} as state", got=self._why_not(name), fix=self._cure(name),
+                    f"a rule that holds {held} as state", got=self._why_not(name, group), fix=self._cure(name),
                     where="Optimizer.adjust",
                 )  # fmt: skip
-            if number < 0:
-                raise RangeError(
-                    f"{name} of at least 0", got=repr(number), fix=f"choose {name} ≥ 0", where="Optimizer.adjust"
-                )
+            _check_number(self.rule, name, number)
             for slot in found:
                 setattr(self.slots, slot, jnp.asarray(number, getattr(self.slots, slot).dtype))
 
-    def _why_not(self, name: str) -> str:
-        if name == "learning_rate" and _holds(self.state, ScheduleState):
-            return "a learning rate that a schedule computes"
+    def _why_not(self, name: str, group: str | None) -> str:
+        if group is not None and not any(f"inner_states/{group}/" in n for n in self.form.names):
+            return "no such group"
+        if any(callable(rule.numbers.get(name)) for rule in _all_rules(self.rule)):
+            return "a learning rate that a schedule computes" if name == "learning_rate" else "a schedule of it"
         rule = type(self.rule).__name__ if isinstance(self.rule, Rule) else "a transformation of optax"
         return f"{rule}, whose numbers are constants of the program"
 
@@ -200,18 +222,43 @@ class Optimizer(Module):
             )  # fmt: skip
         return f"make it with optax.inject_hyperparams(…)({name}=…), or use a rule of px.optim"
 
+    def numbers(self) -> dict[str, float]:
+        """The numbers of the next step by name, such as ``learning_rate``, schedules worked out.
+
+        Of a chain, those of all rules; of groups, ``"trunk.*/learning_rate"`` and so on. Where two rules have a
+        number of one name, the last is told.
+        """
+        if not isinstance(self.rule, Rule):
+            return {}
+        reads = self.rule.reads(self.state)
+        return {f"{at}/{k}" if at else k: float(v) for at, numbers in reads for k, v in numbers.items()}
+
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        state = self.state
-        found = [s for s in _nodes(state) if isinstance(s, (RateState, ScheduleState))]
+        """The learning rate of the next step, where there is one; ``numbers()`` tells those of groups."""
+        found = {v for k, v in self.numbers().items() if k.split("/")[-1] == "learning_rate"}
+        if len(found) != 1:
+            what = "several learning rates: see opt.numbers()" if found else "no learning rate as state"
+            raise AttributeError(f"{type(self.rule).__name__} holds {what}")
+        return found.pop()
+
+    def slot(self, name: str) -> dict[str, Any]:
+        """What the rule keeps for each array under a name, by path: ``opt.slot("average")`` for ``ASGD``.
+
+        Raises:
+            StructureError: the rule keeps nothing of this name.
+        """
+        mark = f"slots/{name}/"
+        found = {n.split(mark)[1]: n for n in self.form.names if mark in n}
         if not found:
-            raise AttributeError(f"{type(self.rule).__name__} holds no learning rate as state")
-        if isinstance(found[-1], RateState):
-            return float(found[-1].learning_rate)
-        rule = self.rule
-        assert isinstance(rule, Rule)
-        return float(rule.schedule(found[-1].count))
+            kept = sorted({n.split("slots/")[1].split("/")[0] for n in self.form.names if "slots/" in n})
+            raise StructureError(
+                f"a rule that keeps {name}",
+                got=f"one that keeps {', '.join(kept) or 'nothing'}",
+                fix="choose among these",
+                where="Optimizer.slot",
+            )
+        return {path: getattr(self.slots, n) for path, n in found.items()}
 
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
@@ -244,68 +291,49 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
         return
     every = opt.form.paths
     before = opt.state
-    part = before if set(params) == every else _restricted(before, every, set(params))
-    extra = {k: v for k, v in (("value", value), ("value_fn", value_fn), ("grad", grads)) if v is not None}
-    extra = extra if "value" in extra else {}
+    part = before if set(params) == every else _state.restricted(before, every, set(params))
+    function = None if value_fn is None else _of_arrays(value_fn, model)
+    extra = {k: v for k, v in (("value", value), ("value_fn", function), ("grad", grads)) if v is not None}
     updates: Any
     updates, after = opt.transform.update(grads, part, params, **extra)
     write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
     if part is not before:
-        after = _merged(before, after, every)
-    for name, value in zip(opt.form.names, jax.tree.leaves(_as_before(after, before)), strict=True):
+        after = _state.merged(before, after, every)
+    for name, value in zip(opt.form.names, jax.tree.leaves(_state.as_before(after, before)), strict=True):
         setattr(opt.slots, name, value)
+
+
+def _of_arrays(value_fn: Callable[[Any], Any], model: Module) -> Callable[[dict[str, Any]], Any]:
+    """The loss as a function of some arrays by path; the model's others stay as they are."""
+    others = paths(model)
+
+    def function(params: dict[str, Any]) -> Any:
+        with training(True):
+            return value_fn(merge(model, params, {p: v for p, v in others.items() if p not in params}))
+
+    return function
 
 
 _compiled_step = jit(_step)
 
 
-def _as_before(after: Any, before: Any) -> Any:
-    """The new state in the dtypes of the old, so that a step never changes a program's types."""
-    return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), after, before)
+def _rules_in(value: Any) -> list[Rule]:
+    if isinstance(value, tuple):
+        return [r for part in value for r in _rules_in(part)]
+    return [value] if isinstance(value, Rule) else []
 
 
-def _is_by_path(paths: set[str]) -> Any:
-    return lambda node: isinstance(node, dict) and set(node) == paths and bool(paths)
+def _all_rules(rule: Any) -> list[Rule]:
+    """A rule and those inside it."""
+    if not isinstance(rule, Rule):
+        return []
+    return [rule, *[r for value in vars(rule).values() for inner in _rules_in(value) for r in _all_rules(inner)]]
 
 
-def _restricted(state: Any, every: set[str], some: set[str]) -> Any:
-    """The state with every dict by path cut down to some paths."""
-    is_leaf = _is_by_path(every)
-    return jax.tree.map(lambda n: {p: n[p] for p in n if p in some} if is_leaf(n) else n, state, is_leaf=is_leaf)
-
-
-def _merged(before: Any, after: Any, every: set[str]) -> Any:
-    """The old state with what a restricted step gave put over it."""
-    is_leaf = _is_by_path(every)
-    flat, treedef = jax.tree_util.tree_flatten(before, is_leaf=is_leaf)
-    new = treedef.flatten_up_to(after)
-    merged = [{**b, **a} if is_leaf(b) else a for b, a in zip(flat, new, strict=True)]
-    return jax.tree_util.tree_unflatten(treedef, merged)
-
-
-def _carried(before: Any, fresh: Any, old: set[str], new: set[str], same: set[str]) -> Any:
-    """Fresh state for new paths, with what the old state holds for unchanged ones, and its counters."""
-    was, _ = jax.tree_util.tree_flatten(before, is_leaf=_is_by_path(old))
-    now, treedef = jax.tree_util.tree_flatten(fresh, is_leaf=_is_by_path(new))
-    if len(was) != len(now):
-        raise StructureError(
-            "a rule whose state has one form for every model",
-            got="another form for the changed one",
-            fix="make a new Optimizer",
-            where="Optimizer.sync",
-        )
-    by_path = _is_by_path(new)
-    kept = [{p: w[p] if p in same else n[p] for p in n} if by_path(n) else w for w, n in zip(was, now, strict=True)]
-    return jax.tree_util.tree_unflatten(treedef, kept)
-
-
-def _nodes(state: Any) -> list[Any]:
-    """All named tuples in an optax state, outermost first."""
-    found = [state] if hasattr(state, "_fields") else []
-    if isinstance(state, (tuple, list)):
-        found += [n for part in state for n in _nodes(part)]
-    return found
-
-
-def _holds(state: Any, kind: type) -> bool:
-    return any(isinstance(n, kind) for n in _nodes(state))
+def _check_number(rule: Any, name: str, number: float) -> None:
+    """Refuse a number outside the range of a rule that has it."""
+    if number < 0:
+        raise RangeError(f"{name} of at least 0", got=repr(number), fix=f"choose {name} ≥ 0", where="Optimizer.adjust")
+    for one in _all_rules(rule):
+        if name in one.ranges:
+            check(one, name, number, *one.ranges[name])

@@ -1,0 +1,57 @@
+"""Metrics: what is reported beside the loss, taken in batch by batch and read at the end.
+
+Each is a small Module: ``update(prediction, target, weight=None)`` takes a batch in, ``compute()`` gives the value of
+all that was taken in, ``reset()`` forgets it, and ``merge(other)`` takes in what another one did. Predictions are
+probabilities unless ``logits=True``. ``weight=`` holds a number or a mask for each example; padding has 0.
+"""
+
+from phlox.metrics._accuracy import Accuracy, BinaryAccuracy, MultilabelAccuracy, TopKAccuracy
+from phlox.metrics._calibration import CalibrationError
+from phlox.metrics._collection import Metrics
+from phlox.metrics._confusion import CohenKappa, ConfusionMatrix, MatthewsCorrelation, MeanIoU
+from phlox.metrics._correlation import PearsonCorrelation, R2Score, SpearmanCorrelation
+from phlox.metrics._mean import Mean, Perplexity
+from phlox.metrics._metric import Metric, merge
+from phlox.metrics._precision import F1, FBeta, Precision, Recall
+from phlox.metrics._ranking import (
+    ROCAUC,
+    AveragePrecision,
+    PrecisionRecallCurve,
+    PrecisionRecallPoints,
+    ROCCurve,
+    ROCPoints,
+)
+from phlox.metrics._regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+
+__all__ = [
+    "F1",
+    "ROCAUC",
+    "Accuracy",
+    "AveragePrecision",
+    "BinaryAccuracy",
+    "CalibrationError",
+    "CohenKappa",
+    "ConfusionMatrix",
+    "FBeta",
+    "MatthewsCorrelation",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanIoU",
+    "MeanSquaredError",
+    "Metric",
+    "Metrics",
+    "MultilabelAccuracy",
+    "PearsonCorrelation",
+    "Perplexity",
+    "Precision",
+    "PrecisionRecallCurve",
+    "PrecisionRecallPoints",
+    "R2Score",
+    "ROCCurve",
+    "ROCPoints",
+    "Recall",
+    "RootMeanSquaredError",
+    "SpearmanCorrelation",
+    "TopKAccuracy",
+    "merge",
+]

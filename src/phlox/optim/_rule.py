@@ -1,0 +1,225 @@
+"""What a rule is: its numbers, and one formula that is applied to every array."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import RangeError
+from phlox.optim import _numbers
+from phlox.optim._numbers import HELD, Number
+
+if TYPE_CHECKING:
+    import optax
+
+Slots = dict[str, jax.Array]
+Ranges = dict[str, tuple[float, float]]
+INF = float("inf")
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["updates"], meta_fields=["paths", "cohorts"])
+@dataclass(frozen=True)
+class Counts:
+    """How many updates arrays have had: one number for each cohort, the arrays that were adopted together.
+
+    A number for each array would cost a compiled step hundreds of tiny kernels.
+    """
+
+    updates: Any  # (cohorts,) int32
+    paths: tuple[str, ...]
+    cohorts: tuple[int, ...]  # which each path is of
+
+    def moved(self) -> Counts:
+        """After an update of these paths."""
+        moves = np.isin(np.arange(self.updates.shape[0]), self.cohorts)
+        return Counts(self.updates + moves.astype(np.int32), self.paths, self.cohorts)
+
+
+class RuleState(NamedTuple):
+    """The state of one rule; a part that the rule does not need is an empty tuple."""
+
+    numbers: Any
+    step: Any
+    counts: Any
+    slots: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    r"""An update rule: numbers, and the step that they give for an array, $w \leftarrow w - \text{step}(g, w)$.
+
+    A number may be a float or a schedule, a function of the number of updates made, counted from 0. The learning
+    rate, weight decay, momentum and thresholds are state: ``opt.adjust(…)`` sets them and nothing is traced anew.
+    The rest are constants of the compiled program. Rules that differ in state alone are equal and share programs.
+
+    To write one: subclass it as a frozen dataclass, name its numbers and their ranges in ``ranges``, and define
+
+    - ``start(w)``: the arrays it keeps for an array w, by name; none by default;
+    - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, and
+      what ``corrections`` gave;
+    - ``corrections(n, t)``: numbers that depend on how many updates arrays have had, where the rule has such; t counts
+      from 1, of shape (cohorts,), one for arrays that were adopted together: see ``Optimizer.sync``.
+
+    Raises:
+        RangeError: a number outside its range.
+
+    >>> from dataclasses import dataclass
+    >>> import jax.numpy as jnp, phlox as px
+    >>> @dataclass(frozen=True, eq=False)
+    ... class SignDescent(px.optim.Rule):
+    ...     learning_rate: float = 0.1
+    ...     ranges = {"learning_rate": (0.0, float("inf"))}
+    ...     def step(self, g, w, slots, n):
+    ...         return n.learning_rate * jnp.sign(g), slots
+    >>> model = px.Dense.of(jnp.ones((2, 1)), None)
+    >>> px.Optimizer(SignDescent(0.5), model).update(model, {"weight": jnp.array([[3.0], [-4.0]])})
+    >>> model.weight.tolist()
+    [[0.5], [1.5]]
+    """
+
+    ranges: ClassVar[Ranges] = {}
+    """The lowest value of each number, and the bound below which it stays."""
+    constants: ClassVar[frozenset[str]] = frozenset()
+    """Numbers that the program knows although other rules hold them as state."""
+
+    def __post_init__(self) -> None:
+        for name, (low, below) in self.ranges.items():
+            check(self, name, getattr(self, name), low, below)
+
+    # --- what a rule defines ---------------------------------------------------------------------
+
+    def start(self, w: jax.Array) -> Slots:
+        """The arrays that the rule keeps for one array."""
+        del w
+        return {}
+
+    def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        """What to subtract from an array with a gradient, and the new slots."""
+        raise NotImplementedError(f"{type(self).__name__} defines no step(g, w, slots, n)")
+
+    def corrections(self, n: Any, t: jax.Array) -> dict[str, jax.Array]:
+        """Numbers by the count of updates, t of shape (cohorts,)."""
+        del n, t
+        return {}
+
+    def across(self, grads: list[jax.Array], n: Any) -> dict[str, jax.Array]:
+        """Numbers that all gradients together give."""
+        del grads, n
+        return {}
+
+    def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
+        """Refuse arrays that the rule cannot move."""
+
+    # --- what follows from it ---------------------------------------------------------------------
+
+    def transform(self) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation, whose updates are to be added."""
+        part = self.part()
+
+        def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+            steps, state = part.update(updates, state, params, **extra)
+            return jax.tree.map(jnp.negative, steps), state
+
+        return transformation(part.init, update)
+
+    def part(self) -> optax.GradientTransformationExtraArgs:
+        """The transformation as a part of others: its updates are to be subtracted."""
+        return transformation(self._init, self._update)
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """The numbers by name, as they were given."""
+        return {name: getattr(self, name) for name in self.ranges}
+
+    @property
+    def held(self) -> dict[str, Number]:
+        """Those that are state."""
+        mine = HELD - self.constants
+        return {k: v for k, v in self.numbers.items() if k in mine and not callable(v)}
+
+    def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
+        """What the numbers are in this state, for each rule inside, with a label that tells rules apart."""
+        return [("", _numbers.now(self.numbers, state.numbers, state.step))]
+
+    def _init(self, params: Any) -> RuleState:
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        paths, arrays = _numbers.names_of(p for p, _ in leaves), [v for _, v in leaves]
+        self.check_paths(paths, arrays)
+        started = [self.start(v) for v in arrays]
+        names = tuple(started[0]) if started else ()
+        counting = any(callable(v) for v in self.numbers.values())
+        return RuleState(
+            _numbers.start(self.held),
+            jnp.zeros((), jnp.int32) if counting else (),
+            Counts(jnp.zeros(1, jnp.int32), paths, (0,) * len(paths)) if self._counts else (),
+            _numbers.record(names)(*[treedef.unflatten([s[k] for s in started]) for k in names]),
+        )
+
+    @property
+    def _counts(self) -> bool:
+        return type(self).corrections is not Rule.corrections
+
+    def _update(self, grads: Any, state: RuleState, params: Any = None, **extra: Any) -> tuple[Any, RuleState]:
+        del extra
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(grads)
+        paths, arrays = _numbers.names_of(p for p, _ in leaves), [g for _, g in leaves]
+        weights = arrays if params is None else treedef.flatten_up_to(params)
+        numbers = _numbers.now(self.numbers, state.numbers, state.step)
+        numbers |= self.across(arrays, SimpleNamespace(**numbers))
+        counts, cohorts = state.counts, (0,) * len(paths)
+        corrections: dict[str, Any] = {}
+        if isinstance(counts, Counts):
+            counts, cohorts = counts.moved(), counts.cohorts
+            t = counts.updates.astype(jax.dtypes.canonicalize_dtype(float))
+            corrections = self.corrections(SimpleNamespace(**numbers), t)
+
+        @functools.cache
+        def known(cohort: int, dtype: Any) -> dict[str, Any]:
+            return _numbers.as_dtype({**numbers, **{k: v[cohort] for k, v in corrections.items()}}, dtype)
+
+        names = state.slots._fields
+        columns = [treedef.flatten_up_to(slot) for slot in state.slots]
+        steps, after = [], []
+        for i, (path, g, w) in enumerate(zip(paths, arrays, weights, strict=True)):
+            n = SimpleNamespace(**known(cohorts[i], g.dtype), path=path)
+            step, new = self.step(g, w, {k: c[i] for k, c in zip(names, columns, strict=True)}, n)
+            steps.append(step)
+            after.append(new)
+        slots = type(state.slots)(*[treedef.unflatten([new[k] for new in after]) for k in names])
+        step = () if isinstance(state.step, tuple) else state.step + 1
+        return treedef.unflatten(steps), RuleState(state.numbers, step, counts, slots)
+
+    # --- equality, which decides what programs are shared ---------------------------------------------
+
+    def _key(self) -> tuple[Any, ...]:
+        held = self.held
+        return type(self), *[None if f.name in held else getattr(self, f.name) for f in fields(self)]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+def check(rule: Any, name: str, value: Any, low: float, below: float = INF) -> None:
+    """Refuse a number outside [low, below); a schedule is taken as it is."""
+    if callable(value) or low <= value < below:
+        return
+    bounds = f"[{low:g}, {below:g})" if below != INF else f"[{low:g}, ∞)"
+    raise RangeError(
+        f"{name} in {bounds}", got=repr(value), fix=f"choose {name} in {bounds}", where=type(rule).__name__
+    )
+
+
+def transformation(init: Any, update: Any) -> optax.GradientTransformationExtraArgs:
+    """A transformation of optax out of its two functions."""
+    import optax  # slow to import, so only where a rule is used
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,154 @@
+"""What a schedule is: a function of the step that compares by its arguments and prints as it was written."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec
+
+import jax
+import jax.numpy as jnp
+
+from phlox.core import MissingExtraError, RangeError
+
+P = ParamSpec("P")
+Curve = Callable[[Any], Any]
+
+
+class Schedule:
+    """A number as a function of the step, counted from 0; what the functions of ``px.optim`` make.
+
+    It is called with a step, a number or an array, eager or traced. Equal schedules share compiled programs.
+    A rule takes any function of the step in its place.
+
+    >>> import phlox as px
+    >>> rate = px.optim.exponential(0.1, 0.5)
+    >>> rate, [round(float(rate(step)), 4) for step in range(3)]
+    (exponential(0.1, 0.5), [0.1, 0.05, 0.025])
+    """
+
+    def __init__(self, build: Callable[..., Curve], arguments: tuple[tuple[str, Any], ...], curve: Curve):
+        self._build, self._arguments, self._curve = build, arguments, curve
+
+    def __call__(self, step: Any) -> Any:
+        return self._curve(jnp.asarray(step).astype(jax.dtypes.canonicalize_dtype(float)))
+
+    def _key(self) -> Any:
+        return self._build, tuple(_hashable(v) for _, v in self._arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        shown = [t for name, v in self._arguments for t in self._texts(name, v)]
+        return f"{self._build.__name__}({', '.join(shown)})"
+
+    def _texts(self, name: str, value: Any) -> list[str]:
+        """An argument as it was written, and none where it has its default."""
+        known = inspect.signature(self._build).parameters[name]
+        if known.kind is known.VAR_POSITIONAL:
+            return [_shown(v) for v in value]
+        if value == known.default:
+            return []
+        return [_shown(value) if known.default is known.empty else f"{name}={_shown(value)}"]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _shown(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
+    """A function that makes schedules out of one that makes curves."""
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        return Schedule(build, tuple(given.arguments.items()), build(*args, **kwargs))
+
+    return make
+
+
+def at_least(name: str, value: float, low: float, where: str) -> None:
+    """Refuse a number below a bound."""
+    if not value >= low:
+        raise RangeError(f"{name} of at least {low:g}", got=repr(value), fix=f"choose {name} ≥ {low:g}", where=where)
+
+
+def above(name: str, value: float, low: float, where: str) -> None:
+    """Refuse a number that is not above a bound."""
+    if not value > low:
+        raise RangeError(f"{name} above {low:g}", got=repr(value), fix=f"choose {name} > {low:g}", where=where)
+
+
+class Stateful:
+    """A schedule that is asked for its next value, for loops that count no steps.
+
+    Arguments:
+        schedule: any function of the step.
+        advance: whether to move on after a value, asked with the step; always by default.
+
+    >>> import phlox as px
+    >>> rate = px.optim.Stateful(px.optim.linear(1.0, 0.0, 4))
+    >>> [float(next(rate)) for _ in range(3)]
+    [1.0, 0.75, 0.5]
+    >>> float(next(rate.reset()))
+    1.0
+    """
+
+    def __init__(self, schedule: Curve, advance: Callable[[int], bool] | None = None):
+        self.schedule, self.advance, self.step = schedule, advance, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        value = self.schedule(self.step)
+        if self.advance is None or self.advance(self.step):
+            self.step += 1
+        return value
+
+    def reset(self) -> Stateful:
+        """Start again at step 0."""
+        self.step = 0
+        return self
+
+
+def plot_schedule(schedule: Curve, steps: int, *, ax: Any = None) -> Any:
+    """Plot a schedule over steps 0, 1, …, steps - 1 with matplotlib; returns the axes.
+
+    Arguments:
+        schedule: any function of the step.
+        steps: how many steps, at least 1.
+        ax: axes of matplotlib to draw on; new ones by default.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        RangeError: no steps.
+
+    >>> import phlox as px
+    >>> ax = px.optim.plot_schedule(px.optim.one_cycle(0.1, 100), 100)  # doctest: +SKIP
+    """
+    at_least("steps", steps, 1, "plot_schedule")
+    if ax is None:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise MissingExtraError(
+                "matplotlib", got="none", fix='pip install "phlox[quickstart]"', where="plot_schedule"
+            ) from None
+        ax = plt.figure().add_subplot()
+    at = range(steps)
+    ax.plot(at, [float(schedule(step)) for step in at])
+    ax.set_xlabel("step")
+    ax.set_ylabel(repr(schedule) if isinstance(schedule, Schedule) else "value")
+    return ax
