@@ -1,8 +1,9 @@
-"""Write docs/coming-from.md: one model and its step in seven frameworks, what differs, and old names beside new ones."""
+"""Write docs/coming-from.md: one model and its step in seven forms, what differs, and old names beside new ones."""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,8 +36,8 @@ px.load_state_dict(model, to_phlox(theirs), strict=False)
 DEFAULTS = """\
 ## Defaults side by side
 
-U is uniform, N normal, h the hidden size. Flax is NNX, and Linen alike; losses and rules of Flax and Equinox are optax's,
-their activations JAX's.
+U is uniform, N normal, h the hidden size. Flax is NNX, and Linen alike; losses and rules of Flax and Equinox are
+optax's, their activations JAX's. The tests measure every value but Flux's, which are those of its source.
 """
 
 FLAX = """\
@@ -68,9 +69,7 @@ def folded(title: str, code: str, language: str) -> list[str]:
     return [f"<details><summary>{title}</summary>", "", *fence(code, language), "</details>", ""]
 
 
-def section(
-    title: str, file: str, language: str, whole: bool, text: str, table: names.Table, parity: str
-) -> list[str]:
+def section(title: str, file: str, language: str, whole: bool, text: str, table: names.Table, parity: str) -> list[str]:
     """One framework: its program, how weights come over, its names."""
     step, weights = program(file)
     lines = [f"## From {title}", "", *([text, ""] if text else [])]
@@ -90,10 +89,17 @@ def defaults() -> list[str]:
     return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows, ""]
 
 
+def claim(text: str) -> str:
+    """A claim as an item of a list."""
+    return textwrap.fill(
+        text, 120, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def page() -> str:
     """The whole page."""
     lines = [INTRODUCTION, "## Phlox", "", *fence(program("phlox_side.py")[0]), AFTER_PHLOX, DEFAULTS, *defaults()]
-    lines += ["## Differences that bite", "", *(f"- {text}" for text in differences.CLAIMS.values()), ""]
+    lines += ["## Differences that bite", "", *map(claim, differences.CLAIMS.values()), ""]
     for part in SECTIONS:
         lines += section(*part)
     return "\n".join(lines).rstrip("\n") + "\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import importlib.util
 import os
+import shutil
 import tempfile
 import warnings
 from typing import Any
@@ -29,7 +31,9 @@ def peer(module: str) -> Any:
 def _imported(module: str) -> Any:
     if module.startswith("keras"):
         os.environ["KERAS_BACKEND"] = "jax"
-        os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="keras-"))  # it writes its settings there
+        if "KERAS_HOME" not in os.environ:  # it writes its settings there
+            os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")
+            atexit.register(shutil.rmtree, os.environ["KERAS_HOME"], ignore_errors=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they deprecate among themselves is not ours
         return importlib.import_module(module)

@@ -298,6 +298,8 @@ def test_the_page_shows_the_programs_that_run():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)", PAGE):
         assert (ROOT / "docs" / target).is_file(), target
-    headings = {h.lower().replace(".", "") for h in re.findall(r"^## (.+)$", (ROOT / "docs/parity.md").read_text(), re.M)}
+    headings = {
+        h.lower().replace(".", "") for h in re.findall(r"^## (.+)$", (ROOT / "docs/parity.md").read_text(), re.M)
+    }
     for fragment in re.findall(r"\(parity\.md#([^)]+)\)", PAGE):
         assert fragment in headings

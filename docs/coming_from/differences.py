@@ -32,32 +32,67 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
 }
 
 CLAIMS: dict[str, str] = {
-    "flatten": """**Features behind a flatten are in another order.** PyTorch and Equinox flatten (C, H, W), Phlox (H, W, C).
-  The weight of the dense layer behind it moves by `w.reshape(out, C, H, W).transpose(2, 3, 1, 0).reshape(-1, out)`.""",
-    "same": """**"SAME" is not `padding=1` where there is a stride.** A 3×3 kernel with stride 2 on an even size pads nothing below
-  and one above, as in Flax and Keras; PyTorch's 1 pads both sides. The shapes are equal, the numbers are not. Phlox
-  takes either.""",
-    "rank": """**An int is one axis.** `px.Conv(3, …)` and `px.MaxPool(2)` work on sequences; images need `(3, 3)` and `(2, 2)`.""",
-    "momentum": """**Momentum of BatchNorm is the share of the new batch**, as in PyTorch and Flux: 0.99 of Keras, Flax and Equinox is
-  `momentum=0.01` here. The unbiased variance is n/(n-1) times theirs.""",
-    "mode": """**A model trains while it is differentiated and infers elsewhere.** A teacher that the loss only calls infers, also
-  inside the student's gradient; what is frozen infers. In PyTorch, NNX and Equinox it trains until told otherwise.""",
-    "jit": """**State that plain `jax.jit` would lose is an error**, with the cure: a BatchNorm of NNX keeps its old statistics there
-  in silence. Inside `px.jit` and the other `px` transforms State is written back.""",
-    "key": """**A dropout draws from a key of its own**, which moves on with each call and is saved with the model. Flax and Equinox
-  pass keys by hand or name; PyTorch and Keras have one stream for everything.""",
-    "keras-eps": """**Keras adds eps before Adam's correction.** Its first step is that of eps/√(1-β₂), 32 times as much; after many steps
-  they agree.""",
-    "decay": """**`weight_decay` of PyTorch's Adam is not AdamW.** It adds to the gradient:
-  `px.optim.chain(px.optim.WeightDecay(λ), px.optim.Adam(lr))`. AdamW is PyTorch's: the rate multiplies λ.""",
-    "velocity": """**The rate stands outside the momentum**, as in PyTorch and optax; Keras and Flux have it inside. Steps are the
-  same until the rate changes.""",
-    "logits": """**`cross_entropy` takes logits.** In Keras probabilities are the default (`from_logits=False`). The names say which:
-  `binary_cross_entropy` takes probabilities, `binary_cross_entropy_with_logits` logits.""",
-    "kl": """**`kl_divergence` takes probabilities, both times**, and its mean is over rows: PyTorch's `kl_div(p.log(), t,
-  reduction="batchmean")`.""",
-    "shapes": """**Losses do not broadcast.** (n,) against (n, 1) is an error here, and n² differences elsewhere.""",
-    "gru-biases": """**GRU has one bias where PyTorch and Keras have two** in the gates r and z: add them up. n keeps both. LSTM adds
-  both of PyTorch's in all gates; the order i, f, g, o is the same everywhere.""",
-    "flip": """**Flux's `Conv` flips its kernel.** Reverse the spatial axes of weights that come from there; `CrossCor` does not.""",
+    "flatten": (
+        "**Features behind a flatten are in another order.** PyTorch and Equinox flatten (C, H, W), Phlox (H, W, "
+        "C). The weight of the dense layer behind it moves by `w.reshape(out, C, H, W).transpose(2, 3, 1, "
+        "0).reshape(-1, out)`."
+    ),
+    "same": (
+        '**"SAME" is not `padding=1` where there is a stride.** A 3×3 kernel with stride 2 on an even size pads '
+        "nothing below and one above, as in Flax and Keras; PyTorch's 1 pads both sides. The shapes are equal, the "
+        "numbers are not. Phlox takes either."
+    ),
+    "rank": (
+        "**An int is one axis.** `px.Conv(3, …)` and `px.MaxPool(2)` work on sequences; images need `(3, 3)` and "
+        "`(2, 2)`."
+    ),
+    "momentum": (
+        "**Momentum of BatchNorm is the share of the new batch**, as in PyTorch and Flux: 0.99 of Keras, Flax and "
+        "Equinox is `momentum=0.01` here. The unbiased variance is n/(n-1) times theirs."
+    ),
+    "mode": (
+        "**A model trains while it is differentiated and infers elsewhere.** A teacher that the loss only calls "
+        "infers, also inside the student's gradient; what is frozen infers. In PyTorch, NNX and Equinox it trains "
+        "until told otherwise."
+    ),
+    "jit": (
+        "**State that plain `jax.jit` would lose is an error**, with the cure; a BatchNorm of NNX keeps its old "
+        "statistics there in silence. Inside `px.jit` and the other transforms of `px` State is written back."
+    ),
+    "key": (
+        "**A dropout draws from a key of its own**, which moves on with each call in training and is saved with the "
+        "model. Linen and Equinox want a key at each call, NNX has `rngs=`."
+    ),
+    "keras-eps": (
+        "**Keras adds eps before Adam's correction.** Its first step is that of eps/√(1-β₂), 32 times as much; "
+        "after some thousand steps they agree."
+    ),
+    "decay": (
+        "**`weight_decay` of PyTorch's Adam is not AdamW.** It adds to the gradient: "
+        "`px.optim.chain(px.optim.WeightDecay(λ), px.optim.Adam(lr))`. AdamW is PyTorch's: the rate multiplies λ."
+    ),
+    "velocity": (
+        "**The rate stands outside the momentum**, as in PyTorch; Keras and Flux have it inside. Steps are the same "
+        "until the rate changes."
+    ),
+    "logits": (
+        "**`cross_entropy` takes logits.** In Keras probabilities are the default (`from_logits=False`). The names "
+        "say which: `binary_cross_entropy` takes probabilities, `binary_cross_entropy_with_logits` logits."
+    ),
+    "kl": (
+        "**`kl_divergence` takes probabilities, both times**, and its mean is over rows: PyTorch's `kl_div(p.log(), "
+        't, reduction="batchmean")`.'
+    ),
+    "shapes": (
+        "**Losses do not broadcast.** (n,) against (n, 1) is an error; PyTorch warns and takes the mean of n² "
+        "differences."
+    ),
+    "gru-biases": (
+        "**GRU has one bias where PyTorch and Keras have two**, in the gates r and z: add them up; n keeps both. In "
+        "an LSTM add both of PyTorch's in all gates. Its order i, f, g, o is the same everywhere."
+    ),
+    "flip": (
+        "**Flux's `Conv` flips its kernel.** Reverse the spatial axes of weights that come from there; those of "
+        "`CrossCor` stay."
+    ),
 }

@@ -43,13 +43,18 @@ KERAS: Table = (
     ("`layers.GlobalAveragePooling2D()`", "`px.GlobalMeanPool()`, `px.flatten`", "space is kept, as axes of size 1"),
     ("`layers.LSTM(h, return_sequences=True)`", "`px.LSTM(in, h)`", "always the whole sequence"),
     ("`layers.Embedding(num, dim)`", "`px.Embedding(num, dim)`", ""),
+    ("`layers.LeakyReLU()`", "`px.nn.functional.leaky_relu`", "this class has a slope of 0.3"),
     ("`model.compile(…)` `model.train_on_batch(x, y)`", "`px.Optimizer` and a step", "the step above"),
     ("`model.predict(x)`", "`model(x)`", "infers, as it stands"),
     ("`layers.Layer.trainable` = False", "`px.freeze(model.part)`", ""),
     ("`model.get_weights()` `model.set_weights(w)`", "`px.state_dict(m)` `px.load_state_dict(m, d)`", "by path"),
     ("`model.summary()`", "`px.summary(model, x)`", ""),
     ("`keras.losses.sparse_categorical_crossentropy(y, z)`", "`px.losses.cross_entropy(z, y)`", "logits"),
-    ("`keras.losses.categorical_crossentropy(y, z)`", "`px.losses.cross_entropy(z, y)`", "one function for both targets"),
+    (
+        "`keras.losses.categorical_crossentropy(y, z)`",
+        "`px.losses.cross_entropy(z, y)`",
+        "one function for both targets",
+    ),
     ("`keras.losses.mean_squared_error(y, p)`", "`px.losses.mse(p, y)`", "the mean over all, not the last axis"),
     ("`keras.optimizers.Adam(lr)`", "`px.optim.Adam(lr)`", "eps differs: see above"),
     ("`keras.optimizers.SGD(lr, momentum)`", "`px.optim.Momentum(lr, momentum)`", ""),
@@ -58,7 +63,7 @@ KERAS: Table = (
 )
 
 FLAX: Table = (
-    ("`nnx.Module` `linen.Module`", "`px.Module`", "for `@linen.compact`: `px.compact`"),
+    ("`nnx.Module` `linen.Module`", "`px.Module`", "parts are made in `__init__`; `px.compact` for small ones inline"),
     ("`nnx.Linear(in, out)` `linen.Dense(out)`", "`px.Dense(in, out)`", "`px.autosize` finds `in`"),
     ("`nnx.Conv(in, out, (3, 3))`", '`px.Conv((3, 3), in, out, padding="SAME")`', ""),
     ("`nnx.Embed(num, dim)`", "`px.Embedding(num, dim)`", ""),
@@ -72,7 +77,11 @@ FLAX: Table = (
     ("`nnx.Optimizer(m, tx, wrt=nnx.Param)`", "`px.Optimizer(tx, m)`", "`tx` of optax, or a rule of `px.optim`"),
     ("`nnx.display(m)` `nnx.tabulate(m, x)`", "`print(m)` `px.summary(m, x)`", ""),
     ("`linen.Module.init(key, x)`", "`px.split(m)`", "a model is made with its arrays"),
-    ("`linen.Module.apply(v, x, mutable=[…])`", "`px.apply(m, params, state, x, train=True)`", "state is always returned"),
+    (
+        "`linen.Module.apply(v, x, mutable=[…])`",
+        "`px.apply(m, params, state, x, train=True)`",
+        "state is always returned",
+    ),
     ("`linen.Module.sow(…)`", "`px.capture(model, x)`", ""),
     ("`linen.remat(Layer)`", "`px.remat(layer)`", "of the object, not of its class"),
     ("`optax.softmax_cross_entropy_with_integer_labels(z, y)`", "`px.losses.cross_entropy(z, y)`", "already the mean"),

@@ -351,13 +351,13 @@ def test_a_collection_updates_all_and_feeds_what_has_its_own_numbers():
     part = M.Metrics(accuracy=M.Accuracy(), f1=M.F1(classes=C), loss=M.Mean())
     first, second = batches(SCORES, CLASSES, W)
     metrics.update(*first, loss=jnp.array(1.0))
-    part.update(*second, loss=jnp.array(4.0))
+    part.update(*second, loss=(jnp.array(4.0), jnp.array(3)))
     merged = M.merge(metrics, part)
     values = merged.compute()
     assert list(values) == list(merged) == ["accuracy", "f1", "loss"]
     assert_close(values["accuracy"], sk.accuracy_score(CLASSES, TOLD, sample_weight=W))
     assert_close(values["f1"], sk.f1_score(CLASSES, TOLD, average="macro", sample_weight=W))
-    assert float(values["loss"]) == 2.5
+    assert float(values["loss"]) == (1 + 3 * 4) / 4
     assert float(metrics["loss"].compute()) == 1.0  # merge leaves its parts alone
     merged.reset()
     assert np.isnan(merged.compute()["loss"])

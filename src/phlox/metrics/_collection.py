@@ -53,15 +53,16 @@ class Metrics(Module):
 
         Arguments:
             prediction, target, weight, axis_name: what every member gets.
-            values: what a member gets in place of them, by its name; it counts as one example, however large, only
-                if it is one number.
+            values: what a member gets in place of them, by its name: numbers, or a pair of numbers and their
+                weights. A batch's mean is one number; paired with the batch's size, it counts as that many.
         """
         unknown = [name for name in values if name not in self.metrics]
         if unknown:
             fix = f"use one of {', '.join(self.metrics)}"
             raise RangeError("values for members", got=", ".join(unknown), fix=fix, where="Metrics.update")
-        given = {n: (values[n], None, None) if n in values else (prediction, target, weight) for n in self.metrics}
-        read = {name: metric._read(*given[name]) for name, metric in self.metrics.items()}
+        given = {name: (value, None, None) for name, value in values.items() if not isinstance(value, tuple)}
+        given |= {name: (value[0], None, value[1]) for name, value in values.items() if isinstance(value, tuple)}
+        read = {n: m._read(*given.get(n, (prediction, target, weight))) for n, m in self.metrics.items()}
         for name, metric in self.metrics.items():
             metric._absorb(read[name], axis_name)
 
