@@ -84,7 +84,7 @@ FUNCTIONAL = {
     **several(F, "one_hot", "nn/functional/test_onehot.py", "PyTorch", "exact"),
     **several(F, "from_one_hot", "nn/functional/test_onehot.py", "inverse of `one_hot`", "exact"),
     **several(F, "dense", "nn/functional/test_linear.py", "PyTorch", *BOTH),
-    **several(F, "bilinear batched_mul pdist concatenate", "nn/functional/test_linear.py", "PyTorch", "float32"),
+    **several(F, "bilinear batched_mul pdist", "nn/functional/test_linear.py", "PyTorch", "float32"),
     **several(F, "embedding embedding_bag pairwise_distance", "nn/functional/test_linear.py", "PyTorch", "float32"),
     **several(F, "cosine_similarity", "nn/functional/test_linear.py", "PyTorch", *BOTH),
     **several(F, "batch_norm_train layer_norm rms_norm", "nn/functional/test_norm.py", "PyTorch", *BOTH),

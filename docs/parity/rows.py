@@ -12,7 +12,6 @@ AREAS = {
     "parallel wrappers": "meshes, statistics and gradients over several devices",
     "pruning": "masks on weights",
     "quantisation": "integer weights and activations",
-    "recurrence": "cells, and the layers that run them over time",
     "training loop": "loops, callbacks, early stopping",
 }
 

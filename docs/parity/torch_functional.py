@@ -40,7 +40,7 @@ POOLS = Section(
         have(
             ranks("lp_pool"),
             F + "lp_pool",
-            "norms of magnitudes, of what is inside the edge; PyTorch leaves the sign in odd powers and scales up at the edge",
+            "norms of magnitudes; PyTorch leaves the sign in odd powers, and scales up at the edge",
         ),
         have(ranks("adaptive_max_pool"), F + "adaptive_max_pool"),
         absent(

@@ -65,7 +65,7 @@ MUTANTS = [
         (_ATTENTION + "test_float64_is_computed_in_float64_and_halves_sum_in_float32",),
     ),
     (
-        "dropout does not enlarge what it keeps",
+        "attention dropout does not enlarge what it keeps",
         "nn/functional/_attention.py",
         "jnp.where(kept, weights / (1.0 - p), 0.0)",
         "jnp.where(kept, weights, 0.0)",

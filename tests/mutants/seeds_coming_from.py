@@ -1,8 +1,7 @@
 """Seeded bugs that a page would then tell wrongly: name, file, original, replaced, the tests that must catch it."""
 
 _SIDE = "tests/test_coming_from.py::test_a_side_with_the_same_weights_gives_the_same_numbers"
-_DIFFERENCES = "tests/test_coming_from_differences.py::"
-_DEFAULTS = _DIFFERENCES + "test_defaults_are_what_the_table_says[Phlox]"
+_DEFAULTS = "tests/test_coming_from_defaults.py::test_defaults_are_what_the_table_says[Phlox]"
 
 MUTANTS = [
     (

@@ -136,7 +136,7 @@ TRAINING = [
     ),
     Mistake(
         "adjust-constant",
-        "Only the learning rate is state; the other numbers of a rule are part of the program.",
+        "Learning rate, decay, momentum and thresholds are state; the other numbers of a rule are part of the program.",
         given="""
         model = px.Dense(2, 1)
         opt = px.Optimizer(px.optim.Adam(), model)

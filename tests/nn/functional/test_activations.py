@@ -78,6 +78,16 @@ def test_gradients_at_the_kinks_are_torchs(name):
     against_torch(*TABLE[name], np.array(KINKS, "f"))
 
 
+@pytest.fixture
+def _as_users_compile():
+    """With the compiler's every pass: those that the tests leave out for speed cost digits of second derivatives."""
+    was = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", was)
+
+
+@pytest.mark.usefixtures("_as_users_compile")
 @pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_finite_from_zero_to_the_largest_float(name, dtype):
