@@ -51,8 +51,13 @@ _SWEEPS = ("float16", "bfloat16", "float64")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Sweeps of activations and losses over other dtypes than float32 are for the long run."""
+    """One process runs what compiles the same programs: a file, or the contract of one layer.
+
+    Sweeps of activations and losses over other dtypes than float32 are for the long run.
+    """
     for item in items:
+        case = getattr(item, "callspec", None) and item.callspec.params.get("case")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {case}" if case else str(item.path)))
         swept = item.path.name in ("test_activations.py", "test_init.py") or "losses" in item.path.parts
         if swept and any(dtype in item.nodeid for dtype in _SWEEPS):
             item.add_marker(pytest.mark.soak)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -20,6 +21,21 @@ TOLERANCE: dict[str, dict[str, tuple[float, float]]] = {
     "float16": {"value": (3e-3, 3e-3), "grad": (1e-2, 1e-2)},
     "complex64": {"value": (1e-5, 2e-6), "grad": (1e-4, 1e-5)},
 }
+
+
+# What a process of its own needs to compile as users do; see ``conftest`` for what the tests leave out.
+AS_USERS_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": ""}
+
+
+@contextmanager
+def compiled_as_users_do() -> Iterator[None]:
+    """With the compiler's every pass: for what runs long, or where each digit counts."""
+    was = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", was)
 
 
 def oracle(module: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kit import AS_USERS_COMPILE
 from phlox import cli
 from phlox.cli import _main
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def phlox(*arguments, **options):
     """Run ``python -m phlox`` in a process of its own, which is to give no warning."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu", **AS_USERS_COMPILE}
     command = [sys.executable, "-W", "error", "-m", "phlox", *map(str, arguments)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.run(command, env=environment, text=True, check=False, **options)

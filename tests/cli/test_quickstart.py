@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from kit import oracle
+from kit import compiled_as_users_do, oracle
 from phlox import cli, weights
 from phlox.cli import _digits, _outputs, _quickstart
 
@@ -25,7 +25,7 @@ FILES = ["curves.png", "metrics.json", "model.safetensors"]
 
 def run(out, *arguments):
     """Run the quickstart in this process; return its exit status and what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as shown:
+    with contextlib.redirect_stdout(io.StringIO()) as shown, compiled_as_users_do():
         status = cli.main(["quickstart", "--out", str(out), *arguments])
     return status, shown.getvalue()
 

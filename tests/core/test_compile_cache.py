@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 import phlox as px
+from kit import AS_USERS_COMPILE
 
 SOURCE = Path(px.__file__).resolve().parents[1]  # the processes run the package that is tested here
 
@@ -49,7 +50,7 @@ print(float(loss).hex())
 def run(script, *arguments, **environment):
     """The last two lines of what a script prints, counted."""
     env = {k: v for k, v in os.environ.items() if k not in ("PHLOX_COMPILE_CACHE", "JAX_COMPILATION_CACHE_DIR")}
-    env |= {"PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu", **environment}
+    env |= {"PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu", **AS_USERS_COMPILE, **environment}
     code = COUNTED + dedent(script) + "\nprint(json.dumps(found))"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, timeout=400

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from kit import against_torch, assert_close, oracle
+from kit import against_torch, assert_close, compiled_as_users_do, oracle
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn.functional import _activations as smooth
 from phlox.nn.functional import _gated as gated
@@ -80,11 +80,9 @@ def test_gradients_at_the_kinks_are_torchs(name):
 
 @pytest.fixture
 def _as_users_compile():
-    """With the compiler's every pass: those that the tests leave out for speed cost digits of second derivatives."""
-    was = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", was)
+    """The passes that the tests leave out cost digits of second derivatives."""
+    with compiled_as_users_do():
+        yield
 
 
 @pytest.mark.usefixtures("_as_users_compile")
