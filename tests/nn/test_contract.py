@@ -89,7 +89,7 @@ def test_eager_equals_compiled_over_two_steps(case):
     assert changed == ({"key"} if case.draws else set()) | ({"mean", "var"} if case.moves else set())
 
 
-@every
+@pytest.mark.parametrize("case", [c if c.draws else pytest.param(c, marks=pytest.mark.soak) for c in CASES], ids=repr)
 def test_draws_are_new_each_step_and_repeat_from_the_seed(case):
     xs = [jnp.asarray(x) for x in case.inputs]
     one, two = built(case), built(case)
@@ -184,7 +184,7 @@ def _torch_values(case: Case, model: px.Module, train: bool) -> Any:
     return want, p, tensors
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("case", [c for c in CASES if c.low], ids=repr)
 def test_half_precision_keeps_its_dtype_and_the_value(case, dtype):
     model = built(case)
