@@ -1,6 +1,10 @@
 """Phlox: a deep-learning framework on JAX. Plain objects outside, pure functions inside."""
 
-from phlox import data, losses, metrics, nn, optim, weights
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from phlox import losses, nn, optim
 from phlox.core import (
     CaptureError,
     DtypeError,
@@ -161,6 +165,9 @@ from phlox.nn import (
 )
 from phlox.nn.functional import concatenate, gelu, identity, relu, sigmoid, softmax, tanh
 from phlox.optim import Optimizer
+
+if TYPE_CHECKING:
+    from phlox import data, metrics, weights
 
 __all__ = [
     "AUTO",
@@ -332,3 +339,16 @@ __all__ = [
     "weights",
     "while_loop",
 ]
+
+_LATER = ("data", "metrics", "weights")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Folders that a training step does without are imported at their first use."""
+    if name in _LATER:
+        return import_module(f"phlox.{name}")
+    raise AttributeError(f"module 'phlox' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
