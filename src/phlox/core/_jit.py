@@ -7,7 +7,6 @@ import inspect
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from itertools import chain
 from sys import getrefcount
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -260,11 +259,11 @@ class Program:
     def _drop_arrays(self, call: Call) -> None:
         call.leaves, call.bare = [], []
 
-    def _replayed(self, donated: list[Sequence[Any]], kept: list[Sequence[Any]], bare: list[Any]) -> Outcome:
-        leaves: list[Any] = [None] * (len(self.donated) + len(self.kept))
-        for i, v in zip(self.donated, chain.from_iterable(donated), strict=True):
+    def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
+        leaves: list[Any] = [None] * (len(donated) + len(kept))
+        for i, v in zip(self.donated, donated, strict=True):
             leaves[i] = v
-        for i, v in zip(self.kept, chain.from_iterable(kept), strict=True):
+        for i, v in zip(self.kept, kept, strict=True):
             leaves[i] = v
         outcome = self._from_first(leaves, bare) or self._traced(leaves, bare)
         # What was donated must come back, also where this trace left it alone.
@@ -299,7 +298,7 @@ def _calibrate() -> int:
     """What the reference count of an array is when its slot, and the list we gather, alone hold it."""
     slots = Slots([({"a": object()}, "a")])
     gathered = slots.gather()
-    return sum(map(getrefcount, chain.from_iterable(gathered)))
+    return sum(map(getrefcount, gathered))
 
 
 _baseline = _calibrate()
@@ -313,12 +312,11 @@ def _copied(arrays: list[Any]) -> list[Any]:
 class Entry:
     """A program bound to the slots of living Modules: what one call runs through."""
 
-    __slots__ = ("baseline", "context", "donated", "kept", "owners", "plan", "program", "record", "roots", "slots")
+    __slots__ = ("context", "donated", "kept", "owners", "plan", "program", "record", "roots", "slots")
 
     def __init__(self, plan: Plan, program: Program, context: Any):
         self.plan, self.program, self.context = plan, program, context
         self.donated = Slots([plan.slots[i] for i in program.donated])
-        self.baseline = _baseline * len(program.donated)
         self.kept = Slots([plan.slots[i] for i in program.kept])
         self.record: Record | None = None
         self.slots = Slots([])
@@ -331,9 +329,8 @@ class Entry:
         if donated:
             _claim(self.plan, self.roots)
         try:
-            if donated and sum(map(getrefcount, chain.from_iterable(donated))) > self.baseline:
-                donated = [list(part) for part in donated]
-                donated = [_unaliased(part) for part in donated]
+            if donated and sum(map(getrefcount, donated)) > _baseline * len(donated):
+                donated = _unaliased(donated)
             outcome = self.program.jitted(donated, self.kept.gather(), bare)
             record = outcome.record
             if record is not self.record:

@@ -29,11 +29,12 @@ class Slots:
             else:
                 self.parts.append((None, None, run))
 
-    def gather(self) -> list[Sequence[Any]]:
-        """What the slots hold now, part by part: one row in order, and every reference counted once."""
-        return [
-            [at[key] for at, key in run] if holder is None else getter(holder) for holder, getter, run in self.parts
-        ]
+    def gather(self) -> list[Any]:
+        """What the slots hold now."""
+        found: list[Any] = []
+        for holder, getter, run in self.parts:
+            found += [at[key] for at, key in run] if holder is None else getter(holder)
+        return found
 
     def write(self, values: Iterable[Any]) -> None:
         """Put values in the slots, in order."""

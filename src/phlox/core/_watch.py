@@ -75,7 +75,7 @@ def watch_nonfinite() -> Iterator[None]:
             parameter of it that is not.
 
     >>> import jax.numpy as jnp, phlox as px
-    >>> model = px.Chain(px.Dense(2, 2), jnp.log, px.Dense(2, 1))
+    >>> model = px.Chain(px.Dense.of(jnp.ones((2, 2)), None), jnp.log, px.Dense(2, 1))
     >>> with px.watch_nonfinite():
     ...     model(-jnp.ones((1, 2)))
     Traceback (most recent call last):
