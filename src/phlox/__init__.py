@@ -1,8 +1,7 @@
 """Phlox: a deep-learning framework on JAX. Plain objects outside, pure functions inside."""
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phlox import losses, nn, optim
 from phlox.core import (
@@ -167,7 +166,8 @@ from phlox.nn.functional import concatenate, gelu, identity, relu, sigmoid, soft
 from phlox.optim import Optimizer
 
 if TYPE_CHECKING:
-    from phlox import data, metrics, weights
+    from phlox import data, loop, metrics, weights
+    from phlox.loop import Callback, History, Run
 
 __all__ = [
     "AUTO",
@@ -184,6 +184,7 @@ __all__ = [
     "Bidirectional",
     "Bilinear",
     "Branch",
+    "Callback",
     "CaptureError",
     "Chain",
     "CircularPad",
@@ -208,6 +209,7 @@ __all__ = [
     "GlobalMaxPool",
     "GlobalMeanPool",
     "GroupNorm",
+    "History",
     "InstanceNorm",
     "KVCache",
     "LSTMCell",
@@ -247,6 +249,7 @@ __all__ = [
     "Reshape",
     "ReverseSequence",
     "RotaryEmbedding",
+    "Run",
     "Scale",
     "SelectDim",
     "ShapeError",
@@ -305,6 +308,7 @@ __all__ = [
     "jit",
     "jvp",
     "load_state_dict",
+    "loop",
     "losses",
     "map",
     "merge",
@@ -340,15 +344,24 @@ __all__ = [
     "while_loop",
 ]
 
-_LATER = ("data", "metrics", "weights")
+# Folders that a training step does without, and the names from them; they are imported at their first use.
+_LATER = {
+    "data": (),
+    "loop": ("Callback", "History", "Run"),
+    "metrics": (),
+    "weights": (),
+}
+_HOME = {name: folder for folder, names in _LATER.items() for name in names}
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Folders that a training step does without are imported at their first use."""
+def __getattr__(name: str) -> Any:
+    """Import a folder, or the folder of a name, that was put off until now."""
     if name in _LATER:
         return import_module(f"phlox.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"phlox.{_HOME[name]}"), name)
     raise AttributeError(f"module 'phlox' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_HOME})

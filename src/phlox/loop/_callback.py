@@ -1,0 +1,119 @@
+"""Callbacks: what else happens while a model trains, as methods called at named moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from phlox.core import Module
+    from phlox.loop._run import Run
+    from phlox.optim import Optimizer
+
+
+class Callback:
+    """The base of callbacks: override what you need; every hook gets the ``Run``.
+
+    Order: ``on_fit_start``; for each epoch ``on_epoch_start``, its chunks of steps (``on_step_start``, the steps in one
+    compiled call, ``on_step_end``), validation, ``on_epoch_end``; then ``on_fit_end``. After an exception, also that
+    of Ctrl-C, ``on_exception`` and ``on_fit_end`` run on every callback and the exception goes on.
+
+    Steps run in chunks, and a chunk ends where any callback wants control: see ``steps_until``. How the steps are cut
+    never changes what they compute.
+
+    ``before_backward``, ``after_backward`` and ``after_update`` run inside the compiled step: they are traced once, so
+    they must be pure, except that they may change the Modules that ``modules`` names. What differs from step to step
+    belongs in such a Module or in the optimiser, not in an attribute, which the program would keep as a constant.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> class Halved(px.Callback):
+    ...     def after_backward(self, model, grads):
+    ...         return px.map(lambda g: g / 2, grads)
+    >>> model = px.Dense.of(jnp.zeros((1, 1)), None)
+    >>> batches = [(jnp.ones((1, 1)), jnp.ones((1, 1)))]
+    >>> history = px.fit(model, batches, loss=px.losses.mse, optimizer=px.optim.Descent(0.5),
+    ...                  callbacks=[Halved()], progress=False)
+    >>> model.weight.item()
+    0.5
+    """
+
+    order: ClassVar[int] = 0
+    """Callbacks run by this number, those of one number as they were given: what looks at the others' work (loggers,
+    checkpoints) has a higher one."""
+
+    modules: tuple[str, ...] = ()
+    """Names of attributes that hold Modules which the traced hooks change, such as averaged weights."""
+
+    # --- outside the compiled step ---------------------------------------------------------------
+
+    def on_fit_start(self, run: Run) -> None:
+        """Training is about to start, or to go on after a resume."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """Training is over; also after an exception."""
+
+    def on_epoch_start(self, run: Run) -> None:
+        """An epoch is about to start."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """An epoch is over: ``run.logs`` has its means and metrics, and ``val_*`` values."""
+
+    def on_step_start(self, run: Run) -> None:
+        """A chunk of steps is about to run."""
+
+    def on_step_end(self, run: Run) -> None:
+        """A chunk has been handed over: ``run.step`` steps in all, their losses lazily in ``run.losses``."""
+
+    def on_validation_start(self, run: Run) -> None:
+        """The validation data is about to be gone through."""
+
+    def on_validation_end(self, run: Run) -> None:
+        """Validation is over: ``run.logs`` has the ``val_*`` values."""
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        """Training ends with this exception."""
+
+    # --- inside the compiled step ----------------------------------------------------------------
+
+    def before_backward(self, loss: Any, batch: Any) -> Any:
+        """The loss to differentiate; ``batch`` as the loader gave it."""
+        del batch
+        return loss
+
+    def after_backward(self, model: Module, grads: Module) -> Module:
+        """The gradients to step with, a Module like the model with None where there is none; not yet clipped."""
+        del model
+        return grads
+
+    def after_update(self, model: Module, opt: Optimizer) -> None:
+        """The weights have moved."""
+
+    # --- what the engine asks --------------------------------------------------------------------
+
+    def steps_until(self, run: Run) -> int | None:
+        """In how many steps, 1 or more, this callback wants ``on_step_end`` next; None leaves it to the engine.
+
+        By default 1 where ``on_step_start`` or ``on_step_end`` is overridden. Ask for as few stops as you need.
+        """
+        del run
+        kind = type(self)
+        watches = kind.on_step_start is not Callback.on_step_start or kind.on_step_end is not Callback.on_step_end
+        return 1 if watches else None
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep: by name a JSON-able value, an array, or a dict of arrays.
+
+        The arrays of ``modules`` are kept without being named here.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+
+    # What a logger overrides; the engine calls it for every number that ``run.log`` gets.
+    def log_scalars(self, step: int, scalars: dict[str, float]) -> None:
+        """Numbers by name, at a step."""
+
+
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback has its own version of a hook, in its class or on itself."""
+    return getattr(type(callback), hook, None) is not getattr(Callback, hook) or hook in vars(callback)

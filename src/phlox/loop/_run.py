@@ -1,0 +1,235 @@
+"""The Run: where a training stands, as callbacks see it and as a checkpoint keeps it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from phlox.core import Module, StructureError, is_key, paths, write_arrays
+from phlox.loop._callback import Callback
+from phlox.loop._history import History
+
+if TYPE_CHECKING:
+    from phlox.optim import Optimizer
+
+
+class Run:
+    """Where a training stands: the model, its optimiser, and every counter. Callbacks read it and call its methods.
+
+    Attributes:
+        model, opt: what is trained, and the optimiser; changed in place from step to step.
+        epoch, step, batch: the epoch from 0; optimiser steps done in all; batches done of this epoch.
+        epochs, steps_per_epoch: how many there will be, None where nobody knows.
+        examples: how many were seen, padding not counted.
+        logs: the latest number of each name.
+        history: the ``History``, which ``fit`` returns.
+        losses: the losses of the steps of the last chunk, an array that may still be computed.
+        metrics: the ``px.metrics.Metrics`` of the training data, or None.
+        loader, validation: what gives the batches.
+        callbacks: all of them, in the order in which they run.
+        config: the settings of ``fit``, JSON-able.
+        log_dir, seed, device_count: as given to ``fit``.
+        stopping: whether somebody called ``stop``.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        opt: Optimizer | None,
+        *,
+        loader: Any = None,
+        validation: Any = None,
+        metrics: Any = None,
+        callbacks: Sequence[Callback] = (),
+        epochs: int | None = 1,
+        steps_per_epoch: int | None = None,
+        log_dir: str | Path | None = None,
+        seed: int = 0,
+        config: dict[str, Any] | None = None,
+        device_count: int = 1,
+    ):
+        self.model, self.opt, self.metrics = model, opt, metrics
+        self.loader, self.validation = loader, validation
+        self.callbacks = sorted(callbacks, key=lambda c: c.order)
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.log_dir = None if log_dir is None else Path(log_dir)
+        self.seed, self.config, self.device_count = seed, config or {}, device_count
+        self.epoch = self.step = self.batch = self.examples = 0
+        self.logs: dict[str, float] = {}
+        self.losses: Any = np.zeros(0, np.float32)
+        self.history = History()
+        self.history.model, self.history.optimizer = model, opt
+        self.stopping = False
+        self.epoch_over = False  # its row is in the history: a resumed run starts with the next one
+        self.moving: dict[str, Module] = {}  # what else the engine's steps change, by name: the loss scale
+        self.position: Any = None  # of the loader, after the last batch that was used
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
+        self._examples_before = 0
+
+    # --- what callbacks call ---------------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """End training after this chunk of steps; the epoch is closed as usual. The first reason counts."""
+        if not self.stopping:
+            self.stopping, self.history.reason = True, reason
+
+    def log(self, name: str, value: Any, step: int | None = None) -> None:
+        """Add a number: to ``logs``, to the history, and to every logger.
+
+        Arguments:
+            name: what it is called.
+            value: a number or an array of shape ().
+            step: where it belongs; the present step by default.
+        """
+        number = float(value)
+        at = self.step if step is None else step
+        self.logs[name] = number
+        self.history.add(at, name, number)
+        if self.epoch_over and step is None and self.history.epochs:
+            self.history.epochs[-1][name] = number
+        for callback in self.callbacks:
+            callback.log_scalars(at, {name: number})
+
+    def call(self, hook: str, *args: Any) -> None:
+        """Call a hook on every callback, in their order."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *args)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples handled per second since this process started training."""
+        elapsed = time.perf_counter() - self._started
+        return (self.examples - self._examples_before) / elapsed if elapsed > 0 else 0.0
+
+    # --- what a checkpoint keeps -----------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as ``{"arrays": …, "values": …}``.
+
+        ``arrays`` is a dict of dicts from path to array: of the ``model``, the ``opt``, the ``metrics``, the losses so
+        far, and of each callback. Random keys are in it as their data. ``values`` is JSON-able. Call it from a hook
+        outside the compiled step.
+        """
+        keys: dict[str, dict[str, str]] = {}
+        arrays: dict[str, dict[str, Any]] = {}
+        for part, module in self._modules().items():
+            arrays[part], keys[part] = _without_keys(paths(module))
+        arrays["history"] = {"losses": self.history.losses}
+        values: dict[str, Any] = {
+            "format": 1,
+            "epoch": self.epoch,
+            "epoch_over": self.epoch_over,
+            "batch": self.batch,
+            "step": self.step,
+            "examples": self.examples,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "logs": dict(self.logs),
+            "history": self.history.state(),
+            "loader": self.position,
+            "keys": {part: names for part, names in keys.items() if names},
+            "callbacks": {},
+        }
+        for name, callback in self._named_callbacks().items():
+            state = callback.state()
+            values["callbacks"][name] = {k: v for k, v in state.items() if not _holds_arrays(v)}
+            held = {k: v for k, v in state.items() if _holds_arrays(v)}
+            if held:
+                arrays[f"{name}.state"] = held
+        return {"arrays": arrays, "values": values}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave: model, optimiser, metrics, callbacks and counters change in place.
+
+        A callback that the state does not know starts afresh. Nothing is changed where an error is raised.
+
+        Raises:
+            StructureError: the state is that of another model, optimiser or set of metrics.
+        """
+        arrays, values = state["arrays"], state["values"]
+        found = {part: module for part, module in self._modules().items() if part in arrays}
+        missing = [part for part in ("model", "opt") if part in self._modules() and part not in found]
+        if missing:
+            raise StructureError(
+                "a state with " + " and ".join(missing), got=f"one with {', '.join(arrays)}",
+                fix="pass what run.state() gave", where="Run.restore",
+            )  # fmt: skip
+        new = {}
+        for part, module in found.items():
+            new[part] = _with_keys(arrays[part], values["keys"].get(part, {}))
+            _check_alike(part, paths(module), new[part])
+        for part, module in found.items():
+            write_arrays(module, new[part])
+        for name in ("epoch", "epoch_over", "batch", "step", "examples", "seed"):
+            setattr(self, name, values[name])
+        self.logs, self.position = dict(values["logs"]), values["loader"]
+        self.history.restore(values["history"])
+        self.history._losses = [np.asarray(arrays["history"]["losses"])]
+        self._seconds_before, self._started = values["seconds"], time.perf_counter()
+        self._examples_before = self.examples
+        for name, callback in self._named_callbacks().items():
+            if name in values["callbacks"]:
+                callback.restore({**values["callbacks"][name], **arrays.get(f"{name}.state", {})})
+
+    def _modules(self) -> dict[str, Module]:
+        """Every Module that the run changes, by name."""
+        found = {"model": self.model, "opt": self.opt, "metrics": self.metrics, **self.moving}
+        for name, callback in self._named_callbacks().items():
+            found |= {f"{name}.{attribute}": getattr(callback, attribute) for attribute in callback.modules}
+        return {name: module for name, module in found.items() if module is not None}
+
+    def _named_callbacks(self) -> dict[str, Callback]:
+        """Callbacks by class, counted where there are several of one class: ``EMA``, ``EMA#2``."""
+        named: dict[str, Callback] = {}
+        for callback in self.callbacks:
+            kind, n = type(callback).__name__, 1
+            while (kind if n == 1 else f"{kind}#{n}") in named:
+                n += 1
+            named[kind if n == 1 else f"{kind}#{n}"] = callback
+        return named
+
+    def __repr__(self) -> str:
+        of = "" if self.epochs is None else f" of {self.epochs}"
+        return f"Run({type(self.model).__name__}, epoch {self.epoch + 1}{of}, step {self.step})"
+
+
+def _holds_arrays(value: Any) -> bool:
+    return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
+
+
+def _without_keys(arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Arrays with random keys as their data, and the kinds of these keys by path."""
+    kinds = {path: str(jax.random.key_impl(v)) for path, v in arrays.items() if is_key(v)}
+    return {path: jax.random.key_data(v) if path in kinds else v for path, v in arrays.items()}, kinds
+
+
+def _with_keys(arrays: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
+    return {
+        path: jax.random.wrap_key_data(np.asarray(v), impl=kinds[path]) if path in kinds else jax.numpy.array(v)
+        for path, v in arrays.items()
+    }
+
+
+def _check_alike(part: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Refuse arrays of other paths, shapes or dtypes than the part has."""
+    for path in sorted({*ours, *theirs}):
+        a, b = ours.get(path), theirs.get(path)
+        if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
+            got = "nothing" if b is None else f"{b.dtype}{list(b.shape)}"
+            raise StructureError(
+                f"{'no array' if a is None else f'{a.dtype}{list(a.shape)}'} at {part} {path}", got=got,
+                fix="restore into a run built as the saved one was", where="Run.restore",
+            )  # fmt: skip
