@@ -167,7 +167,8 @@ from phlox.optim import Optimizer
 
 if TYPE_CHECKING:
     from phlox import data, loop, metrics, weights
-    from phlox.loop import Callback, History, Run
+    from phlox.loop import Callback, History, Memory, NotEnoughMemoryError, Run, memory
+    from phlox.weights import load, save
 
 __all__ = [
     "AUTO",
@@ -223,11 +224,13 @@ __all__ = [
     "MaxPool",
     "Maxout",
     "MeanPool",
+    "Memory",
     "MissingExtraError",
     "MixtureOfExperts",
     "Module",
     "MultiHeadAttention",
     "NonFiniteError",
+    "NotEnoughMemoryError",
     "Optimizer",
     "PReLU",
     "PairwiseFusion",
@@ -307,10 +310,12 @@ __all__ = [
     "jacobian",
     "jit",
     "jvp",
+    "load",
     "load_state_dict",
     "loop",
     "losses",
     "map",
+    "memory",
     "merge",
     "metrics",
     "modules",
@@ -321,6 +326,7 @@ __all__ = [
     "relu",
     "remat",
     "remove_weight_norm",
+    "save",
     "scan",
     "seed",
     "sigmoid",
@@ -347,9 +353,9 @@ __all__ = [
 # Folders that a training step does without, and the names from them; they are imported at their first use.
 _LATER = {
     "data": (),
-    "loop": ("Callback", "History", "Run"),
+    "loop": ("Callback", "History", "Run", "Memory", "NotEnoughMemoryError", "memory"),
     "metrics": (),
-    "weights": (),
+    "weights": ("load", "save"),
 }
 _HOME = {name: folder for folder, names in _LATER.items() for name in names}
 
