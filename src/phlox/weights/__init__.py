@@ -1,16 +1,21 @@
 """Weight files: a model's arrays on disk and back, whole or not at all."""
 
+from phlox.weights._artifact import load, save
 from phlox.weights._errors import CorruptFileError, FileError, file_error
 from phlox.weights._metadata import read_metadata
+from phlox.weights._naming import NotAllowedError
 from phlox.weights._replacing import replacing
 from phlox.weights._safetensors import load_safetensors, save_safetensors
 
 __all__ = [
     "CorruptFileError",
     "FileError",
+    "NotAllowedError",
     "file_error",
+    "load",
     "load_safetensors",
     "read_metadata",
     "replacing",
+    "save",
     "save_safetensors",
 ]

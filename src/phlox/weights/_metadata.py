@@ -21,7 +21,9 @@ _OWN = "phlox."
 _DIGEST = "phlox.sha256"
 
 
-def own_metadata(user: Mapping[str, str] | None, keys: Mapping[str, str], where: str) -> dict[str, str]:
+def own_metadata(
+    user: Mapping[str, str] | None, keys: Mapping[str, str], where: str, own: Mapping[str, str]
+) -> dict[str, str]:
     """The user's text with Phlox's entries, short of the checksum."""
     user = dict(user or {})
     for name, value in user.items():
@@ -32,7 +34,7 @@ def own_metadata(user: Mapping[str, str] | None, keys: Mapping[str, str], where:
                 fix="turn values into text, for example with json.dumps",
                 where=where,
             )
-    return {**user, "phlox.format": str(FORMAT), "phlox.keys": json.dumps(dict(sorted(keys.items())))}
+    return {**user, "phlox.format": str(FORMAT), "phlox.keys": json.dumps(dict(sorted(keys.items()))), **own}
 
 
 def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

@@ -83,16 +83,7 @@ def save_safetensors(model: Module, path: str | os.PathLike[str], metadata: Mapp
     (True, ['weight', 'bias'])
     """
     where = f"save_safetensors({os.fspath(path)!r})"
-    values = _arrays_of(model, where)
-    kinds = {name: str(jax.random.key_impl(x)) for name, x in values.items() if is_key(x)}
-    arrays = {name: _on_host(name, x, where) for name, x in values.items()}
-    text = signed(arrays, own_metadata(metadata, kinds, where))
-    with replacing(path, where=where) as temporary:
-        try:
-            save_file(arrays, temporary, text)
-        except SafetensorError as error:
-            raise _as_system_error(error) from error
-        _put_in_order(temporary)
+    write_file(arrays_of(model, where), path, metadata, {}, where)
 
 
 def load_safetensors(model: Module, path: str | os.PathLike[str], strict: bool = True) -> LoadReport:
@@ -118,22 +109,51 @@ def load_safetensors(model: Module, path: str | os.PathLike[str], strict: bool =
       unexpected: bias
     """
     where = f"load_safetensors({os.fspath(path)!r})"
-    _arrays_of(model, where)
-    with opened(path, where) as file:
-        metadata = dict(file.metadata() or {})
-    check_format(metadata, where)
-    arrays = _read(path, where)
-    check_digest(arrays, metadata, where)
-    given: dict[str, Any] = dict(arrays)
-    for name, kind in key_kinds(metadata).items():
-        given[name] = jax.random.wrap_key_data(jnp.asarray(arrays[name]), impl=kind)
+    arrays_of(model, where)
+    arrays, _ = read_file(path, where)
     try:
-        return load_state_dict(model, given, strict=strict)
+        return load_state_dict(model, arrays, strict=strict)
     except StructureError as error:
         raise StructureError(error.expected, got=_shortened(error.got or ""), fix=error.fix, where=where) from None
 
 
-def _arrays_of(model: Module, where: str) -> dict[str, Any]:
+def write_file(
+    values: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    user: Mapping[str, str] | None,
+    own: Mapping[str, str],
+    where: str,
+) -> None:
+    """Write arrays by name, the user's text and entries of Phlox's own to a file, whole or not at all."""
+    kinds = {name: str(jax.random.key_impl(x)) for name, x in values.items() if is_key(x)}
+    arrays = {name: _on_host(name, x, where) for name, x in values.items()}
+    text = signed(arrays, own_metadata(user, kinds, where, own))
+    with replacing(path, where=where) as temporary:
+        try:
+            save_file(arrays, temporary, text)
+        except SafetensorError as error:
+            raise _as_system_error(error) from error
+        _put_in_order(temporary)
+
+
+def read_file(path: str | os.PathLike[str], where: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """All arrays by name, random keys as such, and all text of a file that was found whole."""
+    with opened(path, where) as file:
+        metadata = dict(file.metadata() or {})
+    check_format(metadata, where)
+    arrays: dict[str, Any] = _read(path, where)
+    check_digest(arrays, metadata, where)
+    try:
+        for name, kind in key_kinds(metadata).items():
+            arrays[name] = jax.random.wrap_key_data(jnp.asarray(arrays[name]), impl=kind)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorruptFileError(
+            "random keys as their words", got=str(error)[:200], fix="load an older file", where=where
+        ) from error
+    return arrays, metadata
+
+
+def arrays_of(model: Module, where: str) -> dict[str, Any]:
     """All arrays by path, alive and known."""
     if not isinstance(model, Module):
         raise StructureError("a Module", got=describe(model), fix="pass the model first, then the path", where=where)
