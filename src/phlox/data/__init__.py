@@ -5,6 +5,12 @@ side by side; the first axis counts observations. Whatever is random takes ``see
 gives the same on every machine; without one, the order stays.
 """
 
+from phlox.data._augment import Augment, Augmentation
+from phlox.data._augment_color import ColorJitter, GaussianBlur, Grayscale
+from phlox.data._augment_geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
+from phlox.data._augment_mixing import CutMix, MixUp
+from phlox.data._augment_policy import RandAugment
+from phlox.data._augment_sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
@@ -13,10 +19,26 @@ from phlox.data._shuffling import group_indices, groupobs, oversample, shuffleob
 from phlox.data._splits import chunk, splitobs
 
 __all__ = [
+    "Augment",
+    "Augmentation",
+    "ColorJitter",
+    "CutMix",
+    "Cutout",
+    "FrequencyMask",
+    "GaussianBlur",
+    "Grayscale",
+    "MixUp",
     "Normalize",
     "ObsView",
     "Padded",
+    "RandAugment",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
     "Standardize",
+    "TimeMask",
+    "TokenMask",
     "batch",
     "batch_sequences",
     "chunk",
