@@ -1,21 +1,50 @@
 """The training loop: fit, its callbacks, and the record of a run."""
 
+from phlox.loop._averaged_model import AveragedModel
+from phlox.loop._batch_norm import update_batch_norm
 from phlox.loop._callback import Callback
+from phlox.loop._early_stopping import EarlyStopping
+from phlox.loop._ema import EMA
 from phlox.loop._history import History
+from phlox.loop._lambda import LambdaCallback
+from phlox.loop._limits import TimeLimit
+from phlox.loop._log_files import CSVLogger, JSONLinesLogger
 from phlox.loop._memory import memory
 from phlox.loop._memory_report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
 from phlox.loop._memory_room import available_memory, resident_memory
+from phlox.loop._plateau import ReduceOnPlateau
+from phlox.loop._profile import Profile, profile
 from phlox.loop._run import Run
+from phlox.loop._swa import SWA
+from phlox.loop._tensorboard import TensorBoardLogger
+from phlox.loop._throughput import Throughput, peak_flops
+from phlox.loop._unfreezing import GradualUnfreezing
 
 __all__ = [
+    "EMA",
+    "SWA",
+    "AveragedModel",
+    "CSVLogger",
     "Callback",
+    "EarlyStopping",
+    "GradualUnfreezing",
     "History",
+    "JSONLinesLogger",
+    "LambdaCallback",
     "Memory",
     "MemoryAdvice",
     "MemoryRow",
     "NotEnoughMemoryError",
+    "Profile",
+    "ReduceOnPlateau",
     "Run",
+    "TensorBoardLogger",
+    "Throughput",
+    "TimeLimit",
     "available_memory",
     "memory",
+    "peak_flops",
+    "profile",
     "resident_memory",
+    "update_batch_norm",
 ]

@@ -1,0 +1,83 @@
+"""The number that a callback watches, and which of two is the better one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from phlox.core import RangeError, StructureError
+
+if TYPE_CHECKING:
+    from phlox.loop._run import Run
+
+_LOWER = ("loss", "error", "mse", "mae", "msle", "perplexity", "nll", "brier", "calibration")
+_HIGHER = ("accuracy", "precision", "recall", "f1", "fbeta", "auc", "roc", "r2", "iou", "dice", "correlation")
+
+
+def mode_of(name: str, where: str) -> str:
+    """``"min"`` for losses and errors, ``"max"`` for accuracies and their like, told from the name.
+
+    Raises:
+        RangeError: the name tells nothing.
+
+    >>> mode_of("val_loss", "EarlyStopping"), mode_of("val_top_5_accuracy", "EarlyStopping")
+    ('min', 'max')
+    """
+    lower, higher = (any(word in name.lower() for word in words) for words in (_LOWER, _HIGHER))
+    if lower == higher:
+        raise RangeError(
+            'mode "min" or "max"', got=f"a name that tells neither, {name!r}", fix='pass mode="min" or mode="max"',
+            where=where,
+        )  # fmt: skip
+    return "min" if lower else "max"
+
+
+class Monitor:
+    """The name of a logged number, and what counts as better.
+
+    Arguments:
+        name: of the number in ``run.logs``.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: told from the name.
+        min_delta: by more than how much a number must be better, at least 0.
+        where: the callback that speaks in errors.
+
+    Raises:
+        RangeError: another mode, a name that tells none, a negative ``min_delta``.
+
+    >>> loss = Monitor("loss", "auto", 0.1, "EarlyStopping")
+    >>> loss.better(0.85, 1.0), loss.better(0.95, 1.0), loss.better(float("nan"), 1.0), loss.better(7.0, None)
+    (True, False, False, True)
+    """
+
+    def __init__(self, name: str, mode: str, min_delta: float, where: str):
+        if mode not in ("auto", "min", "max"):
+            raise RangeError('mode "auto", "min" or "max"', got=repr(mode), fix="choose one of these", where=where)
+        if not min_delta >= 0:
+            raise RangeError("min_delta of at least 0", got=repr(min_delta), fix="give its size", where=where)
+        self.name, self.where, self.min_delta = name, where, float(min_delta)
+        self.mode = mode_of(name, where) if mode == "auto" else mode
+
+    def better(self, value: float, best: float | None) -> bool:
+        """Whether a number is better than the best so far, None being none yet; NaN never is."""
+        if math.isnan(value) or best is None:
+            return not math.isnan(value)
+        gain = best - value if self.mode == "min" else value - best
+        return gain > self.min_delta
+
+    def read(self, run: Run) -> float | None:
+        """The number of this epoch, or None where the epoch had no validation to give it.
+
+        Raises:
+            StructureError: nothing of this name is logged.
+        """
+        epoch = run.history.epochs[-1] if run.history.epochs else {}
+        if self.name in epoch:
+            return float(epoch[self.name])
+        if self.name.startswith("val_") and run.validation is not None:
+            return None
+        raise StructureError(
+            f"a logged {self.name!r}",
+            got=", ".join(sorted(epoch)) or "nothing logged",
+            fix="pass validation_data to px.fit" if self.name.startswith("val_") else "choose one of these as monitor",
+            where=self.where,
+        )

@@ -1,0 +1,105 @@
+"""The equal average of the weights of the last epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from phlox.core import Module, RangeError
+from phlox.loop._averaged_model import AveragedModel
+from phlox.loop._batch_norm import update_batch_norm
+from phlox.loop._callback import Callback
+
+if TYPE_CHECKING:
+    from phlox.loop._run import Run
+
+
+class SWA(Callback):
+    r"""Averages the weights at the ends of the last epochs, all alike, and gives the model the average at the end.
+
+    From epoch ``start`` on, the learning rate goes to ``learning_rate`` in ``anneal`` epochs along half a cosine and
+    stays there. When ``fit`` ends, the model takes the average, and the statistics of every BatchNorm are worked out
+    anew in one pass over the training data. After an exception the model stays as it is.
+
+    Arguments:
+        start: the first epoch that counts, from 0; or a float in (0, 1), that share of the epochs.
+        learning_rate: the rate of the averaged epochs, above 0; None leaves it alone.
+        anneal: over how many epochs it is reached, at least 0.
+        batch_norm: whether the statistics of BatchNorm are worked out anew.
+        forward: how to call the model on a batch for them, where batches are neither arrays nor tuples.
+
+    Raises:
+        RangeError: an argument outside its range.
+        StructureError: at the start of an epoch, where the learning rate of the optimiser is a schedule.
+
+    Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018; PyTorch's
+        ``SWALR`` and ``update_bn``.
+
+    >>> import phlox as px
+    >>> swa = px.SWA(start=0.75, learning_rate=0.05)
+    """
+
+    modules = ("average",)
+
+    def __init__(
+        self,
+        start: int | float = 0.75,
+        learning_rate: float | None = None,
+        *,
+        anneal: int = 10,
+        batch_norm: bool = True,
+        forward: Callable[[Module, Any], Any] | None = None,
+    ):
+        if not (0 < start < 1 if isinstance(start, float) else start >= 0):
+            _refuse("start, an epoch from 0 or a share in (0, 1)", start, "give an epoch, or a share such as 0.75")
+        if learning_rate is not None and not learning_rate > 0:
+            _refuse("learning_rate above 0", learning_rate, "give a rate, or None to leave it alone")
+        if not anneal >= 0:
+            _refuse("anneal of at least 0", anneal, "give a number of epochs")
+        self.start, self.learning_rate, self.anneal = start, learning_rate, anneal
+        self.batch_norm, self.forward = batch_norm, forward
+        self.average: AveragedModel | None = None
+        self._base: float | None = None  # the rate that annealing starts from
+        self._first = 0  # the first epoch that counts
+        self._failed = False
+
+    def on_fit_start(self, run: Run) -> None:
+        if isinstance(self.start, float) and run.epochs is None:
+            _refuse("an epoch as start, where nobody knows how many there are", self.start, "give a whole number")
+        self._first = int(self.start * (run.epochs or 0)) if isinstance(self.start, float) else self.start
+        self._failed, self._base, self.average = False, None, AveragedModel(run.model)
+
+    def on_epoch_start(self, run: Run) -> None:
+        since = run.epoch - self._first
+        if self.learning_rate is None or since < 0 or run.opt is None:
+            return
+        if self._base is None:
+            self._base = run.opt.learning_rate
+        done = min(1.0, since / self.anneal) if self.anneal else 1.0
+        share = (1 - math.cos(math.pi * done)) / 2
+        run.opt.adjust(learning_rate=share * self.learning_rate + (1 - share) * self._base)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if run.epoch >= self._first and self.average is not None:
+            self.average.update(run.model)
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        self._failed = True
+
+    def on_fit_end(self, run: Run) -> None:
+        if self._failed or self.average is None or not int(self.average.count):
+            return
+        self.average.write_to(run.model)
+        if self.batch_norm:
+            update_batch_norm(run.model, run.loader, self.forward)
+
+    def state(self) -> dict[str, Any]:
+        return {"base": self._base}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._base = state["base"]
+
+
+def _refuse(expected: str, got: Any, fix: str) -> None:
+    raise RangeError(expected, got=repr(got), fix=fix, where="SWA")
