@@ -13,6 +13,7 @@ from phlox.data._augment_policy import RandAugment
 from phlox.data._augment_sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
+from phlox.data._loader import DataLoader
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
 from phlox.data._scaling import Normalize, Standardize
 from phlox.data._shuffling import group_indices, groupobs, oversample, shuffleobs, undersample
@@ -24,6 +25,7 @@ __all__ = [
     "ColorJitter",
     "CutMix",
     "Cutout",
+    "DataLoader",
     "FrequencyMask",
     "GaussianBlur",
     "Grayscale",

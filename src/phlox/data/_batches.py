@@ -72,7 +72,8 @@ class Padded(NamedTuple):
     @property
     def mask(self) -> Any:
         """(batch, time) booleans, true where the sequence is; a metric's or a loss's ``weight``."""
-        return np.arange(self.values.shape[1]) < np.asarray(self.lengths)[:, None]
+        numpy = np if isinstance(self.lengths, np.ndarray) else jnp
+        return numpy.arange(self.values.shape[1]) < numpy.asarray(self.lengths)[:, None]
 
 
 def batch_sequences(sequences: Iterable[Any], pad: Any = 0, *, length: int | None = None, multiple: int = 1) -> Padded:
