@@ -82,7 +82,7 @@ def _part(observation: Any, name: Any) -> Any:
     try:
         return observation[name]
     except (KeyError, IndexError, TypeError):
-        parts = list(observation) if isinstance(observation, Mapping) else describe(observation)
+        parts = str(list(observation)) if isinstance(observation, Mapping) else describe(observation)
         fix = "name a key or a place that each observation has; `len` is for observations that are sequences"
         raise StructureError(f"a part {name!r} to bucket by", got=parts, fix=fix, where="DataLoader") from None
 

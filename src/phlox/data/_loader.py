@@ -139,9 +139,7 @@ class DataLoader:
             fix = "give buckets=, the lengths to pad to: a stream does not tell how long its longest is"
             raise RangeError("lengths to pad the sequences of a stream to", got="None", fix=fix, where=where)
         if self.num_workers:
-            fix = (
-                "give num_workers=0, or data with a length and an index; Grain's datasets have mp_prefetch of their own"
-            )
+            fix = "give num_workers=0, or data with a length and an index; Grain's datasets have mp_prefetch"
             raise RangeError("no workers for a stream", got=f"num_workers={self.num_workers}", fix=fix, where=where)
 
     # --- what it holds ------------------------------------------------------------------------------
@@ -313,16 +311,16 @@ class Reading:
 
     def _read(self, take: Take) -> Any:
         if self._source.in_memory and self._buckets is None:
-            return self._source.read(take.index)
+            return self._source.read(take.rows)
         real = max(1, int(take.mask.sum()))  # what fills up is not read again
-        rows = take.index[:real]
+        rows = take.rows[:real]
         if self._buckets is not None:
             batch = self._buckets.collate(self._source.items(rows), take.length)  # type: ignore[arg-type]
         else:
             batch = self._source.read(rows)
-        if real == len(take.index):
+        if real == len(take.rows):
             return batch
-        return jax.tree.map(lambda leaf: _filled_up(leaf, real, len(take.index)), batch)
+        return jax.tree.map(lambda leaf: _filled_up(leaf, real, len(take.rows)), batch)
 
 
 def _filled_up(leaf: Any, real: int, rows: int) -> np.ndarray:

@@ -15,7 +15,7 @@ Shard = tuple[int, int]
 class Take(NamedTuple):
     """The observations of one batch of one process."""
 
-    index: np.ndarray  # (rows,) observations; those that only fill up repeat real ones
+    rows: np.ndarray  # (rows,) observations; those that only fill up repeat real ones
     mask: np.ndarray  # (rows,) true for real observations
     length: int | None  # what sequences are padded to
 

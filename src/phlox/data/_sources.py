@@ -195,7 +195,7 @@ class HuggingFaceRows:
 
     def read(self, index: np.ndarray) -> Any:
         rows = self._data[index.tolist()]
-        ragged = [name for name, column in rows.items() if getattr(column, "dtype", None) == object]
+        ragged = [name for name, column in rows.items() if np.asarray(column).dtype.kind == "O"]
         if ragged:
             got = f"several in {', '.join(map(repr, ragged))}"
             fix = "give bucket_by= the name of a column of sequences, or a collate function"
@@ -224,6 +224,7 @@ class Stream:
 
     def start(self, epoch: int) -> Iterator[Any]:
         """A fresh iterator for an epoch."""
-        if hasattr(self.data, "set_epoch"):  # Hugging Face shuffles by it
-            self.data.set_epoch(epoch)
-        return iter(self.data() if not isinstance(self.data, Iterable) else self.data)
+        data: Any = self.data
+        if hasattr(data, "set_epoch"):  # Hugging Face shuffles by it
+            data.set_epoch(epoch)
+        return iter(data if isinstance(data, Iterable) else data())

@@ -1,4 +1,4 @@
-"""Batches of a stream: shuffled within a window, put into buckets, and counted, so that it can be read up to a place."""
+"""Batches of a stream: shuffled within a window, put into buckets, counted, read again up to a position."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from phlox.core import StructureError
 
 
 class Worked:
-    """Batch number ``n`` of a run over all epochs, as a source for Grain."""
+    """The batches of a run over all epochs, as a source for Grain."""
 
     def __init__(self, read: Any, per_epoch: int, first: int):
         self._read, self._per_epoch, self._first = read, per_epoch, first
@@ -21,8 +21,8 @@ class Worked:
     def __len__(self) -> int:
         return 2**40
 
-    def __getitem__(self, n: int) -> Any:
-        return self._read(*divmod(self._first + int(n), self._per_epoch))
+    def __getitem__(self, index: int) -> Any:
+        return self._read(*divmod(self._first + int(index), self._per_epoch))
 
     def __repr__(self) -> str:
         return f"Worked({self._read!r}, from {self._first})"
