@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phlox.loop._memory_program import Computation, nbytes
 
 MARK = "phlox-layer-"
 
 _LAYER = re.compile(MARK + r"(\d+)")
-_HEAD = re.compile(r"^(?:ENTRY )?%(\S+) .*\{$")
-_LINE = re.compile(r"^\s+(?:ROOT )?%(\S+) = (.*)$")
-_ARRAY = re.compile(r"([a-z]+)(\d*)\w*\[([\d,]*)\]")
-_NAME = re.compile(r"%([\w.\-]+)")
-_OPERATION = re.compile(r'op_name="([^"]*)"')
-_CALLED = re.compile(
-    r"(?:body|branch_computations|true_computation|false_computation|to_apply)=\{?([^},]*(?:, %[^},]*)*)"
-)
 
-# Names for memory that something else holds; of a loop, the operand's memory is the result's.
+# Other names for memory that something else holds.
 _ALIASES = frozenset(["bitcast", "get-tuple-element", "tuple", "opt-barrier", "parameter", "constant"])
 
 
@@ -40,112 +34,43 @@ class _Buffer:
     read_backward: bool = False
 
 
-@dataclass
-class _Walk:
-    """One computation of the program: its buffers, and the computations that its loops and branches run."""
-
-    buffers: list[_Buffer] = field(default_factory=list)
-    called: list[str] = field(default_factory=list)
-
-
-def kept(program: str) -> dict[int | None, int]:
-    """Bytes of activations kept, by the number of the layer (None: outside all layers).
-
-    Arguments:
-        program: the compiled program's text, scheduled.
-    """
-    walks = {name: _walked(lines) for name, lines, _ in _computations(program)}
-    entry = next((name for name, _, is_entry in _computations(program) if is_entry), None)
+def kept(program: Mapping[str, Computation]) -> dict[int | None, int]:
+    """Bytes of activations kept, by the number of the layer in its mark (None: outside all layers)."""
     total: dict[int | None, int] = defaultdict(int)
-    queue = [entry] if entry is not None else []
+    queue = [c.name for c in program.values() if c.is_entry]
     seen: set[str] = set()
     for name in queue:
-        if name in seen or name not in walks:
+        if name in seen or name not in program:
             continue
         seen.add(name)
-        queue += walks[name].called
-        for layer, nbytes in _at_the_fullest(walks[name].buffers).items():
-            total[layer] += nbytes
+        queue += [body for line in program[name].instructions for body in line.bodies]
+        for layer, size in _at_the_fullest(_buffers(program[name])).items():
+            total[layer] += size
     return dict(total)
 
 
-def _computations(program: str) -> Iterator[tuple[str, list[str], bool]]:
-    """Each computation of a program: its name, its lines, and whether it is the one that is run."""
-    name, lines, entry = "", [], False
-    for line in program.splitlines():
-        head = _HEAD.match(line)
-        if head is not None:
-            name, lines, entry = head[1], [], line.startswith("ENTRY")
-        elif line.startswith("}"):
-            yield name, lines, entry
-        else:
-            lines.append(line)
-
-
-def _walked(lines: list[str]) -> _Walk:
-    walk = _Walk()
+def _buffers(computation: Computation) -> list[_Buffer]:
+    buffers: list[_Buffer] = []
     holds: dict[str, list[_Buffer]] = {}  # what a name stands for
     elements: dict[str, list[list[_Buffer]]] = {}  # the same of a tuple's elements
-    for at, line in enumerate(lines):
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        name, (shape, kind, operands) = found[1], _parts(found[2])
-        operation = (_OPERATION.search(line) or [None, ""])[1] or ""
-        backward = "transpose(" in operation and "rematted_computation" not in operation
-        used = _NAME.findall(operands)
-        if kind == "get-tuple-element" and elements.get(used[0]):
-            index = int(line.rpartition("index=")[2].split(",")[0])
-            holds[name] = elements[used[0]][index]
-            continue
-        if kind in _ALIASES:
-            holds[name] = [b for u in used for b in holds.get(u, [])]
-            elements[name] = [holds.get(u, []) for u in used] if kind == "tuple" else []
-            continue
-        for buffer in (b for u in used for b in holds.get(u, [])):
-            buffer.last = at
-            buffer.read_backward |= backward
-        layers = _LAYER.findall(operation)
-        made = [
-            _Buffer(nbytes, int(layers[-1]) if layers else None, "jvp(" in operation and not backward, at)
-            for nbytes in _sizes(shape)
-        ]
-        walk.buffers += made
-        holds[name], elements[name] = made, [[b] for b in made]
-        if kind in ("while", "conditional", "call"):
-            called = _CALLED.search(line)
-            walk.called += _NAME.findall(called[1]) if called else []
-    return walk
-
-
-def _parts(text: str) -> tuple[str, str, str]:
-    """The shape, the kind and the operands of ``f32[2]{0} add(%a, %b), …``."""
-    end = _closing(text) + 1 if text.startswith("(") else text.index(" ")
-    kind, _, rest = text[end:].strip().partition("(")
-    return text[:end], kind, rest[: _closing("(" + rest) - 1]
-
-
-def _closing(text: str) -> int:
-    """Where the bracket that ``text`` starts with is closed."""
-    depth = 0
-    for at, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if depth == 0:
-            return at
-    return len(text)
-
-
-def _sizes(shape: str) -> list[int]:
-    """Bytes of each array of a shape; a tuple may hold several."""
-    return [_nbytes(*found) for found in _ARRAY.findall(re.sub(r"\{[^{}]*\}", "", shape))]
-
-
-def _nbytes(letters: str, bits: str, sizes: str) -> int:
-    count = 1
-    for n in sizes.split(","):
-        count *= int(n) if n else 1
-    each = 8 if letters == "pred" else int(bits or 0)
-    return (count * each + 7) // 8
+    for at, line in enumerate(computation.instructions):
+        if line.kind == "get-tuple-element" and elements.get(line.operands[0]):
+            index = int(line.text.rpartition("index=")[2].split(",")[0])
+            holds[line.name] = elements[line.operands[0]][index]
+        elif line.kind in _ALIASES:
+            holds[line.name] = [b for u in line.operands for b in holds.get(u, [])]
+            elements[line.name] = [holds.get(u, []) for u in line.operands] if line.kind == "tuple" else []
+        else:
+            backward = "transpose(" in line.operation and "rematted_computation" not in line.operation
+            for buffer in (b for u in line.operands for b in holds.get(u, [])):
+                buffer.last = at
+                buffer.read_backward |= backward
+            layers = _LAYER.findall(line.operation)
+            layer, forward = int(layers[-1]) if layers else None, "jvp(" in line.operation and not backward
+            made = [_Buffer(nbytes(bits, sizes), layer, forward, at) for bits, sizes in line.shapes]
+            buffers += made
+            holds[line.name], elements[line.name] = made, [[b] for b in made]
+    return buffers
 
 
 def _at_the_fullest(buffers: list[_Buffer]) -> dict[int | None, int]:

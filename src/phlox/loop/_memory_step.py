@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 from phlox.core import Ahead, Module, PhloxError, disguised, is_key, remat
 from phlox.loop._memory_kept import MARK, kept
+from phlox.loop._memory_program import computations
 from phlox.loop._memory_report import Memory, MemoryRow
 from phlox.loop._memory_room import available_memory
+from phlox.loop._memory_workspace import workspace
 from phlox.optim import Optimizer
 
 
@@ -37,10 +39,10 @@ def measured(
     needs = ahead.compiled.memory_analysis()
     if needs is None:
         raise PhloxError("a compiler that tells how much memory a program needs", got="none", where="px.memory")
-    found = kept(ahead.compiled.as_text() or "")
+    device, program = _device_of(ahead.compiled), computations(ahead.compiled.as_text() or "")
+    found = kept(program)
     temporary = needs.temp_size_in_bytes + needs.generated_code_size_in_bytes
     activations = min(temporary, sum(found.values()))
-    device = _device_of(ahead.compiled)
     parameters, state, optimizer = _held(ahead)
     return Memory(
         parameters=sum(parameters.values()),
@@ -48,7 +50,7 @@ def measured(
         optimizer=optimizer,
         inputs=sum(map(nbytes, ahead.bare)),
         activations=activations,
-        temporaries=temporary - activations,
+        temporaries=temporary - activations + (workspace(program) if device.platform == "cpu" else 0),
         outputs=max(0, needs.output_size_in_bytes - needs.alias_size_in_bytes),
         limit=_limit_on(device, [*ahead.leaves, *ahead.bare]) if limit is None else limit,
         device=f"{device.platform}:{device.id}",
