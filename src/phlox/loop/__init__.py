@@ -3,8 +3,15 @@
 from phlox.loop._averaged_model import AveragedModel
 from phlox.loop._batch_norm import update_batch_norm
 from phlox.loop._callback import Callback
+from phlox.loop._checkpoint import Checkpoint
+from phlox.loop._checkpoint_files import Saved
+from phlox.loop._checkpoint_load import load_checkpoint
+from phlox.loop._checkpoint_store import CheckpointStore
+from phlox.loop._display import ProgressBar
 from phlox.loop._early_stopping import EarlyStopping
 from phlox.loop._ema import EMA
+from phlox.loop._evaluate import evaluate, predict
+from phlox.loop._fit import fit
 from phlox.loop._history import History
 from phlox.loop._lambda import LambdaCallback
 from phlox.loop._limits import TimeLimit
@@ -12,12 +19,14 @@ from phlox.loop._log_files import CSVLogger, JSONLinesLogger
 from phlox.loop._memory import memory
 from phlox.loop._memory_report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
 from phlox.loop._memory_room import available_memory, resident_memory
+from phlox.loop._multi_step import multi_step
 from phlox.loop._plateau import ReduceOnPlateau
 from phlox.loop._profile import Profile, profile
 from phlox.loop._run import Run
 from phlox.loop._swa import SWA
 from phlox.loop._tensorboard import TensorBoardLogger
 from phlox.loop._throughput import Throughput, peak_flops
+from phlox.loop._train import Pass, train
 from phlox.loop._unfreezing import GradualUnfreezing
 
 __all__ = [
@@ -26,6 +35,8 @@ __all__ = [
     "AveragedModel",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
+    "CheckpointStore",
     "EarlyStopping",
     "GradualUnfreezing",
     "History",
@@ -35,16 +46,25 @@ __all__ = [
     "MemoryAdvice",
     "MemoryRow",
     "NotEnoughMemoryError",
+    "Pass",
     "Profile",
+    "ProgressBar",
     "ReduceOnPlateau",
     "Run",
+    "Saved",
     "TensorBoardLogger",
     "Throughput",
     "TimeLimit",
     "available_memory",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
     "memory",
+    "multi_step",
     "peak_flops",
+    "predict",
     "profile",
     "resident_memory",
+    "train",
     "update_batch_norm",
 ]
