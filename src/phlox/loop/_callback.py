@@ -106,6 +106,9 @@ class Callback:
         """
         return {}
 
+    def prepare(self, run: Run, state: dict[str, Any]) -> None:
+        """Before a restore: bring model and optimiser into the form that they had, for example what was frozen."""
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
 

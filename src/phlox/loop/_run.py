@@ -13,6 +13,7 @@ import numpy as np
 from phlox.core import Module, StructureError, is_key, paths, write_arrays
 from phlox.loop._callback import Callback
 from phlox.loop._history import History
+from phlox.loop._ledger import Ledger
 
 if TYPE_CHECKING:
     from phlox.optim import Optimizer
@@ -28,7 +29,6 @@ class Run:
         examples: how many were seen, padding not counted.
         logs: the latest number of each name.
         history: the ``History``, which ``fit`` returns.
-        losses: the losses of the steps of the last chunk, an array that may still be computed.
         metrics: the ``px.metrics.Metrics`` of the training data, or None.
         loader, validation: what gives the batches.
         callbacks: all of them, in the order in which they run.
@@ -61,7 +61,8 @@ class Run:
         self.seed, self.config, self.device_count = seed, config or {}, device_count
         self.epoch = self.step = self.batch = self.examples = 0
         self.logs: dict[str, float] = {}
-        self.losses: Any = np.zeros(0, np.float32)
+        self.ledger = Ledger()  # the losses of this epoch
+        self._losses: Any = np.zeros(0, np.float32)
         self.history = History()
         self.history.model, self.history.optimizer = model, opt
         self.stopping = False
@@ -71,6 +72,17 @@ class Run:
         self._seconds_before = 0.0
         self._started = time.perf_counter()
         self._examples_before = 0
+
+    @property
+    def losses(self) -> Any:
+        """(steps,) the losses of the last chunk, a NumPy array; asking for them waits for the device."""
+        if callable(self._losses):
+            self._losses = self._losses()
+        return self._losses
+
+    @losses.setter
+    def losses(self, losses: Any) -> None:
+        self._losses = losses  # or a function of nothing that gives them
 
     # --- what callbacks call ---------------------------------------------------------------------
 
@@ -95,6 +107,19 @@ class Run:
             self.history.epochs[-1][name] = number
         for callback in self.callbacks:
             callback.log_scalars(at, {name: number})
+
+    def report(self, row: dict[str, float]) -> None:
+        """Give the numbers of an epoch or a validation to every logger."""
+        for callback in self.callbacks:
+            callback.log_scalars(self.step, row)
+
+    def callback_names(self) -> dict[Callback, str]:
+        """The name of each callback in a checkpoint."""
+        return {callback: name for name, callback in self._named_callbacks().items()}
+
+    def next_epoch(self) -> None:
+        """Stand at the beginning of the next epoch."""
+        self.epoch, self.batch, self.epoch_over = self.epoch + 1, 0, False
 
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook on every callback, in their order."""
@@ -128,6 +153,7 @@ class Run:
         for part, module in self._modules().items():
             arrays[part], keys[part] = _without_keys(paths(module))
         arrays["history"] = {"losses": self.history.losses}
+        arrays["epoch"] = self.ledger.state()
         values: dict[str, Any] = {
             "format": 1,
             "epoch": self.epoch,
@@ -160,6 +186,9 @@ class Run:
             StructureError: the state is that of another model, optimiser or set of metrics.
         """
         arrays, values = state["arrays"], state["values"]
+        for name, callback in self._named_callbacks().items():
+            if name in values["callbacks"]:
+                callback.prepare(self, values["callbacks"][name])
         found = {part: module for part, module in self._modules().items() if part in arrays}
         missing = [part for part in ("model", "opt") if part in self._modules() and part not in found]
         if missing:
@@ -178,6 +207,7 @@ class Run:
         self.logs, self.position = dict(values["logs"]), values["loader"]
         self.history.restore(values["history"])
         self.history._losses = [np.asarray(arrays["history"]["losses"])]
+        self.ledger.restore(arrays.get("epoch", {}))
         self._seconds_before, self._started = values["seconds"], time.perf_counter()
         self._examples_before = self.examples
         for name, callback in self._named_callbacks().items():
@@ -218,7 +248,7 @@ def _without_keys(arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str
 
 def _with_keys(arrays: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
     return {
-        path: jax.random.wrap_key_data(np.asarray(v), impl=kinds[path]) if path in kinds else jax.numpy.array(v)
+        path: jax.random.wrap_key_data(jax.numpy.asarray(v), impl=kinds[path]) if path in kinds else jax.numpy.array(v)
         for path, v in arrays.items()
     }
 

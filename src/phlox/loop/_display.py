@@ -1,0 +1,166 @@
+"""The progress of a training: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+
+from phlox.core import RangeError
+from phlox.loop._callback import Callback
+
+if TYPE_CHECKING:
+    from phlox.loop._run import Run
+
+_EVERY = 0.2  # seconds between two looks of the bar
+_EVERY_PLAIN = 30.0  # seconds between two lines inside an epoch
+
+
+class ProgressBar(Callback):
+    """Shows how training goes: epoch, steps, loss, metrics, examples per second, time left, and memory.
+
+    In a terminal or a notebook it is a bar that ``rich`` draws; elsewhere, in log files, there is a line for each epoch
+    and one in between where an epoch takes long. The loss shown is that of the last step whose result is there already:
+    nothing waits for it.
+
+    Arguments:
+        style: ``"auto"``, True for the bar, or ``"plain"``.
+
+    Raises:
+        RangeError: another style.
+
+    >>> import phlox as px
+    >>> bar = px.ProgressBar("plain")
+    """
+
+    order: ClassVar[int] = 40
+
+    def __init__(self, style: bool | str = "auto"):
+        if style not in ("auto", "plain", True):
+            fix = "choose one of these, or leave the callback out"
+            raise RangeError('progress "auto", "plain", True or False', got=repr(style), fix=fix, where="ProgressBar")
+        self.style = style
+        self._bar: Any = None
+        self._looked = self._began = 0.0
+        self._first = 0
+        self._pending: list[Any] = []
+        self._loss = float("nan")
+
+    # --- hooks -----------------------------------------------------------------------------------
+
+    def on_fit_start(self, run: Run) -> None:
+        self._looked = time.perf_counter()
+        if self._draws():
+            self._bar = _rich_bar()
+            self._bar.start()
+
+    def on_epoch_start(self, run: Run) -> None:
+        self._began, self._first, self._pending = time.perf_counter(), run.step, []
+        if self._bar is not None:
+            for task in list(self._bar.task_ids):
+                self._bar.remove_task(task)
+            self._bar.add_task(_epoch(run), total=run.steps_per_epoch, numbers="")
+
+    def steps_until(self, run: Run) -> int | None:
+        """Whenever a chunk ends is soon enough."""
+        return None
+
+    def on_step_end(self, run: Run) -> None:
+        now = time.perf_counter()
+        if now - self._looked < (_EVERY_PLAIN if self._bar is None else _EVERY):
+            return
+        self._looked = now
+        text = self._numbers(run)
+        if self._bar is None:
+            self._print(f"{_epoch(run)}  step {self._done(run)}  {text}")
+        else:
+            self._bar.update(self._bar.task_ids[0], completed=self._steps(run), numbers=text)
+
+    def on_epoch_end(self, run: Run) -> None:
+        row = run.history.epochs[-1]
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "step"))
+        seconds = time.perf_counter() - self._began
+        self._print(f"{_epoch(run)}  step {run.step}  {numbers}  {_time(seconds)}  {self._speed(run)}")
+
+    def on_fit_end(self, run: Run) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    # --- what it says ----------------------------------------------------------------------------
+
+    def _numbers(self, run: Run) -> str:
+        parts = [f"loss {self._latest(run):.4g}", self._speed(run)]
+        left = self._left(run)
+        if left is not None:
+            parts.append(f"{_time(left)} left")
+        parts += [_memory()] if _memory() else []
+        return "  ".join(parts)
+
+    def _latest(self, run: Run) -> float:
+        """The newest loss that is there without waiting."""
+        for part in reversed(run.ledger.waiting):
+            if part.record.loss.is_ready():
+                self._loss = float(part.numbers().loss[-1])
+                break
+        return self._loss
+
+    def _steps(self, run: Run) -> int:
+        """Steps of this epoch so far."""
+        return -(-run.batch // max(1, run.config.get("accumulate") or 1))
+
+    def _done(self, run: Run) -> str:
+        return f"{self._steps(run)}/{run.steps_per_epoch or '?'}"
+
+    def _speed(self, run: Run) -> str:
+        return f"{run.examples_per_second:,.0f} examples/s"
+
+    def _left(self, run: Run) -> float | None:
+        """Seconds left of the epoch, by its steps so far in this process."""
+        done = run.step - self._first
+        if run.steps_per_epoch is None or not done:
+            return None
+        return (time.perf_counter() - self._began) / done * (run.steps_per_epoch - self._steps(run))
+
+    # --- where it says it ------------------------------------------------------------------------
+
+    def _draws(self) -> bool:
+        if self.style == "plain":
+            return False
+        return self.style is True or sys.stderr.isatty() or "ipykernel" in sys.modules
+
+    def _print(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _rich_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}")
+    return Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
+
+
+def _epoch(run: Run) -> str:
+    return f"epoch {run.epoch + 1}" + ("" if run.epochs is None else f"/{run.epochs}")
+
+
+def _time(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3:07`` or ``1:02:03``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _memory() -> str:
+    """What the first device holds, where it tells."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    used = stats.get("bytes_in_use")
+    return "" if used is None else f"{used / 2**30:.1f} GiB"

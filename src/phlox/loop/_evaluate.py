@@ -1,0 +1,193 @@
+"""px.evaluate and px.predict: a model over data, in inference."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import Module, RangeError, copy, describe, jit, training
+from phlox.loop._batch import read_batch
+from phlox.loop._chunk import Part
+from phlox.loop._feed import Feed
+from phlox.loop._ledger import Ledger
+from phlox.loop._loading import loader_of
+from phlox.loop._objective import Objective, as_class_weight, check_loss
+from phlox.loop._precision import Precision
+from phlox.loop._step import Record
+from phlox.metrics import Metric, Metrics
+
+
+def evaluate(
+    model: Module,
+    data: Any,
+    *,
+    loss: Callable[..., Any] | None = None,
+    metrics: Any = None,
+    batch_size: int = 32,
+    precision: str | None = None,
+    class_weight: Any = None,
+    limit_batches: int | None = None,
+) -> dict[str, float]:
+    """The mean loss and the metrics of a model over data, in inference; padding does not count.
+
+    Arguments:
+        model: stays as it is.
+        data, loss, batch_size, precision, class_weight: as for ``px.fit``; a loss or metrics must be given.
+        metrics: a metric, a dict of them by name, or ``px.metrics.Metrics``; they stay as they are.
+        limit_batches: look at so many batches at most.
+
+    Returns:
+        Numbers by name: ``loss``, further scalars of the loss, and each metric; arrays where a metric's value is one.
+
+    Raises:
+        RangeError: neither a loss nor metrics.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> model = px.Dense.of(jnp.ones((1, 1)), None)
+    >>> batches = [(jnp.array([[1.0], [3.0]]), jnp.array([[1.0], [1.0]]))]
+    >>> px.evaluate(model, batches, loss=px.losses.mse, metrics={"mae": px.metrics.MeanAbsoluteError()})
+    {'loss': 2.0, 'mae': 1.0}
+    """
+    where = "px.evaluate"
+    measured = as_metrics(metrics, where)
+    if loss is None and measured is None:
+        raise RangeError("a loss or metrics", got="neither", fix="pass loss= or metrics=", where=where)
+    if loss is not None:
+        check_loss(loss, where)
+    objective = Objective(loss or no_loss, as_class_weight(class_weight, where), where)
+    loader = loader_of(data, batch_size, None, where=where)
+    feed = Feed(loader, limit_batches, masked=objective.takes_weights, where=where)
+    found = evaluated(model, feed, objective, measured, Precision.of(precision, where))
+    if loss is None:
+        del found["loss"]
+    return found
+
+
+def evaluated(
+    model: Module, feed: Feed, objective: Objective, metrics: Metrics | None, precision: Precision
+) -> dict[str, Any]:
+    """Numbers of a model over an epoch of a feed; the metrics stay as they are."""
+    measured, ledger = copy(metrics), Ledger()
+    measure = _measure(objective, precision)
+    if measured is not None:
+        measured.reset()
+    with training(False):
+        for fed in feed.epoch():
+            ledger.add([Part(measure(model, measured, fed.batch), None)])
+    return ledger.means() | computed(measured)
+
+
+@functools.lru_cache(maxsize=8)
+def _measure(objective: Objective, precision: Precision) -> Any:
+    """One batch of an evaluation, compiled."""
+
+    @jit
+    def measure(model: Module, metrics: Metrics | None, batch: Any) -> Record:
+        with precision.block():
+            loss, report = objective(model, batch)
+            seen = None if metrics is None else _measured(objective, model, batch, report)
+        if metrics is not None and seen is not None:
+            metrics.update(*seen)
+        return Record(loss, report.weight, report.scalars)
+
+    return measure
+
+
+def _measured(objective: Objective, model: Module, batch: Any, report: Any) -> tuple[Any, Any, Any]:
+    """What metrics look at; a loss that calls the model itself does not tell, so the model is called again."""
+    if not objective.takes_model:
+        return report.prediction, report.target, report.counted
+    read = read_batch(batch)
+    x, target, weight = objective.pair(read)
+    return model(x), target, read.combined(weight)
+
+
+def no_loss(prediction: Any, target: Any, weight: Any = None) -> Any:
+    """A loss for an evaluation that has only metrics."""
+    del prediction, target, weight
+    return jnp.float32(0)
+
+
+def as_metrics(given: Any, where: str) -> Metrics | None:
+    """Metrics by name, from a metric, a dict or a list of them, or ``Metrics``.
+
+    Raises:
+        RangeError: anything else.
+    """
+    if given is None or isinstance(given, Metrics):
+        return given
+    if isinstance(given, Metric):
+        given = [given]
+    if isinstance(given, (list, tuple)) and all(isinstance(m, Metric) for m in given):
+        given = {_name(metric): metric for metric in given}
+    if not isinstance(given, Mapping) or not all(isinstance(m, Metric) for m in given.values()):
+        raise RangeError(
+            "metrics: one of px.metrics, or several by name",
+            got=describe(given),
+            fix="pass for example metrics={'accuracy': px.metrics.Accuracy()}",
+            where=where,
+        )
+    return Metrics(**given)
+
+
+def _name(metric: Metric) -> str:
+    """``MeanSquaredError`` → ``mean_squared_error``, ``ROCAUC`` → ``rocauc``."""
+    name = type(metric).__name__
+    return "".join(f"_{c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
+
+
+def computed(metrics: Metrics | None) -> dict[str, Any]:
+    """The values of metrics by name: floats, or arrays on the host where a value is one."""
+    if metrics is None:
+        return {}
+    values = jax.tree.map(np.asarray, metrics.compute())
+    return {name: float(v) if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v for name, v in values.items()}
+
+
+def predict(
+    model: Module, data: Any, *, batch_size: int = 32, precision: str | None = None, limit_batches: int | None = None
+) -> Any:
+    """What a model says for every example, in inference, in the order of the data; padding is cut off.
+
+    Arguments:
+        model: stays as it is.
+        data: an array, or as for ``px.fit``; of a tuple, the model gets the first part, of a dict the whole.
+        batch_size: examples in a batch, for data that comes without batches.
+        precision: as for ``px.fit``.
+        limit_batches: look at so many batches at most.
+
+    Returns:
+        The model's outputs joined along their first axis, as NumPy arrays in the form in which the model gives them.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.predict(px.Dense.of(2 * jnp.ones((1, 1)), None), [jnp.array([[1.0]]), jnp.array([[3.0]])]).tolist()
+    [[2.0], [6.0]]
+    """
+    where = "px.predict"
+    feed = Feed(loader_of(data, batch_size, None, where=where), limit_batches, masked=True, where=where)
+    call = _call(Precision.of(precision, where))
+    outputs: list[Any] = []
+    with training(False):
+        for fed in feed.epoch():
+            read = read_batch(fed.batch)
+            output = call(model, read.whole if read.parts is None else read.parts[0])
+            if read.mask is not None:
+                real = np.asarray(read.mask)
+                output = jax.tree.map(lambda a, real=real: np.asarray(a)[real], output)
+            outputs.append(output)
+    return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts]), *outputs)
+
+
+@functools.lru_cache(maxsize=8)
+def _call(precision: Precision) -> Any:
+    @jit
+    def call(model: Module, x: Any) -> Any:
+        with precision.block():
+            return model(x)
+
+    return call

@@ -1,0 +1,197 @@
+"""What a step minimises: a loss in the form its user wrote it, on a batch in the form it came."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import Module, RangeError, ShapeError, describe
+from phlox.loop._batch import Batch, read_batch
+
+
+class Report(NamedTuple):
+    """What a loss tells beside its value."""
+
+    weight: Any  # () how much the batch counts in a mean over batches: its examples, or the sum of their weights
+    scalars: dict[str, Any]  # further numbers to log
+    prediction: Any = None  # for metrics; None where the loss calls the model itself
+    target: Any = None
+    counted: Any = None  # the weights of examples without those of their classes, or None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss, called as its first parameter says.
+
+    A first parameter named ``model`` or ``m`` takes the model, ``loss(model, *batch)`` for tuples and
+    ``loss(model, batch)`` for everything else; any other form is ``loss(prediction, target)``. It returns a scalar,
+    or a scalar and a dict of further scalars.
+
+    Arguments:
+        loss: the function.
+        class_weight: (classes,) how much an example of each class counts, or None.
+        where: who speaks in errors.
+    """
+
+    loss: Callable[..., Any]
+    class_weight: tuple[float, ...] | None = None
+    where: str = "px.fit"
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether the loss calls the model itself."""
+        return next(iter(_parameters(self.loss)), None) in ("model", "m")
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether examples can count differently."""
+        names = _parameters(self.loss)
+        return "weight" in names or ("reduction" in names and not self.takes_model)
+
+    def __call__(self, model: Module, batch: Any) -> tuple[Any, Report]:
+        """The loss of a batch and its report."""
+        read = read_batch(batch)
+        if self.takes_model:
+            return self._of_model(model, read)
+        return self._of_prediction(model, read)
+
+    def _of_model(self, model: Module, read: Batch) -> tuple[Any, Report]:
+        if self.class_weight is not None:
+            fix = "weigh classes inside the loss, or give one of the form loss(prediction, target)"
+            raise RangeError(
+                "a loss of prediction and target for class_weight",
+                got="one that calls the model",
+                fix=fix,
+                where=self.where,
+            )
+        named = {} if read.mask is None else {"weight": self._accepted(read.mask)}
+        parts = (read.whole,) if read.parts is None else read.parts
+        value = self.loss(model, *parts, **named)
+        loss, scalars = scalar_and_more(value, "loss", self.where)
+        return loss, Report(read.count(read.mask), scalars)
+
+    def _of_prediction(self, model: Module, read: Batch) -> tuple[Any, Report]:
+        x, target, given = self.pair(read)
+        prediction = model(x)
+        weight = counted = read.combined(given)
+        if self.class_weight is not None:
+            factor = _class_factor(self.class_weight, target, self.where)
+            weight = factor if weight is None else factor * _spread(weight, factor)
+        if weight is None:
+            value = self.loss(prediction, target)
+        else:
+            value = self._weighted(prediction, target, self._accepted(weight))
+        loss, scalars = scalar_and_more(value, "loss", self.where)
+        return loss, Report(read.count(weight), scalars, prediction, target, counted)
+
+    def pair(self, read: Batch) -> tuple[Any, Any, Any]:
+        """Input, target and weight of a batch for a loss of prediction and target."""
+        if read.parts is None or len(read.parts) not in (2, 3):
+            got = "a single array" if read.parts is None else f"a tuple of {len(read.parts)}"
+            raise ShapeError(
+                "batches (x, y) or (x, y, weight) for a loss of prediction and target",
+                got=f"a dict of {', '.join(map(str, read.whole))}" if isinstance(read.whole, Mapping) else got,
+                fix="give a loss whose first parameter is named model: it gets the batch as it is",
+                where=self.where,
+            )
+        x, target = read.parts[:2]
+        return x, target, read.parts[2] if len(read.parts) == 3 else None
+
+    def _accepted(self, weight: Any) -> Any:
+        if not self.takes_weights:
+            name = getattr(self.loss, "__name__", type(self.loss).__name__)
+            raise RangeError(
+                "a loss that can weigh examples, for sample weights or a padded batch",
+                got=f"{name}, which takes no weight",
+                fix="give it a parameter weight=, one number for each example; or use batches of one size without "
+                "padding",
+                where=self.where,
+            )
+        return weight
+
+    def _weighted(self, prediction: Any, target: Any, weight: Any) -> Any:
+        if "weight" in _parameters(self.loss):
+            return self.loss(prediction, target, weight=weight)
+        each = self.loss(prediction, target, reduction="none")
+        w = _spread(weight, each)
+        total = w.sum()
+        return jnp.where(w == 0, 0, each * w).sum() / jnp.where(total == 0, 1, total)
+
+
+def scalar_and_more(value: Any, what: str, where: str) -> tuple[Any, dict[str, Any]]:
+    """The loss and further scalars, from what a loss or a step of the user's returned."""
+    loss: Any
+    loss, scalars = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+    wrong = {"": scalars} if not isinstance(scalars, dict) else {k: v for k, v in scalars.items() if jnp.shape(v) != ()}
+    if jnp.shape(loss) != () or not hasattr(loss, "dtype"):
+        wrong = {"": loss}
+    if wrong:
+        name, got = next(iter(wrong.items()))
+        raise ShapeError(
+            f"a {what} that returns a scalar, or a scalar and a dict of scalars",
+            got=f"{name}: {describe(got)}" if name else describe(got),
+            fix="reduce it, for example with .mean()",
+            where=where,
+        )
+    return loss, {name: jnp.asarray(v, jnp.float32) for name, v in scalars.items()}
+
+
+def _parameters(loss: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(loss).parameters)
+    except (TypeError, ValueError):  # what is written in C tells nothing
+        return []
+
+
+def _spread(weight: Any, like: Any) -> Any:
+    """Weights of the leading axes, spread over the rest."""
+    w = jnp.asarray(weight)
+    w = w.astype(like.dtype if jnp.issubdtype(like.dtype, jnp.floating) else jnp.float32)
+    return jnp.broadcast_to(w.reshape(w.shape + (1,) * (like.ndim - w.ndim)), like.shape)
+
+
+def _class_factor(class_weight: tuple[float, ...], target: Any, where: str) -> Any:
+    """How much each target counts by its class; a negative class, as of ignored places, not at all."""
+    factors, t = jnp.asarray(class_weight, jnp.float32), jnp.asarray(target)
+    if jnp.issubdtype(t.dtype, jnp.integer):
+        return jnp.where(t < 0, 0, factors[jnp.clip(t, 0, factors.size - 1)])
+    if t.ndim and t.shape[-1] == factors.size:
+        return t.astype(jnp.float32) @ factors
+    raise ShapeError(
+        f"integer targets, or probabilities of {factors.size} classes, for class_weight",
+        got=describe(t),
+        fix="give class_weight one number for each class",
+        where=where,
+    )
+
+
+def as_class_weight(given: Any, where: str) -> tuple[float, ...] | None:
+    """Class weights from class 0 on, from a sequence or a dict by class."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        if sorted(given) != list(range(len(given))):
+            fix = "give each class from 0 on its weight"
+            raise RangeError("class_weight by class 0, 1, …", got=str(sorted(given)), fix=fix, where=where)
+        given = [given[c] for c in range(len(given))]
+    weights = np.asarray(given, np.float32)
+    if weights.ndim != 1 or not (weights >= 0).all():
+        fix = "give one number of at least 0 for each class"
+        raise RangeError("class_weight (classes,)", got=describe(given), fix=fix, where=where)
+    return tuple(weights.tolist())
+
+
+def check_loss(loss: Any, where: str) -> None:
+    """Refuse what cannot be called."""
+    if not callable(loss):
+        raise RangeError(
+            "a function as loss",
+            got=describe(loss),
+            fix="pass one of px.losses, such as px.losses.cross_entropy, or loss(model, x, y)",
+            where=where,
+        )

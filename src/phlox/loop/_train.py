@@ -1,0 +1,110 @@
+"""px.train: one pass over data, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from phlox.core import Module, NonFiniteError, ShapeError, copy, value_and_grad, watch_nonfinite
+from phlox.loop._batch import examples
+from phlox.loop._checks import check_optimizer
+from phlox.loop._chunk import Part, program, slots_for
+from phlox.loop._ledger import Ledger
+from phlox.loop._objective import Objective, check_loss
+from phlox.loop._precision import Refusal
+from phlox.loop._step import Step
+from phlox.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over data measured.
+
+    Attributes:
+        loss: the mean, batches weighted by their examples.
+        losses: (batches,) that of every batch.
+        examples: how many there were.
+        scalars: the means of what else the loss returned.
+    """
+
+    loss: float
+    losses: np.ndarray[Any, Any] = field(repr=False)
+    examples: int
+    scalars: dict[str, float] = field(default_factory=dict)
+
+
+def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Optimizer) -> Pass:
+    """Train on every batch of the data once, changing model and optimiser in place.
+
+    It is the loop that you would write: ``for batch in data:`` the gradient of the loss, and ``opt.update``; compiled,
+    with many steps in one call where the model is small. A batch whose loss or gradient is not finite is refused, and
+    the model and the optimiser are then those of the batch before.
+
+    Arguments:
+        loss: ``loss(prediction, target)``, or ``loss(model, *batch)`` where its first parameter is named ``model``.
+        model, opt: what is trained, and the optimiser made for it.
+        data: an iterable of batches ``(x, y)`` or ``(x, y, weight)``, or whatever the loss takes.
+
+    Raises:
+        NonFiniteError: tells the batch, and the layer where the first NaN or infinity appeared.
+        StructureError: an optimiser of another model.
+        ShapeError: no batch.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> model = px.Dense.of(jnp.zeros((1, 1)), None)
+    >>> opt = px.Optimizer(px.optim.Descent(0.25), model)
+    >>> px.train(px.losses.mse, model, [(jnp.ones((1, 1)), jnp.ones((1, 1)))] * 2, opt)
+    Pass(loss=0.625, examples=2, scalars={})
+    """
+    where = "px.train"
+    check_loss(loss, where)
+    check_optimizer(opt, model, where)
+    objective, others = Objective(loss, where=where), {"guard": Refusal()}
+    batches = iter(data)
+    first = next(batches, None)
+    if first is None:
+        raise ShapeError("at least one batch", got="none", fix="pass a list of batches, or a loader", where=where)
+    step = Step(objective)
+    run = program(step, slots_for(None, 1, step, model, opt, others, first))
+    waiting, done = deque[tuple[list[Any], list[Part]]](), Ledger()
+    batches, count = itertools.chain([first], batches), 0
+    while chunk := list(itertools.islice(batches, run.slots)):
+        waiting.append((chunk, run(model, opt, others, chunk, None)))
+        count += sum(map(examples, chunk))
+        if len(waiting) > 2:  # calls run while the next ones are handed over, but not far ahead
+            _settle(*waiting.popleft(), done, objective, model)
+    for chunk, parts in waiting:
+        _settle(chunk, parts, done, objective, model)
+    means = done.means()
+    return Pass(means.pop("loss"), done.column("loss"), count, means)
+
+
+def _settle(chunk: list[Any], parts: list[Part], done: Ledger, objective: Objective, model: Module) -> None:
+    """Take in the losses of a chunk, or say what was wrong with a batch of it."""
+    before = len(done.column("loss"))
+    done.add(parts)
+    bad = np.flatnonzero(np.isnan(done.column("loss")[before:]))
+    if bad.size:
+        raise nonfinite(objective, model, chunk[bad[0]], f"px.train, batch {before + bad[0]}")
+
+
+def nonfinite(objective: Objective, model: Module, batch: Any, where: str) -> NonFiniteError:
+    """The error of a batch whose loss or gradient is not finite, found line by line on a copy of the model."""
+    try:
+        with watch_nonfinite():
+            loss, _ = value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
+    except NonFiniteError as error:
+        error.where = f"{where}: {error.where}"
+        return error
+    return NonFiniteError(
+        "finite values",
+        got=f"a loss of {float(loss)} though what every layer gives is finite",
+        fix="look at what the loss computes from the prediction; usual causes are log or division at 0",
+        where=where,
+        located=True,
+    )

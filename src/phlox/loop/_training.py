@@ -1,0 +1,233 @@
+"""The engine of fit: epochs, chunks of steps, validation, and the callbacks between them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from phlox.loop._batch import examples
+from phlox.loop._callback import Callback
+from phlox.loop._chunk import MOST, Part, Program, program, slots_for
+from phlox.loop._evaluate import computed, evaluated
+from phlox.loop._feed import Fed, Feed
+from phlox.loop._history import History
+from phlox.loop._objective import Objective
+from phlox.loop._precision import AS_IT_IS, Precision
+from phlox.loop._run import Run
+from phlox.loop._step import Others, OwnStep, Step, Sums
+
+
+@dataclass
+class Plan:
+    """What ``fit`` was asked for, checked."""
+
+    step: Step | OwnStep
+    feed: Feed
+    objective: Objective  # of validation
+    precision: Precision = AS_IT_IS
+    train_metrics: bool = False  # whether the training data's metrics are taken
+    validation: Feed | None = None
+    steps: int | None = None  # in all; None: as many as there are in the epochs
+    accumulate: int = 1
+    chunk: int | None = None  # steps in one call; None: as many as pay
+    validation_every: int = 1  # epochs, or steps where ``steps`` says how many there are
+    resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
+    memory: int | bool | None = None  # what a step may need
+
+
+class Training:
+    """Runs a plan on a ``Run``: ``go()`` is the whole of ``fit`` once everything is prepared."""
+
+    def __init__(self, run: Run, plan: Plan):
+        assert run.opt is not None
+        self.run, self.plan, self.opt = run, plan, run.opt
+        self.pace = Pace()
+        self.program: Program | None = None  # once the first batch is there
+        self.sums: Sums | None = None
+
+    def go(self) -> History:
+        """Train to the end, or to the exception."""
+        run = self.run
+        try:
+            run.call("on_fit_start")
+            if self.plan.resume is not None:
+                self.resume(*self.plan.resume)
+            while not self.over():
+                self.epoch()
+            if not run.stopping:
+                run.history.reason = f"{run.step} steps" if self.plan.steps else f"{run.epoch} epochs"
+        except BaseException as error:
+            run.history.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            run.call("on_exception", error)
+            raise
+        finally:
+            run.call("on_fit_end")
+        return run.history
+
+    def resume(self, folder: Any, which: Any) -> None:
+        """Stand where a checkpoint was made."""
+        from phlox.loop._checkpoint_load import resume_run
+
+        run = self.run
+        if resume_run(run, folder, which) is None:
+            return
+        if run.position is not None:
+            self.plan.feed.restore(run.position, over=run.epoch_over)
+        if run.epoch_over:
+            run.next_epoch()
+
+    def over(self) -> bool:
+        """Whether training is at its end."""
+        run = self.run
+        done = run.step >= self.plan.steps if self.plan.steps else run.epoch >= (run.epochs or 0)
+        return run.stopping or done
+
+    def epoch(self) -> None:
+        """One epoch, or what is left of it."""
+        run, plan = self.run, self.plan
+        run.call("on_epoch_start")
+        self.sums = Sums(run.model) if plan.accumulate > 1 else None  # what is trained may be another part now
+        for chunk in self.chunks():
+            run.call("on_step_start")
+            self.take(chunk)
+            run.call("on_step_end")
+            if plan.steps and plan.validation and run.step % plan.validation_every == 0:
+                self.log(self.validate())
+            if self.over():
+                break
+        self.close_epoch()
+
+    def chunks(self) -> Iterator[list[Fed]]:
+        """The batches of the epoch in chunks of whole steps, each as long as nobody wants control."""
+        feed = self.plan.feed.epoch(skip=self.run.batch)
+        for first in feed:
+            wanted = self.steps_until_control(first.batch) * self.plan.accumulate
+            yield [first, *itertools.islice(feed, wanted - 1)]
+
+    def steps_until_control(self, batch: Any) -> int:
+        """How many steps to take before callbacks run again."""
+        run, plan = self.run, self.plan
+        if self.program is None:
+            self.program = self.compiled(batch)
+        asked = [callback.steps_until(run) for callback in run.callbacks]
+        if plan.steps:
+            asked.append(plan.steps - run.step)
+            asked.append(plan.validation_every - run.step % plan.validation_every if plan.validation else None)
+        asked.append(plan.chunk or min(self.pace.steps, self.program.slots // plan.accumulate or MOST))
+        return max(1, min(n for n in asked if n is not None))
+
+    def compiled(self, batch: Any) -> Program:
+        """The program of a step; in a loop where that pays, and where no callback looks at every step."""
+        run, plan = self.run, self.plan
+        watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
+        steps = 1 if watched and plan.chunk is None else plan.chunk
+        slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, self.others(), batch)
+        keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
+        return program(plan.step, slots) if keep else Program(plan.step, slots)
+
+    def others(self) -> Others:
+        """What else a step changes."""
+        owned = {name: getattr(callback, at) for callback, at, name in self.plan.step.hooks.owners}
+        found = {**owned, **self.run.moving, "sums": self.sums}
+        if self.plan.train_metrics:
+            found["metrics"] = self.run.metrics
+        return {name: module for name, module in found.items() if module is not None}
+
+    def take(self, chunk: Sequence[Fed]) -> None:
+        """Hand a chunk to the device, and move every counter."""
+        run, accumulate = self.run, self.plan.accumulate
+        assert self.program is not None
+        ends = [(run.batch + n + 1) % accumulate == 0 or fed.last for n, fed in enumerate(chunk)]
+        batches, flags = [fed.batch for fed in chunk], None if accumulate == 1 else ends
+        parts = self.program(run.model, self.opt, self.others(), batches, flags)
+        run.ledger.add(parts)
+        run.step += sum(ends)
+        run.batch += len(chunk)
+        run.examples += sum(map(examples, batches))
+        run.position = chunk[-1].position
+        run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
+        self.pace.note(parts, sum(ends))
+
+    def close_epoch(self) -> None:
+        """Means, metrics and validation of an epoch, and its row in the history."""
+        run, plan = self.run, self.plan
+        row: dict[str, float] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
+        run.history.add_losses(run.ledger.column("loss"))
+        run.ledger.clear()
+        if plan.train_metrics and run.metrics is not None:
+            row |= scalars(computed(run.metrics))
+            run.metrics.reset()
+        run.logs |= row
+        if plan.validation and self.validation_is_due():
+            row |= self.validate()
+        run.history.add_epoch(row)
+        run.report(row)
+        run.epoch_over = True
+        run.call("on_epoch_end")
+        run.next_epoch()
+
+    def log(self, row: dict[str, float]) -> None:
+        """Numbers in the middle of an epoch."""
+        for name, value in row.items():
+            self.run.history.add(self.run.step, name, value)
+        self.run.report(row)
+
+    def validation_is_due(self) -> bool:
+        """Whether an epoch that is over is followed by validation."""
+        if self.plan.steps:
+            return self.over() and self.run.step % self.plan.validation_every != 0
+        return (self.run.epoch + 1) % self.plan.validation_every == 0
+
+    def validate(self) -> dict[str, float]:
+        """Go through the validation data; what it logged."""
+        run, plan = self.run, self.plan
+        assert plan.validation is not None
+        run.call("on_validation_start")
+        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision)
+        logs = {f"val_{name}": value for name, value in scalars(found).items()}
+        run.logs |= logs
+        run.call("on_validation_end")
+        return logs
+
+
+def scalars(found: dict[str, Any]) -> dict[str, float]:
+    """The numbers among values; a metric may give an array."""
+    return {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
+
+
+def looks_always(callback: Callback) -> bool:
+    """Whether a callback gets control at every step, because it does not say when it wants it."""
+    kind = type(callback)
+    return kind.steps_until is Callback.steps_until
+
+
+class Pace:
+    """How many steps make one chunk: some 50 ms of work, so that a chunk is soon over and its overhead small.
+
+    It also keeps the host from running far ahead of the device.
+    """
+
+    def __init__(self, seconds: float = 0.05, ahead: int = 2):
+        self.seconds, self.ahead, self.steps = seconds, ahead, 1
+        self.flying: deque[tuple[Part, int]] = deque()
+        self.calls, self.before = 0, 0.0
+
+    def note(self, parts: Sequence[Part], steps: int) -> None:
+        """A chunk was handed over; waits for an older one where there are too many."""
+        if not parts:
+            return
+        self.flying.append((parts[-1], steps))
+        while len(self.flying) > self.ahead:
+            part, done = self.flying.popleft()
+            jax.block_until_ready(part.record.loss)
+            now = time.perf_counter()
+            if self.calls > 1:  # the first calls wait for the compiler
+                self.steps = max(1, min(2 * self.steps, int(self.seconds * done / max(now - self.before, 1e-9))))
+            self.calls, self.before = self.calls + 1, now
