@@ -58,7 +58,7 @@ def remat():
 
 
 def small():
-    return px.Chain(px.Dense(512, 1024, px.gelu), px.Dense(1024, 10)), [(8192, 512)]
+    return px.Chain(px.Dense(512, 1024, px.gelu), px.Dense(1024, 10)), [(16384, 512)]
 
 
 def step(model, opt, *xs):

@@ -14,7 +14,7 @@ from phlox.core import Module, bf16, copy, eval_shape, trainable_arrays
 from phlox.loop._memory_report import Memory, MemoryAdvice
 from phlox.loop._memory_search import Search
 from phlox.loop._memory_step import measured, nbytes
-from phlox.optim import Adafactor, Lion, Optimizer
+from phlox.optim import Adafactor, Lion, Optimizer, Rule
 
 _WORTH = 0.98  # advice that leaves more than this of the total is not worth its line
 
@@ -59,13 +59,15 @@ def memory(fn: Callable[..., Any], *args: Any, limit: int | None = None, advice:
     return dataclasses.replace(found, advice=tuple(_what_helps(fn, args, kwargs, found)))
 
 
-def _what_helps(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], found: Memory) -> list[Any]:
+def _what_helps(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], found: Memory
+) -> list[MemoryAdvice]:
     assert found.limit is not None
     step = _Step(fn, args, kwargs, found)
     search = Search(step.measure, found.limit, step.rows)
     split = search.micro_batches()
     again = search.remat() if found.activations else None
-    tried = [split, again, step.in_bfloat16(), *step.other_optimizers()]
+    tried = [split, again, step.in_bfloat16(), *map(step.with_rule, (Lion(1e-4), Adafactor(1e-3)))]
     worth = [a for a in tried if a is not None and a.total < _WORTH * found.total]
     if again in worth and not any(a.fits for a in worth):
         both = search.micro_batches(again.remat if again is not None else ())
@@ -116,17 +118,12 @@ class _Step:
         found = self._measured(half)
         return None if found is None else self._advice("px.bf16 of the model and its inputs", found.total)
 
-    def other_optimizers(self) -> list[MemoryAdvice]:
-        """With rules that keep less; their totals follow from the sizes of their states."""
-        found = []
-        optimizers = [x for x in jax.tree.leaves(self.given, is_leaf=_is_module) if isinstance(x, Optimizer)]
-        if len(optimizers) == 1:
-            for rule in (Lion(1e-4), Adafactor(1e-3)):
-                other = self._anew(optimizers[0], rule)
-                if other is not None:
-                    total = self.found.total - self.found.optimizer + _held(other)
-                    found.append(self._advice(f"px.optim.{type(rule).__name__} as the rule", total))
-        return found
+    def with_rule(self, rule: Rule) -> MemoryAdvice | None:
+        """With another rule for the optimiser, where there is one."""
+        if not any(isinstance(x, Optimizer) for x in jax.tree.leaves(self.given, is_leaf=_is_module)):
+            return None
+        found = self._measured(lambda x: self._anew(x, rule) if isinstance(x, Optimizer) else x)
+        return None if found is None else self._advice(f"px.optim.{type(rule).__name__} as the rule", found.total)
 
     def _anew(self, opt: Optimizer, rule: Any, convert: Callable[[Any], Any] = lambda m: m) -> Optimizer | None:
         """An optimiser like this one with another rule, or for the model in another dtype; shapes only."""
@@ -149,7 +146,3 @@ def _first_rows(x: Any, rows: int, n: int) -> Any:
     if _is_module(x) or not jnp.ndim(x) or x.shape[0] != rows:
         return x
     return jax.ShapeDtypeStruct((rows // n, *x.shape[1:]), x.dtype)
-
-
-def _held(module: Module) -> int:
-    return sum(nbytes(x) for x in jax.tree.leaves(module))
