@@ -182,4 +182,25 @@ MUTANTS = [
         "due = bad >= self.patience",
         (_COMBINED + "test_the_plateau_is_torchs",),
     ),
+    (
+        "packed arrays lie one place on",
+        "optim/_packing.py",
+        "np.arange(start, start + prod(shape), dtype=np.int32)",
+        "np.arange(start + 1, start + prod(shape) + 1, dtype=np.int32)",
+        ("tests/optim/test_packing.py::test_packed_steps_are_the_steps_of_single_arrays",),
+    ),
+    (
+        "a subclass is packed unasked",
+        "optim/_rule.py",
+        'return vars(type(self)).get("componentwise", False)',
+        "return self.componentwise",
+        ("tests/optim/test_packing.py::test_a_subclass_is_packed_only_where_it_says_so_itself",),
+    ),
+    (
+        "what was adopted later is packed with the rest",
+        "optim/_optimizer.py",
+        "Packing.of(params, cohorts)",
+        "Packing.of(params, lambda path: None)",
+        ("tests/optim/test_packing.py::test_what_was_adopted_later_is_counted_apart_and_packed_apart",),
+    ),
 ]

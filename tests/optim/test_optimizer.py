@@ -26,8 +26,11 @@ def loss(model):
 
 
 def memory(opt):
-    """The arrays that an optimiser holds, by path."""
-    return px.state_dict(opt)
+    """The arrays that an optimiser holds, by their place in its state."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): v
+        for path, v in jax.tree_util.tree_leaves_with_path(opt.state)
+    }
 
 
 def gradients(model):

@@ -48,6 +48,7 @@ class Adam(Rule):
     b2: Number = 0.999
     eps: Number = 1e-8
     ranges: ClassVar[Ranges] = {**RATE, "b1": UNIT, "b2": UNIT, "eps": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The moments."""
@@ -95,6 +96,7 @@ class AdamW(Adam):
     weight_decay: Number = 0.01
     mask: Choice | None = None
     ranges: ClassVar[Ranges] = {**Adam.ranges, "weight_decay": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,6 +105,11 @@ class AdamW(Adam):
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
         """A mask that means nothing is refused."""
         check_matches(self.mask, paths, arrays, type(self).__name__)
+
+    @property
+    def by_component(self) -> bool:
+        """A mask tells arrays apart by their path."""
+        return super().by_component and self.mask is None
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -134,6 +141,8 @@ class AMSGrad(Adam):
     >>> px.optim.AMSGrad().b2
     0.999
     """
+
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The moments, and the greatest second moment."""
@@ -171,6 +180,7 @@ class AdaMax(Adam):
     """
 
     learning_rate: Number = 2e-3
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The first moment and the running maximum."""
@@ -259,6 +269,7 @@ class RAdam(Adam):
     """
 
     ranges: ClassVar[Ranges] = {**Adam.ranges, "b2": (0.6, 1.0)}
+    componentwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -305,6 +316,7 @@ class AdaBelief(Adam):
     """
 
     eps: Number = 1e-16
+    componentwise: ClassVar[bool] = True
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -338,6 +350,7 @@ class OAdam(Adam):
 
     b1: Number = 0.5
     b2: Number = 0.9
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The moments, and the step before."""

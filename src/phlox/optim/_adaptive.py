@@ -39,6 +39,7 @@ class AdaGrad(Rule):
     initial: float = 0.0
     eps: Number = 1e-10
     ranges: ClassVar[Ranges] = {**RATE, "initial": POSITIVE, "eps": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The sum of squares."""
@@ -76,6 +77,7 @@ class AdaDelta(Rule):
     decay: Number = 0.9
     eps: Number = 1e-6
     ranges: ClassVar[Ranges] = {**RATE, "decay": UNIT, "eps": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The mean squares of gradients and of steps."""
@@ -121,6 +123,7 @@ class RMSProp(Rule):
     momentum: Number = 0.0
     centred: bool = False
     ranges: ClassVar[Ranges] = {**RATE, "decay": UNIT, "eps": POSITIVE, "momentum": UNIT}
+    componentwise: ClassVar[bool] = True
 
     @property
     def _moves(self) -> bool:

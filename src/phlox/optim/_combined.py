@@ -34,6 +34,11 @@ class Chain(Rule):
 
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def by_component(self) -> bool:
+        """Where all its rules are."""
+        return all(rule.by_component for rule in self.rules)
+
     def part(self) -> optax.GradientTransformationExtraArgs:
         """The parts in a chain."""
         import optax

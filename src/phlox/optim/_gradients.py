@@ -40,6 +40,7 @@ class WeightDecay(Rule):
     weight_decay: Number = 5e-4
     mask: Choice | None = None
     ranges: ClassVar[Ranges] = {"weight_decay": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +49,11 @@ class WeightDecay(Rule):
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
         """A mask that means nothing is refused."""
         check_matches(self.mask, paths, arrays, type(self).__name__)
+
+    @property
+    def by_component(self) -> bool:
+        """A mask tells arrays apart by their path."""
+        return super().by_component and self.mask is None
 
     def pull(self, w: jax.Array) -> jax.Array:
         """What λ is multiplied by."""
@@ -77,6 +83,7 @@ class SignDecay(WeightDecay):
     """
 
     weight_decay: Number = 1e-3
+    componentwise: ClassVar[bool] = True
 
     def pull(self, w: jax.Array) -> jax.Array:
         """What λ is multiplied by."""
@@ -102,6 +109,7 @@ class ClipGrad(Rule):
 
     max_value: Number = 10.0
     ranges: ClassVar[Ranges] = {"max_value": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -165,6 +173,7 @@ class ClipGlobalNorm(ClipNorm):
     """
 
     max_norm: Number = 1.0
+    componentwise: ClassVar[bool] = True
 
     def across(self, grads: list[jax.Array], n: Any) -> dict[str, jax.Array]:
         """What all gradients are multiplied by."""

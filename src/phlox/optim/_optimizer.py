@@ -26,6 +26,7 @@ from phlox.core import (
     write_arrays,
 )
 from phlox.optim import _state
+from phlox.optim._packing import Packing
 from phlox.optim._rule import Rule, check
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Slots(Module):
-    """The arrays of an optimiser's state, each an attribute named by its path."""
+    """The arrays of an optimiser's state, each an attribute named by its path in that state."""
 
     _default_role = "State"
 
@@ -48,11 +49,18 @@ class Form:
     names: tuple[str, ...]  # of the state's leaves, in the order of ``treedef``
     treedef: Any
     arrays: frozenset[tuple[str, tuple[int, ...], str]]  # path, shape and dtype of what is trained
+    packing: Packing  # which small arrays the state has in one vector
 
     @property
     def paths(self) -> set[str]:
         """The paths of what is trained."""
         return {path for path, _, _ in self.arrays}
+
+    @property
+    def packed(self) -> set[str]:
+        """The paths as the state has them, small arrays under the name of their vector."""
+        vectors = self.packing.vectors()
+        return {vectors.get(path, path) for path in self.paths}
 
     def knows(self, path: str, value: Any) -> bool:
         """True where the array is as it was."""
@@ -99,17 +107,26 @@ class Optimizer(Module):
     @property
     def state(self) -> Any:
         """The state of the rule as the pytree that optax knows."""
+        return _state.unpacked(self._packed(), self.form.packing, self.form.packed)
+
+    def _packed(self) -> Any:
+        """The state as it is kept, small arrays together."""
         return jax.tree_util.tree_unflatten(self.form.treedef, [getattr(self.slots, n) for n in self.form.names])
 
     def _keep(self, state: Any, params: dict[str, Any]) -> None:
         """Hold another state, for these trained arrays."""
+        together = isinstance(self.rule, Rule) and self.rule.by_component
+        cohorts = _state.cohorts(state)
+        packing = Packing.of(params, cohorts) if together else Packing()
+        state = _state.packed(state, packing, set(params))
         leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
         names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
         for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
             delattr(self.slots, gone)
         for name, (_, value) in zip(names, leaves, strict=True):
             setattr(self.slots, name, jnp.asarray(value, jnp.asarray(value).dtype))  # weak types would trace twice
-        self.form = Form(names, treedef, frozenset((path, v.shape, str(v.dtype)) for path, v in params.items()))
+        arrays = frozenset((path, v.shape, str(v.dtype)) for path, v in params.items())
+        self.form = Form(names, treedef, arrays, packing)
 
     def update(self, model: Module, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
         """Take one step: change the model's trainable arrays and this optimiser's state.
@@ -249,7 +266,7 @@ class Optimizer(Module):
             StructureError: the rule keeps nothing of this name.
         """
         mark = f"slots/{name}/"
-        found = {n.split(mark)[1]: n for n in self.form.names if mark in n}
+        found = {n.split(mark)[1]: getattr(self.slots, n) for n in self.form.names if mark in n}
         if not found:
             kept = sorted({n.split("slots/")[1].split("/")[0] for n in self.form.names if "slots/" in n})
             raise StructureError(
@@ -258,7 +275,7 @@ class Optimizer(Module):
                 fix="choose among these",
                 where="Optimizer.slot",
             )
-        return {path: getattr(self.slots, n) for path, n in found.items()}
+        return self.form.packing.unpack(found)
 
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
@@ -289,16 +306,18 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
     params = {path: v for path, v in trainable_arrays(model).items() if path in grads}
     if not params:
         return
-    every = opt.form.paths
-    before = opt.state
-    part = before if set(params) == every else _state.restricted(before, every, set(params))
+    every, packing, before = opt.form.paths, opt.form.packing, opt._packed()
     function = None if value_fn is None else _of_arrays(value_fn, model)
     extra = {k: v for k, v in (("value", value), ("value_fn", function), ("grad", grads)) if v is not None}
     updates: Any
-    updates, after = opt.transform.update(grads, part, params, **extra)
+    if set(params) == every and packing.fits(grads):
+        updates, after = opt.transform.update(packing.pack(grads), before, packing.pack(params), **extra)
+        updates = packing.unpack(updates)
+    else:  # array by array, and only those that have a gradient
+        state = opt.state
+        updates, after = opt.transform.update(grads, _state.restricted(state, every, set(params)), params, **extra)
+        after = _state.packed(_state.merged(state, after, every), packing, every)
     write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
-    if part is not before:
-        after = _state.merged(before, after, every)
     for name, value in zip(opt.form.names, jax.tree.leaves(_state.as_before(after, before)), strict=True):
         setattr(opt.slots, name, value)
 

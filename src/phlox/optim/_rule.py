@@ -63,6 +63,8 @@ class Rule:
     - ``start(w)``: the arrays it keeps for an array w, by name; none by default;
     - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, and
       what ``corrections`` gave;
+    - ``componentwise = True``, where ``step`` and ``start`` treat each component alone, so that small arrays can be
+      moved as one; ``n.path`` is then no array's;
     - ``corrections(n, t)``: numbers that depend on how many updates arrays have had, where the rule has such; t counts
       from 1, of shape (cohorts,), one for arrays that were adopted together: see ``Optimizer.sync``.
 
@@ -87,6 +89,8 @@ class Rule:
     """The lowest value of each number, and the bound below which it stays."""
     constants: ClassVar[frozenset[str]] = frozenset()
     """Numbers that the program knows although other rules hold them as state."""
+    componentwise: ClassVar[bool] = False
+    """True where the step of a component depends on that component alone: many small arrays may then be one."""
 
     def __post_init__(self) -> None:
         for name, (low, below) in self.ranges.items():
@@ -115,6 +119,11 @@ class Rule:
 
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
         """Refuse arrays that the rule cannot move."""
+
+    @property
+    def by_component(self) -> bool:
+        """Whether this rule, with these arguments, is ``componentwise``; a subclass has to say so itself."""
+        return vars(type(self)).get("componentwise", False)
 
     # --- what follows from it ---------------------------------------------------------------------
 

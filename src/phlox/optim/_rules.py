@@ -35,6 +35,7 @@ class Descent(Rule):
 
     learning_rate: Number = 0.1
     ranges: ClassVar[Ranges] = RATE
+    componentwise: ClassVar[bool] = True
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -68,6 +69,7 @@ class Momentum(Rule):
     momentum: Number = 0.9
     nesterov: bool = False
     ranges: ClassVar[Ranges] = {**RATE, "momentum": UNIT}
+    componentwise: ClassVar[bool] = True
 
     def start(self, w: jax.Array) -> Slots:
         """The velocity."""
@@ -102,6 +104,7 @@ class Nesterov(Momentum):
 
     learning_rate: Number = 1e-3
     nesterov: bool = True
+    componentwise: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +139,7 @@ class Rprop(Rule):
     largest: Number = 50.0
     ranges: ClassVar[Ranges] = {**RATE, "shrink": UNIT, "grow": (1.0, INF), "smallest": POSITIVE, "largest": POSITIVE}
     constants: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
+    componentwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,6 +196,7 @@ class Lion(Rule):
     weight_decay: Number = 0.0
     mask: Choice | None = None
     ranges: ClassVar[Ranges] = {**RATE, "b1": UNIT, "b2": UNIT, "weight_decay": POSITIVE}
+    componentwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,6 +205,11 @@ class Lion(Rule):
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
         """A mask that means nothing is refused."""
         check_matches(self.mask, paths, arrays, "Lion")
+
+    @property
+    def by_component(self) -> bool:
+        """A mask tells arrays apart by their path."""
+        return super().by_component and self.mask is None
 
     def start(self, w: jax.Array) -> Slots:
         """The momentum."""

@@ -1,13 +1,15 @@
-"""A rule's state cut down to some arrays, put together again, and carried to a model that changed."""
+"""A rule's state cut down to some arrays, put together again, packed, and carried to a model that changed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from phlox.core import StructureError
+from phlox.optim._packing import Packing
 from phlox.optim._rule import Counts
 
 
@@ -46,6 +48,43 @@ def merged(before: Any, after: Any, every: set[str]) -> Any:
         return {**b, **a} if is_leaf(b) else a
 
     return jax.tree_util.tree_unflatten(treedef, [put(b, a) for b, a in zip(flat, new, strict=True)])
+
+
+def cohorts(state: Any) -> Callable[[str], tuple[int, ...]]:
+    """Which cohorts a path is of, in the order of the counts in a state."""
+    counts = [c for c in jax.tree.leaves(state, is_leaf=_is_counts) if _is_counts(c)]
+    known = [dict(zip(c.paths, c.cohorts, strict=True)) for c in counts]
+    return lambda path: tuple(found[path] for found in known)
+
+
+def packed(state: Any, packing: Packing, paths: set[str]) -> Any:
+    """A state by path with small arrays in their vectors."""
+    vectors = packing.vectors()
+    return _by_path(state, paths, packing.pack, lambda path: [vectors.get(path, path)])
+
+
+def unpacked(state: Any, packing: Packing, paths: set[str]) -> Any:
+    """A state whose small arrays are in vectors, by path; ``paths`` are those it has, the vectors' names among them."""
+    parts = {name: [path for path, _ in parts] for name, parts in packing.groups}
+    return _by_path(state, paths, packing.unpack, lambda path: parts.get(path, [path]))
+
+
+def _by_path(state: Any, paths: set[str], arrays: Callable[[Any], Any], names: Callable[[str], list[str]]) -> Any:
+    """A state with another way to keep arrays: what its dicts become, and what takes the place of a path in counts."""
+    is_leaf = _is_by_path(paths)
+
+    def put(node: Any) -> Any:
+        if isinstance(node, Counts):
+            of = {name: c for path, c in zip(node.paths, node.cohorts, strict=True) for name in names(path)}
+            order = tuple(sorted(of))
+            return Counts(node.updates, order, tuple(of[name] for name in order))
+        return arrays(node) if is_leaf(node) else node
+
+    return jax.tree.map(put, state, is_leaf=is_leaf)
+
+
+def _is_counts(node: Any) -> bool:
+    return isinstance(node, Counts)
 
 
 def carried(before: Any, fresh: Any, old: set[str], new: set[str], same: set[str]) -> Any:
