@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import oracle
 
 import phlox as px
+from kit import oracle
 
 
 def weights_over_time(steps=7, shape=(3, 2), seed=0):
@@ -75,11 +75,11 @@ def test_statistics_of_batch_norm_are_those_of_pytorch():
     torch = oracle("torch")
     rng = np.random.default_rng(1)
     batches = [rng.normal(size=(n, 5)).astype("float32") for n in (8, 8, 4)]
-    theirs = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.BatchNorm1d(3), torch.nn.Tanh(), torch.nn.BatchNorm1d(3))
-    weight, bias = (v.detach().numpy() for v in theirs[0].parameters())
-    ours = px.Chain(
-        px.Dense.of(jnp.asarray(weight.T), jnp.asarray(bias)), px.BatchNorm(3, px.tanh), px.BatchNorm(3)
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(5, 3), torch.nn.BatchNorm1d(3), torch.nn.Tanh(), torch.nn.BatchNorm1d(3)
     )
+    weight, bias = (v.detach().numpy() for v in theirs[0].parameters())
+    ours = px.Chain(px.Dense.of(jnp.asarray(weight.T), jnp.asarray(bias)), px.BatchNorm(3, px.tanh), px.BatchNorm(3))
     torch.optim.swa_utils.update_bn([torch.tensor(b) for b in batches], theirs)
     px.update_batch_norm(ours, [(b, None) for b in batches])
     for mine, other in ((ours[1], theirs[1]), (ours[2], theirs[3])):
@@ -98,7 +98,7 @@ def test_a_frozen_batch_norm_keeps_its_statistics():
 def test_batches_of_another_form_need_to_be_told():
     with pytest.raises(px.StructureError, match="batches that are arrays or tuples, got a dict of x"):
         px.update_batch_norm(px.BatchNorm(1), [{"x": jnp.ones((2, 1))}])
-    with pytest.raises(px.StructureError, match="at least one batch"):
+    with pytest.raises(px.ShapeError, match="at least one batch"):
         px.update_batch_norm(px.BatchNorm(1), [])
 
 

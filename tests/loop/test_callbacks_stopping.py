@@ -6,9 +6,9 @@ from datetime import timedelta
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kit import oracle
 
 import phlox as px
+from kit import oracle
 
 CALM = "val_loss"
 
@@ -108,8 +108,8 @@ def test_early_stopping_goes_on_after_a_resume(cut):
 
 def test_a_number_that_is_not_logged_is_named():
     run = a_run()
+    run.validation = None
     with pytest.raises(px.StructureError, match=r"EarlyStopping expects a logged 'val_f1', got epoch, loss") as caught:
-        run.validation = None
         after_epoch(run, px.EarlyStopping("val_f1"), loss=1.0)
     assert "pass validation_data to px.fit" in str(caught.value)
     with pytest.raises(px.StructureError, match="choose one of these as monitor"):
@@ -119,7 +119,7 @@ def test_a_number_that_is_not_logged_is_named():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: px.EarlyStopping("score"), "mode \"min\" or \"max\", got a name that tells neither, 'score'"),
+        (lambda: px.EarlyStopping("score"), 'mode "min" or "max", got a name that tells neither, \'score\''),
         (lambda: px.EarlyStopping("accuracy_loss"), "a name that tells neither"),
         (lambda: px.EarlyStopping(mode="least"), "got 'least'"),
         (lambda: px.EarlyStopping(patience=0), "patience of at least 1, got 0"),

@@ -2,6 +2,7 @@
 
 from phlox.loop._averaged_model import AveragedModel
 from phlox.loop._batch_norm import update_batch_norm
+from phlox.loop._batch_size import BatchSizes, find_batch_size
 from phlox.loop._callback import Callback
 from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checkpoint_files import Saved
@@ -14,12 +15,14 @@ from phlox.loop._evaluate import evaluate, predict
 from phlox.loop._fit import fit
 from phlox.loop._history import History
 from phlox.loop._lambda import LambdaCallback
+from phlox.loop._learning_rate import LearningRates, find_learning_rate
 from phlox.loop._limits import TimeLimit
 from phlox.loop._log_files import CSVLogger, JSONLinesLogger
 from phlox.loop._memory import memory
 from phlox.loop._memory_report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
 from phlox.loop._memory_room import available_memory, resident_memory
 from phlox.loop._multi_step import multi_step
+from phlox.loop._nonfinite import StopOnNonFinite
 from phlox.loop._plateau import ReduceOnPlateau
 from phlox.loop._profile import Profile, profile
 from phlox.loop._run import Run
@@ -33,6 +36,7 @@ __all__ = [
     "EMA",
     "SWA",
     "AveragedModel",
+    "BatchSizes",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -42,6 +46,7 @@ __all__ = [
     "History",
     "JSONLinesLogger",
     "LambdaCallback",
+    "LearningRates",
     "Memory",
     "MemoryAdvice",
     "MemoryRow",
@@ -52,11 +57,14 @@ __all__ = [
     "ReduceOnPlateau",
     "Run",
     "Saved",
+    "StopOnNonFinite",
     "TensorBoardLogger",
     "Throughput",
     "TimeLimit",
     "available_memory",
     "evaluate",
+    "find_batch_size",
+    "find_learning_rate",
     "fit",
     "load_checkpoint",
     "memory",

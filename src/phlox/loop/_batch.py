@@ -64,6 +64,6 @@ def alike(a: Any, b: Any) -> bool:
     """Whether one compiled call can hold both batches: the same form, shapes and dtypes."""
     ours, theirs = jax.tree.flatten(a), jax.tree.flatten(b)
     return ours[1] == theirs[1] and all(
-        np.shape(x) == np.shape(y) and np.result_type(x) == np.result_type(y)
+        np.shape(x) == np.shape(y) and jnp.result_type(x) == jnp.result_type(y)
         for x, y in zip(ours[0], theirs[0], strict=True)
     )

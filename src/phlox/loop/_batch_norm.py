@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+
 from phlox.core import Module, StructureError, copy, jit, modules, training
+from phlox.loop._batch import Masked
+from phlox.loop._feed import Feed
+from phlox.loop._inputs import input_of
+from phlox.loop._loading import loader_of
 from phlox.nn import BatchNorm
 
 
-def update_batch_norm(model: Module, data: Iterable[Any], forward: Callable[[Module, Any], Any] | None = None) -> None:
+def update_batch_norm(
+    model: Module, data: Any, forward: Callable[[Module, Any], Any] | None = None, *, batch_size: int = 32
+) -> None:
     """Set the running statistics of every BatchNorm to their mean over the batches of one pass over data.
 
     The model runs in training mode and nothing but these statistics changes: averaged weights need it, as theirs are
@@ -17,11 +26,12 @@ def update_batch_norm(model: Module, data: Iterable[Any], forward: Callable[[Mod
 
     Arguments:
         model: the model, changed in place.
-        data: batches; of a tuple the first part is the input.
+        data, batch_size: as for ``px.fit``; of a tuple the first part is the input. Order and padding do not matter.
         forward: how to call the model, ``forward(model, batch)``, where batches are of another form.
 
     Raises:
-        StructureError: no batch, or batches that are dicts, without ``forward``.
+        ShapeError: no batch.
+        StructureError: batches that are dicts, without ``forward``.
 
     Source: PyTorch's ``torch.optim.swa_utils.update_bn``.
 
@@ -31,6 +41,7 @@ def update_batch_norm(model: Module, data: Iterable[Any], forward: Callable[[Mod
     >>> model.mean.tolist(), model.var.tolist()
     ([4.0], [2.0])
     """
+    where = "update_batch_norm"
     with training(True):
         norms = {p: m for p, m in modules(model).items() if isinstance(m, BatchNorm) and m.track and m.training}
     if not norms:
@@ -39,14 +50,13 @@ def update_batch_norm(model: Module, data: Iterable[Any], forward: Callable[[Mod
     parts = [modules(scratch)[path] for path in norms]
     for part in parts:
         part.momentum = 1.0  # the running statistics then are those of the last batch
-    sums, count = None, 0
-    for batch in data:
-        new = _statistics(scratch, parts, forward or _call_on_first, batch)
+    sums: list[Any] | None = None
+    count = 0
+    for fed in Feed(loader_of(data, batch_size, None, where=where), where=where).epoch():
+        new = _statistics(scratch, parts, forward or _call_on_input, _real(fed.batch))
         sums = new if sums is None else [(m + a, v + b) for (m, v), (a, b) in zip(sums, new, strict=True)]
         count += 1
-    if sums is None:
-        raise StructureError("at least one batch", got="none", fix="pass the training data", where="update_batch_norm")
-    for norm, (mean, var) in zip(norms.values(), sums, strict=True):
+    for norm, (mean, var) in zip(norms.values(), sums or [], strict=True):
         norm.mean, norm.var = mean / count, var / count
 
 
@@ -58,12 +68,21 @@ def _statistics(model: Module, norms: list[Any], forward: Callable[[Module, Any]
     return [(norm.mean, norm.var) for norm in norms]
 
 
-def _call_on_first(model: Module, batch: Any) -> Any:
-    if isinstance(batch, dict):
+def _real(batch: Any) -> Any:
+    """A batch without its padding."""
+    if not isinstance(batch, Masked):
+        return batch
+    mask = np.asarray(batch.mask)
+    return jax.tree.map(lambda v: v[mask], batch.batch)
+
+
+def _call_on_input(model: Module, batch: Any) -> Any:
+    x = input_of(batch)
+    if x is None:
         raise StructureError(
             "batches that are arrays or tuples",
             got=f"a dict of {', '.join(map(str, batch))}",
             fix='pass forward=lambda model, batch: model(batch["…"])',
             where="update_batch_norm",
         )
-    return model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+    return model(x)

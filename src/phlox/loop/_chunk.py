@@ -119,17 +119,17 @@ def slots_for(
     The answer depends on shapes and the device alone, never on a clock.
     """
     if steps is None:
-        size = max(1, sum(np.size(leaf) * np.result_type(leaf).itemsize for leaf in jax.tree.leaves(batch)))
+        size = max(1, sum(np.size(leaf) * jnp.result_type(leaf).itemsize for leaf in jax.tree.leaves(batch)))
         small = sum(v.nbytes for v in paths(model).values() if hasattr(v, "nbytes")) <= _ROOM
         slots = min(MOST, _ROOM // size) if small else 1
     else:
         slots = steps * accumulate
-    if slots > 1 and _slow_in_a_loop(step, model, opt, others, batch):
+    if slots > 1 and slow_in_a_loop(step, model, opt, others, batch):
         return 1
     return max(1, slots)
 
 
-def _slow_in_a_loop(step: Step | OwnStep, model: Module, opt: Optimizer, others: Others, batch: Any) -> bool:
+def slow_in_a_loop(step: Step | OwnStep, model: Module, opt: Optimizer, others: Others, batch: Any) -> bool:
     """Whether it has convolutions and runs on a CPU, where XLA computes one in a loop about 20 times as slowly."""
     if jax.default_backend() != "cpu":
         return False

@@ -59,16 +59,18 @@ class EarlyStopping(Callback):
             )
         self.monitor = Monitor(monitor, mode, min_delta, "EarlyStopping")
         self.patience, self.restore_best = patience, restore_best
-        self.best: float | None = baseline
+        self.baseline = baseline
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best: float | None = self.baseline
         self.best_epoch: int | None = None
         self.bad = 0  # epochs since the best
         self._weights: dict[str, Any] | None = None
         self._failed = False
 
     def on_fit_start(self, run: Run) -> None:
-        self._failed = False
-        if self.bad >= self.patience:
-            run.stop(self._reason())
+        self._forget()
 
     def on_epoch_end(self, run: Run) -> None:
         value = self.monitor.read(run)
@@ -97,6 +99,11 @@ class EarlyStopping(Callback):
     def state(self) -> dict[str, Any]:
         kept = {} if self._weights is None else {"weights": dict(self._weights)}
         return {"best": self.best, "best_epoch": self.best_epoch, "bad": self.bad, **kept}
+
+    def prepare(self, run: Run, state: dict[str, Any]) -> None:
+        self.restore(state)
+        if self.bad >= self.patience:  # it had ended the run
+            run.stop(self._reason())
 
     def restore(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]

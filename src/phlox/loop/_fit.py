@@ -18,6 +18,7 @@ from phlox.loop._history import History
 from phlox.loop._limits import TimeLimit
 from phlox.loop._loading import loader_of
 from phlox.loop._log_files import CSVLogger, JSONLinesLogger
+from phlox.loop._memory_fit import check_memory
 from phlox.loop._objective import Objective, as_class_weight, check_loss
 from phlox.loop._precision import Precision
 from phlox.loop._run import Run
@@ -59,7 +60,7 @@ def fit(
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int | str = "epoch",
     resume: bool | str = False,
-    memory: int | bool | None = None,
+    memory: str | tuple[str, int] | None = None,
 ) -> History:
     """Train a model, in place, and return the history of it.
 
@@ -101,13 +102,16 @@ def fit(
         devices: ``"all"``, a number or a list of devices to spread batches over; None for one.
         checkpoint_dir, checkpoint_every: where and how often to save: ``"epoch"`` or a number of steps.
         resume: go on from the newest checkpoint of ``checkpoint_dir``, if there is one.
-        memory: bytes that a step may need, or True for what the device has: more is refused before the first step.
+        memory: ``"check"`` refuses, before the first step, a step that needs more than the device has, and says what
+            would help; ``"auto"`` makes it fit where that keeps the numbers, by micro-batches or ``px.remat``.
+            ``("check", bytes)`` and ``("auto", bytes)`` set the limit themselves. See ``px.memory``.
 
     Returns:
         The ``History``; its ``optimizer`` is the one that trained.
 
     Raises:
         RangeError, StructureError, ShapeError: arguments that mean nothing or do not fit, before the first step.
+        NotEnoughMemoryError: see ``memory``.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Dense.of(jnp.zeros((1, 1)), None)
@@ -151,6 +155,7 @@ def fit(
     scale = kind.scale()
     if scale is not None:
         run.moving["guard"] = scale
+    run.objective = None if step else objective
     hooks = _hooks(run)
     plan = Plan(
         step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
@@ -175,6 +180,7 @@ def _check(model: Any, given: dict[str, Any]) -> None:
     for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches"):
         check_whole(name, given[name], 1, WHERE)
     check_whole("overfit_batches", given["overfit_batches"], 0, WHERE)
+    check_memory(given["memory"], WHERE)
     if given["multi_step"] != "auto":
         check_whole("multi_step", given["multi_step"], 1, WHERE)
     if given["step"] is None or given["loss"] is not None:

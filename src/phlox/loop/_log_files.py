@@ -60,13 +60,18 @@ class CSVLogger(Callback):
     def __init__(self, path: str | Path | None = None):
         self.path = None if path is None else Path(path)
         self._columns: list[str] | None = None  # of the file, once it is begun
+        self._resumed = False
 
     def on_fit_start(self, run: Run) -> None:
-        self.path, self._columns = log_path(self.path, "history.csv", run, "CSVLogger"), None
+        self.path = log_path(self.path, "history.csv", run, "CSVLogger")
+        self._columns, self._resumed = None, False
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._resumed = True
 
     def on_epoch_end(self, run: Run) -> None:
         assert self.path is not None
-        if self._columns is None and len(run.history) == 1:
+        if self._columns is None and not self._resumed:
             set_aside(self.path)
         if self._columns == run.history.names:
             with self.path.open("a", newline="") as file:
@@ -110,7 +115,7 @@ class JSONLinesLogger(Callback):
         self._resumed_at: int | None = None  # the length that the file had at the checkpoint
 
     def on_fit_start(self, run: Run) -> None:
-        self.path = log_path(self.path, "log.jsonl", run, "JSONLinesLogger")
+        self.path, self._resumed_at = log_path(self.path, "log.jsonl", run, "JSONLinesLogger"), None
 
     def log_scalars(self, step: int, scalars: dict[str, float]) -> None:
         if self._file is None:
@@ -134,7 +139,7 @@ class JSONLinesLogger(Callback):
             self._file = None
 
     def state(self) -> dict[str, Any]:
-        return {"length": 0 if self._file is None else os.fstat(self._file).st_size}
+        return {"length": self._resumed_at if self._file is None else os.fstat(self._file).st_size}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._resumed_at = state["length"]

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import jax
+import numpy as np
 
 from phlox.core import RangeError, StateError, StructureError
 from phlox.loop._callback import Callback
@@ -59,7 +60,7 @@ class Profile(Callback):
 
     def on_step_end(self, run: Run) -> None:
         if self._recording and run.step >= self.steps[1]:
-            jax.block_until_ready(run.losses)
+            np.asarray(run.losses)  # waits for the device
             self._stop()
 
     def steps_until(self, run: Run) -> int | None:

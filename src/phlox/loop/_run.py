@@ -16,6 +16,7 @@ from phlox.loop._history import History
 from phlox.loop._ledger import Ledger
 
 if TYPE_CHECKING:
+    from phlox.loop._objective import Objective
     from phlox.optim import Optimizer
 
 
@@ -69,6 +70,8 @@ class Run:
         self.epoch_over = False  # its row is in the history: a resumed run starts with the next one
         self.moving: dict[str, Module] = {}  # what else the engine's steps change, by name: the loss scale
         self.position: Any = None  # of the loader, after the last batch that was used
+        self.batches: list[Any] = []  # those of the last chunk
+        self.objective: Objective | None = None  # what a step minimises; None for a step of the user's own
         self._seconds_before = 0.0
         self._started = time.perf_counter()
         self._examples_before = 0

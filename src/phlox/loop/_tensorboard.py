@@ -24,6 +24,7 @@ from phlox.core import (
 )
 from phlox.loop._callback import Callback
 from phlox.loop._graph import graph_of
+from phlox.loop._inputs import shape_of_input
 from phlox.loop._log_files import log_path
 from phlox.nn import summary
 
@@ -60,7 +61,7 @@ class TensorBoardLogger(Callback):
         histograms: every how many epochs the distribution of each parameter is written; 0 for never.
         gradients: whether those of the gradients are too. It keeps the last step's gradients in memory.
         graph: whether the summary and the graph are written. The model is called with the first part of a batch, so
-            they are left out where batches are dicts.
+            they are left out where batches are dicts, and with a ``step`` of your own.
         images: called with the ``Run`` at the end of each epoch; the pictures to write, by name.
 
     Raises:
@@ -92,7 +93,7 @@ class TensorBoardLogger(Callback):
         self.histograms, self.graph, self.images = histograms, graph, images
         self.latest: LatestGradients | None = None
         self.modules = ("latest",) if gradients else ()
-        self._batch: Any = None  # the shapes of a batch, once a step was traced
+        self._input: jax.ShapeDtypeStruct | None = None  # of the model, once a step was traced
         self._model_written = False
         self._step = 0
         self._from = 0  # the first step of this part of the run
@@ -103,12 +104,12 @@ class TensorBoardLogger(Callback):
     def on_fit_start(self, run: Run) -> None:
         _writer_class()
         self.path = log_path(self.path, "", run, "TensorBoardLogger")
-        self._from, self._model_written = 0, not self.graph
+        self._from, self._step, self._model_written = 0, 0, not self.graph
         if self.modules:
             self.latest = LatestGradients(run.model)
 
     def before_backward(self, loss: Any, batch: Any) -> Any:
-        self._batch = jax.tree.map(lambda v: jax.ShapeDtypeStruct(jnp.shape(v), v.dtype), batch)
+        self._input = shape_of_input(batch)
         return loss
 
     def after_backward(self, model: Module, grads: Module) -> Module:
@@ -118,9 +119,9 @@ class TensorBoardLogger(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         self._step = run.step
-        if not self._model_written and self._batch is not None:
+        if not self._model_written and self._input is not None:
             self._model_written = True
-            self._write_model(run.model)
+            self._write_model(run.model, self._input)
         if self.histograms and run.epoch % self.histograms == 0:
             self._write_arrays("weights", {p: v for p, v in paths(run.model).items() if p in _parameters(run.model)})
             if self.latest is not None:
@@ -137,7 +138,8 @@ class TensorBoardLogger(Callback):
     def log_scalars(self, step: int, scalars: dict[str, float]) -> None:
         self._step = step
         for name, value in scalars.items():
-            self.writer.add_scalar(name, value, step)
+            if name != "step":
+                self.writer.add_scalar(name, value, step)
 
     def state(self) -> dict[str, Any]:
         return {"step": self._step}
@@ -205,22 +207,20 @@ class TensorBoardLogger(Callback):
         for path, value in arrays.items():
             self.log_histogram(f"{kind}/{path}", value)
 
-    def _write_model(self, model: Module) -> None:
-        batch = self._batch[0] if isinstance(self._batch, (tuple, list)) else self._batch
-        if not isinstance(batch, jax.ShapeDtypeStruct):
-            return
+    def _write_model(self, model: Module, x: jax.ShapeDtypeStruct) -> None:
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  # made at import
 
-        table = "\n".join(f"    {line}" for line in str(summary(model, batch)).splitlines())
+        table = "\n".join(f"    {line}" for line in str(summary(model, x)).splitlines())
         self.log_text("model", table, 0)
-        graph = graph_of(model, batch)
+        graph = graph_of(model, x)
         self.writer.file_writer.event_writer.add_event(Event(graph_def=graph.SerializeToString()))
 
     def _write_settings(self, run: Run) -> None:
         from tensorboardX.summary import hparams
 
         settings = {name: _setting(value) for name, value in run.config.items() if value is not None}
-        results = {k: v for k, v in (run.history.epochs[-1] if len(run.history) else {}).items() if k != "epoch"}
+        last = run.history.epochs[-1] if len(run.history) else {}
+        results = {name: value for name, value in last.items() if name not in ("epoch", "step")}
         for part in hparams(settings, results):
             self._writer.file_writer.add_summary(part)
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from phlox.core import RangeError
 from phlox.loop._callback import Callback
+from phlox.loop._inputs import shape_of_input
 from phlox.nn import summary
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Throughput(Callback):
         peak: floating-point operations per second that a device can do, above 0, such as ``px.loop.peak_flops()`` or
             what its maker says; None leaves ``mfu`` out.
         flops: operations of a training step over one example; by default as above, and without ``mfu`` where batches
-            are dicts.
+            are dicts, or with a ``step`` of your own.
 
     Raises:
         RangeError: a peak or a number of operations that is not above 0.
@@ -74,13 +76,13 @@ class Throughput(Callback):
             if value is not None and not value > 0:
                 raise RangeError(f"{name} above 0", got=repr(value), fix="give a number per second", where="Throughput")
         self.peak, self.flops = peak, flops
-        self._batch: Any = None  # the shapes of a batch, once a step was traced
+        self._input: jax.ShapeDtypeStruct | None = None  # of the model, once a step was traced
         self._mark: tuple[float, int, int] | None = None  # time, steps and examples where counting began
         self._compiled = False
         self._rates: dict[str, float] = {}
 
     def before_backward(self, loss: Any, batch: Any) -> Any:
-        self._batch = jax.tree.map(lambda v: jax.ShapeDtypeStruct(jnp.shape(v), v.dtype), batch)
+        self._input = shape_of_input(batch)
         return loss
 
     def on_fit_start(self, run: Run) -> None:
@@ -91,7 +93,7 @@ class Throughput(Callback):
 
     def on_step_end(self, run: Run) -> None:
         if self._mark is None:
-            jax.block_until_ready(run.losses)
+            _wait_for(run)
             self._compiled, self._mark = True, (time.perf_counter(), run.step, run.examples)
 
     def on_validation_start(self, run: Run) -> None:
@@ -110,7 +112,7 @@ class Throughput(Callback):
         """Work out the rates of this epoch, once, before what follows its steps."""
         if self._mark is None:
             return
-        jax.block_until_ready(run.losses)
+        _wait_for(run)
         elapsed = time.perf_counter() - self._mark[0]
         steps, examples = run.step - self._mark[1], run.examples - self._mark[2]
         self._mark = None
@@ -122,7 +124,10 @@ class Throughput(Callback):
             self._rates["mfu"] = flops * examples / (elapsed * self.peak * run.device_count)
 
     def _flops_of_an_example(self, run: Run) -> float | None:
-        batch = self._batch[0] if isinstance(self._batch, (tuple, list)) else self._batch
-        if not isinstance(batch, jax.ShapeDtypeStruct) or not batch.shape or not batch.shape[0]:
-            return None
-        return 3 * summary(run.model, batch, train=True).flops / batch.shape[0]
+        x = self._input
+        return None if x is None else 3 * summary(run.model, x, train=True).flops / x.shape[0]
+
+
+def _wait_for(run: Run) -> None:
+    """Let the device finish the steps it was given."""
+    np.asarray(run.losses)

@@ -18,6 +18,7 @@ from phlox.loop._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop._evaluate import computed, evaluated
 from phlox.loop._feed import Fed, Feed
 from phlox.loop._history import History
+from phlox.loop._memory_fit import step_that_fits
 from phlox.loop._objective import Objective
 from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
@@ -39,7 +40,7 @@ class Plan:
     chunk: int | None = None  # steps in one call; None: as many as pay
     validation_every: int = 1  # epochs, or steps where ``steps`` says how many there are
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
-    memory: int | bool | None = None  # what a step may need
+    memory: Any = None  # whether it is checked, or chosen, what a step needs
 
 
 class Training:
@@ -82,6 +83,17 @@ class Training:
             self.plan.feed.restore(run.position, over=run.epoch_over)
         if run.epoch_over:
             run.next_epoch()
+        elif run.batch:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what followed the last step before a checkpoint: its validation, and the end of the training."""
+        run = self.run
+        at, row = run.history.steps[-1] if run.history.steps else (0, {})
+        if self.validation_follows() and not (at == run.step and any(name.startswith("val_") for name in row)):
+            self.log(self.validate())
+        if self.over():
+            self.close_epoch()
 
     def over(self) -> bool:
         """Whether training is at its end."""
@@ -98,7 +110,7 @@ class Training:
             run.call("on_step_start")
             self.take(chunk)
             run.call("on_step_end")
-            if plan.steps and plan.validation and run.step % plan.validation_every == 0:
+            if self.validation_follows():
                 self.log(self.validate())
             if self.over():
                 break
@@ -129,6 +141,7 @@ class Training:
         watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
         steps = 1 if watched and plan.chunk is None else plan.chunk
         slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, self.others(), batch)
+        plan.step = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, self.others(), batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
         return program(plan.step, slots) if keep else Program(plan.step, slots)
 
@@ -151,7 +164,7 @@ class Training:
         run.step += sum(ends)
         run.batch += len(chunk)
         run.examples += sum(map(examples, batches))
-        run.position = chunk[-1].position
+        run.batches, run.position = batches, chunk[-1].position
         run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
         self.pace.note(parts, sum(ends))
 
@@ -159,14 +172,15 @@ class Training:
         """Means, metrics and validation of an epoch, and its row in the history."""
         run, plan = self.run, self.plan
         row: dict[str, float] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
+        if plan.train_metrics and run.metrics is not None:
+            row |= scalars(computed(run.metrics))
+        run.logs |= row
+        if plan.validation and self.validation_is_due():
+            row |= self.validate()  # a checkpoint made meanwhile has the epoch as it was behind its last step
         run.history.add_losses(run.ledger.column("loss"))
         run.ledger.clear()
         if plan.train_metrics and run.metrics is not None:
-            row |= scalars(computed(run.metrics))
             run.metrics.reset()
-        run.logs |= row
-        if plan.validation and self.validation_is_due():
-            row |= self.validate()
         run.history.add_epoch(row)
         run.report(row)
         run.epoch_over = True
@@ -178,6 +192,11 @@ class Training:
         for name, value in row.items():
             self.run.history.add(self.run.step, name, value)
         self.run.report(row)
+
+    def validation_follows(self) -> bool:
+        """Whether the step that was just taken is followed by validation."""
+        plan = self.plan
+        return bool(plan.steps and plan.validation) and self.run.step % plan.validation_every == 0
 
     def validation_is_due(self) -> bool:
         """Whether an epoch that is over is followed by validation."""
