@@ -1,0 +1,61 @@
+"""Phlox: px.jit, and many steps per dispatch."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from workloads import RATE, Workload
+
+import phlox as px
+from frameworks._contender import Contender, Form, in_chunks, one_by_one
+
+
+def start() -> None:
+    jax.block_until_ready(jnp.zeros(1) + 1)
+
+
+def contender(workload: Workload, form: Form, half: bool) -> Contender:
+    with px.seed(0):
+        model = workload.models["phlox"]()
+    parameters = sum(a.size for a in jax.tree.leaves(px.split(model)[0]))
+    data = workload.data()
+    policy: Any = px.dtypes(compute=jnp.bfloat16) if half else contextlib.nullcontext()
+    with policy:
+        run = _infers(model, data) if workload.infers else _trains(model, form, data)
+
+    def within(steps: int) -> float:
+        with policy:
+            return run(steps)
+
+    return Contender(within if half else run, parameters)
+
+
+def _trains(model: Any, form: Form, data: list[Any]) -> Any:
+    opt = px.Optimizer(px.optim.Adam(RATE), model)
+
+    def step(model: px.Module, opt: px.Optimizer, x: jax.Array, y: jax.Array) -> jax.Array:
+        loss, grads = px.value_and_grad(lambda model: px.losses.cross_entropy(model(x), y))(model)
+        opt.update(model, grads)
+        return loss
+
+    def scanned(model: px.Module, opt: px.Optimizer, xs: jax.Array, ys: jax.Array) -> jax.Array:
+        def body(carry: Any, batch: Any) -> Any:
+            return carry, step(*carry, *batch)
+
+        return px.scan(body, (model, opt), (xs, ys))[1]
+
+    if form.kind == "jit":
+        take = px.jit(step)
+        return one_by_one(lambda x, y: take(model, opt, x, y), [(jnp.array(x), jnp.array(y)) for x, y in data])
+    stacked = [jnp.array(np.stack(part)) for part in zip(*data, strict=True)]
+    many = px.multi_step(step, len(data)) if form.kind == "multi_step" else px.jit(scanned)
+    return in_chunks(lambda xs, ys: many(model, opt, xs, ys), len(data), *stacked)
+
+
+def _infers(model: Any, data: list[Any]) -> Any:
+    forward = px.jit(lambda model, x: model(x))
+    return one_by_one(lambda x: forward(model, x), [(jnp.array(x),) for x, _ in data])
