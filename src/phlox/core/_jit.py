@@ -11,7 +11,6 @@ from sys import getrefcount
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
-from jax.extend.core import jaxpr_as_fun
 
 from phlox.core import _compat, _dtypes, _mode
 from phlox.core._errors import StateError, lost_buffers
@@ -275,6 +274,8 @@ class Program:
     def _from_first(self, leaves: list[Any], bare: list[Any]) -> Outcome | None:
         if self.first is None:
             return None
+        from jax.extend.core import jaxpr_as_fun  # brings much along, and only a first trace needs it
+
         (jaxpr, record), self.first = self.first, None
         flat = jax.tree.leaves((leaves, bare))
         values = jaxpr_as_fun(jaxpr)(*flat)
