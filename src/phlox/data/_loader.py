@@ -312,21 +312,21 @@ class Reading:
     def _read(self, take: Take) -> Any:
         if self._source.in_memory and self._buckets is None:
             return self._source.read(take.rows)
-        real = max(1, int(take.mask.sum()))  # what fills up is not read again
-        rows = take.rows[:real]
+        distinct = {row: place for place, row in enumerate(dict.fromkeys(take.rows.tolist()))}
+        rows = np.array(list(distinct))  # what only fills up is not read again
         if self._buckets is not None:
             batch = self._buckets.collate(self._source.items(rows), take.length)  # type: ignore[arg-type]
         else:
             batch = self._source.read(rows)
-        if real == len(take.rows):
+        if len(rows) == len(take.rows):
             return batch
-        return jax.tree.map(lambda leaf: _filled_up(leaf, real, len(take.rows)), batch)
+        places = np.array([distinct[row] for row in take.rows.tolist()])
+        return jax.tree.map(lambda leaf: _filled_up(np.asarray(leaf), len(rows), places), batch)
 
 
-def _filled_up(leaf: Any, real: int, rows: int) -> np.ndarray:
-    leaf = np.asarray(leaf)
+def _filled_up(leaf: np.ndarray, real: int, places: np.ndarray) -> np.ndarray:
     if leaf.shape[:1] != (real,):
         fix = "let collate put the batch first in every array, or give drop_last=True"
         got = f"{leaf.dtype}{list(leaf.shape)}"
-        raise ShapeError(f"arrays of ({real}, ...) to fill up to {rows}", got=got, fix=fix, where="DataLoader")
-    return np.take(leaf, np.arange(rows) % real, axis=0)
+        raise ShapeError(f"arrays of ({real}, ...) to fill up to {len(places)}", got=got, fix=fix, where="DataLoader")
+    return np.take(leaf, places, axis=0)

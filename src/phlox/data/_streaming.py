@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from phlox.core import StructureError
 from phlox.data._buckets import Buckets
 from phlox.data._order import Shard, rows_of
 from phlox.data._sources import Stream
@@ -42,18 +44,27 @@ class Streamed:
     def batches(self, epoch: int, first: int, place: Any, padded: bool) -> Iterator[tuple[Any, np.ndarray, Any]]:
         """From batch ``first`` on: the batch, its mask, and the place behind it."""
         items = self._stream.start(epoch)
+        try:
+            yield from self._batches(items, epoch, first, place, padded)
+        finally:
+            if hasattr(items, "close"):  # generators, and the processes of Grain
+                items.close()
+
+    def _batches(
+        self, items: Any, epoch: int, first: int, place: Any, padded: bool
+    ) -> Iterator[tuple[Any, np.ndarray, Any]]:
         # What waits in a window or a bucket is read, but not used yet: only without them the own position is ours.
         plain = self._window == 1 and self._buckets is None
-        tells = getattr(items, "get_state", None) if plain else None
-        if place is not None and tells is not None:
-            items.set_state(place)  # type: ignore[attr-defined]
+        tells = plain and hasattr(items, "get_state")
+        if tells and place is not None:
+            _set_place(items, place)
             first = 0
         groups = self._groups(_shuffled(items, self._window, [*self._seed, epoch]))
         for found, length in itertools.islice(groups, first, None):
             rows, mask = rows_of(np.arange(len(found)), self._size, self._shard, padded)
             chosen = [found[i] for i in rows]
             batch = self._stream.collate(chosen) if length is None else self._buckets.collate(chosen, length)  # type: ignore[union-attr]
-            yield batch, mask, tells() if tells is not None else None
+            yield batch, mask, _place(items) if tells else None
 
     def _groups(self, items: Iterator[Any]) -> Iterator[tuple[list[Any], int | None]]:
         """Observations of one batch each, and what they are padded to."""
@@ -66,6 +77,28 @@ class Streamed:
                 yield waiting.pop(length), length
         if not self._drop_last:
             yield from ((waiting[length], length) for length in sorted(waiting, key=lambda n: n or 0))
+
+
+def _place(items: Any) -> Any:
+    """Where one of Grain's iterators is, JSON-able."""
+    state = items.get_state()
+    return state.decode() if isinstance(state, bytes) else copy.deepcopy(state)
+
+
+def _set_place(items: Any, place: Any) -> None:
+    """Put one of Grain's iterators where it was; its position is for as many processes as it was taken with."""
+    now, then = _processes(items.get_state()), _processes(place)
+    if now != then:
+        fix = "make Grain's dataset with as many workers as it had"
+        raise StructureError(f"{then} worker processes", got=str(now), fix=fix, where="DataLoader.restore")
+    items.set_state(place.encode() if isinstance(place, str) else place)
+
+
+def _processes(state: Any) -> int:
+    """How many processes one of Grain's positions speaks of."""
+    if not isinstance(state, dict):
+        return 0
+    return len(state.get("iterators_in_use_states", ())) + sum(map(_processes, state.values()))
 
 
 def _shuffled(items: Iterator[Any], window: int, seed: list[int]) -> Iterator[Any]:
