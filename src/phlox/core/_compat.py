@@ -90,3 +90,28 @@ Tracer = _core.Tracer  # `jax.core` is not imported by `import jax`
 from jaxlib._jax import ArrayImpl as ArrayImpl  # noqa: E402
 
 user_context = jax.make_user_context
+
+
+def lowers_for_one_cpu(ctx: Any) -> bool:
+    """Whether a lowering rule works for a program of this process that one device runs, or each of several by itself.
+
+    A program to be exported must not call functions of this process, and the partitioner that spreads a program over
+    devices does not look into such calls: it would gather their whole operands on every device.
+    """
+    module = ctx.module_context
+    devices = getattr(module.axis_context, "num_devices", 1)
+    return not module.lowering_parameters.for_export and devices == 1
+
+
+def typed_by_mesh(x: Any) -> bool:
+    """Whether the type of an array names mesh axes: explicitly sharded, or varying inside `shard_map`."""
+    aval = jax.typeof(x)
+    spec = getattr(getattr(aval, "sharding", None), "spec", ())
+    return any(axis is not None for axis in spec) or not getattr(aval, "manual_axis_type", _NONE).empty
+
+
+class _NONE:
+    empty = True
+
+
+ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives back

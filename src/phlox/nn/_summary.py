@@ -15,6 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from phlox.core import Module, apply, copy, is_key, modules, split
 from phlox.nn._autosize import structs
 from phlox.nn._flops import MARK, Tally, count
+from phlox.nn.functional._kernels import reference_forms
 
 _WIDTH = 120
 
@@ -118,7 +119,8 @@ def summary(model: Module, *inputs: Any, dtype: Any = jnp.float32, train: bool =
     def forward(params: Any, state: Any, *xs: Any) -> Any:
         return apply(marked, params, state, *xs, train=train)[0]
 
-    jaxpr = jax.make_jaxpr(forward)(params, state, *given)
+    with reference_forms():  # whose operations can be counted
+        jaxpr = jax.make_jaxpr(forward)(params, state, *given)
     tally = count(jaxpr.jaxpr, Tally())
     rows = _rows(modules(model), params, state, tally)
     held = sum(_nbytes(v) for v in (*params.values(), *state.values()))

@@ -1,0 +1,288 @@
+// Convolution and its two gradients, channels last; weights (*kernel, in / groups, out) as JAX has them.
+//
+// Activations keep their layout. Weights are small: each call reorders them into the blocks that oneDNN wants.
+
+#include <optional>
+
+#include "runtime.h"
+
+namespace phlox {
+namespace {
+
+using dnnl::memory;
+using Span = ffi::Span<const int64_t>;
+enum Kind : int { kForward = 0, kInputGradient = 1, kWeightGradient = 2 };
+
+struct Problem {
+  Kind kind;
+  bool bias;
+  memory::data_type dtype;
+  int64_t groups;
+  Dims input, weight, output;              // as JAX has them, channels last
+  Dims stride, dilation, low, high;        // one number a spatial axis
+  int rank() const { return static_cast<int>(input.size()) - 2; }
+};
+
+Dims vector(Span span) { return Dims(span.begin(), span.end()); }
+
+std::string described(const Problem& p) {
+  return "input " + text(p.input) + ", weight " + text(p.weight) + ", output " + text(p.output) + ", stride " + text(p.stride) +
+         ", dilation " + text(p.dilation) + ", padding " + text(p.low) + " and " + text(p.high) + ", groups " +
+         std::to_string(p.groups);
+}
+
+// Whether the shapes fit each other, so that no kernel reads or writes outside its arrays.
+void check(const Problem& p) {
+  size_t rank = p.stride.size();
+  bool fits = rank >= 1 && rank <= 3 && p.groups >= 1;
+  for (const auto* dims : {&p.input, &p.weight, &p.output}) fits = fits && dims->size() == rank + 2;
+  for (const auto* dims : {&p.dilation, &p.low, &p.high}) fits = fits && dims->size() == rank;
+  if (!fits) throw Refused("got shapes of other ranks: " + described(p));
+  fits = p.input[0] == p.output[0] && p.output[rank + 1] == p.weight[rank + 1] &&
+         p.input[rank + 1] == p.weight[rank] * p.groups && p.output[rank + 1] % p.groups == 0;
+  for (size_t i = 0; i < rank; ++i) {
+    if (p.stride[i] < 1 || p.dilation[i] < 1) throw Refused("got a stride or dilation below 1: " + described(p));
+    int64_t span = p.dilation[i] * (p.weight[i] - 1) + 1;
+    int64_t room = p.input[i + 1] + p.low[i] + p.high[i] - span;
+    fits = fits && room >= 0 && p.output[i + 1] == room / p.stride[i] + 1;
+  }
+  for (const auto* dims : {&p.input, &p.weight, &p.output})
+    for (auto d : *dims) fits = fits && d > 0;
+  if (!fits) throw Refused("got shapes that do not fit: " + described(p));
+}
+
+double work(const Problem& p) {
+  double each = 2.0;
+  for (size_t i = 0; i + 1 < p.weight.size(); ++i) each *= static_cast<double>(p.weight[i]);
+  for (auto d : p.output) each *= static_cast<double>(d);
+  return each;
+}
+
+// (batch, *space, channels) for oneDNN, whose logical order is (batch, channels, *space).
+memory::desc activation(const Dims& shape, memory::data_type dtype) {
+  using tag = memory::format_tag;
+  Dims dims{shape.front(), shape.back()};
+  dims.insert(dims.end(), shape.begin() + 1, shape.end() - 1);
+  return {dims, dtype, dims.size() == 3 ? tag::nwc : dims.size() == 4 ? tag::nhwc : tag::ndhwc};
+}
+
+struct Weights {
+  memory::desc given, any;
+};
+
+// (*kernel, in, out) for oneDNN, whose logical order is ([groups,] out, in, *kernel).
+Weights weights(const Problem& p) {
+  const auto& w = p.weight;
+  size_t rank = w.size() - 2;
+  int64_t in = w[rank], out = w[rank + 1];
+  Dims dims{out / p.groups, in}, strides{1, out};
+  dims.insert(dims.end(), w.begin(), w.begin() + rank);
+  Dims outer(rank);
+  int64_t step = in * out;
+  for (size_t i = rank; i-- > 0; step *= w[i]) outer[i] = step;
+  strides.insert(strides.end(), outer.begin(), outer.end());
+  if (p.groups > 1) {
+    dims.insert(dims.begin(), p.groups);
+    strides.insert(strides.begin(), out / p.groups);
+  }
+  return {memory::desc(dims, p.dtype, strides), memory::desc(dims, p.dtype, memory::format_tag::any)};
+}
+
+// A primitive, and how its weights come in or go out.
+struct Convolution {
+  dnnl::primitive primitive;
+  memory::desc input, given, weight, output, bias;
+  std::optional<dnnl::reorder> reorder;
+  size_t scratch = 0, reorder_scratch = 0;
+  std::string implementation;
+};
+
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attr;
+}
+
+Convolution build(const Problem& p) {
+  using namespace dnnl;
+  Convolution c;
+  c.input = activation(p.input, p.dtype);
+  c.output = activation(p.output, p.dtype);
+  if (p.bias) c.bias = memory::desc({p.output.back()}, p.dtype, memory::format_tag::x);
+  auto [given, any] = weights(p);
+  c.given = given;
+  Dims dilation = p.dilation;
+  for (auto& d : dilation) d -= 1;  // oneDNN counts the gaps
+  auto attr = attributes();
+  const auto direct = algorithm::convolution_direct;
+  const auto prop = prop_kind::forward_training;
+  convolution_forward::primitive_desc forward;
+  if (p.bias) {
+    forward = {engine(), prop, direct, c.input, any, c.bias, c.output, p.stride, dilation, p.low, p.high, attr};
+  } else {
+    forward = {engine(), prop, direct, c.input, any, c.output, p.stride, dilation, p.low, p.high, attr};
+  }
+  auto finish = [&](const auto& pd, const memory::desc& weight, auto&& primitive) {
+    c.weight = weight;
+    c.primitive = std::move(primitive);
+    c.scratch = pd.scratchpad_desc().get_size();
+    c.implementation = pd.impl_info_str();
+  };
+  if (p.kind == kForward) {
+    finish(forward, forward.weights_desc(), convolution_forward(forward));
+  } else if (p.kind == kInputGradient) {
+    convolution_backward_data::primitive_desc pd(engine(), direct, c.input, any, c.output, p.stride, dilation, p.low, p.high,
+                                                 forward, attr);
+    finish(pd, pd.weights_desc(), convolution_backward_data(pd));
+  } else {
+    convolution_backward_weights::primitive_desc pd(engine(), direct, c.input, any, c.output, p.stride, dilation, p.low,
+                                                    p.high, forward, attr);
+    finish(pd, pd.diff_weights_desc(), convolution_backward_weights(pd));
+  }
+  if (c.weight != c.given) {
+    bool out = p.kind == kWeightGradient;
+    primitive_attr plain;
+    plain.set_scratchpad_mode(scratchpad_mode::user);
+    reorder::primitive_desc pd(engine(), out ? c.weight : c.given, engine(), out ? c.given : c.weight, plain);
+    c.reorder.emplace(pd);
+    c.reorder_scratch = pd.scratchpad_desc().get_size();
+  }
+  return c;
+}
+
+std::shared_ptr<const Convolution> plan(const Problem& p, int threads) {
+  static Cache<Convolution> cache(256);
+  Key key;
+  key.add(p.kind).add(p.bias).add(p.dtype).add(p.groups).add(threads);
+  for (const auto* dims : {&p.input, &p.weight, &p.output, &p.stride, &p.dilation, &p.low, &p.high}) key.add(*dims);
+  return cache.get(key, [&] { return build(p); });
+}
+
+void run(const Problem& p, void* input, void* weight, void* output, void* bias) {
+  check(p);
+  Threads threads(work(p));
+  auto c = plan(p, threads.count());
+  Scratch scratch(Scratch::rounded(c->scratch) + Scratch::rounded(c->reorder_scratch) +
+                  (c->reorder ? Scratch::rounded(c->weight.get_size()) : 0) + 64);
+  dnnl::stream stream(engine());
+  auto at = [](const memory::desc& desc, void* data) { return memory(desc, engine(), data); };
+  auto bytes = [](size_t n) { return memory::desc({static_cast<int64_t>(n)}, memory::data_type::u8, memory::format_tag::x); };
+  memory given = at(c->given, weight);
+  memory blocked = c->reorder ? at(c->weight, scratch.take(c->weight.get_size())) : given;
+  memory pad = at(bytes(c->scratch), scratch.take(c->scratch));
+  memory reorder_pad = at(bytes(c->reorder_scratch), scratch.take(c->reorder_scratch));
+  auto reorder = [&](memory& from, memory& to) {
+    if (c->reorder) {
+      c->reorder->execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, reorder_pad}});
+    }
+  };
+  memory x = at(c->input, input), y = at(c->output, output);
+  std::unordered_map<int, memory> args{{DNNL_ARG_SCRATCHPAD, pad}};
+  if (p.kind == kForward) {
+    args.insert({{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, blocked}, {DNNL_ARG_DST, y}});
+    if (bias != nullptr) args.insert({DNNL_ARG_BIAS, at(c->bias, bias)});
+  } else if (p.kind == kInputGradient) {
+    args.insert({{DNNL_ARG_DIFF_SRC, x}, {DNNL_ARG_WEIGHTS, blocked}, {DNNL_ARG_DIFF_DST, y}});
+  } else {
+    args.insert({{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_WEIGHTS, blocked}, {DNNL_ARG_DIFF_DST, y}});
+  }
+  if (p.kind != kWeightGradient) reorder(given, blocked);
+  c->primitive.execute(stream, args);
+  if (p.kind == kWeightGradient) reorder(blocked, given);
+  stream.wait();
+}
+
+Problem problem(Kind kind, bool bias, const ffi::AnyBuffer& input, const ffi::AnyBuffer& weight,
+                const ffi::AnyBuffer& output, Span stride, Span dilation, Span low, Span high, int64_t groups) {
+  if (input.element_type() != weight.element_type() || input.element_type() != output.element_type()) {
+    throw Refused("takes arrays of one dtype, got " + text(input) + ", " + text(weight) + ", " + text(output));
+  }
+  return {kind,           bias,         data_type(input.element_type()), groups,      dims_of(input), dims_of(weight),
+          dims_of(output), vector(stride),  vector(dilation),                vector(low), vector(high)};
+}
+
+ffi::Error forward(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::Result<ffi::AnyBuffer> y, Span stride, Span dilation, Span low,
+                   Span high, int64_t groups) {
+  return guarded("convolution", [&] {
+    run(problem(kForward, false, x, w, *y, stride, dilation, low, high, groups), x.untyped_data(), w.untyped_data(),
+        y->untyped_data(), nullptr);
+  });
+}
+
+ffi::Error forward_bias(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> y, Span stride,
+                        Span dilation, Span low, Span high, int64_t groups) {
+  return guarded("convolution", [&] {
+    auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
+    if (dims_of(b) != Dims{p.output.back()} || b.element_type() != x.element_type()) {
+      throw Refused("takes one bias an output channel, got " + text(b) + " for " + text(*y));
+    }
+    run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data());
+  });
+}
+
+ffi::Error input_gradient(ffi::AnyBuffer dy, ffi::AnyBuffer w, ffi::Result<ffi::AnyBuffer> dx, Span stride, Span dilation,
+                          Span low, Span high, int64_t groups) {
+  return guarded("convolution's input gradient", [&] {
+    run(problem(kInputGradient, false, *dx, w, dy, stride, dilation, low, high, groups), dx->untyped_data(),
+        w.untyped_data(), dy.untyped_data(), nullptr);
+  });
+}
+
+ffi::Error weight_gradient(ffi::AnyBuffer x, ffi::AnyBuffer dy, ffi::Result<ffi::AnyBuffer> dw, Span stride, Span dilation,
+                           Span low, Span high, int64_t groups) {
+  return guarded("convolution's weight gradient", [&] {
+    run(problem(kWeightGradient, false, x, *dw, dy, stride, dilation, low, high, groups), x.untyped_data(),
+        dw->untyped_data(), dy.untyped_data(), nullptr);
+  });
+}
+
+}  // namespace
+
+#define OPTIONS                \
+  .Attr<Span>("stride")        \
+      .Attr<Span>("dilation")  \
+      .Attr<Span>("low")       \
+      .Attr<Span>("high")      \
+      .Attr<int64_t>("groups")
+#define TWO_TO_ONE ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>() OPTIONS
+#define THREE_TO_ONE \
+  ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>() OPTIONS
+
+PHLOX_HANDLER(phlox_cpu_conv, forward, TWO_TO_ONE)
+PHLOX_HANDLER(phlox_cpu_conv_bias, forward_bias, THREE_TO_ONE)
+PHLOX_HANDLER(phlox_cpu_conv_input_gradient, input_gradient, TWO_TO_ONE)
+PHLOX_HANDLER(phlox_cpu_conv_weight_gradient, weight_gradient, TWO_TO_ONE)
+
+}  // namespace phlox
+
+// Asked when a program is compiled: which implementation a convolution would get. Returns 0 with its name in `answer`,
+// or 1 with the reason why there is none. `shapes` holds input, weight and output (rank + 2 numbers each), then
+// stride, dilation, low and high (rank numbers each).
+PHLOX_EXPORT int phlox_cpu_conv_plan(int kind, int bias, int dtype, int rank, const int64_t* shapes, int64_t groups,
+                                     char* answer, size_t room) {
+  using namespace phlox;
+  auto say = [&](const std::string& words) {
+    std::strncpy(answer, words.c_str(), room - 1);
+    answer[room - 1] = 0;
+  };
+  try {
+    const int64_t* at = shapes;
+    auto take = [&](int n) {
+      Dims dims(at, at + n);
+      at += n;
+      return dims;
+    };
+    Problem p{static_cast<Kind>(kind), bias != 0, data_type(static_cast<ffi::DataType>(dtype)), groups, {}, {}, {},
+              {},                      {},                       {},                                           {}};
+    for (auto* dims : {&p.input, &p.weight, &p.output}) *dims = take(rank + 2);
+    for (auto* dims : {&p.stride, &p.dilation, &p.low, &p.high}) *dims = take(rank);
+    check(p);
+    Threads threads(work(p));
+    auto c = plan(p, threads.count());
+    say(c->implementation);
+    return is_reference(c->implementation.c_str()) ? 1 : 0;
+  } catch (const std::exception& error) {
+    say(error.what());
+    return 1;
+  }
+}
