@@ -74,6 +74,7 @@ class Checkpoint(Callback):
         self._interruption = Interruption()
         self._boundary: Any = None  # where everything was last as a checkpoint needs it
         self._saved: Any = None  # where the last checkpoint was made
+        self._last: Any = None  # the state behind the last step, where training ends inside an epoch
         self._left = False  # saved because of a signal
         self._failed = False
 
@@ -81,7 +82,7 @@ class Checkpoint(Callback):
 
     def on_fit_start(self, run: Run) -> None:
         self.store.open()
-        self._boundary, self._saved, self._left, self._failed = _place(run), None, False, False
+        self._boundary, self._saved, self._last, self._left, self._failed = _place(run), None, None, False, False
         if self.monitor is None and self.keep_best:
             name = "loss" if run.validation is None else "val_loss"
             self.monitor = Monitor(name, "min", 0.0, "Checkpoint")
@@ -95,17 +96,17 @@ class Checkpoint(Callback):
         self.store.check()
         if self._interruption.number is not None:
             self._leave(run)
-        if not isinstance(self.every, str) and run.step % self.every == 0:
+        if run.stopping or run.step == run.config.get("steps"):
+            self._last = run.state()  # in the middle of its epoch, where a longer training goes on
+        elif not isinstance(self.every, str) and run.step % self.every == 0:
             self._save(run, f"every {self.every} steps")
 
     def on_epoch_end(self, run: Run) -> None:
         self._boundary = _place(run)
         score = self._score(run)
-        last = run.stopping or (run.epochs is not None and run.epoch + 1 >= run.epochs)
-        if self.every == "epoch" or last:
-            self._save(run, "end of the last epoch" if last else "every epoch", score)
-        elif self._among_best(score):
-            self._save(run, "one of the best", score)
+        last = run.epochs is not None and run.epoch + 1 >= run.epochs
+        if self.every == "epoch" or last or run.stopping or self._among_best(score):
+            self._save(run, "the last epoch" if last or run.stopping else "an epoch", score)
         if self._interruption.number is not None:
             self._leave(run, score)
 
@@ -151,9 +152,10 @@ class Checkpoint(Callback):
             "mode": None if monitor is None else monitor.mode,
             "reason": reason,
             "devices": run.device_count,
-            "workers": getattr(run.loader, "workers", None),
+            "workers": getattr(run.loader, "num_workers", None),
         }
-        self.store.save(run.state(), about, keep=self.keep, keep_best=self.keep_best)
+        state = run.state() if self._last is None else self._last
+        self.store.save(state, about, keep=self.keep, keep_best=self.keep_best)
         self._saved = _place(run)
 
     def _score(self, run: Run) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from phlox.core import LoadReport, Module, RangeError, load_state_dict
+from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checkpoint_files import Saved, check_files, damaged
 from phlox.loop._checkpoint_store import CheckpointStore
 
@@ -30,7 +31,8 @@ def resume_run(run: Run, folder: str | os.PathLike[str], resume: Choice = True) 
         CorruptFileError: the named checkpoint is damaged, or all are.
         StructureError: the checkpoint is of another model, optimiser or set of metrics; the run is as it was.
     """
-    store = CheckpointStore(folder)
+    writers = [c.store for c in run.callbacks if isinstance(c, Checkpoint) and c.store.folder == Path(folder)]
+    store = writers[0] if writers else CheckpointStore(folder)  # the writer is to know what is damaged
     saved = _chosen(store, resume)
     if saved is not None:
         run.restore(store.read(saved))
