@@ -3,7 +3,7 @@
 What users call is exported from ``phlox`` too; the rest serves the folders above.
 """
 
-from phlox.core._ahead import Ahead, disguised
+from phlox.core._ahead import Ahead
 from phlox.core._cache import clear_compile_cache, compile_cache
 from phlox.core._cache import start as _start_cache
 from phlox.core._compat import eager as at_eager
@@ -14,6 +14,7 @@ from phlox.core._copy import constant, copy, freeze, thaw
 from phlox.core._custom import custom_vjp, gradient_hook, stop_gradient, value
 from phlox.core._derivatives import hessian, hvp, jacobian, jvp, vjp
 from phlox.core._destructure import destructure
+from phlox.core._disguise import disguised, in_disguise
 from phlox.core._display import bytes_text
 from phlox.core._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core._errors import (
@@ -93,6 +94,7 @@ __all__ = [
     "harmonise",
     "hessian",
     "hvp",
+    "in_disguise",
     "is_key",
     "jacobian",
     "jit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -10,12 +9,11 @@ from typing import Any
 
 import jax
 
+from phlox.core._disguise import Disguise, put_on
 from phlox.core._functionalize import Call, functionalize, is_module
 from phlox.core._jit import Jit, Program
 from phlox.core._layout import displayed
-from phlox.core._module import Module, touch
-
-Disguise = Callable[[str, Module], type[Module] | None]
+from phlox.core._module import Module
 
 
 class Ahead:
@@ -24,8 +22,7 @@ class Ahead:
     Arguments:
         fn: a function, a Module, or what ``px.jit`` made of one.
         args, kwargs: what it would be called with; shapes alone will do.
-        disguise: gives, for the path and the copy of each Module in the arguments, another class for it in this
-            program, or None.
+        disguise: classes that Modules of the arguments have in this program, by their paths.
     """
 
     def __init__(
@@ -57,9 +54,7 @@ class Ahead:
         for m, copy in enumerate(copies):
             cls = disguise(self._path(call, m), copy)
             if cls is not None:
-                copy.__class__ = cls
-                touch(copy._px)
-                copy._px.anatomy = None
+                put_on(copy, cls)
         roots = [copies[r] for r in call.structure.roots]
         flat = [roots[v] if kind == "module" else call.bare[v] if kind == "array" else v for kind, v in call.spec]
         args, kwargs = jax.tree_util.tree_unflatten(call.treedef, flat)
@@ -93,13 +88,3 @@ def _root_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, A
                 rest = jax.tree_util.keystr(path[1:])
                 found[id(value)] = ("model" if name == "self" else name) + rest
     return list(found.values())
-
-
-@functools.cache
-def disguised(cls: type[Module], call: Callable[..., Any]) -> type[Module]:
-    """A class like ``cls`` whose calls go through ``call(cls.__call__, self, *args, **kwargs)``; made once."""
-
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(cls.__call__, self, *args, **kwargs)
-
-    return type(cls.__name__, (cls,), {"__call__": __call__, "__module__": cls.__module__})

@@ -13,6 +13,7 @@ from phlox.core import Module, State, cond, paths, trainable_arrays, value_and_g
 from phlox.loop._batch import read_batch
 from phlox.loop._callback import Callback
 from phlox.loop._clip import NO_CLIP, Clip
+from phlox.loop._memory_saving import ALL_AT_ONCE, Saving
 from phlox.loop._objective import Objective, Report, scalar_and_more
 from phlox.loop._precision import AS_IT_IS, Guard, Precision, all_finite
 from phlox.optim import Optimizer
@@ -92,15 +93,17 @@ class Step:
     Arguments:
         objective: what is minimised.
         clip, precision, hooks: what else is done.
+        saving: how it is done in less memory.
     """
 
     objective: Objective
     clip: Clip = NO_CLIP
     precision: Precision = AS_IT_IS
     hooks: Hooks = NO_HOOKS
+    saving: Saving = ALL_AT_ONCE
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
-        loss, report, grads = self._backward(model, others, batch)
+        loss, report, grads = self.backward(model, others, batch)
         if "metrics" in others:
             others["metrics"].update(report.prediction, report.target, report.counted)  # pyright: ignore[reportAttributeAccessIssue]  # a Metrics
         sums = others.get("sums")
@@ -112,13 +115,17 @@ class Step:
         loss, weight = cond(last, self._finish_sums, idle, model, opt, others, grads)
         return Record(loss, weight, report.scalars)
 
-    def _backward(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
+    def backward(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
         """The loss of a batch and its gradient; State of the model moves on."""
+        return self.saving.in_parts(self._backward, model, others, batch)
+
+    def _backward(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
+        """The loss and the gradient of what is looked at together."""
         guard = _guard(others)
         before = paths(model)
 
         def loss_fn(model: Module) -> tuple[Any, tuple[Any, Report]]:
-            with self.precision.block():
+            with self.precision.block(), self.saving.lighter(model):
                 loss, report = self.objective(model, batch)
             for callback in self.hooks.callbacks:
                 loss = callback.before_backward(loss, batch)
