@@ -1,4 +1,4 @@
-"""Data: observations counted, taken, split, folded, batched and scaled.
+"""Data: observations counted, taken, split, folded, batched, scaled and loaded; files of tables, images and digits.
 
 Data is an array, a pandas frame, a list, a dataset (anything with a length and an index), or a tuple or dict of such
 side by side; the first axis counts observations. Whatever is random takes ``seed=``, a whole number or a JAX key, and
@@ -12,12 +12,18 @@ from phlox.data._augment_mixing import CutMix, MixUp
 from phlox.data._augment_policy import RandAugment
 from phlox.data._augment_sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
+from phlox.data._cifar import read_cifar
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
+from phlox.data._idx import read_idx
+from phlox.data._image_folder import ImageFolder
+from phlox.data._known_sets import breast_cancer, diabetes, digits, iris, wine
 from phlox.data._loader import DataLoader
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
 from phlox.data._scaling import Normalize, Standardize
 from phlox.data._shuffling import group_indices, groupobs, oversample, shuffleobs, undersample
 from phlox.data._splits import chunk, splitobs
+from phlox.data._table_encoder import TableEncoder
+from phlox.data._tables import Table, read_csv, read_parquet
 
 __all__ = [
     "Augment",
@@ -29,6 +35,7 @@ __all__ = [
     "FrequencyMask",
     "GaussianBlur",
     "Grayscale",
+    "ImageFolder",
     "MixUp",
     "Normalize",
     "ObsView",
@@ -39,21 +46,31 @@ __all__ = [
     "RandomErasing",
     "RandomFlip",
     "Standardize",
+    "Table",
+    "TableEncoder",
     "TimeMask",
     "TokenMask",
     "batch",
     "batch_sequences",
+    "breast_cancer",
     "chunk",
+    "diabetes",
+    "digits",
     "filterobs",
     "getobs",
     "group_indices",
     "groupobs",
+    "iris",
     "joinobs",
     "kfolds",
     "leave_p_out",
     "mapobs",
     "numobs",
     "oversample",
+    "read_cifar",
+    "read_csv",
+    "read_idx",
+    "read_parquet",
     "shuffleobs",
     "sliding_windows",
     "splitobs",
@@ -61,4 +78,5 @@ __all__ = [
     "unbatch",
     "unbatch_sequences",
     "undersample",
+    "wine",
 ]

@@ -43,7 +43,7 @@ class Streamed:
 
     def batches(self, epoch: int, first: int, place: Any, padded: bool) -> Iterator[tuple[Any, np.ndarray, Any]]:
         """From batch ``first`` on: the batch, its mask, and the place behind it."""
-        items = self._stream.start(epoch)
+        items: Any = self._stream.start(epoch)
         try:
             yield from self._batches(items, epoch, first, place, padded)
         finally:
