@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -20,9 +19,8 @@ class TableEncoder(Module):
 
     Columns of numbers and booleans are filled in where they are missing, and standardised, $y = (x - μ) / σ$. Other
     columns become codes: 0 for what is missing or was not seen, and 1, 2, … for the categories, in sorted order; so a
-    ``px.Embedding`` of a column takes ``encoder.sizes[name]`` codes. The statistics are State: saved and loaded with
-    the model that holds them. ``to_json`` keeps everything, names and categories too, as text for ``metadata=`` of
-    ``px.save``; ``from_json`` gives it back.
+    ``px.Embedding`` of a column takes ``encoder.sizes[name]`` codes. It is a Module, its statistics State:
+    an attribute of a model, or by itself, ``px.save`` and ``px.load`` keep all of it, names and categories too.
 
     Shapes:
         frame: (n, columns); ``encoder(frame)`` is a dict of "numbers" (n, numbers) float32, "missing" (n, numbers)
@@ -117,16 +115,6 @@ class TableEncoder(Module):
             codes = [codes_of(frame[name], known) + 1 for name, known in self._categories]
             found["codes"] = np.stack(codes, axis=1).astype(np.int32)
         return found
-
-    def to_json(self) -> str:
-        """Everything as text."""
-        arrays = {name: np.asarray(getattr(self, name)).tolist() for name in ("fill", "mean", "std")}
-        return json.dumps(arrays | {"numbers": self.numbers, "categories": self.categories, "marks": self.marks})
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The encoder that ``to_json`` described."""
-        return cls(**json.loads(text))
 
 
 def codes_of(column: Any, known: Sequence[Any]) -> np.ndarray:
