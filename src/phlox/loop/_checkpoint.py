@@ -73,8 +73,8 @@ class Checkpoint(Callback):
         self.store = CheckpointStore(folder)
         self._interruption = Interruption()
         self._boundary: Any = None  # where everything was last as a checkpoint needs it
-        self._saved: Any = None  # where the last checkpoint was made
-        self._last: Any = None  # the state behind the last step, where training ends inside an epoch
+        self._saved: Any = None  # where the last checkpoint was made, and its score
+        self._last: Any = None  # where training ended inside an epoch, and the state there
         self._left = False  # saved because of a signal
         self._failed = False
 
@@ -97,16 +97,16 @@ class Checkpoint(Callback):
         if self._interruption.number is not None:
             self._leave(run)
         if run.stopping or run.step == run.config.get("steps"):
-            self._last = run.state()  # in the middle of its epoch, where a longer training goes on
+            self._last = _place(run), run.state()  # in the middle of its epoch, where a longer training goes on
         elif not isinstance(self.every, str) and run.step % self.every == 0:
             self._save(run, f"every {self.every} steps")
 
     def on_epoch_end(self, run: Run) -> None:
         self._boundary = _place(run)
         score = self._score(run)
-        last = run.epochs is not None and run.epoch + 1 >= run.epochs
-        if self.every == "epoch" or last or run.stopping or self._among_best(score):
-            self._save(run, "the last epoch" if last or run.stopping else "an epoch", score)
+        last = run.stopping or self._last is not None or (run.epochs is not None and run.epoch + 1 >= run.epochs)
+        if self.every == "epoch" or last or self._among_best(score):
+            self._save(run, "the last epoch" if last else "an epoch", score)
         if self._interruption.number is not None:
             self._leave(run, score)
 
@@ -120,11 +120,17 @@ class Checkpoint(Callback):
 
     def on_validation_end(self, run: Run) -> None:
         self._interruption.at_once = None
+        if run.config.get("steps") and self.monitor is not None:  # else the end of the epoch has the number
+            score = _number(run.logs.get(self.monitor.name))
+            if self._among_best(score):
+                self._save(run, "one of the best", score)
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         self._failed, self._interruption.at_once = True, None
         if self._left:
             return
+        with suppress(Exception):
+            self.store.wait()
         if isinstance(error, Exception) and not self.store.failed and self._boundary == _place(run):
             self._try_to_save(run, type(error).__name__)
         error.add_note(self._how_to_resume(run, type(error).__name__))
@@ -141,7 +147,8 @@ class Checkpoint(Callback):
 
     def _save(self, run: Run, reason: str, score: float | None = None) -> None:
         """Begin to save the run, unless it was saved just so."""
-        if self._saved == _place(run):
+        place, state = (_place(run), None) if self._last is None else self._last
+        if self._saved is not None and self._saved[0] == place and score in (None, self._saved[1]):
             return
         monitor = self.monitor
         about = {
@@ -154,13 +161,11 @@ class Checkpoint(Callback):
             "devices": run.device_count,
             "workers": getattr(run.loader, "num_workers", None),
         }
-        state = run.state() if self._last is None else self._last
-        self.store.save(state, about, keep=self.keep, keep_best=self.keep_best)
-        self._saved = _place(run)
+        self.store.save(run.state() if state is None else state, about, keep=self.keep, keep_best=self.keep_best)
+        self._saved = place, score
 
     def _score(self, run: Run) -> float | None:
-        value = None if self.monitor is None else self.monitor.read(run)
-        return None if value is None or math.isnan(value) else value
+        return None if self.monitor is None else _number(self.monitor.read(run))
 
     def _among_best(self, score: float | None) -> bool:
         """Whether an epoch is better than the last of the best that are kept."""
@@ -205,3 +210,8 @@ class Checkpoint(Callback):
 def _place(run: Run) -> tuple[int, int, bool]:
     """Where a run stands between two steps."""
     return run.step, run.epoch, run.epoch_over
+
+
+def _number(value: float | None) -> float | None:
+    """The number, None for NaN too."""
+    return None if value is None or math.isnan(value) else float(value)

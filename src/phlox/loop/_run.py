@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from phlox.core import Module, StructureError, is_key, paths, write_arrays
+from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
 from phlox.loop._callback import Callback
 from phlox.loop._history import History
 from phlox.loop._ledger import Ledger
@@ -204,7 +204,7 @@ class Run:
             new[part] = _with_keys(arrays[part], values["keys"].get(part, {}))
             _check_alike(part, paths(module), new[part])
         for part, module in found.items():
-            write_arrays(module, new[part])
+            write_arrays(module, {path: jax.numpy.array(v) for path, v in new[part].items()})
         for name in ("epoch", "epoch_over", "batch", "step", "examples", "seed"):
             setattr(self, name, values[name])
         self.logs, self.position = dict(values["logs"]), values["loader"]
@@ -251,18 +251,22 @@ def _without_keys(arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str
 
 def _with_keys(arrays: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
     return {
-        path: jax.random.wrap_key_data(jax.numpy.asarray(v), impl=kinds[path]) if path in kinds else jax.numpy.array(v)
+        path: jax.random.wrap_key_data(jax.numpy.asarray(v), impl=kinds[path]) if path in kinds else v
         for path, v in arrays.items()
     }
 
 
 def _check_alike(part: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """Refuse arrays of other paths, shapes or dtypes than the part has."""
-    for path in sorted({*ours, *theirs}):
-        a, b = ours.get(path), theirs.get(path)
-        if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
-            got = "nothing" if b is None else f"{b.dtype}{list(b.shape)}"
-            raise StructureError(
-                f"{'no array' if a is None else f'{a.dtype}{list(a.shape)}'} at {part} {path}", got=got,
-                fix="restore into a run built as the saved one was", where="Run.restore",
-            )  # fmt: skip
+    shown = dict.fromkeys((*ours, *theirs), ("nothing", "nothing"))
+    shown |= {path: (describe(v), "nothing") for path, v in ours.items()}
+    shown |= {path: (shown[path][0], describe(v)) for path, v in theirs.items()}
+    differences = [f"{path} expects {ours}, got {theirs}" for path, (ours, theirs) in shown.items() if ours != theirs]
+    if differences:
+        more = [f"… and {len(differences) - 12} more"] if len(differences) > 12 else []
+        raise StructureError(
+            f"the arrays of this run's {part}",
+            got="others:\n" + "\n".join("    " + line for line in [*differences[:12], *more]),
+            fix="restore into a run built as the saved one was; px.load_checkpoint(…, strict=False) takes what fits",
+            where="Run.restore",
+        )
