@@ -49,7 +49,7 @@ def find_batch_size(
 ) -> BatchSizes:
     """The largest power of two whose training step fits in memory, as the compiler tells; nothing is run.
 
-    ``px.memory`` is asked for 1, 2, 4 … examples, until a step no longer fits or ``largest`` is passed. A larger batch
+    ``px.memory`` is asked for 2, 4, 8 … examples, until a step no longer fits or ``largest`` is passed. A larger batch
     is not always a faster one, and wants another learning rate.
 
     Arguments:
@@ -63,7 +63,7 @@ def find_batch_size(
     Raises:
         RangeError: an argument outside its range.
         ShapeError: data without a batch.
-        NotEnoughMemoryError: not even one example fits.
+        NotEnoughMemoryError: not even two examples fit.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> data = jnp.ones((100, 8)), jnp.zeros((100, 1))
@@ -86,7 +86,7 @@ def find_batch_size(
         return loss
 
     needs: dict[int, int] = {}
-    size, best, allowed = 1, 0, 0
+    size, best, allowed = min(2, largest), 0, 0
     while size <= largest:
         found = memory(step, scratch, opt, _sized(example, size), limit=limit, advice=False)
         needs[size], allowed = found.total, found.limit or 0
@@ -95,7 +95,7 @@ def find_batch_size(
         best, size = size, 2 * size
     if not best:
         raise NotEnoughMemoryError(
-            f"a step that needs at most {bytes_text(allowed)}", got=bytes_text(needs[1]),
+            f"a step that needs at most {bytes_text(allowed)}", got=f"{bytes_text(needs[size])} for {size}",
             fix="px.memory says what takes it, and what would help", where=where,
         )  # fmt: skip
     return BatchSizes(best, needs, allowed)

@@ -19,7 +19,7 @@ class GradualUnfreezing(Callback):
     ``fit`` ends, what was thawed stays so.
 
     Arguments:
-        schedule: by epoch, from 0, what is thawed: a path pattern, such as ``"head"``, ``"layers.4.*"`` or ``"*"``, or
+        schedule: by epoch, from 0, what is thawed: a path pattern, such as ``"layers.6"``, ``"encoder.*"`` or ``"*"``, or
             several. Something must be thawed at epoch 0.
 
     Raises:
@@ -29,7 +29,7 @@ class GradualUnfreezing(Callback):
     Source: Howard and Ruder, "Universal language model fine-tuning for text classification", 2018.
 
     >>> import phlox as px
-    >>> unfreezing = px.GradualUnfreezing({0: "head", 2: ["body.4", "body.5"], 5: "*"})
+    >>> unfreezing = px.GradualUnfreezing({0: "layers.6", 2: ["layers.4", "layers.5"], 5: "*"})
     """
 
     def __init__(self, schedule: Mapping[int, str | Sequence[str]]):
@@ -62,9 +62,8 @@ class GradualUnfreezing(Callback):
         """Thaw what is due, each epoch's parts by themselves: the optimiser counts their updates by themselves."""
         for due in sorted(self.schedule):
             if due <= epoch and due not in self._thawed and run.opt is not None:
-                run.opt.sync(run.model)  # forgets what is frozen, so that it starts afresh
                 thaw(run.model, *self.schedule[due])
-                run.opt.sync(run.model)
+                run.opt.sync(run.model)  # what is frozen is forgotten, and starts afresh when its time comes
                 self._thawed.append(due)
 
     def state(self) -> dict[str, Any]:
