@@ -69,16 +69,22 @@ def evaluate(
 
 
 def evaluated(
-    model: Module, feed: Feed, objective: Objective, metrics: Metrics | None, precision: Precision
+    model: Module,
+    feed: Feed,
+    objective: Objective,
+    metrics: Metrics | None,
+    precision: Precision,
+    place: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
-    """Numbers of a model over an epoch of a feed; the metrics stay as they are."""
+    """Numbers of a model over an epoch of a feed; the metrics stay as they are. ``place`` puts a batch on devices."""
     measured, ledger = copy(metrics), Ledger()
     measure = _measure(objective, precision)
     if measured is not None:
         measured.reset()
     with training(False):
         for fed in feed.epoch():
-            ledger.add([Part(measure(model, measured, fed.batch), None)])
+            batch = fed.batch if place is None else place(fed.batch)
+            ledger.add([Part(measure(model, measured, batch), None)])
     return ledger.means() | computed(measured)
 
 

@@ -25,6 +25,7 @@ from phlox.loop._run import Run
 from phlox.loop._step import Hooks, OwnStep, Step
 from phlox.loop._training import Plan, Training
 from phlox.optim import Optimizer
+from phlox.parallel import data_parallel
 
 WHERE = "px.fit"
 
@@ -133,6 +134,7 @@ def fit(
         limit_batches = accumulate
     opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
     check_optimizer(opt, model, WHERE)
+    parallel = None if devices is None else data_parallel(devices)
     train, validation = (
         None if data is None else loader_of(data, batch_size, order, where=WHERE, weight=weight)
         for data, order, weight in ((train_data, seed, sample_weight), (validation_data, None, None))
@@ -150,6 +152,7 @@ def fit(
         steps_per_epoch=_steps_in(feed.count(), accumulate),
         log_dir=log_dir,
         seed=seed,
+        device_count=1 if parallel is None else parallel.count,
         config={name: _plain(value) for name, value in given.items()},
     )
     scale = kind.scale()
@@ -170,6 +173,7 @@ def fit(
         validation_every=validation_every,
         resume=(checkpoint_dir, resume) if resume else None,
         memory=memory,
+        parallel=parallel,
     )
     return Training(run, plan).go()
 

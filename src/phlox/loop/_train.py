@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import Module, NonFiniteError, ShapeError, copy, value_and_grad, watch_nonfinite
+from phlox.core import Module, NonFiniteError, ShapeError, copy, training, value_and_grad, watch_nonfinite
 from phlox.loop._batch import examples
 from phlox.loop._checks import check_optimizer
 from phlox.loop._chunk import Part, program, slots_for
@@ -72,32 +72,35 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     step = Step(objective)
     run = program(step, slots_for(None, 1, step, model, opt, others, first))
     waiting, done = deque[tuple[list[Any], list[Part]]](), Ledger()
-    batches, count = itertools.chain([first], batches), 0
+    batches, count, settled = itertools.chain([first], batches), 0, 0
     while chunk := list(itertools.islice(batches, run.slots)):
         waiting.append((chunk, run(model, opt, others, chunk, None)))
         count += sum(map(examples, chunk))
         if len(waiting) > 2:  # calls run while the next ones are handed over, but not far ahead
-            _settle(*waiting.popleft(), done, objective, model)
+            settled = _settle(*waiting.popleft(), done, objective, model, settled)
     for chunk, parts in waiting:
-        _settle(chunk, parts, done, objective, model)
+        settled = _settle(chunk, parts, done, objective, model, settled)
     means = done.means()
     return Pass(means.pop("loss"), done.column("loss"), count, means)
 
 
-def _settle(chunk: list[Any], parts: list[Part], done: Ledger, objective: Objective, model: Module) -> None:
-    """Take in the losses of a chunk, or say what was wrong with a batch of it."""
-    before = len(done.column("loss"))
+def _settle(chunk: list[Any], parts: list[Part], done: Ledger, objective: Objective, model: Module, before: int) -> int:
+    """Take in the losses of a chunk, or say what was wrong with a batch of it; how many batches are done."""
     done.add(parts)
-    bad = np.flatnonzero(np.isnan(done.column("loss")[before:]))
+    bad = np.flatnonzero(np.isnan(np.concatenate([part.numbers().loss for part in parts])))
     if bad.size:
         raise nonfinite(objective, model, chunk[bad[0]], f"px.train, batch {before + bad[0]}")
+    return before + len(chunk)
 
 
 def nonfinite(objective: Objective, model: Module, batch: Any, where: str) -> NonFiniteError:
     """The error of a batch whose loss or gradient is not finite, found line by line on a copy of the model."""
     try:
         with watch_nonfinite():
-            loss, _ = value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
+            with training(True):  # forward alone: a loss that is no number spoils every gradient behind it
+                loss, _ = objective(copy(model), batch)
+            if np.isfinite(loss):
+                value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
     except NonFiniteError as error:
         error.where = f"{where}: {error.where}"
         return error

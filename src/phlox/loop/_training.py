@@ -23,6 +23,7 @@ from phlox.loop._objective import Objective
 from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
 from phlox.loop._step import Others, OwnStep, Step, Sums
+from phlox.parallel import DataParallel
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Plan:
     validation_every: int = 1  # epochs, or steps where ``steps`` says how many there are
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
     memory: Any = None  # whether it is checked, or chosen, what a step needs
+    parallel: DataParallel | None = None
 
 
 class Training:
@@ -140,10 +142,17 @@ class Training:
         run, plan = self.run, self.plan
         watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
         steps = 1 if watched and plan.chunk is None else plan.chunk
-        slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, self.others(), batch)
-        plan.step = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, self.others(), batch)
+        others, batch = self.others(), self.placed(batch)
+        if plan.parallel is not None:
+            plan.parallel.replicate(run.model, self.opt, *others.values())
+        slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
+        plan.step = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
         return program(plan.step, slots) if keep else Program(plan.step, slots)
+
+    def placed(self, batch: Any) -> Any:
+        """A batch where the step wants it."""
+        return batch if self.plan.parallel is None else self.plan.parallel.spread(batch)
 
     def others(self) -> Others:
         """What else a step changes."""
@@ -159,7 +168,8 @@ class Training:
         assert self.program is not None
         ends = [(run.batch + n + 1) % accumulate == 0 or fed.last for n, fed in enumerate(chunk)]
         batches, flags = [fed.batch for fed in chunk], None if accumulate == 1 else ends
-        parts = self.program(run.model, self.opt, self.others(), batches, flags)
+        placed = [self.placed(batch) for batch in batches]
+        parts = self.program(run.model, self.opt, self.others(), placed, flags)
         run.ledger.add(parts)
         run.step += sum(ends)
         run.batch += len(chunk)
@@ -209,7 +219,8 @@ class Training:
         run, plan = self.run, self.plan
         assert plan.validation is not None
         run.call("on_validation_start")
-        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision)
+        place = self.placed if plan.validation.masked else None  # batches of one size
+        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place)
         logs = {f"val_{name}": value for name, value in scalars(found).items()}
         run.logs |= logs
         run.call("on_validation_end")

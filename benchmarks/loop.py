@@ -1,0 +1,174 @@
+"""What the training loop costs beside the loop that you would write: px.fit and a px.jit loop, in one run.
+
+Both take the same steps on the same batches. docs/training.md says what is measured and what was foretold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from _measure import Bar, Table, Times, command, median, quartiles, record, short, spreads
+
+import phlox as px
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
+PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy")
+FIT, HAND, READ = "px.fit", "by hand", "by hand, reading each loss"
+
+Batches = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    rounds: int = 15
+    steps: int = 200  # in a round of the small model; a tenth of the large one
+
+
+QUICK = Settings(rounds=3, steps=40)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A classifier of layers with ReLU, trained by Adam."""
+
+    name: str
+    widths: tuple[int, ...]
+    batch: int
+    share: float = 1.0  # of the steps of a round
+
+    def model(self) -> px.Chain:
+        with px.seed(0):
+            sizes = zip(self.widths[:-2], self.widths[1:-1], strict=True)
+            return px.Chain(*[px.Dense(a, b, px.relu) for a, b in sizes], px.Dense(*self.widths[-2:]))
+
+    def batches(self, count: int) -> Batches:
+        rng = np.random.default_rng(0)
+        draw = lambda: rng.normal(size=(self.batch, self.widths[0])).astype(np.float32)  # noqa: E731
+        return [(draw(), rng.integers(0, self.widths[-1], self.batch).astype(np.int32)) for _ in range(count)]
+
+
+TINY = Workload("tiny: 16 examples, 8-8-8", (8, 8, 8), 16, 5.0)
+SMALL = Workload("small: 64 examples, 784-128-10", (784, 128, 10), 64)
+LARGE = Workload("large: 256 examples, 1024-1024-1024-10", (1024, 1024, 1024, 10), 256, 0.1)
+WORKLOADS = (TINY, SMALL, LARGE)
+
+
+@px.jit
+def step(model: px.Chain, opt: px.Optimizer, x: Any, y: Any) -> jax.Array:
+    """The step of the loop by hand."""
+    loss, grads = px.value_and_grad(lambda model: px.losses.cross_entropy(model(x), y))(model)
+    opt.update(model, grads)
+    return loss
+
+
+class ByHand:
+    """The loop that you would write; it reads the loss of every step, or of the last alone."""
+
+    def __init__(self, workload: Workload, batches: Batches, read: bool):
+        self.model, self.batches, self.read = workload.model(), batches, read
+        self.opt = px.Optimizer(px.optim.Adam(), self.model)
+
+    def seconds(self) -> float:
+        """Those of one epoch, by the step."""
+        start, total, loss = time.perf_counter(), 0.0, None
+        for x, y in self.batches:
+            loss = step(self.model, self.opt, x, y)
+            if self.read:
+                total += float(loss)
+        jax.block_until_ready((loss, px.paths(self.model)))
+        return (time.perf_counter() - start) / len(self.batches)
+
+
+class Race(px.Callback):
+    """Times the epochs of the fit that it is given to, and between them the loops by hand."""
+
+    def __init__(self, others: dict[str, ByHand]):
+        self.others = others
+        self.times: Times = {name: [] for name in (FIT, *others)}
+        self.start = 0.0
+
+    def on_epoch_start(self, run: px.Run) -> None:
+        jax.block_until_ready(px.paths(run.model))
+        for name, loop in self.others.items():
+            self.times[name].append(loop.seconds())
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, run: px.Run) -> None:
+        jax.block_until_ready(px.paths(run.model))
+        self.times[FIT].append((time.perf_counter() - self.start) / len(run.loader))
+
+
+def race(workload: Workload, settings: Settings, notes: list[str]) -> Times:
+    """Seconds a step of each loop, a number a round; the first two rounds compile and are left out."""
+    batches = workload.batches(max(4, int(settings.steps * workload.share)))
+    others = {HAND: ByHand(workload, batches, read=False), READ: ByHand(workload, batches, read=True)}
+    callback, model = Race(others), workload.model()
+    px.fit(
+        model,
+        batches,
+        loss=px.losses.cross_entropy,
+        optimizer=px.optim.Adam(),
+        epochs=settings.rounds + 2,
+        callbacks=[callback],
+        progress=False,
+    )
+    ours, theirs = px.paths(model), px.paths(others[HAND].model)
+    if not all(np.allclose(ours[path], theirs[path], rtol=1e-3, atol=1e-4) for path in ours):
+        notes.append(f"{workload.name}: the loops end at other weights")
+    return {name: values[2:] for name, values in callback.times.items()}
+
+
+@dataclass
+class Results:
+    times: dict[str, Times]  # by workload
+    notes: list[str]
+
+    def bars(self) -> list[Bar]:
+        """What the engine is held to."""
+        large, small = self.times[LARGE.name], self.times[SMALL.name]
+        return [
+            Bar("large, against the loop by hand", 1.02, median(large, FIT, HAND)),
+            Bar("small, faster than the loop by hand", 1.5, median(small, HAND, FIT), at_most=False),
+            Bar("small, faster than by hand, reading each loss", 1.5, median(small, READ, FIT), at_most=False),
+        ]
+
+    def tables(self) -> list[Table]:
+        rows = []
+        for workload, times in self.times.items():
+            for name, spread in spreads(times, 1e6):
+                against = median(times, name, HAND)
+                rows.append([workload, name, short(spread.median), quartiles(spread), f"{short(against or 0)}×"])
+        return [
+            Table("A step in the loop: µs", ["", "loop", "median", "quartiles", "times by hand"], rows),
+            Table("Bars for the engine", ["", "asked", "measured", "verdict"], [bar.row() for bar in self.bars()]),
+        ]
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "loop": {workload: record(times, 1e6, HAND) for workload, times in self.times.items()},
+            "units": {"loop": "µs a step"},
+            "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in self.bars()],
+        }
+
+
+def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
+    notes: list[str] = []
+    times = {}
+    for workload in WORKLOADS:
+        tell(workload.name)
+        times[workload.name] = race(workload, settings, notes)
+    return Results(times, notes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command("loop", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

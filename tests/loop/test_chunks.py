@@ -1,0 +1,151 @@
+"""The size of a chunk changes no bit, ends where somebody asks, and compiles nothing anew."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kit
+import phlox as px
+from loop.loops import assert_same_bits, batches, by_hand, cnn, dropping, mlp, recurrent
+from phlox.loop._chunk import program, slots_for
+from phlox.loop._objective import Objective
+from phlox.loop._step import Step
+
+MODELS = {"mlp": (mlp, (4,)), "cnn": (cnn, (4, 4, 1)), "dropping": (dropping, (4,)), "recurrent": (recurrent, (3, 4))}
+SIZES = [2, 3, 7, 16, "auto"]
+
+
+@pytest.fixture(autouse=True)
+def _compiled_anew():
+    """Other tests compile with fewer passes, and their programs must not be taken for those compared here."""
+    program.cache_clear()
+    yield
+    program.cache_clear()
+
+
+def trained(make, data, **options):
+    model = make()
+    history = px.fit(
+        model, data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), progress=False, **options
+    )
+    return model, history
+
+
+def compare_sizes(name, sizes):
+    make, shape = MODELS[name]
+    data = batches(19, shape)
+    with kit.compiled_as_users_do():
+        first, history = trained(make, data, multi_step=1, epochs=2)
+        for size in sizes:
+            other, same = trained(make, data, multi_step=size, epochs=2)
+            assert_same_bits(first, other)
+            assert_same_bits(history.optimizer, same.optimizer)
+            assert history.losses.tobytes() == same.losses.tobytes()
+            assert history.epochs == same.epochs
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("mlp", SIZES), ("cnn", [7]), ("dropping", [7]), ("recurrent", [7])])
+def test_chunks_give_the_same_bits(name, sizes):
+    compare_sizes(name, sizes)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", MODELS)
+def test_chunks_of_every_size_give_the_same_bits(name):
+    compare_sizes(name, SIZES)
+
+
+@pytest.mark.parametrize("name", ["cnn", "dropping"])
+def test_fit_is_the_loop_written_by_hand(name):
+    make, shape = MODELS[name]
+    data = batches(5, shape)
+    model, hand = make(), make()
+    opt = px.Optimizer(px.optim.Adam(1e-2), hand)
+    with kit.compiled_as_users_do():
+        losses = by_hand(hand, opt, data + data)
+        history = px.fit(
+            model, data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), epochs=2, progress=False
+        )
+    assert_same_bits(model, hand)
+    np.testing.assert_array_equal(history.losses, np.float32(losses))
+    np.testing.assert_allclose(history["loss"], np.reshape(losses, (2, 5)).mean(1), rtol=1e-6)
+
+
+class Asking(px.Callback):
+    """Wants control after so many steps, each time another number."""
+
+    def __init__(self, wanted):
+        self.wanted, self.ends, self.lengths = list(wanted), [], []
+
+    def steps_until(self, run):
+        return self.wanted[0] if self.wanted else None
+
+    def on_step_end(self, run):
+        self.ends.append(run.step)
+        self.lengths.append(len(run.losses))
+        self.wanted = self.wanted[1:]
+
+
+def test_chunks_end_where_a_callback_asks_and_nothing_is_traced_again():
+    traces = []
+
+    def loss(prediction, target):
+        traces.append(1)
+        return px.losses.cross_entropy(prediction, target)
+
+    data, asking = batches(12), Asking([1, 3, 2, 4])
+    options = {"loss": loss, "optimizer": px.optim.Adam(1e-2), "progress": False, "multi_step": 8}
+    px.fit(mlp(), data, callbacks=[asking], **options)
+    assert asking.ends[:4] == [1, 4, 6, 10]
+    assert asking.ends[-1] == 12
+    assert sum(asking.lengths) == 12
+    first = len(traces)
+    px.fit(mlp(1), data, epochs=3, callbacks=[Asking([5, 1, 1])], **options)
+    assert len(traces) == first + 1  # looked at for convolutions; an equal model finds the same program
+
+
+def test_a_batch_of_another_shape_splits_a_chunk():
+    data = batches(4) + batches(3, size=5) + batches(2)
+    model, hand = mlp(), mlp()
+    by_hand(hand, px.Optimizer(px.optim.Adam(1e-2), hand), data)
+    px.fit(model, data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), multi_step=9, progress=False)
+    for path, v in px.paths(hand).items():
+        kit.assert_close(px.paths(model)[path], np.asarray(v), what=path)
+
+
+def slots(model, shape, steps=None, accumulate=1, size=6):
+    opt = px.Optimizer(px.optim.Adam(), model)
+    step = Step(Objective(px.losses.cross_entropy))
+    return slots_for(steps, accumulate, step, model, opt, {}, batches(1, shape, size)[0])
+
+
+def test_a_loop_is_used_where_it_pays():
+    assert slots(mlp(), (4,)) > 8
+    assert slots(mlp(), (4,), steps=5, accumulate=2) == 10
+    assert slots(cnn(), (4, 4, 1)) == (1 if jax.default_backend() == "cpu" else 32)
+    assert slots(px.Chain(px.Dense(4, 3000), px.Dense(3000, 3000)), (4,)) == 1
+    assert slots(mlp(), (4,), size=10**6) == 1
+
+
+def test_multi_step_takes_the_steps_of_single_ones():
+    data = batches(6)
+
+    def step(model, opt, x, y):
+        loss, grads = px.value_and_grad(lambda model: px.losses.cross_entropy(model(x), y))(model)
+        opt.update(model, grads)
+        return loss
+
+    model, hand = dropping(), dropping()
+    opt, other = (px.Optimizer(px.optim.Adam(1e-2), m) for m in (model, hand))
+    single, three = px.jit(step), px.multi_step(step, 3)
+    with kit.compiled_as_users_do():
+        losses = [float(single(hand, other, *batch)) for batch in data]
+        stacked = [jax.tree.map(lambda *a: np.stack(a), *data[i : i + 3]) for i in (0, 3)]
+        ours = jnp.concatenate([three(model, opt, *batch) for batch in stacked])
+    np.testing.assert_array_equal(np.float32(losses), ours)
+    assert_same_bits(model, hand)
+    with pytest.raises(px.ShapeError, match=r"px\.multi_step expects arrays \(3, batch, ...\), got float32\[2, 6, 4\]"):
+        three(model, opt, *jax.tree.map(lambda a: a[:2], stacked[0]))
+    with pytest.raises(px.RangeError, match="n of at least 1, got 0"):
+        px.multi_step(step, 0)
