@@ -110,12 +110,13 @@ def test_cifar(tmp_path, case):
 
 
 def test_cifar_as_python_2_wrote_it(tmp_path):
-    """The opcodes of the real files: old module names, and bytes written as Python 2's strings."""
-    array = pickle.dumps(FLAT, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    body = array[2:-1]  # without protocol and stop
-    labels = b"]" + b"".join(b"K" + bytes([n % 10]) + b"a" for n in FINE)
-    old = b"\x80\x02}(U\x04data" + body + b"U\x06labels" + labels + b"u."
-    (tmp_path / "data_batch_1").write_bytes(old)
+    """The opcodes of the real files, by hand: old names of modules, and bytes as the strings of Python 2."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0\x85U\x01btR(K\x01K\x05M\0\x0c\x86"
+    dtype = b"cnumpy\ndtype\n(U\x02u1K\0K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    pixels = array + dtype + b"\x89T" + struct.pack("<I", FLAT.size) + FLAT.tobytes() + b"tb"
+    labels = b"](" + b"".join(b"K" + bytes([n % 10]) for n in FINE) + b"e"
+    content = b"\x80\x02}(U\x04data" + pixels + b"U\x06labels" + labels + b"u."
+    (tmp_path / "data_batch_1").write_bytes(content)
     images, found = D.read_cifar(tmp_path / "data_batch_1")
     np.testing.assert_array_equal(images, np.moveaxis(PIXELS, 1, -1))
     np.testing.assert_array_equal(found, FINE % 10)
