@@ -335,6 +335,12 @@ def test_levels_are_whole_models():
     assert levels(rows) == [("m.blocks[0]", "m.head"), ("m.blocks[0].a", "m.blocks[0].b", "m.head")]
 
 
+def test_a_loop_keeps_for_its_block():
+    row = functools.partial(px.loop.MemoryRow, layer="", parameters=1, state=0)
+    rows = [row(path=p, activations=n) for p, n in {"m": 0, "m.stack": 9, "m.stack.block": 0, "m.head": 0}.items()]
+    assert levels(rows) == [("m.stack",), ("m.stack.block",)]
+
+
 def test_the_table(tight):
     text = str(tight)
     lines = text.splitlines()

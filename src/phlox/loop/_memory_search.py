@@ -70,12 +70,15 @@ def levels(rows: Sequence[MemoryRow]) -> list[tuple[str, ...]]:
     """Sets of Modules that together make up the model, from the coarsest below its root; those that keep something."""
     paths = [r.path for r in rows]
     keeping = [r.path for r in rows if r.activations]
+    loops = [k for k in keeping if not any(_is_inside(other, k) for other in keeping)]  # they keep for their parts
     above = {p: [q for q in paths if _is_inside(p, q)] for p in paths}
     parents = {q for qs in above.values() for q in qs}
     found: list[tuple[str, ...]] = []
     for depth in range(1, _LEVELS + 1):
         level = [p for p in paths if len(above[p]) == depth or (0 < len(above[p]) < depth and p not in parents)]
-        chosen = tuple(p for p in level if any(k == p or _is_inside(k, p) for k in keeping))
+        chosen = tuple(
+            p for p in level if any(k == p or _is_inside(k, p) for k in keeping) or any(_is_inside(p, k) for k in loops)
+        )
         if chosen and chosen not in found:
             found.append(chosen)
     return found
