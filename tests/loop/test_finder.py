@@ -39,8 +39,8 @@ def test_gradient_descent_diverges_beyond_two_over_the_curvature():
     np.testing.assert_allclose(found.losses, losses, rtol=1e-3, atol=1e-12)
     assert rates[-1] > 2 / c  # it went on until the loss had grown again
     assert found.suggestion < 2 / c
-    average = [0.9**n for n in range(len(losses))]
-    expected = [np.dot(losses[: n + 1], average[n::-1]) / sum(average[: n + 1]) for n in range(len(losses))]
+    average = [[0.8 ** abs(n - m) for m in range(len(losses))] for n in range(len(losses))]
+    expected = [np.average(losses, weights=row) for row in average]
     np.testing.assert_allclose(found.smoothed, expected, rtol=1e-3)
 
 

@@ -95,7 +95,7 @@ def test_the_picture_of_a_history_has_its_numbers(tmp_path):
     loss, accuracy = figure.axes
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "accuracy"]
     np.testing.assert_allclose(lines_of(loss)["training"], [[n + 1, 1 / (n + 1)] for n in range(4)])
-    np.testing.assert_allclose(lines_of(loss)["validation"], [[1, 4], [2, 2], [3, 1], [4, 3]])
+    np.testing.assert_allclose(lines_of(loss)["validation, best 1"], [[1, 4], [2, 2], [3, 1], [4, 3]])
     assert [tuple(line.get_xydata()[0]) for line in loss.get_lines() if len(line.get_xydata()) == 1] == [(3, 1)]
     steps = next(line for line in loss.get_lines() if len(line.get_xydata()) == 20)
     assert steps.get_xdata()[-1] == 4

@@ -17,8 +17,8 @@ from phlox.loop._objective import Objective, check_loss
 from phlox.loop._plot import plot_learning_rates
 from phlox.optim import Adam, Optimizer, Rule
 
-_SMOOTHING = 0.9  # how much of the smoothed loss each step keeps
-_DIVERGED = 4.0  # times the lowest smoothed loss
+_SMOOTHING = 0.8  # how much less each further step counts in a smoothed loss
+_DIVERGED = 4.0  # times the lowest loss, running average of both
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LearningRates:
     """What ``px.find_learning_rate`` found: a loss for each rate, up to where they diverged.
 
     Attributes:
-        rates, losses, smoothed: (steps,) the rates, the loss at each, and its exponential average.
+        rates, losses, smoothed: (steps,) the rates, the loss at each, and its average over the steps around it.
         suggestion: the rate where the smoothed loss falls fastest; None where it does not fall.
     """
 
@@ -59,9 +59,9 @@ def find_learning_rate(
 ) -> LearningRates:
     r"""Train a copy of a model for some steps while the learning rate grows, and look where the loss falls fastest.
 
-    Step i has the rate $low (high / low)^{i / (steps - 1)}$. It ends early where the smoothed loss is not finite or
-    four times its lowest. Smoothing is an exponential average of 0.9, freed of its bias. The model and its optimiser
-    stay as they are.
+    Step i has the rate $low (high / low)^{i / (steps - 1)}$. It ends early where the running average of the loss is not
+    finite or four times its lowest. In a smoothed loss a step counts $0.8^d$ at a distance of d steps, before and
+    behind, so that the curve does not lag. The model and its optimiser stay as they are.
 
     Arguments:
         model: the model, which is copied.
@@ -98,18 +98,26 @@ def find_learning_rate(
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
     batches = _again(Feed(loader_of(data, batch_size, seed, where=where), where=where))
     step = _step_of(Objective(loss, where=where))
-    losses, smoothed, average = [], [], 0.0
+    losses: list[float] = []
+    average, lowest = 0.0, math.inf
     for n, (rate, batch) in enumerate(zip(rates, batches, strict=False)):
         opt.adjust(learning_rate=float(rate))
         now = float(step(scratch, opt, batch))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * now
-        smooth = average / (1 - _SMOOTHING ** (n + 1))
-        if not math.isfinite(smooth) or (smoothed and smooth > _DIVERGED * min(smoothed) > 0):
+        running = average / (1 - _SMOOTHING ** (n + 1))
+        if not math.isfinite(running) or running > _DIVERGED * lowest > 0:
             break
         losses.append(now)
-        smoothed.append(smooth)
-    used = rates[: len(losses)]
-    return LearningRates(used, np.array(losses), np.array(smoothed), steepest(used, np.array(smoothed)))
+        lowest = min(lowest, running)
+    used, smoothed = rates[: len(losses)], _smoothed(np.array(losses))
+    return LearningRates(used, np.array(losses), smoothed, steepest(used, smoothed))
+
+
+def _smoothed(losses: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Each loss averaged with those around it."""
+    at = np.arange(len(losses))
+    weights = _SMOOTHING ** np.abs(at[:, None] - at)
+    return weights @ losses / weights.sum(1)
 
 
 def steepest(rates: np.ndarray[Any, Any], smoothed: np.ndarray[Any, Any]) -> float | None:

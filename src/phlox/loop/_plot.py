@@ -73,9 +73,14 @@ def _panel(ax: Axes, history: History, name: str) -> None:
         points = [(e, row[column]) for e, row in zip(epochs, history, strict=True) if column in row]
         if points:
             at, values = zip(*points, strict=True)
-            ax.plot(at, values, color=colour, label=label, linewidth=1.8, marker="o" if len(at) == 1 else None)
-            if column != name:
-                _mark_best(ax, at, values, name)
+            best = None if column == name else _best(values, name)
+            label = label if best is None else f"{label}, best {best:.4g}"
+            style = "steps-post" if name == "learning_rate" else "default"
+            ax.plot(at, values, color=colour, label=label, linewidth=1.8, drawstyle=style)
+            if best is not None:
+                ax.plot(at[values.index(best)], best, "o", color=colour, markersize=5)
+            elif len(at) == 1:
+                ax.plot(at, values, "o", color=colour)
     if f"val_{name}" in history:
         ax.legend(frameon=False, fontsize=8)
     values = [row[name] for row in history if name in row]
@@ -93,18 +98,13 @@ def _step_losses(ax: Axes, history: History, epochs: Sequence[int]) -> None:
         ax.plot(at, losses, color=FAINT, linewidth=0.7, zorder=1)
 
 
-def _mark_best(ax: Axes, at: Sequence[int], values: Sequence[float], name: str) -> None:
+def _best(values: Sequence[float], name: str) -> float | None:
+    """The best of some numbers; None where nobody knows which is, or all are NaN."""
     known = [v for v in values if not math.isnan(v)]
     try:
-        best = (min if mode_of(name, "plot") == "min" else max)(known)
-    except (RangeError, ValueError):  # nobody knows which is better, or all are NaN
-        return
-    where = at[values.index(best)]
-    ax.plot(where, best, "o", color=VALIDATION, markersize=5)
-    ax.annotate(
-        f"{best:.4g}", (where, best), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8,
-        color=VALIDATION,
-    )  # fmt: skip
+        return (min if mode_of(name, "plot") == "min" else max)(known)
+    except (RangeError, ValueError):
+        return None
 
 
 def plot_learning_rates(found: LearningRates, path: str | Path | None = None) -> Figure:
