@@ -1,0 +1,101 @@
+"""The programs of examples/ on real data: small here, whole in the long run, beside what others reach."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import phlox as px
+from kit import compiled_as_users_do, oracle
+from ngram import ngram_loss
+
+FOLDER = Path(__file__).resolve().parents[1] / "examples"
+oracle("sklearn")
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """A program by its name, imported as it imports its neighbours."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_each_program_is_listed_and_short():
+    listed = (FOLDER / "README.md").read_text("utf-8")
+    for path in FOLDER.glob("*.py"):
+        text = path.read_text("utf-8")
+        assert f"`{path.name}`" in listed
+        assert len(text.splitlines()) <= 130
+
+
+def test_digits_are_learned_in_a_few_epochs(example):
+    assert example("digits_cnn").main(epochs=3) > 0.9
+
+
+@pytest.mark.soak
+def test_digits_are_told_apart_on_unseen_images(example):
+    with compiled_as_users_do():
+        assert example("digits_cnn").main(epochs=40) >= 0.985
+
+
+def test_breast_cancer_is_told_and_so_are_chances(example):
+    results = example("breast_cancer").main(folds=2)
+    assert results["Phlox"]["accuracy"] > 0.96
+    assert results["Phlox"]["log loss"] < 0.12
+
+
+@pytest.mark.soak
+def test_breast_cancer_is_told_as_well_as_by_scikit_learn(example):
+    ours, theirs = example("breast_cancer").main().values()
+    assert ours["accuracy"] >= theirs["accuracy"]
+    assert ours["log loss"] <= theirs["log loss"]
+
+
+def test_diabetes_is_foretold_as_well_as_by_scikit_learn(example):
+    ours, theirs = example("diabetes").main(folds=3).values()
+    assert ours["R²"] >= theirs["R²"]
+    assert ours["error"] <= theirs["error"]
+
+
+@pytest.mark.soak
+def test_diabetes_is_foretold_as_well_on_ten_folds(example):
+    ours, theirs = example("diabetes").main().values()
+    assert ours["R²"] >= max(theirs["R²"], 0.48)
+    assert ours["error"] <= theirs["error"]
+
+
+def test_a_table_with_gaps_is_read_and_foretold(example):
+    oracle("pandas")
+    program = example("csv_table")
+    results = program.main()
+    assert results["Phlox"] > 0.3
+    assert results["Phlox"] > results["ridge"] - 0.03
+    lost = program.patients().isna().to_numpy()
+    assert abs(lost[:, :-1].mean() - 0.1) < 0.01
+    assert not lost[:, -1].any()
+
+
+def single_character_entropy(data):
+    shares = np.bincount(data) / len(data)
+    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1)))
+
+
+def test_characters_are_learned_through_fit(example, monkeypatch):
+    program = example("char_gpt_fit")
+    text = program.english()[:30_000]
+    monkeypatch.setattr(program, "english", lambda: text)
+    loss = program.main(200, dim=32, layers=1, batch=8, time=32, rate=1e-2)
+    assert loss < single_character_entropy(program.encoded(text)[0]) - 0.2
+
+
+@pytest.mark.soak
+def test_characters_are_foretold_better_than_by_five_grams(example):
+    program = example("char_gpt_fit")
+    with compiled_as_users_do():
+        loss = program.main(800)
+    data, characters = program.encoded(program.english())
+    learn, held_out = px.data.splitobs(data, 0.9)
+    bound = ngram_loss(learn, held_out, 5, len(characters))
+    print(f"5-gram {bound:.3f}, GPT {loss:.3f} nats per character")
+    assert loss < bound
