@@ -12,18 +12,29 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["INTERFACE", "TARGETS", "load"]
+__all__ = ["INTERFACE", "load", "targets"]
 
 INTERFACE = 1  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
-TARGETS = (
+_TARGETS = (
     "phlox_cpu_conv",
     "phlox_cpu_conv_bias",
     "phlox_cpu_conv_input_gradient",
     "phlox_cpu_conv_weight_gradient",
+    "phlox_cpu_batch_norm",
+    "phlox_cpu_batch_norm_backward",
 )
-"""Functions of the library that XLA may call."""
+
+
+def targets() -> dict[str, Any]:
+    """The functions of the library that XLA may call, by name.
+
+    Raises:
+        OSError: as :func:`load`.
+    """
+    return {name: getattr(load(), name) for name in _TARGETS}
 
 
 @functools.cache
@@ -31,7 +42,7 @@ def load() -> ctypes.CDLL:
     """The library of kernels, with oneDNN below it; loaded once.
 
     Raises:
-        OSError: a part is missing; the message names it (most often libgomp, GCC's OpenMP: apt install libgomp1).
+        OSError: a part is missing, and the message names it (most often libgomp, GCC's OpenMP: apt install libgomp1).
     """
     with _sleeping_threads():
         # In their own scope: another package's OpenMP or oneDNN in the process (PyTorch brings both) is left alone.

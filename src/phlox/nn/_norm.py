@@ -13,6 +13,7 @@ from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
+from phlox.nn.functional._norm import normalise_batch
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -85,10 +86,13 @@ class BatchNorm(Module):
             raise ShapeError(f"(batch, ..., {self.channels})", got=describe(x), fix=_channels_cure(self, x))
         if not (self.training or not self.track):
             return _infer(self.act, x, self.mean, self.var, scale, bias, eps=self.eps)
-        y, mean, var = _train(F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum)
+        relu = self.act is F.relu  # which the kernel for a CPU does in its last pass
+        y, mean, var = _train(
+            F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum, relu=relu
+        )
         if self.training and self.track:
             self.mean, self.var = mean, var
-        return self.act(y)
+        return y if relu else self.act(y)
 
     def _brief(self) -> str:
         act = "" if self.act is F.identity else f", {getattr(self.act, '__name__', self.act)}"
@@ -100,12 +104,12 @@ def _infer(act: Any, x: Any, mean: Any, var: Any, scale: Any, bias: Any, *, eps:
     return act(F.batch_norm(x, mean, var, scale, bias, eps=eps))
 
 
-@fused("eps", "momentum")
+@fused("eps", "momentum", "relu")
 def _train(
-    act: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, eps: float, momentum: float
+    act: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, eps: float, momentum: float, relu: bool
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
     """The output, and the running statistics moved by the batch's."""
-    y, batch_mean, batch_var = F.batch_norm_train(x, scale, bias, eps=eps)
+    y, batch_mean, batch_var = normalise_batch(x, scale, bias, eps, relu=relu)
     return act(y), moved(mean, batch_mean, momentum), moved(var, batch_var, momentum)
 
 

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from kit import against_torch, assert_close, oracle
 from phlox.core._errors import RangeError, ShapeError
-from phlox.nn.functional import _conv, conv, conv_transpose, depthwise_conv
+from phlox.nn.functional import _conv_forms, _conv_kernels, conv, conv_transpose, depthwise_conv
 
 torch = oracle("torch")
 TF = torch.nn.functional
@@ -76,7 +76,8 @@ CASES = {
 def test_conv_matches_torch(name, taps, monkeypatch):
     space, kernel, cin, cout, stride, padding, dilation, groups = CASES[name]
     if not taps:
-        monkeypatch.setattr(_conv, "_sums_taps", lambda window: False)
+        monkeypatch.setattr(_conv_forms, "_sums_taps", lambda window: False)
+        monkeypatch.setattr(_conv_kernels, "in_use", lambda *arrays: False)
     rank = len(space)
     pairs = ((padding, padding),) * rank if isinstance(padding, int) else padding
     pairs = tuple((p, p) if isinstance(p, int) else p for p in pairs)
@@ -188,7 +189,8 @@ TRANSPOSES = {
 def test_conv_transpose_matches_torch(name, taps, monkeypatch):
     space, kernel, cin, cout, stride, padding, extra, dilation, groups = TRANSPOSES[name]
     if not taps:
-        monkeypatch.setattr(_conv, "_sums_taps", lambda window: False)
+        monkeypatch.setattr(_conv_forms, "_sums_taps", lambda window: False)
+        monkeypatch.setattr(_conv_kernels, "in_use", lambda *arrays: False)
     x, w, b = arrays(4, (2, *space, cin), (*kernel, cin, cout // groups), (cout,))
     f = (TF.conv_transpose1d, TF.conv_transpose2d, TF.conv_transpose3d)[len(space) - 1]
 

@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 from jax.interpreters import mlir
 
@@ -58,8 +57,8 @@ def package() -> Package:
         if module.INTERFACE != _INTERFACE:
             return Package(None, f"phlox-cpu speaks interface {module.INTERFACE}, Phlox {_INTERFACE}: upgrade both")
         library = module.load()
-        for target in module.TARGETS:
-            jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
+        for name, function in module.targets().items():
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
     except ModuleNotFoundError:
         return Package(None, "phlox-cpu is not installed")
     except Exception as error:  # whatever is wrong with a package that only makes things faster, Phlox works without
@@ -113,7 +112,9 @@ class Kernel:
         reference: the operation in plain JAX, ``reference(*arrays, **params)``.
         call: the same by a call into the package, in the same form.
         shapes: ``shapes(*arrays, **params)`` gives the result's shape and dtype as a ``ShapeDtypeStruct``, or a tuple.
-        declines: ``declines(library, *shapes, **params)`` gives the reason why the package cannot do it, or None.
+        declines: ``declines(library, *shapes, **params)`` gives the reason why the package cannot do it, or None; no
+            function where the package has no such call, and the plain form is meant.
+        several: whether the results are a tuple.
     """
 
     def __init__(
@@ -122,19 +123,20 @@ class Kernel:
         reference: Callable[..., Any],
         call: Callable[..., Any],
         shapes: Callable[..., Any],
-        declines: Callable[..., str | None],
+        declines: Callable[..., str | None] | None,
         *,
         several: bool = False,
     ):
         self.name, self.reference, self.call, self.shapes, self.declines = name, reference, call, shapes, declines
         self.use = Use()
-        self.primitive = jex.Primitive(name)
+        self.primitive = _compat.Primitive(name)
         self.primitive.multiple_results = several
         self.primitive.def_abstract_eval(self._abstract)
         self.primitive.def_impl(self._eager)
         mlir.register_lowering(self.primitive, self._lower_plain)
-        mlir.register_lowering(self.primitive, self._lower_cpu, platform="cpu")
-        _all[name] = self
+        if declines is not None:
+            mlir.register_lowering(self.primitive, self._lower_cpu, platform="cpu")
+            _all[name] = self
 
     def __call__(self, *arrays: Any, **params: Any) -> Any:
         return self.primitive.bind(*arrays, **params)
@@ -159,7 +161,9 @@ class Kernel:
         if not _compat.lowers_for_one_cpu(ctx):
             return "the program is exported, or spread over devices"
         library = package().library
-        return "no package" if library is None else self.declines(library, *ctx.avals_in, **params)
+        if library is None or self.declines is None:
+            return "no package"
+        return self.declines(library, *ctx.avals_in, **params)
 
     def _noted(self, why: str) -> Use:
         return Use(self.use.kernel, self.use.reference + 1, why)

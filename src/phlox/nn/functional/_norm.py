@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.nn.functional._norm_kernels import batch_norm_kernel
 from phlox.nn.functional._numeric import (
     axes_of,
     in_range,
@@ -96,6 +97,18 @@ def batch_norm_train(
 
     Source: Ioffe & Szegedy, "Batch normalization" (arXiv:1502.03167).
     """
+    return normalise_batch(x, scale, bias, eps, axis_name)
+
+
+def normalise_batch(
+    x: ArrayLike,
+    scale: ArrayLike | None,
+    bias: ArrayLike | None,
+    eps: float,
+    axis_name: str | None = None,
+    relu: bool = False,
+) -> tuple[Array, Array, Array]:
+    """``batch_norm_train``, with ReLU in the same pass if asked."""
     name = "batch_norm_train"
     array, scale, bias = _prepare(name, x, scale, bias, eps, 2, "an input of shape (batch, ..., channels)")
     axes = tuple(range(array.ndim - 1))
@@ -104,9 +117,13 @@ def batch_norm_train(
     if count < 2:
         fix = "train on more than one example, or freeze the layer so that it uses its running statistics"
         raise ShapeError("more than one value per channel", got=describe(array), fix=fix, where=name)
-    mean, var, centred = _centre(widen(array), axes, axis_name)
-    y = _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
-    return y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes) * (count / (count - 1))
+    found = None if axis_name else batch_norm_kernel(array, scale, bias, eps, relu)
+    if found is None:
+        mean, var, centred = _centre(widen(array), axes, axis_name)
+        y = _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
+        found = jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
+    y, mean, var = found
+    return y, mean, var * (count / (count - 1))
 
 
 def batch_norm(
