@@ -98,6 +98,7 @@ def test_kills_signals_and_errors_in_a_row_change_nothing(trainings, whole):
     ends = [
         trainings.run("killed", stop="step 3"),
         trainings.run("killed", event=random.Random(0).randrange(20, 120)),
+        trainings.run("killed", stop="signal 5"),
         trainings.run("killed", stop="validation 1"),
         trainings.run("killed", stop="signal in validation 1"),
         trainings.run("killed", stop="signal 11", multi_step=1),
@@ -105,11 +106,11 @@ def test_kills_signals_and_errors_in_a_row_change_nothing(trainings, whole):
         trainings.run("killed", multi_step=4),
     ]
     said, folder = trainings.complaints(), str(trainings.folder / "killed")
-    assert ends == [KILLED, KILLED, KILLED, TERMINATED, TERMINATED, 1, 0], said
+    assert ends == [KILLED, KILLED, TERMINATED, KILLED, TERMINATED, TERMINATED, 1, 0], said
     assert trainings.result("killed") == whole["epochs"]
-    for end in ("SIGTERM at step 10", "SIGTERM at step 12", "ValueError at step 14"):
+    for end in ("SIGTERM at step 5", "SIGTERM at step 10", "SIGTERM at step 12", "ValueError at step 14"):
         assert f"{end}; saved up to step {end.split()[-1]} in {folder}/" in said
-    assert said.count(f"go on with px.fit(…, checkpoint_dir={folder!r}, resume=True)") == 3
+    assert said.count(f"go on with px.fit(…, checkpoint_dir={folder!r}, resume=True)") == 4
 
 
 def test_a_training_of_so_many_steps_with_workers_changes_nothing_either(trainings, whole):

@@ -74,7 +74,8 @@ class Checkpoint(Callback):
         self._interruption = Interruption()
         self._boundary: Any = None  # where everything was last as a checkpoint needs it
         self._saved: Any = None  # where the last checkpoint was made, and its score
-        self._last: Any = None  # where training ended inside an epoch, and the state there
+        self._held: Any = None  # where the last step was done, and the state there: what is to be saved instead
+        self._final = False  # training ends inside an epoch
         self._left = False  # saved because of a signal
         self._failed = False
 
@@ -82,38 +83,34 @@ class Checkpoint(Callback):
 
     def on_fit_start(self, run: Run) -> None:
         self.store.open()
-        self._boundary, self._saved, self._last, self._left, self._failed = _place(run), None, None, False, False
+        self._boundary, self._saved, self._held = _place(run), None, None
+        self._final = self._left = self._failed = False
         if self.monitor is None and self.keep_best:
             name = "loss" if run.validation is None else "val_loss"
             self.monitor = Monitor(name, "min", 0.0, "Checkpoint")
         self._interruption.start()
+
+    def on_epoch_start(self, run: Run) -> None:
+        self._boundary = _place(run)
 
     def steps_until(self, run: Run) -> int | None:
         return None if isinstance(self.every, str) else self.every - run.step % self.every
 
     def on_step_end(self, run: Run) -> None:
         self._boundary = _place(run)
+        self._final = run.stopping or run.step == run.config.get("steps")
+        # A longer training goes on inside the epoch; and while validation runs, the model may be another one.
+        self._held = (_place(run), run.state()) if self._final or _validation_may_follow(run) else None
         self.store.check()
         if self._interruption.number is not None:
             self._leave(run)
-        if run.stopping or run.step == run.config.get("steps"):
-            self._last = _place(run), run.state()  # in the middle of its epoch, where a longer training goes on
-        elif not isinstance(self.every, str) and run.step % self.every == 0:
+        if not self._final and not isinstance(self.every, str) and run.step % self.every == 0:
             self._save(run, f"every {self.every} steps")
 
-    def on_epoch_end(self, run: Run) -> None:
-        self._boundary = _place(run)
-        score = self._score(run)
-        last = run.stopping or self._last is not None or (run.epochs is not None and run.epoch + 1 >= run.epochs)
-        if self.every == "epoch" or last or self._among_best(score):
-            self._save(run, "the last epoch" if last else "an epoch", score)
-        if self._interruption.number is not None:
-            self._leave(run, score)
-
-    def on_epoch_start(self, run: Run) -> None:
-        self._boundary = _place(run)
-
     def on_validation_start(self, run: Run) -> None:
+        self._boundary = None
+        if self._held is None:
+            return
         if self._interruption.number is not None:
             self._leave(run)
         self._interruption.at_once = lambda: self._leave(run)
@@ -124,6 +121,19 @@ class Checkpoint(Callback):
             score = _number(run.logs.get(self.monitor.name))
             if self._among_best(score):
                 self._save(run, "one of the best", score)
+        if not self._final:
+            self._held = None
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._boundary = _place(run)
+        if not self._final:
+            self._held = None
+        score = self._score(run)
+        last = run.stopping or self._final or (run.epochs is not None and run.epoch + 1 >= run.epochs)
+        if self.every == "epoch" or last or self._among_best(score):
+            self._save(run, "the last epoch" if last else "an epoch", score)
+        if self._interruption.number is not None:
+            self._leave(run, score)
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         self._failed, self._interruption.at_once = True, None
@@ -131,7 +141,7 @@ class Checkpoint(Callback):
             return
         with suppress(Exception):
             self.store.wait()
-        if isinstance(error, Exception) and not self.store.failed and self._boundary == _place(run):
+        if isinstance(error, Exception) and not self.store.failed and (self._held or self._boundary == _place(run)):
             self._try_to_save(run, type(error).__name__)
         error.add_note(self._how_to_resume(run, type(error).__name__))
 
@@ -147,7 +157,7 @@ class Checkpoint(Callback):
 
     def _save(self, run: Run, reason: str, score: float | None = None) -> None:
         """Begin to save the run, unless it was saved just so."""
-        place, state = (_place(run), None) if self._last is None else self._last
+        place, state = self._held or (_place(run), None)
         if self._saved is not None and self._saved[0] == place and score in (None, self._saved[1]):
             return
         monitor = self.monitor
@@ -210,6 +220,16 @@ class Checkpoint(Callback):
 def _place(run: Run) -> tuple[int, int, bool]:
     """Where a run stands between two steps."""
     return run.step, run.epoch, run.epoch_over
+
+
+def _validation_may_follow(run: Run) -> bool:
+    """Whether the step that was just taken may be followed by validation."""
+    settings = run.config
+    if run.validation is None:
+        return False
+    if settings.get("steps"):
+        return run.step % settings.get("validation_every", 1) == 0
+    return run.steps_per_epoch is None or run.batch > (run.steps_per_epoch - 1) * settings.get("accumulate", 1)
 
 
 def _number(value: float | None) -> float | None:
