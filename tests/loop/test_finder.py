@@ -44,6 +44,11 @@ def test_gradient_descent_diverges_beyond_two_over_the_curvature():
     np.testing.assert_allclose(found.smoothed, expected, rtol=1e-3)
 
 
+def test_a_logistic_curve_is_steepest_in_its_middle():
+    rates = np.logspace(-4, 1, 51)
+    assert steepest(rates, 1 / (1 + rates / 0.01)) == pytest.approx(0.01)
+
+
 def test_a_model_trained_with_the_suggestion_learns():
     with px.seed(0):
         model = px.Dense(4, 1)

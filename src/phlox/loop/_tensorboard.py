@@ -153,7 +153,9 @@ class TensorBoardLogger(Callback):
     def writer(self) -> Any:
         """The ``SummaryWriter`` of tensorboardX, for what has no method here."""
         if self._writer is None:
-            self._writer = _writer_class()(str(self.path), purge_step=self._from)
+            # Names tell the second only: a number keeps the file of a run that ended within this one, and the order.
+            number = len(list(Path(str(self.path)).glob("events.out.tfevents.*")))
+            self._writer = _writer_class()(str(self.path), purge_step=self._from, filename_suffix=f".{number:04}")
         return self._writer
 
     def log_image(self, name: str, image: Any, step: int | None = None) -> None:

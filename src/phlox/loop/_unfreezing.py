@@ -63,7 +63,7 @@ class GradualUnfreezing(Callback):
         for due in sorted(self.schedule):
             if due <= epoch and due not in self._thawed and run.opt is not None:
                 thaw(run.model, *self.schedule[due])
-                run.opt.sync(run.model)  # what is frozen is forgotten, and starts afresh when its time comes
+                run.opt.sync(run.model)  # forgets what is frozen, which so starts afresh
                 self._thawed.append(due)
 
     def state(self) -> dict[str, Any]:
