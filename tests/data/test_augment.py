@@ -128,6 +128,21 @@ def test_as_a_layer_it_acts_in_the_gradient_only_and_under_vmap():
     assert (y[1] != y[2]).any()
 
 
+def test_an_augmentation_of_ones_own_is_of_any_batch():
+    class Noise(D.Augmentation):
+        def example(self, key, x):
+            return x + jax.random.normal(key, x.shape)
+
+    x = np.zeros((500, 3), np.float32)
+    y = np.asarray(Noise(p=0.5, key=0)(x, key=KEY))
+    changed = (y != 0).all(1)
+    assert ((y != 0).any(1) == changed).all()
+    assert stats.binomtest(int(changed.sum()), 500, 0.5).pvalue > 1e-3
+    assert stats.kstest(y[changed].ravel(), stats.norm.cdf).pvalue > 1e-3
+    with pytest.raises(px.ShapeError, match=r"Noise\(p=0\.5\) expects \(batch, \.\.\.\), got float32\[\]"):
+        Noise(p=0.5, key=0)(np.float32(0))
+
+
 def test_dtypes_are_kept_and_half_floats_are_worked_out_in_float32():
     augment = D.Augment(D.RandomAffine(30, key=0), D.ColorJitter(0.4, 0.4, 0.4, 0.1, key=0))
     want = np.asarray(augment(IMAGES, key=KEY))
@@ -159,6 +174,7 @@ REFUSED = [
     (lambda: D.RandAugment(2, 31), r"magnitude in \[0, 30\], got 31"),
     (lambda: D.RandAugment(operations=["invert"]), r'operations to be one of .*"equalize", got \'invert\''),
     (lambda: D.RandAugment(operations=[]), r"at least one operation, got none"),
+    (lambda: D.RandAugment()(IMAGES[:, :2]), r"at least 3 × 3 pixels, got float32\[6, 2, 8, 3\]"),
     (lambda: D.MixUp(0), r"MixUp expects alpha above 0, got 0"),
     (lambda: D.TokenMask(7, 7), r"tokens in 0 … 6, got 7"),
     (lambda: D.TokenMask(1, 7, masked=0.8, random=0.3), r"of at most 1 together, got 0\.8 and 0\.3"),

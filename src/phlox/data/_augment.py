@@ -30,7 +30,7 @@ class Augmentation(Module):
     is a pure function of key and batch, which always acts and advances nothing: the same key moves an image and its
     segmentation mask alike. With labels, ``augment(x, y)`` gives the pair.
 
-    A subclass says in ``_example(key, x)`` what becomes of one example.
+    A subclass says in ``example(key, x)`` what becomes of one example.
 
     Shapes:
         x: (batch, ...); y: (batch, ...), as it came unless the method mixes labels.
@@ -44,7 +44,7 @@ class Augmentation(Module):
 
     >>> import jax, jax.numpy as jnp, phlox as px
     >>> class Negative(px.data.Augmentation):
-    ...     def _example(self, key, x):
+    ...     def example(self, key, x):
     ...         return 1 - x
     >>> negative = Negative(p=0.5, key=0)
     >>> x = jnp.zeros((99, 1, 1, 1))
@@ -54,10 +54,9 @@ class Augmentation(Module):
 
     key: State  # () typed random key
 
-    _axes: ClassVar[str] = "(batch, height, width, channels)"
-    _ranks: ClassVar[tuple[int, ...]] = (4,)
-    _channels: ClassVar[tuple[int, ...]] = ()  # how many it can work with; () is any number
-    _floats: ClassVar[bool] = False  # whether it is arithmetic on numbers in [0, 1]
+    _axes: ClassVar[str] = "(batch, ...)"
+    _ranks: ClassVar[tuple[int, ...]] = ()  # how many axes a batch may have; () is any number
+    _floats: ClassVar[bool] = False  # whether it is arithmetic, which whole numbers would round
 
     def __init__(self, p: float = 1.0, *, key: Any = None):
         self.p = share_of(type(self).__name__, "p", p)
@@ -75,11 +74,8 @@ class Augmentation(Module):
     def _check(self, x: Any, y: Any) -> None:
         """Refuse a batch that the method is not for."""
         del y
-        if x.ndim not in self._ranks:
+        if x.ndim == 0 or (self._ranks and x.ndim not in self._ranks):
             raise ShapeError(self._axes, got=describe(x), fix="lay it out so, or add a batch axis: x[None]")
-        if self._channels and x.shape[-1] not in self._channels:
-            wanted = " or ".join(map(str, self._channels))
-            raise ShapeError(f"{wanted} channels, last", got=describe(x), fix="give grey or RGB images, channels last")
         if self._floats:
             check_floats(x)
 
@@ -91,7 +87,7 @@ class Augmentation(Module):
         """The batch in inference."""
         return x
 
-    def _example(self, key: Any, x: Any) -> Any:
+    def example(self, key: Any, x: Any) -> Any:
         """One example after the draws of a key."""
         raise NotImplementedError
 
@@ -99,11 +95,25 @@ class Augmentation(Module):
         return type(self).__name__ if self.p == 1 else f"{type(self).__name__}(p={self.p:g})"
 
 
+class ImageAugmentation(Augmentation):
+    """The base of augmentations of images."""
+
+    _axes: ClassVar[str] = "(batch, height, width, channels)"
+    _ranks: ClassVar[tuple[int, ...]] = (4,)
+    _colors: ClassVar[bool] = False  # whether it is for grey and RGB images only
+
+    def _check(self, x: Any, y: Any) -> None:
+        super()._check(x, y)
+        if self._colors and x.shape[-1] not in (1, 3):
+            fix = "give grey or RGB images, channels last"
+            raise ShapeError("1 or 3 channels, last", got=describe(x), fix=fix)
+
+
 @jax.jit
 def _each_example(augmentation: Augmentation, key: Any, x: jax.Array) -> jax.Array:
     def one(key: Any, x: jax.Array) -> jax.Array:
         chosen, drawn = jax.random.split(key)
-        changed = augmentation._example(drawn, widened(x)).astype(x.dtype)
+        changed = augmentation.example(drawn, widened(x)).astype(x.dtype)
         return changed if augmentation.p == 1 else jnp.where(jax.random.bernoulli(chosen, augmentation.p), changed, x)
 
     return jax.vmap(one)(jax.random.split(key, len(x)), x)

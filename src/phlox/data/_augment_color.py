@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import jax
 
 from phlox.data import _color
-from phlox.data._augment import Augmentation, range_of, uniform, whole_of
+from phlox.data._augment import ImageAugmentation, range_of, uniform, whole_of
 
 Range = float | tuple[float, float]
 
 
-class ColorJitter(Augmentation):
+class ColorJitter(ImageAugmentation):
     r"""Each image with another brightness, contrast, saturation and hue, in this order.
 
     The first three are blends $y = z + f (x - z)$, clipped to [0, 1], with black, with the image's mean grey and with
@@ -40,7 +40,7 @@ class ColorJitter(Augmentation):
     [0.0, 0.5, 0.5]
     """
 
-    _channels: ClassVar[tuple[int, ...]] = (1, 3)
+    _colors: ClassVar[bool] = True
     _floats: ClassVar[bool] = True
 
     def __init__(
@@ -59,7 +59,7 @@ class ColorJitter(Augmentation):
         self.hue = range_of("ColorJitter", "hue", hue, least=-0.5, most=0.5)
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         for drawn, name in zip(jax.random.split(key, 4), ("brightness", "contrast", "saturation", "hue"), strict=True):
             ends = getattr(self, name)
             if ends != ((0.0, 0.0) if name == "hue" else (1.0, 1.0)):
@@ -67,7 +67,7 @@ class ColorJitter(Augmentation):
         return x
 
 
-class Grayscale(Augmentation):
+class Grayscale(ImageAugmentation):
     """Each image without colour, in as many channels as before.
 
     Shapes:
@@ -88,18 +88,18 @@ class Grayscale(Augmentation):
     [0.299, 0.299, 0.299]
     """
 
-    _channels: ClassVar[tuple[int, ...]] = (1, 3)
+    _colors: ClassVar[bool] = True
     _floats: ClassVar[bool] = True
 
     def __init__(self, p: float = 0.2, *, key: Any = None):
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         del key
         return _color.gray(x) + 0 * x
 
 
-class GaussianBlur(Augmentation):
+class GaussianBlur(ImageAugmentation):
     r"""Each image blurred by a Gaussian of a random width, cut off at a distance and normalised; edges go on outside.
 
     Shapes:
@@ -133,5 +133,5 @@ class GaussianBlur(Augmentation):
         self.radius = whole_of("GaussianBlur", "radius", reach)
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         return _color.gaussian_blur(x, uniform(key, self.sigma), self.radius)

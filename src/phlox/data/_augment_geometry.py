@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError, ShapeError, describe
-from phlox.data._augment import Augmentation, check_floats, one_of, range_of, uniform, whole_of
+from phlox.data._augment import ImageAugmentation, check_floats, one_of, range_of, uniform, whole_of
 from phlox.data._warp import ORDERS, linear_map, warp
 
 Range = float | tuple[float, float]
 
 
-class RandomCrop(Augmentation):
+class RandomCrop(ImageAugmentation):
     """A window of each image at a random place; in inference the middle one.
 
     Shapes:
@@ -64,7 +64,7 @@ class RandomCrop(Augmentation):
             fix = "give a smaller size, or more padding"
             raise ShapeError(f"images of at least {self.size}, padding included", got=describe(x), fix=fix)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         pad = (self.padding, self.padding)
         x = jnp.pad(x, (pad, pad, (0, 0)), mode=self.mode) if self.padding else x
         room = jnp.array([there - wanted + 1 for there, wanted in zip(x.shape, self.size, strict=False)])
@@ -81,7 +81,7 @@ class RandomCrop(Augmentation):
         return f"RandomCrop({self.size[0]} × {self.size[1]}, padding={self.padding})"
 
 
-class RandomFlip(Augmentation):
+class RandomFlip(ImageAugmentation):
     """Each image mirrored with probability p.
 
     Shapes:
@@ -107,7 +107,7 @@ class RandomFlip(Augmentation):
         self.direction = one_of("RandomFlip", "direction", direction, ("horizontal", "vertical"))
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         del key
         return jnp.flip(x, axis=0 if self.direction == "vertical" else 1)
 
@@ -115,7 +115,7 @@ class RandomFlip(Augmentation):
         return f"RandomFlip({self.direction}, p={self.p:g})"
 
 
-class RandomAffine(Augmentation):
+class RandomAffine(ImageAugmentation):
     r"""Each image turned, moved, scaled and sheared about its centre, $y[A (p - c) + c + t] = x[p]$, A = R · H · s.
 
     R turns by the rotation, H shears rows sideways by the shear, s is the scale and t the translation. Each is drawn
@@ -171,7 +171,7 @@ class RandomAffine(Augmentation):
         if self.interpolation == "bilinear":
             check_floats(x)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         turn, move, size, slant = jax.random.split(key, 4)
         degrees = uniform(turn, self.rotation), uniform(slant, self.shear)
         rotation, shear = (jnp.deg2rad(angle) for angle in degrees)
@@ -190,7 +190,7 @@ def in_box(height: int, width: int, top: Any, bottom: Any, left: Any, right: Any
     return (row >= top) & (row < bottom) & (column >= left) & (column < right)
 
 
-class Cutout(Augmentation):
+class Cutout(ImageAugmentation):
     """A square of each image covered; its centre is any pixel, so that part of it may lie outside.
 
     Shapes:
@@ -218,7 +218,7 @@ class Cutout(Augmentation):
         self.size, self.fill = whole_of("Cutout", "size", size), float(fill)
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         height, width, _ = x.shape
         top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width])) - self.size // 2
         box = in_box(height, width, top, top + self.size, left, left + self.size)
@@ -228,7 +228,7 @@ class Cutout(Augmentation):
         return f"Cutout({self.size})"
 
 
-class RandomErasing(Augmentation):
+class RandomErasing(ImageAugmentation):
     """A rectangle of each image covered, inside the image, of a random area and shape.
 
     Its area is a share a of the image's and its height over width r: $h = \\sqrt{a H W r}$, $w = \\sqrt{a H W / r}$.
@@ -274,7 +274,7 @@ class RandomErasing(Augmentation):
         if self.fill == "noise":
             check_floats(x)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         size, shape, place, noise = jax.random.split(key, 4)
         height, width, _ = x.shape
         area = height * width * jax.random.uniform(size, (10,), jnp.float32, *self.area)

@@ -92,8 +92,6 @@ class MixUp(_Mixing):
     (True, [1.0, 1.0])
     """
 
-    _axes: ClassVar[str] = "(batch, ...)"
-    _ranks: ClassVar[tuple[int, ...]] = tuple(range(1, 9))
     _floats: ClassVar[bool] = True
 
     def __init__(self, alpha: float = 0.2, *, classes: int | None = None, p: float = 1.0, key: Any = None):
@@ -130,6 +128,9 @@ class CutMix(_Mixing):
     >>> bool(jnp.allclose(x.mean((1, 2, 3)), y[:, 1]))
     True
     """
+
+    _axes: ClassVar[str] = "(batch, height, width, channels)"
+    _ranks: ClassVar[tuple[int, ...]] = (4,)
 
     def __init__(self, alpha: float = 1.0, *, classes: int | None = None, p: float = 1.0, key: Any = None):
         super().__init__(alpha, classes, p, key)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from phlox.core import RangeError
+from phlox.core import RangeError, ShapeError, describe
 from phlox.data import _color
-from phlox.data._augment import Augmentation, one_of, whole_of
+from phlox.data._augment import ImageAugmentation, one_of, whole_of
 from phlox.data._warp import ORDERS, linear_map, warp
 
 # The largest step of each operation, times a strength s in [-1, 1]: the map of (row, column) and the shift in shares
@@ -35,7 +35,7 @@ _COLORS: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
 _OPERATIONS = ("identity", *_MOTIONS, *_COLORS)
 
 
-class RandAugment(Augmentation):
+class RandAugment(ImageAugmentation):
     """Each image changed by some operations, one after the other, drawn from fourteen and all of one strength.
 
     At magnitude m of 30 they are: identity; rotate by ± m degrees; shear_x and shear_y by ± 0.01 m; translate_x and
@@ -65,7 +65,7 @@ class RandAugment(Augmentation):
     [1.0, 0.875, 0.75, 0.625]
     """
 
-    _channels: ClassVar[tuple[int, ...]] = (1, 3)
+    _colors: ClassVar[bool] = True
     _floats: ClassVar[bool] = True
 
     def __init__(
@@ -90,7 +90,12 @@ class RandAugment(Augmentation):
         self.fill = float(fill)
         super().__init__(key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def _check(self, x: Any, y: Any) -> None:
+        super()._check(x, y)
+        if min(x.shape[1:3]) < 3:
+            raise ShapeError("images of at least 3 × 3 pixels", got=describe(x), fix="leave such images as they are")
+
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         for drawn in jax.random.split(key, self.count):
             which, side = jax.random.split(drawn)
             operation = jax.random.randint(which, (), 0, len(self.operations))

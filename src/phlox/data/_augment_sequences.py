@@ -27,7 +27,7 @@ class _BandMask(Augmentation):
         self.share, self.fill = share_of(where, "share", share), float(fill)
         super().__init__(p, key=key)
 
-    def _example(self, key: Any, x: jax.Array) -> jax.Array:
+    def example(self, key: Any, x: jax.Array) -> jax.Array:
         size = x.shape[self._axis]
         widest = min(self.width, int(self.share * size))
         place = jnp.arange(size).reshape([-1 if a == self._axis else 1 for a in range(x.ndim)])
