@@ -140,6 +140,15 @@ def test_clipping_is_that_of_torch(clip):
     np.testing.assert_allclose(model.bias, layer.bias.detach(), rtol=2e-5, atol=1e-7)
 
 
+def test_clipping_never_scales_up():
+    data, model, hand = batches(2), mlp(), mlp()
+    options = {"loss": px.losses.cross_entropy, "optimizer": px.optim.Descent(0.1), **QUIET}
+    px.fit(model, data, clip=100.0, **options)
+    px.fit(hand, data, **options)
+    for path, v in arrays(hand).items():
+        kit.assert_close(arrays(model)[path], v, what=path)
+
+
 def test_batches_of_any_form_go_to_a_loss_that_takes_the_model():
     rng = np.random.default_rng(0)
     data = [{"x": rng.normal(size=(6, 4)).astype("f"), "y": rng.integers(0, 3, 6)} for _ in range(4)]

@@ -1,7 +1,7 @@
 """Steps handed to the device: one compiled call for one, or for many in a loop of a length known at run time.
 
 In a chunk of many, the batches are stacked inside the program and a ``while_loop`` runs over as many of them as there
-are: the places behind hold any batch, which is never looked at. So the program is the same for every number of steps,
+are: the places behind hold anything, which is never looked at. So the program is the same for every number of steps,
 and nothing is compiled again where a chunk ends early.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from phlox.loop._step import Others, OwnStep, Record, Step
 from phlox.optim import Optimizer
 
 MOST = 32  # steps in one call
-_ROOM = 16 << 20  # bytes that the batches of one call may take, and the weights of a model that is called small
+_ROOM = 4 << 20  # bytes that the batches of one call may take, and the weights of a model that is called small
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,25 @@ class Part:
         """On the host, each (steps,); waits for the device."""
         pick = (lambda v: np.asarray(v)[None]) if self.keep is None else (lambda v: np.asarray(v)[self.keep])
         return jax.tree.map(pick, self.record)
+
+
+class Stacked(NamedTuple):
+    """Batches with a leading axis of slots; what lies behind the last of them is never looked at."""
+
+    arrays: Any
+
+
+def _stacked(batches: Sequence[Any], slots: int) -> Stacked | None:
+    """NumPy batches stacked on the host, which is one array to hand over in place of many; None for others."""
+    if not all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batches)):
+        return None
+
+    def stack(*arrays: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        buffer = np.empty((slots, *arrays[0].shape), arrays[0].dtype)
+        np.stack(arrays, out=buffer[: len(arrays)])
+        return buffer
+
+    return Stacked(jax.tree.map(stack, *batches))
 
 
 class Program:
@@ -84,15 +103,18 @@ class Program:
     ) -> Part:
         count, empty = len(batches), self.slots - len(batches)
         flags = None if ends is None else np.array([*ends, *[False] * empty])
-        padded = (*batches, *[batches[0]] * empty)
-        stacked = self.many(model, opt, others, padded, flags, np.int32(count))
+        together = _stacked(batches, self.slots) or (*batches, *[batches[0]] * empty)
+        stacked = self.many(model, opt, others, together, flags, np.int32(count))
         keep = np.arange(count) if ends is None else np.flatnonzero(np.asarray(ends))
         return Part(stacked, keep)
 
     def _many(self, model: Module, opt: Optimizer, others: Others, batches: Any, ends: Any, count: Any) -> Record:
-        stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
-        flag = None if ends is None else ends[0]
-        form = eval_shape(self.step.__call__, model, opt, others, batches[0], flag)
+        if isinstance(batches, Stacked):
+            stacked = batches.arrays
+        else:
+            stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
+        first, flag = jax.tree.map(lambda array: array[0], stacked), None if ends is None else ends[0]
+        form = eval_shape(self.step.__call__, model, opt, others, first, flag)
         records = jax.tree.map(lambda s: jnp.zeros((self.slots, *s.shape), s.dtype), form)
 
         def body(carry: Any) -> Any:
