@@ -25,6 +25,10 @@ _TARGETS = (
     "phlox_cpu_conv_weight_gradient",
     "phlox_cpu_batch_norm",
     "phlox_cpu_batch_norm_backward",
+    "phlox_cpu_attention",
+    "phlox_cpu_attention_backward",
+    "phlox_cpu_gru",
+    "phlox_cpu_gru_gradient",
 )
 
 

@@ -24,6 +24,7 @@ from phlox.nn.functional._attention_checks import (
     window_of,
 )
 from phlox.nn.functional._attention_cudnn import cudnn_attention, cudnn_refusal
+from phlox.nn.functional._attention_kernels import attention_kernel
 from phlox.nn.functional._numeric import real
 
 __all__ = ["causal_mask", "dot_product_attention"]
@@ -126,6 +127,15 @@ def dot_product_attention(
     options = Options(causal, window_of(where, window), width, soft_cap, float(dropout))
     given = _given(q, k, mask, bias, lengths, kv_lengths, offset, key if dropout else None)
     chosen = _chosen(q, k, v, given, options, chunk, implementation, return_weights)
+    if (
+        chosen != "cudnn"
+        and implementation is chunk is None
+        and not return_weights
+        and _is_plain(given, options, offset)
+    ):
+        y = _attend(q, k, v, scale=width, causal=causal)
+        if y is not None:
+            return y
     if given.kv_lengths is not None:  # what stands behind may be anything, NaN too
         counts = (jnp.arange(k.shape[1]) < given.kv_lengths[:, None])[..., None, None]
         k, v = jnp.where(counts, k, 0), jnp.where(counts, v, 0)
@@ -273,6 +283,26 @@ def _by_chunks(q: Array, k: Array, v: Array, given: Given, options: Options, chu
     return jnp.moveaxis(ys, 0, 1).reshape(batch, count * chunk, heads, v.shape[-1])[:, :rows]
 
 
+def _whole_or_chunks(q: Array, k: Array, v: Array, *, scale: float, causal: bool) -> Array:
+    """Attention without masks, biases and the like, in plain JAX."""
+    given = Given(None, None, None, None, None, jnp.asarray(0), None)
+    options = Options(causal, (None, None), scale, None, 0.0)
+    if _is_large(q, k):
+        return _by_chunks(q, k, v, given, options, _fitting_chunk(q, k))
+    return _rows(q, jnp.arange(q.shape[1]), k, v, given, options)[0]
+
+
+_attend = attention_kernel(_whole_or_chunks)
+
+
+def _is_plain(given: Given, options: Options, offset: Any) -> bool:
+    """Whether nothing but ``causal`` and a scale known now has a say in the scores."""
+    known = isinstance(offset, int) and offset == 0 and isinstance(options.scale, (int, float))
+    arrays = (given.mask, given.bias, given.moving_bias, given.lengths, given.kv_lengths, given.key)
+    rest = options._replace(causal=False, scale=1.0)
+    return known and all(a is None for a in arrays) and rest == Options(False, (None, None), 1.0, None, options.dropout)
+
+
 # --- what was given, and which way ------------------------------------------------------------------
 
 
@@ -321,8 +351,11 @@ def _chosen(
     if asked == "cudnn":
         fix = "leave chunk out; cuDNN keeps no scores"
         raise RangeError('no chunk with implementation "cudnn"', got=f"chunk={chunk}", fix=fix, where=where)
-    large = q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1] > WHOLE
-    return asked or ("chunked" if chunk is not None or large else "xla")
+    return asked or ("chunked" if chunk is not None or _is_large(q, k) else "xla")
+
+
+def _is_large(q: Array, k: Array) -> bool:
+    return q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1] > WHOLE
 
 
 def _fitting_chunk(q: Array, k: Array) -> int:

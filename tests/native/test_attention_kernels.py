@@ -1,0 +1,113 @@
+"""Attention by the kernel against PyTorch, and its further derivatives against the plain form's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phlox as px
+from kit import against_torch, assert_close, oracle
+from phlox.nn.functional import _attention
+from phlox.nn.functional._kernels import _all, package, reference_forms
+
+pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
+if package().library is None:
+    pytest.skip(f"kernels are out of use: {package().reason}", allow_module_level=True)
+
+attention = px.nn.functional.dot_product_attention
+
+# batch, queries, keys, heads, heads of keys, size, size of values, causal
+CASES = {
+    "several blocks of queries": (1, 150, 150, 2, 2, 8, 8, False),
+    "causal, the last block short": (2, 150, 150, 2, 2, 8, 8, True),
+    "shared heads, other sizes": (2, 19, 33, 6, 2, 5, 7, False),
+    "causal, fewer keys than queries": (1, 40, 20, 2, 1, 4, 4, True),
+    "causal, fewer queries than keys": (1, 7, 40, 2, 2, 4, 4, True),
+    "one query": (3, 1, 17, 2, 2, 16, 3, False),
+}
+
+
+def arrays(batch, queries, keys, heads, shared, size, value, causal):
+    rng = np.random.default_rng(0)
+    shapes = (batch, queries, heads, size), (batch, keys, shared, size), (batch, keys, shared, value)
+    return [rng.normal(size=s).astype("float32") for s in shapes]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_value_and_gradients_are_pytorchs(case):
+    torch = oracle("torch")
+    *sizes, causal = CASES[case]
+    kernels = _all["phlox_attention"], _all["phlox_attention_backward"]
+    before = [k.use.kernel for k in kernels]
+
+    def theirs(q, k, v):
+        q, k, v = (a.movedim(1, 2) for a in (q, k, v))
+        k, v = (a.repeat_interleave(q.shape[1] // a.shape[1], 1) for a in (k, v))
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal).movedim(1, 2)
+
+    against_torch(lambda q, k, v: attention(q, k, v, causal=causal), theirs, *arrays(*sizes, causal))
+    assert [k.use.kernel for k in kernels] == [n + 1 for n in before]
+
+
+def test_every_other_derivative_is_that_of_the_plain_form():
+    q, k, v = map(jnp.asarray, arrays(1, 4, 18, 2, 1, 3, 3, True))
+    f = lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, scale=0.7)))  # noqa: E731
+    penalty = lambda *a: sum(jnp.sum(g**2) for g in jax.grad(f, (0, 1, 2))(*a))  # noqa: E731
+    calls = {
+        "grad of grad": lambda *a: jax.grad(penalty, (0, 1, 2))(*a),
+        "jvp": lambda *a: jax.jvp(f, a, a),
+        "forward over reverse": lambda *a: jax.jvp(jax.grad(f, (0, 2)), a, a)[1],
+        "vmap of grad": lambda q, k, v: jax.vmap(jax.grad(f, 1), (0, None, None))(jnp.stack([q, -q]), k, v),
+        "remat": jax.grad(jax.checkpoint(f), (0, 1, 2)),
+    }
+    for name, call in calls.items():
+        ours = jax.jit(call)(q, k, v)
+        with reference_forms():
+            theirs = jax.jit(call)(q, k, v)
+        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            assert_close(a, r, kind="grad", what=name)
+
+
+def test_what_the_kernel_does_not_know_is_left_to_the_plain_form():
+    q, k, v = map(jnp.asarray, arrays(1, 4, 18, 2, 2, 3, 3, False))
+    others = {
+        "mask": jnp.ones((4, 18), bool),
+        "bias": jnp.zeros((4, 18)),
+        "window": 2,
+        "lengths": jnp.array([3]),
+        "kv_lengths": jnp.array([3]),
+        "offset": 2,
+        "soft_cap": 3.0,
+        "chunk": 2,
+        "implementation": "xla",
+    }
+    found = jax.make_jaxpr(lambda q: attention(q, k, v))(q)
+    assert "phlox_attention" in str(found)
+    for name, value in others.items():
+        found = jax.make_jaxpr(lambda q: attention(q, k, v, **{name: value}))(q)  # noqa: B023
+        assert "phlox_attention" not in str(found), name
+
+
+def test_weights_of_large_scores_neither_overflow_nor_vanish():
+    q = jnp.full((1, 2, 1, 4), 300.0)
+    k = jnp.concatenate([jnp.full((1, 9, 1, 4), 300.0), jnp.full((1, 9, 1, 4), -300.0)], 1)
+    v = jnp.arange(18.0).reshape(1, 18, 1, 1)
+    assert attention(q, k, v).ravel().tolist() == [4.0, 4.0]
+
+
+def test_nan_is_not_silenced():
+    q = jnp.ones((2, 3, 1, 4)).at[0].set(jnp.nan)
+    y = attention(q, jnp.ones((2, 20, 1, 4)), jnp.ones((2, 20, 1, 4)))
+    assert jnp.isnan(y).all((1, 2, 3)).tolist() == [True, False]
+
+
+def test_memory_is_linear_in_length():
+    q = jax.ShapeDtypeStruct((1, 4096, 2, 16), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda q: jnp.sum(attention(q, q, q))))
+    scores = 2 * 4096 * 4096 * 4
+    assert gradient.lower(q).compile().memory_analysis().temp_size_in_bytes < scores / 16
+
+
+def test_the_plain_form_of_long_sequences_goes_by_chunks():
+    q = jax.ShapeDtypeStruct((1, 2**14, 1, 4), jnp.float32)
+    assert "scan" in str(jax.make_jaxpr(lambda q: _attention._whole_or_chunks(q, q, q, scale=1.0, causal=True))(q))
