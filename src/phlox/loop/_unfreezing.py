@@ -19,8 +19,8 @@ class GradualUnfreezing(Callback):
     ``fit`` ends, what was thawed stays so.
 
     Arguments:
-        schedule: by epoch, from 0, what is thawed: a path pattern, such as ``"layers.6"``, ``"encoder.*"`` or ``"*"``, or
-            several. Something must be thawed at epoch 0.
+        schedule: by epoch, from 0, what is thawed: a path pattern or several, such as ``"layers.6"``, ``"encoder.*"``
+            or ``"*"``. Something must be thawed at epoch 0.
 
     Raises:
         RangeError: no epoch 0, or an epoch below it.
