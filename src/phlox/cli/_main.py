@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from phlox.cli._doctor import doctor
 from phlox.cli._quickstart import quickstart
 from phlox.cli._versions import version_of
 from phlox.core import PhloxError
@@ -73,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", metavar="S", type=_at_least(0), default=0, help="of weights, dropout and order [%(default)s]"
     )
     command.set_defaults(run=lambda options: quickstart(options.out, options.epochs, options.seed))
+    command = commands.add_parser(
+        "doctor",
+        help="say what is installed, and what is in use",
+        description="Print versions, devices, the kernels in use and why, and where compiled programs are kept.",
+    )
+    command.set_defaults(run=lambda options: doctor())
     return parser
 
 
