@@ -11,7 +11,7 @@ import pytest
 import phlox as px
 from phlox.loop import _training
 from phlox.loop._batch import Masked
-from phlox.loop._memory_fit import _Fitting, why_not_in_parts
+from phlox.loop._memory_fit import _Fitting, step_that_fits, why_not_in_parts
 from phlox.loop._memory_saving import Saving
 from phlox.loop._objective import Objective
 from phlox.loop._precision import Precision
@@ -205,10 +205,10 @@ def chosen(monkeypatch):
     seen = []
 
     def noted(*args):
-        seen.append(_training_step_that_fits(*args).saving)
-        return dataclasses.replace(args[1], saving=seen[-1])
+        step, slots = step_that_fits(*args)
+        seen.append(step.saving)
+        return step, slots
 
-    _training_step_that_fits = _training.step_that_fits
     monkeypatch.setattr(_training, "step_that_fits", noted)
     return seen
 
@@ -277,6 +277,15 @@ def test_a_step_of_the_users_is_checked(data):
 def test_steps_in_one_call_are_checked_as_they_run(data, whole):
     """Eight batches in one call: their arrays count, and those they are stacked in."""
     assert needs(plain(), data, slots=8) - whole > (7 + 8) * 4 * ROWS * WIDTH
+
+
+def test_fewer_batches_in_a_call_come_first(data):
+    batch, opt = (data[0][:ROWS], data[1][:ROWS]), px.Optimizer(px.optim.Adam(1e-2), plain())
+    step, limit = step_of(), needs(plain(), data)
+    assert step_that_fits(("auto", limit), step, 8, plain(), opt, {}, batch) == (step, 1)
+    with pytest.raises(px.NotEnoughMemoryError, match="one batch in a call") as caught:
+        step_that_fits(("check", limit), step, 8, plain(), opt, {}, batch)
+    assert caught.value.fix.startswith('memory="auto", which takes one batch in a call: ')
 
 
 @pytest.mark.parametrize("memory", ["chekc", True, 8, ("auto", -1), ("auto", 1.5), (None, 5)])

@@ -39,19 +39,26 @@ def check_memory(memory: Any, where: str) -> None:
 
 def step_that_fits(
     memory: Any, step: AnyStep, slots: int, model: Module, opt: Optimizer, others: Others, batch: Any
-) -> AnyStep:
-    """The step, or with ``"auto"`` one that gives the same numbers in less memory.
+) -> tuple[AnyStep, int]:
+    """The step and how many batches a call takes, or with ``"auto"`` what gives the same numbers in less memory.
 
     Raises:
         NotEnoughMemoryError: it needs more than there is, and nothing that keeps the numbers is enough.
     """
     if memory is None:
-        return step
+        return step, slots
     mode, limit = memory if isinstance(memory, tuple) else (memory, None)
     fitting = _Fitting(step, slots, (model, opt, others), batch, limit)
     if fitting.found.fits:
-        return step
-    return fitting.chosen() if mode == "auto" and isinstance(step, Step) else fitting.refused()
+        return step, slots
+    if slots > 1:  # first of all, one batch in a call
+        alone = _Fitting(step, 1, (model, opt, others), batch, limit)
+        if alone.found.fits and mode == "check":
+            fitting.refused([MemoryAdvice("one batch in a call", alone.found.total, True)])
+        if alone.found.fits:
+            return step, 1
+        fitting = alone
+    return fitting.chosen() if mode == "auto" and isinstance(step, Step) else fitting.refused(), 1
 
 
 class _Fitting:

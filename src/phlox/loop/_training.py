@@ -146,7 +146,7 @@ class Training:
         if plan.parallel is not None:
             plan.parallel.replicate(run.model, self.opt, *others.values())
         slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
-        plan.step = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
+        plan.step, slots = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
         return program(plan.step, slots) if keep else Program(plan.step, slots)
 
