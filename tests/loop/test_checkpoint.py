@@ -316,7 +316,7 @@ def test_a_checkpoint_can_be_named(tmp_path, whole):
 def test_a_changed_model_is_refused_by_path_and_stays_as_it_was(tmp_path):
     fit(tmp_path)
     with px.seed(1):
-        changed = px.Chain(px.Dense(3, 5, px.tanh), px.Dropout(0.2), px.Dense(5, 1, bias=False), px.Scale(1))
+        changed = px.Chain(px.Dense(3, 4, px.tanh), px.Dropout(0.2), px.Dense(4, 2, bias=False), px.Scale(2))
     changed[0].bias = changed[0].bias.astype(jnp.bfloat16)
     before = words(changed)
     with pytest.raises(px.StructureError) as caught:
@@ -324,10 +324,10 @@ def test_a_changed_model_is_refused_by_path_and_stays_as_it_was(tmp_path):
     message = str(caught.value)
     assert message.startswith("Run.restore expects the arrays of this run's model, got others:\n")
     for line in (
-        "layers.0.weight expects float32[3, 5], got float32[3, 4]",
-        "layers.0.bias expects bfloat16[5], got float32[4]",
+        "layers.0.bias expects bfloat16[4], got float32[4]",
+        "layers.2.weight expects float32[4, 2], got float32[4, 1]",
         "layers.2.bias expects nothing, got float32[1]",
-        "layers.3.scale expects float32[1], got nothing",
+        "layers.3.scale expects float32[2], got nothing",
     ):
         assert f"    {line}" in message
     assert "px.load_checkpoint(…, strict=False)" in message

@@ -16,7 +16,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from phlox import weights
-from phlox.loop._checkpoint_files import MANIFEST, check_files
+from phlox.loop._checkpoint_files import MANIFEST, check_files, sealed
 from phlox.loop._checkpoint_store import CheckpointStore
 
 oracle("orbax.checkpoint")
@@ -261,6 +261,17 @@ def test_what_a_killed_process_left_is_removed_and_never_taken_for_whole(two):
     store.open()
     store.close()
     assert sorted(os.listdir(two)) == [".lock", "0001-step-1", "0003-step-3"]
+
+
+def test_a_checkpoint_has_its_name_once_its_manifest_is_in_it(store, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "phlox.loop._checkpoint_store.sealed",
+        lambda folder, about: seen.append((folder.name, sorted(os.listdir(store.folder)))) or sealed(folder, about),
+    )
+    save(store, make(1))
+    assert seen == [(".unfinished-0001-step-1", [".lock", ".unfinished-0001-step-1"])]
+    assert names(store) == ["0001-step-1"]
 
 
 # --- what is kept ----------------------------------------------------------------------------------
