@@ -27,7 +27,7 @@ Batches = list[tuple[np.ndarray, np.ndarray]]
 @dataclass(frozen=True)
 class Settings:
     rounds: int = 15
-    steps: int = 200  # in a round of the small model; a tenth of the large one
+    steps: int = 200  # in a round of the small model; three tenths as many of the large one
 
 
 QUICK = Settings(rounds=3, steps=40)
@@ -55,7 +55,7 @@ class Workload:
 
 TINY = Workload("tiny: 16 examples, 8-8-8", (8, 8, 8), 16, 5.0)
 SMALL = Workload("small: 64 examples, 784-128-10", (784, 128, 10), 64)
-LARGE = Workload("large: 256 examples, 1024-1024-1024-10", (1024, 1024, 1024, 10), 256, 0.1)
+LARGE = Workload("large: 256 examples, 1024-1024-1024-10", (1024, 1024, 1024, 10), 256, 0.3)
 WORKLOADS = (TINY, SMALL, LARGE)
 
 
