@@ -1,7 +1,7 @@
 """Steps handed to the device: one compiled call for one, or for many in a loop of a length known at run time.
 
-In a chunk of many, the batches are stacked inside the program and a ``while_loop`` runs over as many of them as there
-are: the places behind hold anything, which is never looked at. So the program is the same for every number of steps,
+In a chunk of many, the batches are stacked and a ``while_loop`` runs over as many of them as there are: the places
+behind hold anything, which is never looked at. So the program is the same for every number of steps,
 and nothing is compiled again where a chunk ends early.
 """
 
