@@ -334,6 +334,28 @@ def test_a_changed_model_is_refused_by_path_and_stays_as_it_was(tmp_path):
     assert words(changed) == before
 
 
+def test_a_folder_of_another_training_is_not_mixed_with_this_one(tmp_path):
+    fit(tmp_path)
+    before = saved(tmp_path)
+    with pytest.raises(
+        weights.FileError, match=r"a folder without checkpoints, or resume=True, got 2 of an earlier .* 6\n"
+    ):
+        fit(tmp_path)
+    assert saved(tmp_path) == before
+
+
+def test_a_callback_of_ones_own_is_resumed_from(tmp_path, whole):
+    checkpoint = px.Checkpoint(tmp_path, every=2, keep=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(callbacks=[At(4, send(signal.SIGINT)), checkpoint])
+    net, _ = fit(callbacks=[px.Checkpoint(tmp_path, every=2)], resume=True, net=model(8))
+    assert words(net) == whole[0]
+    with pytest.raises(px.RangeError, match=r"px\.fit expects checkpoint_dir or a px\.Checkpoint, got both"):
+        fit(tmp_path, callbacks=[checkpoint])
+    with pytest.raises(px.RangeError, match=r"px\.fit expects a checkpoint_dir to resume from, got none"):
+        fit(resume=True)
+
+
 # --- arguments -----------------------------------------------------------------------------------------
 
 

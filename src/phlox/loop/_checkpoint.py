@@ -13,6 +13,7 @@ from phlox.loop._callback import Callback
 from phlox.loop._checkpoint_store import CheckpointStore
 from phlox.loop._interruption import Interruption
 from phlox.loop._monitor import Monitor
+from phlox.weights import FileError
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -38,7 +39,8 @@ class Checkpoint(Callback):
 
     Raises:
         RangeError: an argument outside its range.
-        FileError: when training starts or goes on, where the folder cannot be written; the model is as it was.
+        FileError: when training starts, where the folder cannot be written, or holds the checkpoints of another
+            training; later, where there is no room. Model and optimiser are as they are.
         MissingExtraError: when training starts, where Orbax is not installed.
 
     >>> import phlox as px
@@ -82,6 +84,7 @@ class Checkpoint(Callback):
     # --- hooks -----------------------------------------------------------------------------------
 
     def on_fit_start(self, run: Run) -> None:
+        self._refuse_another(run)
         self.store.open()
         self._boundary, self._saved, self._held = _place(run), None, None
         self._final = self._left = self._failed = False
@@ -152,6 +155,17 @@ class Checkpoint(Callback):
                 self.store.wait()
         finally:
             self.store.close()
+
+    def _refuse_another(self, run: Run) -> None:
+        """Refuse a folder with the checkpoints of another training: the best of both would be one of them."""
+        there = [] if run.config.get("resume", True) else self.store.checkpoints()
+        if there:
+            raise FileError(
+                "a folder without checkpoints, or resume=True",
+                got=f"{len(there)} of an earlier training, up to step {there[-1].step}",
+                fix="pass resume=True to go on with it, or choose another folder",
+                where=self.store.where,
+            )
 
     # --- saving ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from phlox.core import Module, RangeError, copy, describe
 from phlox.loop._callback import Callback, overrides
+from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checks import check_model, check_optimizer, check_whole
 from phlox.loop._clip import Clip
 from phlox.loop._display import ProgressBar
@@ -101,8 +102,9 @@ def fit(
         multi_step: steps in one dispatch; ``"auto"`` chooses by the size of model and batch. It changes no number.
         progress: True, False, ``"plain"`` for lines of text, or ``"auto"``.
         devices: ``"all"``, a number or a list of devices to spread batches over; None for one.
-        checkpoint_dir, checkpoint_every: where and how often to save: ``"epoch"`` or a number of steps.
-        resume: go on from the newest checkpoint of ``checkpoint_dir``, if there is one.
+        checkpoint_dir, checkpoint_every: where and how often to save: ``"epoch"`` or a number of steps. A
+            ``px.Checkpoint`` among the callbacks, in their place, has more to choose.
+        resume: go on from the newest checkpoint, if there is one; from the ``"best"``, or from the folder of one.
         memory: ``"check"`` refuses, before the first step, a step that needs more than the device has, and says what
             would help; ``"auto"`` makes it fit where that keeps the numbers, by micro-batches or ``px.remat``.
             ``("check", bytes)`` and ``("auto", bytes)`` set the limit themselves. See ``px.memory``.
@@ -159,6 +161,7 @@ def fit(
     if scale is not None:
         run.moving["guard"] = scale
     run.objective = None if step else objective
+    saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
     hooks = _hooks(run)
     plan = Plan(
         step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
@@ -171,7 +174,7 @@ def fit(
         accumulate=accumulate,
         chunk=None if multi_step == "auto" else int(multi_step),
         validation_every=validation_every,
-        resume=(checkpoint_dir, resume) if resume else None,
+        resume=(saving[0].store.folder, resume) if resume and saving else None,
         memory=memory,
         parallel=parallel,
     )
@@ -199,7 +202,11 @@ def _check(model: Any, given: dict[str, Any]) -> None:
     if strange:
         fix = "derive it from px.Callback, or wrap functions in px.LambdaCallback"
         raise RangeError("callbacks", got=describe(strange[0]), fix=fix, where=WHERE)
-    if given["resume"] and given["checkpoint_dir"] is None:
+    saving = any(isinstance(callback, Checkpoint) for callback in given["callbacks"])
+    if saving and given["checkpoint_dir"] is not None:
+        fix = "leave checkpoint_dir out: the callback has the folder"
+        raise RangeError("checkpoint_dir or a px.Checkpoint", got="both", fix=fix, where=WHERE)
+    if given["resume"] and not saving and given["checkpoint_dir"] is None:
         fix = "pass the folder of the run to go on with"
         raise RangeError("a checkpoint_dir to resume from", got="none", fix=fix, where=WHERE)
 
@@ -214,8 +221,6 @@ def _callbacks(
     if log_dir is not None:
         found += [CSVLogger(), JSONLinesLogger()]
     if checkpoint_dir is not None:
-        from phlox.loop._checkpoint import Checkpoint  # Orbax is an extra
-
         found.append(Checkpoint(checkpoint_dir, every=checkpoint_every))
     if progress is not False:
         found.append(ProgressBar(progress))
