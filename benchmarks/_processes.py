@@ -80,7 +80,8 @@ class Process:
         assert self.popen.stdout is not None
         line = self.popen.stdout.readline()
         if not line:
-            raise LeftOutError(f"its process ended with status {self.popen.wait()}")
+            self.end()
+            raise LeftOutError(f"its process ended with status {self.popen.returncode}")
         found = json.loads(line)
         if "error" in found:
             self.end()
@@ -89,9 +90,8 @@ class Process:
 
     def end(self) -> None:
         """Let it finish: it does where nothing more is asked."""
-        if self.popen.stdin is not None:
-            self.popen.stdin.close()
-        self.popen.wait()
+        with self.popen:  # closes both pipes, and waits
+            pass
 
 
 @dataclass(frozen=True)

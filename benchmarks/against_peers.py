@@ -1,6 +1,6 @@
 """Whole models in Phlox and in what people would use instead: one step, or one pass, of each, in one run.
 
-docs/performance.md says what is measured and how; `make bench-peers` runs this file.
+docs/performance.md says what is measured and how; .venv-bench/bin/python benchmarks/against_peers.py runs it.
 """
 
 from __future__ import annotations
