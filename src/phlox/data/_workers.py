@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import numpy as np
+
 from phlox.core import StructureError
+
+_at_work: weakref.WeakSet[Workers] = weakref.WeakSet()
 
 
 class Worked:
@@ -46,22 +53,33 @@ class Workers:
         source = Worked(read, per_epoch, position[0] * per_epoch + position[1])
         options = grain.multiprocessing.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=max(1, ahead))
         rows = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=0))
-        self._batches = iter(rows.mp_prefetch(options, worker_init_fn=_in_worker))
+        self._batches: Any = iter(rows.mp_prefetch(options, worker_init_fn=_in_worker))
         self._per_epoch = per_epoch
+        _at_work.add(self)
         self.position, self.padded = position, read.padded
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        found = next(self._batches)
+        # Shared memory ends when its last array does, and JAX may keep an array where it lies: copied, it ends here.
+        found = jax.tree.map(np.array, next(self._batches))
         epoch, number = self.position
         self.position = (epoch, number + 1) if number + 1 < self._per_epoch else (epoch + 1, 0)
         return found
 
     def close(self) -> None:
         """End the processes."""
-        self._batches.close()
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
+
+
+@atexit.register
+def _close_all() -> None:
+    """Grain ends processes when its iterators are collected, which is too late while the interpreter is taken down."""
+    for workers in list(_at_work):
+        workers.close()
 
 
 def _flags_are_parsed() -> None:
@@ -75,8 +93,6 @@ def _flags_are_parsed() -> None:
 def _in_worker(index: int, count: int) -> None:
     """Leave the accelerators to the parent, and end with it, however it ends."""
     del index, count
-    import jax
-
     jax.config.update("jax_platforms", "cpu")
     parent = multiprocessing.parent_process()
     if parent is None:
