@@ -87,7 +87,7 @@ def test_what_is_frozen_counts_and_what_is_shared_counts_once():
     assert found.parameters == 4 * (INNER + 1) * INNER
     assert found.optimizer == found.activations == 0
     assert found.outputs == 4 * 8 * INNER
-    assert found.name == "Chain"
+    assert found.name == px.memory(px.jit(model), struct(8, INNER)).name == "Chain"
 
 
 def test_without_donation_the_new_values_need_memory_of_their_own():
@@ -222,6 +222,31 @@ def test_what_is_dead_before_the_next_is_made_does_not_add_up():
         lines.append(f'  %a{i} = f32[{size}]{{0}} copy(%x), metadata={{op_name="jvp(phlox-layer-{i})/a"}}')
         lines.append(f'  %b{i} = f32[4]{{0}} copy(%a{i}), metadata={{op_name="transpose(jvp())/b"}}')
     assert kept(computations("\n".join([*lines, "}"]))) == {1: 120}
+
+
+def test_of_loops_one_after_the_other_the_larger_counts():
+    body = """
+%body.{n} (p: f32[4]) -> f32[4] {{
+  %a.{n} = f32[{n}]{{0}} copy(%p), metadata={{op_name="jvp(phlox-layer-{n})/a"}}
+  ROOT %b.{n} = f32[4]{{0}} copy(%a.{n}), metadata={{op_name="transpose(jvp())/b"}}
+}}
+"""
+    entry = """
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %w.1 = f32[4]{0} while(%x), condition=%c, body=%body.30
+  %h = f32[50]{0} copy(%w.1), metadata={op_name="jvp(phlox-layer-50)/a"}
+  %w.2 = f32[4]{0} conditional(%x, %w.1), branch_computations={%body.10, %body.20}
+  ROOT %z = f32[4]{0} copy(%h), metadata={op_name="transpose(jvp())/b"}
+}
+"""
+    assert kept(computations(body.format(n=30) + body.format(n=10) + body.format(n=20) + entry)) == {50: 200, 20: 80}
+
+
+@pytest.mark.parametrize("limit", ["8GB", 0, -1, 2.5])
+def test_a_limit_that_is_none(limit):
+    with pytest.raises(px.RangeError) as caught:
+        px.memory(linear(2, 2), struct(1, 2), limit=limit)
+    assert caught.value.got == repr(limit)
 
 
 def test_the_workspace_of_a_convolution_by_hand():

@@ -28,8 +28,8 @@ MUTANTS = [
     (
         "bodies of loops are not looked into",
         "loop/_memory_kept.py",
-        "        queue += [body for line in program[name].instructions for body in line.bodies]\n",
-        "",
+        "for layer, size in inside.items()]",
+        "for layer, size in ()]",
         (_MEMORY + "test_a_program_by_hand", _MEMORY + "test_a_step_inside_a_loop_is_seen_too"),
     ),
     (

@@ -28,10 +28,13 @@ class Ahead:
     def __init__(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], disguise: Disguise | None = None
     ):
+        called = fn.__self__ if isinstance(fn, types.MethodType) else fn
         owner, args = _fresh(fn, args)
         if owner.hides:
             args, kwargs = owner._hide_statics(args, kwargs)
-        self.name = type(fn).__name__ if isinstance(fn, Module) else getattr(owner.fn, "__name__", repr(owner.fn))
+        self.name = (
+            type(called).__name__ if isinstance(called, Module) else getattr(owner.fn, "__name__", repr(owner.fn))
+        )
         call = owner._call(args, kwargs)
         self.roots = _root_names(owner.fn, args, kwargs)
         self.modules = {self._path(call, m): call.plan.module(m) for m in range(len(call.structure.nodes))}

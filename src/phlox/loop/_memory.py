@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, bf16, copy, eval_shape, trainable_arrays
+from phlox.core import Module, RangeError, bf16, copy, eval_shape, trainable_arrays
 from phlox.loop._memory_report import Memory, MemoryAdvice
 from phlox.loop._memory_search import Search
 from phlox.loop._memory_step import measured, nbytes
@@ -40,6 +40,7 @@ def memory(fn: Callable[..., Any], *args: Any, limit: int | None = None, advice:
         and ``.advice``. ``.check()`` raises where it does not fit.
 
     Raises:
+        RangeError: a limit that is no number of bytes.
         whatever tracing the function raises.
 
     >>> import jax.numpy as jnp, phlox as px
@@ -53,6 +54,9 @@ def memory(fn: Callable[..., Any], *args: Any, limit: int | None = None, advice:
     >>> found.parameters, found.inputs, found.fits
     (4040, 12800, True)
     """
+    if limit is not None and not (isinstance(limit, int) and limit > 0):
+        fix = "give a whole number, such as 8 * 2**30 for 8 GiB"
+        raise RangeError("limit as a number of bytes above 0", got=repr(limit), fix=fix, where="px.memory")
     found = measured(fn, args, kwargs, limit)
     if found.fits or not advice:
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from phlox.loop._memory_program import Computation, nbytes
@@ -36,20 +36,18 @@ class _Buffer:
 
 def kept(program: Mapping[str, Computation]) -> dict[int | None, int]:
     """Bytes of activations kept, by the number of the layer in its mark (None: outside all layers)."""
-    total: dict[int | None, int] = defaultdict(int)
-    queue = [c.name for c in program.values() if c.is_entry]
-    seen: set[str] = set()
-    for name in queue:
-        if name in seen or name not in program:
-            continue
-        seen.add(name)
-        queue += [body for line in program[name].instructions for body in line.bodies]
-        for layer, size in _at_the_fullest(_buffers(program[name])).items():
-            total[layer] += size
-    return dict(total)
+    known: dict[str, dict[int | None, int]] = {}
+
+    def within(name: str) -> dict[int | None, int]:
+        if name not in known:
+            known[name] = _at_the_fullest(_buffers(program[name], within)) if name in program else {}
+        return known[name]
+
+    return next((within(c.name) for c in program.values() if c.is_entry), {})
 
 
-def _buffers(computation: Computation) -> list[_Buffer]:
+def _buffers(computation: Computation, within: Callable[[str], dict[int | None, int]]) -> list[_Buffer]:
+    """What the computation makes; what a loop or a branch keeps inside is there while it runs."""
     buffers: list[_Buffer] = []
     holds: dict[str, list[_Buffer]] = {}  # what a name stands for
     elements: dict[str, list[list[_Buffer]]] = {}  # the same of a tuple's elements
@@ -69,6 +67,8 @@ def _buffers(computation: Computation) -> list[_Buffer]:
             layer, forward = int(layers[-1]) if layers else None, "jvp(" in line.operation and not backward
             made = [_Buffer(nbytes(bits, sizes), layer, forward, at) for bits, sizes in line.shapes]
             buffers += made
+            inside = max(map(within, line.bodies), key=lambda found: sum(found.values()), default={})
+            buffers += [_Buffer(size, layer, True, at, at + 1, True) for layer, size in inside.items()]
             holds[line.name], elements[line.name] = made, [[b] for b in made]
     return buffers
 
@@ -85,4 +85,4 @@ def _at_the_fullest(buffers: list[_Buffer]) -> dict[int | None, int]:
     for b in activations:
         if b.made <= fullest < b.last:
             found[b.layer] += b.nbytes
-    return found
+    return dict(found)
