@@ -31,6 +31,7 @@ from phlox.core._errors import (
 )
 from phlox.core._explain import Explanation, explain
 from phlox.core._grad import grad, value_and_grad
+from phlox.core._heap import keep_freed_memory
 from phlox.core._jit import jit
 from phlox.core._loading import LoadReport, load_state_dict, state_dict
 from phlox.core._loops import scan, while_loop
@@ -99,6 +100,7 @@ __all__ = [
     "jacobian",
     "jit",
     "jvp",
+    "keep_freed_memory",
     "key_or_draw",
     "load_state_dict",
     "merge",
