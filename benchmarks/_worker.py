@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, workload: Workload, form_name: str, half: bool):
         form = next(f for f in FORMS if f.name == form_name)
         framework = importlib.import_module(f"frameworks.on_{form.framework}")
-        framework.start()
+        framework.start(form)
         gc.collect()
         forget_peak()
         self.before = resident("VmRSS")

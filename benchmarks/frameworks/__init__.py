@@ -26,7 +26,8 @@ def _torch() -> list[Form]:
 
 
 FORMS = [
-    Form("Phlox", "phlox", "jit"),
+    Form("Phlox", "phlox"),
+    Form("Phlox, memory kept", "phlox", "kept"),
     Form("Phlox, px.scan", "phlox", "scan", many=True, infers=False),
     Form("Phlox, px.multi_step", "phlox", "multi_step", many=True, infers=False),
     Form("JAX", "jax"),

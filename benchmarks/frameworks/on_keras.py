@@ -12,8 +12,9 @@ from workloads import RATE, Workload
 from frameworks._contender import Contender, Form, one_by_one
 
 
-def start() -> None:
+def start(form: Form) -> None:
     """Two threads, whichever backend it is, and a first operation."""
+    del form
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

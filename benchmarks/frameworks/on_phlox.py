@@ -14,7 +14,9 @@ import phlox as px
 from frameworks._contender import Contender, Form, in_chunks, one_by_one
 
 
-def start() -> None:
+def start(form: Form) -> None:
+    if form.kind == "kept":
+        px.keep_freed_memory()
     jax.block_until_ready(jnp.zeros(1) + 1)
 
 
@@ -48,7 +50,7 @@ def _trains(model: Any, form: Form, data: list[Any]) -> Any:
 
         return px.scan(body, (model, opt), (xs, ys))[1]
 
-    if form.kind == "jit":
+    if not form.many:
         take = px.jit(step)
         return one_by_one(lambda x, y: take(model, opt, x, y), [(jnp.array(x), jnp.array(y)) for x, y in data])
     stacked = [jnp.array(np.stack(part)) for part in zip(*data, strict=True)]

@@ -13,7 +13,8 @@ from workloads import RATE, Workload
 from frameworks._contender import Contender, Form, one_by_one
 
 
-def start() -> None:
+def start(form: Form) -> None:
+    del form
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
     (torch.zeros(1) + 1).item()
 
