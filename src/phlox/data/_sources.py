@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -137,8 +138,18 @@ def _rows(column: Any, index: np.ndarray) -> Any:
     if isinstance(column, _Chosen):
         return _rows(column.column, column.index[index])
     if isinstance(column, np.ndarray):
-        return np.take(column, index, axis=0)
+        return np.take(column, index, axis=0, out=_aligned((len(index), *column.shape[1:]), column.dtype), mode="clip")
     return _rows_on_device(column, index)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array where JAX's CPU takes it as it lies, without another copy: at a multiple of 64 bytes."""
+    if dtype.hasobject:
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 @jax.jit
