@@ -27,6 +27,8 @@ _TARGETS = (
     "phlox_cpu_batch_norm_backward",
     "phlox_cpu_attention",
     "phlox_cpu_attention_backward",
+    "phlox_cpu_lstm",
+    "phlox_cpu_lstm_gradient",
     "phlox_cpu_gru",
     "phlox_cpu_gru_gradient",
 )

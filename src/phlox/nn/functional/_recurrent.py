@@ -15,6 +15,7 @@ from phlox.nn.functional._activations import tanh
 from phlox.nn.functional._loop import Weight
 from phlox.nn.functional._recurrent_cells import gru_parts, lstm_step, rnn_step
 from phlox.nn.functional._recurrent_form import Activation, Form, Run
+from phlox.nn.functional._recurrent_kernels import gru_kernel, lstm_kernel
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -105,7 +106,8 @@ def lstm(
     if form.hr is not None:
         weights.append((form.hr, None))
     how = Run(lengths, mask, reverse, truncate, unroll)
-    y, (h, c) = form.run(functools.partial(lstm_step, act, form.hr is not None), weights, states, how, act)
+    kernel = lstm_kernel if act is tanh and form.hr is None else None
+    y, (h, c) = form.run(functools.partial(lstm_step, act, form.hr is not None), weights, states, how, act, kernel)
     return y, (h, c)
 
 
@@ -148,5 +150,6 @@ def gru(
     form = Form("gru", x, weight_ih, weight_hh, bias, 3)
     states = form.states(None if state is None else (state,), (form.size,))
     step, weights = gru_parts(form.name, act, form.hh, bias_hn, reset_after)
-    y, (h,) = form.run(step, weights, states, Run(lengths, mask, reverse, truncate, unroll), act)
+    kernel = functools.partial(gru_kernel, weights[0][1]) if act is tanh and reset_after else None
+    y, (h,) = form.run(step, weights, states, Run(lengths, mask, reverse, truncate, unroll), act, kernel)
     return y, h

@@ -18,6 +18,7 @@ from phlox.nn.functional._numeric import inexact, is_concrete, result_dtype, wid
 __all__ = ["sequence_mask"]
 
 Activation = Callable[[Array], Array]
+Kernel = Callable[[Array, Array, Any, Array | None, bool], tuple[Array, Carry] | None]
 
 
 def sequence_mask(lengths: ArrayLike, time: int) -> Array:
@@ -151,18 +152,22 @@ class Form:
         return y if self.bias is None else y + self.bias
 
     def run(
-        self, step: Step, weights: Sequence[Weight], states: Carry, how: Run, act: Activation
-    ) -> tuple[Array, Carry]:
-        """Outputs (batch, time, out) and the last state."""
+        self, step: Step, weights: Sequence[Weight], states: Carry, how: Run, act: Activation,
+        kernel: Kernel | None = None,
+    ) -> tuple[Array, Carry]:  # fmt: skip
+        """Outputs (batch, time, out) and the last state; by the kernel, where there is one that takes these."""
         batch, time, _ = self.x.shape
         real = how.real(self.name, batch, time)
         x = self.x if real is None else jnp.where(real[..., None], self.x, 0)
         flags = how.flags(real, self.name, time)
-        xs = jnp.swapaxes(self.product(x.astype(self.dtype)), 0, 1)
-        last, y = loop(
-            step, weights, states, xs, how=How(_matmul, how.reverse, how.unroll), flags=flags, pure=is_pure(act)
-        )
-        y = jnp.swapaxes(y, 0, 1)
+        z = self.product(x.astype(self.dtype))
+        found = kernel(z, self.hh, states, real, how.reverse) if kernel and flags.border is None and time else None
+        if found is not None:
+            y, last = found
+        else:
+            xs, steps = jnp.swapaxes(z, 0, 1), How(_matmul, how.reverse, how.unroll)
+            last, y = loop(step, weights, states, xs, how=steps, flags=flags, pure=is_pure(act))
+            y = jnp.swapaxes(y, 0, 1)
         y = y if real is None else jnp.where(real[..., None], y, 0)
         return y.astype(self.dtype), tuple(s.astype(self.dtype) for s in last)
 
