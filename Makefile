@@ -3,6 +3,7 @@
 #   PYTHON=python3.12   the Python to build .venv with; by default the first of 3.11, 3.12, 3.13, python3 that works
 #   ARGS="..."          goes on to the command: make quickstart ARGS="--help", make test ARGS="-k conv"
 #   JOBS=2              processes for the tests; 0 runs them in one, where a debugger works
+#   BENCH="..."         which files of benchmarks/ `make bench` runs
 #   TORCH=no | yes      leave PyTorch out of the tests' environment, or insist on it
 
 VENV ?= .venv
@@ -29,9 +30,11 @@ format:  ## rewrite the code in the house's style
 	@scripts/install $(VENV) dev
 	@$(VENV)/bin/ruff check -q --fix . && $(VENV)/bin/ruff format -q .
 
-bench:  ## measure the cost of a step against plain JAX and the peers
+BENCH ?= dispatch against_peers loop loader kernels checkpoint
+
+bench:  ## measure against plain JAX and the peers: all of benchmarks/, or BENCH="loop loader"
 	@scripts/install $(VENV) bench
-	@$(VENV)/bin/python benchmarks/dispatch.py $(ARGS)
+	@for name in $(BENCH); do $(VENV)/bin/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 docs:  ## rewrite the generated pages and run the examples of all pages
 	@scripts/install $(VENV) dev

@@ -144,7 +144,7 @@ def plot_schedule(schedule: Curve, steps: int, *, ax: Any = None) -> Any:
             import matplotlib.pyplot as plt
         except ImportError:
             raise MissingExtraError(
-                "matplotlib", got="none", fix='pip install "phlox[quickstart]"', where="plot_schedule"
+                "matplotlib", got="none", fix='pip install "phlox[plots]"', where="plot_schedule"
             ) from None
         ax = plt.figure().add_subplot()
     at = range(steps)
