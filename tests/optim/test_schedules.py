@@ -232,7 +232,7 @@ def test_plot(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(px.MissingExtraError, match=r"plot_schedule expects matplotlib") as caught:
         o.plot_schedule(o.linear(1.0, 0.0, 4), 3)
-    assert 'pip install "phlox[quickstart]"' in str(caught.value)
+    assert 'pip install "phlox[plots]"' in str(caught.value)
 
 
 @pytest.mark.parametrize(
