@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import phlox as px
 from kit import oracle
 from phlox.loop._checkpoint_files import check_files
 from phlox.loop._checkpoint_store import CheckpointStore
@@ -26,7 +27,7 @@ class Trainings:
         self.folder = folder
         environment = {
             **os.environ,
-            "PYTHONPATH": f"{HERE.parents[1] / 'src'}:{HERE.parent}",
+            "PYTHONPATH": f"{Path(px.__file__).parents[1]}:{HERE.parent}",
             "PHLOX_COMPILE_CACHE": str(folder / "cache"),
         }
         self.log = open(folder / "errors", "w")  # noqa: SIM115 - closed in ``end``

@@ -20,7 +20,6 @@ from phlox.loop._checkpoint_files import MANIFEST, check_files, sealed
 from phlox.loop._checkpoint_store import CheckpointStore
 
 oracle("orbax.checkpoint")
-ROOT = Path(__file__).parents[2]
 
 
 class Keeps(px.Callback):
@@ -443,7 +442,7 @@ else:
 
 
 def test_a_checkpoint_of_one_number_of_devices_is_restored_on_another(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(px.__file__).parents[1])}
     want = px.Dense(8, 4, key=0)
     for first, second in ((4, 1), (1, 4)):
         folder = tmp_path / str(first)

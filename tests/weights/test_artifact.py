@@ -22,7 +22,7 @@ from registry import CASES, built
 from weights.models import Everything, Tied, contents
 
 FIXTURES = Path(__file__).parent / "fixtures"
-ROOT = Path(__file__).parents[2]
+SOURCE = Path(px.__file__).parents[1]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_fresh_process_needs_the_file_alone(path):
         "import sys, numpy as np, phlox as px; x = np.random.default_rng(0).normal(size=(2, 3, 3, 1));"
         "print(px.load(sys.argv[1])(x.astype(np.float32)).tolist())"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True, env=environment
     )
@@ -217,7 +217,7 @@ def test_a_class_of_a_script_is_found_by_its_name_elsewhere(path):
         "if sys.argv[1] == 'save': px.save(Net(), sys.argv[2])\n"
         "print(px.load(sys.argv[2]).w.tolist())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     script = path.with_name("script.py")
     script.write_text(code)
     done = subprocess.run(
@@ -304,7 +304,7 @@ def test_equal_models_give_equal_bytes(path):
     code = (
         "import sys, phlox as px; model = px.Chain(px.relu); model.kept = {'c', 'b', 'a'}; px.save(model, sys.argv[1])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": "7"}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONHASHSEED": "7"}
     again = path.with_name("again")
     subprocess.run([sys.executable, "-c", code, again], check=True, env=environment)
     assert again.read_bytes() == path.read_bytes()

@@ -161,11 +161,19 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
-def test_what_says_nothing_sensible_is_refused(file, text):
-    found = attempt(file, {"w": np.zeros(2, np.float32)}, text)
+@pytest.mark.parametrize(("name", "text"), REFUSED.items(), ids=REFUSED)
+def test_what_says_nothing_sensible_is_refused(file, name, text):
+    wanted = '"w"' in text or name == "an array left over"  # else nothing but the text is wrong
+    found = attempt(file, {"w": np.zeros(2, np.float32)} if wanted else {}, text)
     assert isinstance(found, weights.CorruptFileError)
     assert "a file that says how its model is built, got " in str(found)
+
+
+def test_one_array_in_two_places_and_another_in_none_is_refused(file):
+    text = of(entry("phlox:Chain", ["layers", []], ["a", {"array": "w"}], ["b", {"array": "w"}]))
+    arrays = {"v": np.ones(2, np.float32), "w": np.zeros(2, np.float32)}
+    assert isinstance(attempt(file, arrays, text), weights.CorruptFileError)
+    assert isinstance(attempt(file, arrays, text.replace('"w"', '"v"', 1)), px.Chain)
 
 
 NAMES = [
@@ -348,6 +356,6 @@ def test_a_hostile_file_costs_no_memory_worth_the_name(tmp_path):
         "resource.setrlimit(resource.RLIMIT_AS, (base + 400_000_000,) * 2);"
         "[attempt(file, {'w': np.zeros(2, np.float32)}, text) for text in REFUSED.values()]"
     )
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root}/src:{root}/tests"}
+    source, tests = Path(px.__file__).parents[1], Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{tests}"}
     subprocess.run([sys.executable, "-c", code, tmp_path / "file"], check=True, env=environment)

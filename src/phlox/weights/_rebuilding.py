@@ -36,7 +36,7 @@ def rebuilt(text: str, arrays: Mapping[str, Any], allowed: Allowed) -> Module:
             raise MalformedError(f"version {str(version)[:20]} of the description, where this Phlox knows {VERSION}")
         root = _Reader(arrays, allowed).build(entries)
         if len(state_dict(root)) != len(arrays):
-            raise MalformedError("an array where JAX cannot see it")
+            raise MalformedError("an array that is no part of the model, or where JAX cannot see it")
     except (RecursionError, TypeError, ValueError, OverflowError, StructureError) as error:
         if isinstance(error, MalformedError):
             raise
@@ -100,8 +100,6 @@ class _Reader:
             self.levels.append(self.inner + 1)
         if not self.made or len(modules(self.made[-1])) != len(self.made):
             raise MalformedError("a Module that is no part of the model, or none at all")
-        if self.arrays:
-            raise MalformedError(f"an array that is no part of the model, {min(self.arrays)!r}")
         return self.made[-1]
 
     def value(self, value: Any, depth: int) -> Any:
@@ -147,6 +145,8 @@ class _Reader:
         function, args, keywords = (self.value(v, depth) for v in _sized(content, 3))
         if not callable(function) or not isinstance(args, tuple) or not isinstance(keywords, dict):
             raise MalformedError("a partial of something else than a function and its arguments")
+        if not all(isinstance(name, str) for name in keywords):
+            raise MalformedError("keywords that are no text")
         return functools.partial(function, *args, **keywords)
 
     def record(self, content: Any, depth: int) -> Any:
