@@ -183,11 +183,11 @@ MUTANTS = [
         (_KILLS + "test_kills_signals_and_errors_in_a_row_change_nothing",),
     ),
     (
-        "a training that ends inside an epoch cannot go on there",
+        "a training that ends inside an epoch is not saved there",
         "loop/_checkpoint.py",
         'self._final = run.stopping or run.step == run.config.get("steps")',
         "self._final = run.stopping",
-        (_KILLS + "test_a_training_that_was_ended_early_goes_on_as_a_longer_one",),
+        (_FIT + "test_when_it_saves",),
     ),
     (
         "the validation of the step of a checkpoint is left out when it is resumed",
