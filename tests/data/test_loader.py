@@ -207,6 +207,7 @@ MAKERS = {
         lambda: iter(SEQUENCES), 4, bucket_by=len, buckets=(16, 40), shuffle=9
     ),
     "Grain": lambda: DataLoader(grain.MapDataset.range(11).seed(1).shuffle().to_iter_dataset(), 4),
+    "Grain in windows": lambda: DataLoader(grain.MapDataset.range(11).to_iter_dataset(), 3, shuffle=5),
     "Grain's loader": lambda: DataLoader(
         grain.DataLoader(
             data_source=Range(), sampler=grain.samplers.IndexSampler(11, shuffle=True, seed=0, num_epochs=1)
