@@ -166,7 +166,7 @@ def main() -> int:
             )
             speedup = ratio(times, "plain", "kernel").median
             table.add_row(case.name, short(kernel * 1e3), short(plain * 1e3), f"{short(speedup)} ×", rate)
-    rich.console.Console().print(table)
+    rich.console.Console(width=120).print(table)
     return 0
 
 

@@ -11,7 +11,7 @@ namespace phlox {
 namespace {
 
 constexpr size_t kKept = size_t{64} << 20;  // bytes of scratch memory that a thread keeps between calls
-constexpr double kWorkPerThread = 2e6;
+constexpr double kWorkPerThread = 1e7;
 
 struct Arena {
   char* data = nullptr;
@@ -70,7 +70,9 @@ void* Scratch::take(size_t bytes) {
 }
 
 Threads::Threads(double work) : before_(omp_get_max_threads()) {
+  static std::recursive_mutex turn;
   count_ = static_cast<int>(std::clamp(work / kWorkPerThread, 1.0, static_cast<double>(before_)));
+  if (count_ > 1) turn_ = std::unique_lock<std::recursive_mutex>(turn);
   omp_set_num_threads(count_);
 }
 

@@ -48,7 +48,9 @@ class Scratch {
 };
 
 // For the lifetime of this object the calling thread opens parallel regions of as many threads as `work`
-// (floating-point operations, or an equivalent) is worth: waking one costs some ten microseconds.
+// (floating-point operations, or an equivalent) is worth: waking one costs some ten microseconds. Of those who open more
+// than one, one at a time has the cores: oneDNN's threads wait for each other spinning, and where XLA runs two calls at
+// once, a thread that is not running would keep another one spinning for whole slices of the scheduler's time.
 class Threads {
  public:
   explicit Threads(double work);
@@ -58,6 +60,7 @@ class Threads {
 
  private:
   int before_, count_;
+  std::unique_lock<std::recursive_mutex> turn_;
 };
 
 // Everything that tells one primitive from another, as bytes.
