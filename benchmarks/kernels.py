@@ -85,6 +85,13 @@ def normalisations() -> Iterator[Case]:
             yield Case(f"{name}: with gradients", derivatives(fn), (x, x, scale, scale))
 
 
+def pools() -> Iterator[Case]:
+    x = draw(32, 32, 32, 64)
+    fn = lambda x: F.max_pool(x, 3, stride=2, padding=1)  # noqa: E731
+    yield Case("maximum 3×3, stride 2, 32×32×64: forward", fn, (x,))
+    yield Case("maximum 3×3, stride 2, 32×32×64: with gradient", derivatives(fn), (fn(x), x))
+
+
 def attentions() -> Iterator[Case]:
     for batch, time_, heads, size, causal in ((4, 512, 4, 64, True), (16, 128, 4, 32, True), (1, 2048, 4, 64, False)):
         q = draw(batch, time_, heads, size)
@@ -155,7 +162,7 @@ def main() -> int:
     table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE)
     for column in ("case", "kernel ms", "plain ms", "plain / kernel", "rate"):
         table.add_column(column, justify="left" if column == "case" else "right")
-    for case in (*convolutions(), *normalisations(), *attentions(), *recurrences()):
+    for case in (*convolutions(), *normalisations(), *pools(), *attentions(), *recurrences()):
         if all(word in case.name for word in options.words):
             times = interleave(pair(case), options.rounds)
             kernel, plain = (statistics.median(times[name]) for name in ("kernel", "plain"))

@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 1  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 2  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
@@ -25,6 +25,8 @@ _TARGETS = (
     "phlox_cpu_conv_weight_gradient",
     "phlox_cpu_batch_norm",
     "phlox_cpu_batch_norm_backward",
+    "phlox_cpu_max_pool",
+    "phlox_cpu_max_pool_backward",
     "phlox_cpu_attention",
     "phlox_cpu_attention_backward",
     "phlox_cpu_lstm",

@@ -11,6 +11,7 @@ from loop.loops import assert_same_bits, batches, by_hand, cnn, dropping, mlp, r
 from phlox.loop._chunk import program, slots_for
 from phlox.loop._objective import Objective
 from phlox.loop._step import Step
+from phlox.nn.functional._kernels import package
 
 MODELS = {"mlp": (mlp, (4,)), "cnn": (cnn, (4, 4, 1)), "dropping": (dropping, (4,)), "recurrent": (recurrent, (3, 4))}
 SIZES = [2, 3, 7, 16, "auto"]
@@ -72,6 +73,65 @@ def test_fit_is_the_loop_written_by_hand(name):
     np.testing.assert_allclose(history["loss"], np.reshape(losses, (2, 5)).mean(1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"drop_last": True}, {}, {"pad_last": True}])
+def test_a_loader_gathers_the_batches_that_it_gives_one_by_one(options):
+    x, y = np.arange(24.0, dtype=np.float32).reshape(12, 2), np.arange(12)
+    loader, other = (px.DataLoader((x, y), 5, shuffle=True, seed=3, **options) for _ in range(2))
+    for epoch in range(2):
+        padded = epoch == 1 or loader.pad_last
+        one_by_one = list(loader.masked() if padded else iter(loader))
+        for n, (batches_, masks, number, place) in enumerate(other.stacked(2, padded=padded)):
+            expected, mask = one_by_one[n] if padded else (one_by_one[n], True)
+            for ours, theirs in zip(jax.tree.map(lambda a, i=place: a[i], batches_), expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+            assert (masks[place] == mask).all()
+            assert place < number <= 2
+            assert (other.state()["epoch"], other.state()["batch"]) == (epoch, n + 1)
+            if n == 0:
+                again = px.DataLoader((x, y), 5, shuffle=True, seed=3, **options)
+                again.restore(other.state())
+                rest = [jax.tree.map(lambda a, i=i: a[i], b) for b, _, _, i in again.stacked(4, padded=padded)]
+                assert len(rest) == len(one_by_one) - 1
+                np.testing.assert_array_equal(rest[0][0], (one_by_one[1][0] if padded else one_by_one[1])[0])
+        assert n + 1 == len(one_by_one)
+
+
+class Eyes(px.Callback):
+    """Wants control at odd places, and notes where the loader stands."""
+
+    def __init__(self):
+        self.places = []
+
+    def steps_until(self, run):
+        return 1 + run.step % 3
+
+    def on_step_end(self, run):
+        self.places.append((run.position["batch"], run.batch, run.examples, len(run.losses)))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("loss", [px.losses.cross_entropy, lambda p, y: px.losses.cross_entropy(p, y)])
+def test_gathered_batches_give_the_bits_of_single_ones(accumulate, loss):
+    """The last batch is filled up, or shorter where the loss takes no weights; either way it is the same training."""
+    data = tuple(np.concatenate(parts)[:109] for parts in zip(*batches(19), strict=True))
+    results = []
+    with kit.compiled_as_users_do():
+        for size, callbacks in ((1, []), (4, []), ("auto", []), (7, [Eyes()])):
+            model = mlp()
+            history = px.fit(
+                model, data, loss=loss, optimizer=px.optim.Adam(1e-2), batch_size=6, epochs=2, progress=False,
+                multi_step=size, callbacks=callbacks, accumulate=accumulate,
+            )  # fmt: skip
+            results.append((model, history))
+    (first, history), *others = results
+    for model, same in others:
+        assert_same_bits(first, model)
+        assert history.losses.tobytes() == same.losses.tobytes()
+    assert all(place == done for place, done, _, _ in callbacks[0].places)
+    assert callbacks[0].places[-1][1:3] == (19, 2 * 109)
+    assert sum(count for *_, count in callbacks[0].places) == history.epochs[-1]["step"]
+
+
 class Asking(px.Callback):
     """Wants control after so many steps, each time another number."""
 
@@ -123,9 +183,17 @@ def slots(model, shape, steps=None, accumulate=1, size=6):
 def test_a_loop_is_used_where_it_pays():
     assert slots(mlp(), (4,)) > 8
     assert slots(mlp(), (4,), steps=5, accumulate=2) == 10
-    assert slots(cnn(), (4, 4, 1)) == (1 if jax.default_backend() == "cpu" else 32)
+    slow = jax.default_backend() == "cpu" and package().library is None
+    assert slots(cnn(), (4, 4, 1)) == (1 if slow else 32)
     assert slots(px.Chain(px.Dense(4, 3000), px.Dense(3000, 3000)), (4,)) == 1
     assert slots(mlp(), (4,), size=10**6) == 1
+
+
+def test_a_convolution_that_the_kernels_decline_is_not_looped():
+    if jax.default_backend() != "cpu":
+        pytest.skip("slow on a CPU alone")
+    wide = px.Chain(px.Conv((2, 2), 1, 2, padding=3), px.GlobalMeanPool(), px.flatten, px.Dense(2, 3))
+    assert slots(wide, (4, 4, 1)) == 1
 
 
 def test_multi_step_takes_the_steps_of_single_ones():

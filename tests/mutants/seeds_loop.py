@@ -73,8 +73,8 @@ MUTANTS = [
     (
         "what fills the buffer up is trained on too",
         "loop/_chunk.py",
-        "lambda carry: carry[0] < count",
-        "lambda carry: carry[0] < self.slots",
+        "lambda carry: carry[0] < stop",
+        "lambda carry: carry[0] < slots",
         (_CHUNKS + "test_chunks_end_where_a_callback_asks_and_nothing_is_traced_again",),
     ),
     (

@@ -114,5 +114,5 @@ class _NONE:
     empty = True
 
 
-Primitive = _core.Primitive  # `jax.extend.core` has it too, and brings pallas along: a third of the time of `import phlox`
+Primitive = _core.Primitive  # `jax.extend.core` has it too, and brings pallas along: a third of `import phlox`
 ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives back

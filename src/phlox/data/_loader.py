@@ -17,7 +17,7 @@ from phlox.data._sources import Source, Stream, source_of
 from phlox.data._streaming import Streamed
 from phlox.data._workers import Workers
 
-Made = tuple[Any, Any, Any]  # a batch, its mask, and the own position of a stream
+Made = tuple[Any, Any, Any]  # a batch, its mask, and the own position of a stream or how many batches a stack has
 
 
 class DataLoader:
@@ -193,6 +193,50 @@ class DataLoader:
         """Pairs of a full batch and its mask, true for real observations; else as ``iter(loader)``."""
         return self._pass(self._begin(), padded=True)
 
+    # --- many batches in one array ------------------------------------------------------------------
+
+    @property
+    def stackable(self) -> bool:
+        """Whether ``stacked`` can gather many batches at once: arrays in memory, for one device."""
+        spread = isinstance(self.device, jax.sharding.Sharding)
+        return not isinstance(self._source, Stream) and self._source.in_memory and self._buckets is None and not spread
+
+    def example(self, *, padded: bool = False) -> tuple[Any, Any]:
+        """The first batch of the first epoch and its mask, as NumPy arrays; nothing is consumed."""
+        assert not isinstance(self._source, Stream)
+        return Reading(self._source, self._laid_out, self._buckets, padded)(0, 0)
+
+    def stacked(self, count: int, *, padded: bool = False) -> Iterator[tuple[Any, Any, int, int]]:
+        """As iterating, or as ``masked()``, where ``stackable``: the same batches, gathered ``count`` at a time.
+
+        Items are ``(batches, masks, number, place)``: arrays (count, batch, ...) with ``number`` batches in them, and
+        the place of the one that is consumed with this item. What lies behind the last batch has no meaning.
+        """
+        epoch, first, _ = self._begin()
+        made = self._on_device(self._stacks(epoch, first, count, padded), self._placer(), True)
+        return self._places(Ahead(made, 1) if self.prefetch else made, epoch, first)
+
+    def _stacks(self, epoch: int, first: int, count: int, padded: bool) -> Iterator[Made]:
+        read = Reading(self._source, self._laid_out, self._buckets, padded)  # type: ignore[arg-type]
+        whole = self._laid_out.batches - (self._laid_out.partial and not padded)
+        for start in range(first, whole, count):
+            numbers = range(start, min(start + count, whole))
+            yield *read.stacked(epoch, numbers, count), len(numbers)
+        if max(first, whole) < self._laid_out.batches:  # a batch that is not full, alone
+            yield *read.stacked(epoch, range(whole, whole + 1), 1), 1
+
+    def _places(self, stacks: Any, epoch: int, batch: int) -> Iterator[tuple[Any, Any, int, int]]:
+        try:
+            for batches, masks, number in stacks:
+                for place in range(number):
+                    batch += 1
+                    self._epoch, self._batch, self._place = epoch, batch, None
+                    yield batches, masks, number, place
+        finally:
+            stacks.close()
+
+    # --- one pass -----------------------------------------------------------------------------------
+
     def _begin(self) -> tuple[int, int, Any]:
         if self._begun:
             self._epoch, self._batch, self._place = self._epoch + 1, 0, None
@@ -201,8 +245,7 @@ class DataLoader:
 
     def _pass(self, start: tuple[int, int, Any], padded: bool) -> Iterator[tuple[Any, Any]]:
         epoch, batch, _ = start
-        put = placer(self.device if self.device is not None else jax.config.jax_default_device)  # type: ignore[attr-defined]
-        made = self._on_device(self._made(start, padded), put, padded)
+        made = self._on_device(self._made(start, padded), self._placer(), padded)
         items: Any = Ahead(made, self.prefetch) if self.prefetch else made
         try:
             for number, (found, mask, place) in enumerate(items, batch + 1):
@@ -210,6 +253,10 @@ class DataLoader:
                 yield found, mask
         finally:
             items.close()
+
+    def _placer(self) -> Callable[[Any], Any]:
+        """What puts a batch on its device; asked in the caller's thread, where ``jax.default_device`` is seen."""
+        return placer(self.device if self.device is not None else jax.config.jax_default_device)  # type: ignore[attr-defined]
 
     def _on_device(self, made: Iterator[Made], put: Callable[[Any], Any], padded: bool) -> Iterator[Made]:
         for batch, mask, place in made:
@@ -308,6 +355,13 @@ class Reading:
     def __call__(self, epoch: int, number: int) -> tuple[Any, np.ndarray]:
         take = self._order.take(epoch, number, self.padded)
         return self._read(take), take.mask
+
+    def stacked(self, epoch: int, numbers: range, count: int) -> tuple[Any, np.ndarray]:
+        """Full batches in one array, filled up to ``count`` with the first of them, and their masks."""
+        takes = [self._order.take(epoch, number, self.padded) for number in numbers]
+        places = np.arange(count) % len(takes)
+        rows, masks = np.stack([take.rows for take in takes])[places], np.stack([take.mask for take in takes])[places]
+        return self._source.read(rows), masks
 
     def _read(self, take: Take) -> Any:
         if self._source.in_memory and self._buckets is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 
 from phlox.core import ShapeError, StructureError, describe
+from phlox.core._aligned import aligned
 from phlox.data._batches import batch
 from phlox.data._observations import ObsView, _side_by_side, getobs, is_array, numobs
 
@@ -24,7 +24,10 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: np.ndarray) -> Any:
-        """The batch of some observations, a tree of arrays with the batch as first axis."""
+        """The batch of some observations, a tree of arrays with the batch as first axis.
+
+        In memory, ``index`` may have more axes; arrays then begin with all of these.
+        """
         ...
 
     def items(self, index: np.ndarray) -> list[Any]:
@@ -138,18 +141,8 @@ def _rows(column: Any, index: np.ndarray) -> Any:
     if isinstance(column, _Chosen):
         return _rows(column.column, column.index[index])
     if isinstance(column, np.ndarray):
-        return np.take(column, index, axis=0, out=_aligned((len(index), *column.shape[1:]), column.dtype), mode="clip")
+        return np.take(column, index, axis=0, out=aligned((*index.shape, *column.shape[1:]), column.dtype), mode="clip")
     return _rows_on_device(column, index)
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array where JAX's CPU takes it as it lies, without another copy: at a multiple of 64 bytes."""
-    if dtype.hasobject:
-        return np.empty(shape, dtype)
-    size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +41,39 @@ class Masked(NamedTuple):
     mask: Any  # (batch,) true where an example is real
 
 
+class Stack:
+    """Many batches in arrays (slots, batch, ...); what lies behind the last of them is never looked at."""
+
+    def __init__(self, arrays: Any, count: int):
+        self.arrays, self.count = arrays, count
+
+    @cached_property
+    def examples(self) -> Any:
+        """(count,) the real examples of each batch, on the host."""
+        if isinstance(self.arrays, Masked):
+            return np.asarray(self.arrays.mask).sum(1)
+        return [np.shape(jax.tree.leaves(self.arrays)[0])[1]] * self.count
+
+
+class Slot(NamedTuple):
+    """One batch of a stack."""
+
+    stack: Stack
+    place: int
+
+    @property
+    def left(self) -> int:
+        """The batches of the stack from this one on."""
+        return self.stack.count - self.place
+
+
+def alone(batch: Any) -> Any:
+    """A batch by itself, taken out of the stack that it may lie in."""
+    if not isinstance(batch, Slot):
+        return batch
+    return jax.tree.map(lambda array: array[batch.place], batch.stack.arrays)
+
+
 def read_batch(batch: Any) -> Batch:
     """Take a batch apart: a tuple or list, a dict, or one array."""
     mask = None
@@ -51,6 +85,8 @@ def read_batch(batch: Any) -> Batch:
 
 def examples(batch: Any) -> int:
     """How many real examples a batch holds, counted on the host."""
+    if isinstance(batch, Slot):
+        return int(batch.stack.examples[batch.place])
     read = read_batch(batch)
     return read.size if read.mask is None else int(np.asarray(read.mask).sum())
 
@@ -62,8 +98,11 @@ def leading(tree: Any) -> int:
 
 def alike(a: Any, b: Any) -> bool:
     """Whether one compiled call can hold both batches: the same form, shapes and dtypes."""
-    ours, theirs = jax.tree.flatten(a), jax.tree.flatten(b)
-    return ours[1] == theirs[1] and all(
-        np.shape(x) == np.shape(y) and jnp.result_type(x) == jnp.result_type(y)
-        for x, y in zip(ours[0], theirs[0], strict=True)
+    (ours, form), (theirs, other) = jax.tree.flatten(a), jax.tree.flatten(b)
+    return form == other and all(
+        np.shape(x) == np.shape(y) and _dtype(x) == _dtype(y) for x, y in zip(ours, theirs, strict=True)
     )
+
+
+def _dtype(leaf: Any) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)

@@ -77,6 +77,7 @@ class Checkpoint(Callback):
         self._boundary: Any = None  # where everything was last as a checkpoint needs it
         self._saved: Any = None  # where the last checkpoint was made, and its score
         self._held: Any = None  # where the last step was done, and the state there: what is to be saved instead
+        self._moved = False  # a step was taken since the start, or since what was resumed from
         self._final = False  # training ends inside an epoch
         self._left = False  # saved because of a signal
         self._failed = False
@@ -87,7 +88,7 @@ class Checkpoint(Callback):
         self._refuse_another(run)
         self.store.open()
         self._boundary, self._saved, self._held = _place(run), None, None
-        self._final = self._left = self._failed = False
+        self._moved = self._final = self._left = self._failed = False
         if self.monitor is None and self.keep_best:
             name = "loss" if run.validation is None else "val_loss"
             self.monitor = Monitor(name, "min", 0.0, "Checkpoint")
@@ -100,7 +101,7 @@ class Checkpoint(Callback):
         return None if isinstance(self.every, str) else self.every - run.step % self.every
 
     def on_step_end(self, run: Run) -> None:
-        self._boundary = _place(run)
+        self._boundary, self._moved = _place(run), True
         self._final = run.stopping or run.step == run.config.get("steps")
         # A longer training goes on inside the epoch; and while validation runs, the model may be another one.
         self._held = (_place(run), run.state()) if self._final or _validation_may_follow(run) else None
@@ -140,8 +141,8 @@ class Checkpoint(Callback):
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         self._failed, self._interruption.at_once = True, None
-        if self._left:
-            return
+        if self._left or (isinstance(error, Exception) and not self._moved):
+            return  # before the first step, or where a resume failed, the run is not to be gone on with
         with suppress(Exception):
             self.store.wait()
         if isinstance(error, Exception) and not self.store.failed and (self._held or self._boundary == _place(run)):

@@ -1,25 +1,28 @@
 """Steps handed to the device: one compiled call for one, or for many in a loop of a length known at run time.
 
-In a chunk of many, the batches are stacked and a ``while_loop`` runs over as many of them as there are: the places
-behind hold anything, which is never looked at. So the program is the same for every number of steps,
-and nothing is compiled again where a chunk ends early.
+In a chunk of many, the batches lie in one array, as the loader gathered them or stacked here, and a ``while_loop`` runs
+from any of them to any other: what lies beside is never looked at. So the program is the same for every number of
+steps, and nothing is compiled again where a chunk ends early.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import Module, eval_shape, jit, paths, while_loop
+from phlox.core._aligned import aligned
 from phlox.core._functionalize import functionalize
-from phlox.loop._batch import alike
+from phlox.loop._batch import Slot, alike, leading
 from phlox.loop._step import Others, OwnStep, Record, Step
+from phlox.nn.functional._kernels import plain_form
 from phlox.optim import Optimizer
 
 MOST = 32  # steps in one call
@@ -39,23 +42,38 @@ class Part:
         return jax.tree.map(pick, self.record)
 
 
-class Stacked(NamedTuple):
-    """Batches with a leading axis of slots; what lies behind the last of them is never looked at."""
+def _stacks(batches: Sequence[Any], slots: int) -> Iterator[tuple[Any, int, int]]:
+    """Batches in arrays (slots, batch, ...), where the first of them lies there, and how many there are."""
+    if isinstance(batches[0], Slot):
+        for _, group in itertools.groupby(batches, lambda slot: id(slot.stack)):
+            first, *others = group
+            yield first.stack.arrays, first.place, 1 + len(others)
+        return
+    start = 0
+    while start < len(batches):
+        stop = start + 1
+        while stop < len(batches) and stop - start < slots and alike(batches[start], batches[stop]):
+            stop += 1
+        yield _stacked(batches[start:stop], slots), 0, stop - start
+        start = stop
 
-    arrays: Any
 
-
-def _stacked(batches: Sequence[Any], slots: int) -> Stacked | None:
-    """NumPy batches stacked on the host, which is one array to hand over in place of many; None for others."""
+def _stacked(batches: Sequence[Any], slots: int) -> Any:
+    """Batches in one array: on the host where they are NumPy arrays, else on their device."""
     if not all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batches)):
-        return None
+        return _stacked_on_device([*batches, *[batches[0]] * (slots - len(batches))])
 
     def stack(*arrays: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        buffer = np.empty((slots, *arrays[0].shape), arrays[0].dtype)
+        buffer = aligned((slots, *arrays[0].shape), arrays[0].dtype)
         np.stack(arrays, out=buffer[: len(arrays)])
         return buffer
 
-    return Stacked(jax.tree.map(stack, *batches))
+    return jax.device_put(jax.tree.map(stack, *batches))
+
+
+@jax.jit
+def _stacked_on_device(batches: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
 
 
 class Program:
@@ -77,14 +95,11 @@ class Program:
         """Run the steps on these batches, in order; ``ends`` says after which ones a step of several is whole."""
         if self.slots == 1:
             return self._one_by_one(model, opt, others, batches, ends)
-        parts, start = [], 0
-        while start < len(batches):
-            stop = start + 1
-            while stop < len(batches) and stop - start < self.slots and alike(batches[start], batches[stop]):
-                stop += 1
-            flags = None if ends is None else ends[start:stop]
-            parts.append(self._together(model, opt, others, batches[start:stop], flags))
-            start = stop
+        parts, done = [], 0
+        for stack, first, count in _stacks(batches, self.slots):
+            flags = None if ends is None else np.asarray(ends[done : done + count])
+            parts.append(self._together(model, opt, others, stack, first, count, flags))
+            done += count
         return parts
 
     def _one_by_one(
@@ -99,32 +114,29 @@ class Program:
         return parts
 
     def _together(
-        self, model: Module, opt: Optimizer, others: Others, batches: Sequence[Any], ends: Sequence[bool] | None
+        self, model: Module, opt: Optimizer, others: Others, stack: Any, first: int, count: int, ends: Any
     ) -> Part:
-        count, empty = len(batches), self.slots - len(batches)
-        flags = None if ends is None else np.array([*ends, *[False] * empty])
-        together = _stacked(batches, self.slots) or (*batches, *[batches[0]] * empty)
-        stacked = self.many(model, opt, others, together, flags, np.int32(count))
-        keep = np.arange(count) if ends is None else np.flatnonzero(np.asarray(ends))
-        return Part(stacked, keep)
+        places, flags = np.arange(first, first + count), None
+        if ends is not None:
+            flags = np.zeros(leading(stack), bool)
+            flags[places] = ends
+            places = places[ends]
+        record = self.many(model, opt, others, stack, flags, np.int32(first), np.int32(first + count))
+        return Part(record, places)
 
-    def _many(self, model: Module, opt: Optimizer, others: Others, batches: Any, ends: Any, count: Any) -> Record:
-        if isinstance(batches, Stacked):
-            stacked = batches.arrays
-        else:
-            stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
-        first, flag = jax.tree.map(lambda array: array[0], stacked), None if ends is None else ends[0]
-        form = eval_shape(self.step.__call__, model, opt, others, first, flag)
-        records = jax.tree.map(lambda s: jnp.zeros((self.slots, *s.shape), s.dtype), form)
+    def _many(
+        self, model: Module, opt: Optimizer, others: Others, stack: Any, ends: Any, first: Any, stop: Any
+    ) -> Record:
+        at = lambda i: jax.tree.map(lambda array: array[i], (stack, ends))  # noqa: E731
+        form, slots = eval_shape(self.step.__call__, model, opt, others, *at(0)), leading(stack)
+        records = jax.tree.map(lambda s: jnp.zeros((slots, *s.shape), s.dtype), form)
 
         def body(carry: Any) -> Any:
             i, model, opt, others, records = carry
-            batch = jax.tree.map(lambda array: array[i], stacked)
-            record = self.step(model, opt, others, batch, None if ends is None else ends[i])
+            record = self.step(model, opt, others, *at(i))
             return i + 1, model, opt, others, jax.tree.map(lambda all, one: all.at[i].set(one), records, record)
 
-        start = jnp.int32(0), model, opt, others, records
-        return while_loop(lambda carry: carry[0] < count, body, start)[-1]
+        return while_loop(lambda carry: carry[0] < stop, body, (first, model, opt, others, records))[-1]
 
 
 @functools.lru_cache(maxsize=8)
@@ -164,6 +176,9 @@ def slow_in_a_loop(step: Step | OwnStep, model: Module, opt: Optimizer, others: 
 def _has_convolution(jaxpr: Any) -> bool:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
+            return True
+        plain = plain_form(equation)
+        if plain is not None and _has_convolution(plain):
             return True
         inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
         if any(_has_convolution(getattr(v, "jaxpr", v)) for v in inner if _is_program(v)):

@@ -23,7 +23,8 @@ class ProgressBar(Callback):
 
     In a terminal or a notebook it is a bar that ``rich`` draws; elsewhere, in log files, there is a line for each epoch
     and one in between where an epoch takes long. The loss shown is that of the last step whose result is there already:
-    nothing waits for it.
+    nothing waits for it. A line for an epoch has the mean loss and the metrics, behind a slash those of validation, the
+    time, and how many examples were trained on in a second.
 
     Arguments:
         style: ``"auto"``, True for the bar, or ``"plain"``.
@@ -80,9 +81,9 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         row = run.history.epochs[-1]
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "step"))
-        seconds = time.perf_counter() - self._began
-        self._print(f"{_epoch(run)}  step {run.step}  {numbers}  {_time(seconds)}  {self._speed(run)}")
+        parts = [_epoch(run)] + ([f"step {run.step}"] if run.epochs is None else [])
+        parts += [*_numbers(row), _time(time.perf_counter() - self._began), _speed(run)]
+        self._print("  ".join(parts).rstrip())
 
     def on_fit_end(self, run: Run) -> None:
         if self._bar is not None:
@@ -92,12 +93,12 @@ class ProgressBar(Callback):
     # --- what it says ----------------------------------------------------------------------------
 
     def _numbers(self, run: Run) -> str:
-        parts = [f"loss {self._latest(run):.4g}", self._speed(run)]
+        parts = [f"loss {self._latest(run):.4g}", _speed(run)]
         left = self._left(run)
         if left is not None:
             parts.append(f"{_time(left)} left")
-        parts += [_memory()] if _memory() else []
-        return "  ".join(parts)
+        parts.append(_memory())
+        return "  ".join(filter(None, parts))
 
     def _latest(self, run: Run) -> float:
         """The newest loss that is there without waiting."""
@@ -113,9 +114,6 @@ class ProgressBar(Callback):
 
     def _done(self, run: Run) -> str:
         return f"{self._steps(run)}/{run.steps_per_epoch or '?'}"
-
-    def _speed(self, run: Run) -> str:
-        return f"{run.examples_per_second:,.0f} examples/s"
 
     def _left(self, run: Run) -> float | None:
         """Seconds left of the epoch, by its steps so far in this process."""
@@ -148,6 +146,25 @@ def _rich_bar() -> Any:
 
 def _epoch(run: Run) -> str:
     return f"epoch {run.epoch + 1}" + ("" if run.epochs is None else f"/{run.epochs}")
+
+
+def _numbers(row: dict[str, float]) -> list[str]:
+    """``loss 0.12/0.15``: each number of an epoch by its name, and behind a slash the one of validation."""
+    shown = []
+    for name, value in row.items():
+        if name in ("epoch", "step") or (name.startswith("val_") and name[4:] in row):
+            continue
+        of_validation = f"/{row[f'val_{name}']:.4g}" if f"val_{name}" in row else ""
+        shown.append(f"{name} {value:.4g}{of_validation}")
+    return shown
+
+
+def _speed(run: Run) -> str:
+    """``950/s`` or ``65.4k/s``: examples trained on in a second, where that is known."""
+    speed = run.examples_per_second
+    if not speed:
+        return ""
+    return f"{speed:.0f}/s" if speed < 1000 else f"{speed / 1000:.3g}k/s" if speed < 1e6 else f"{speed / 1e6:.3g}M/s"
 
 
 def _time(seconds: float) -> str:

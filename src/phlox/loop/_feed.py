@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from phlox.core import ShapeError
-from phlox.loop._batch import Masked
+from phlox.loop._batch import Masked, Slot, Stack
 
 
 class Fed(NamedTuple):
@@ -51,13 +51,23 @@ class Feed:
             return None
         return count if self.limit is None else min(count, self.limit)
 
-    def epoch(self, skip: int = 0) -> Iterator[Fed]:
-        """The batches of one epoch behind the first ``skip``.
+    @property
+    def stackable(self) -> bool:
+        """Whether the loader gathers many batches at once."""
+        return getattr(self.loader, "stackable", False) and not self.same and len(self.loader) > 0
+
+    def example(self) -> Any:
+        """A batch like those to come, where they are stackable."""
+        batch, mask = self.loader.example(padded=self.masked)
+        return Masked(batch, mask) if self.masked else batch
+
+    def epoch(self, skip: int = 0, slots: int = 1) -> Iterator[Fed]:
+        """The batches of one epoch behind the first ``skip``; with more ``slots`` than one, each in a ``Stack``.
 
         Raises:
             ShapeError: the loader gives no batch.
         """
-        source = self._source(skip)
+        source = self._source(skip) if slots == 1 else self._stacked(slots)
         limit = None if self.limit is None else max(self.limit - skip, 0)
         waiting = None
         for batch in itertools.islice(source, limit):
@@ -90,6 +100,13 @@ class Feed:
 
     def _batches(self) -> Iterator[Any]:
         return itertools.starmap(Masked, self.loader.masked()) if self.masked else iter(self.loader)
+
+    def _stacked(self, slots: int) -> Iterator[Slot]:
+        slots, stack = min(slots, len(self.loader)), None
+        for batches, masks, count, place in self.loader.stacked(slots, padded=self.masked):
+            if stack is None or place == 0:
+                stack = Stack(Masked(batches, masks) if self.masked else batches, count)
+            yield Slot(stack, place)
 
     def _refuse(self) -> None:
         again = self.begun and iter(self.loader) is self.loader

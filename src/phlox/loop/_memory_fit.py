@@ -126,8 +126,8 @@ class _Fitting:
         if self.slots == 1:
             return measured(program.single, (*self.state, self.batch, np.bool_(True) if summed else None), {}, limit)
         flags = np.ones(self.slots, bool) if summed else None
-        batches = (self.batch,) * self.slots
-        return measured(program.many, (*self.state, batches, flags, np.int32(self.slots)), {}, limit)
+        stack = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (self.slots, *np.shape(leaf))), self.batch)
+        return measured(program.many, (*self.state, stack, flags, np.int32(0), np.int32(self.slots)), {}, limit)
 
     def _slow_in_parts(self) -> bool:
         assert isinstance(self.step, Step)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phlox.core import NonFiniteError
+from phlox.loop._batch import alone
 from phlox.loop._callback import Callback
 from phlox.loop._precision import Refusal
 from phlox.loop._train import nonfinite
@@ -51,7 +52,8 @@ class StopOnNonFinite(Callback):
             )  # fmt: skip
         of_a_step = len(run.batches) // len(losses)
         first = bad[0] * of_a_step
-        errors = [nonfinite(run.objective, run.model, b, where) for b in run.batches[first : first + of_a_step]]
+        batches = map(alone, run.batches[first : first + of_a_step])
+        errors = [nonfinite(run.objective, run.model, b, where) for b in batches]
         raise next((error for error in errors if "model" in str(error.where)), errors[0])
 
     def steps_until(self, run: Run) -> int | None:

@@ -74,7 +74,7 @@ class Run:
         self.objective: Objective | None = None  # what a step minimises; None for a step of the user's own
         self._seconds_before = 0.0
         self._started = time.perf_counter()
-        self._examples_before = 0
+        self.time_steps(afresh=True)
 
     @property
     def losses(self) -> Any:
@@ -138,9 +138,16 @@ class Run:
 
     @property
     def examples_per_second(self) -> float:
-        """Examples handled per second since this process started training."""
-        elapsed = time.perf_counter() - self._started
-        return (self.examples - self._examples_before) / elapsed if elapsed > 0 else 0.0
+        """Examples trained on per second in this epoch, compilation and validation left out; 0 where nobody knows."""
+        start, before = self._timed_from
+        elapsed = self._timed_to - start
+        return (self.examples - before) / elapsed if elapsed > 0 else 0.0
+
+    def time_steps(self, *, afresh: bool = False) -> None:
+        """Take the time of the examples so far, or begin anew behind them: at an epoch, and when a step is compiled."""
+        self._timed_to = time.perf_counter()
+        if afresh:
+            self._timed_from = self._timed_to, self.examples
 
     # --- what a checkpoint keeps -----------------------------------------------------------------
 
@@ -212,7 +219,7 @@ class Run:
         self.history._losses = [np.asarray(arrays["history"]["losses"])]
         self.ledger.restore(arrays.get("epoch", {}))
         self._seconds_before, self._started = values["seconds"], time.perf_counter()
-        self._examples_before = self.examples
+        self.time_steps(afresh=True)
         for name, callback in self._named_callbacks().items():
             if name in values["callbacks"]:
                 callback.restore({**values["callbacks"][name], **arrays.get(f"{name}.state", {})})

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.loop._batch import examples
+from phlox.loop._batch import Slot, examples
 from phlox.loop._callback import Callback
 from phlox.loop._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop._evaluate import computed, evaluated
@@ -107,6 +107,7 @@ class Training:
         """One epoch, or what is left of it."""
         run, plan = self.run, self.plan
         run.call("on_epoch_start")
+        run.time_steps(afresh=True)
         self.sums = Sums(run.model) if plan.accumulate > 1 else None  # what is trained may be another part now
         for chunk in self.chunks():
             run.call("on_step_start")
@@ -120,21 +121,31 @@ class Training:
 
     def chunks(self) -> Iterator[list[Fed]]:
         """The batches of the epoch in chunks of whole steps, each as long as nobody wants control."""
-        feed = self.plan.feed.epoch(skip=self.run.batch)
+        feed = self.plan.feed.epoch(self.run.batch, self.slots())
         for first in feed:
             wanted = self.steps_until_control(first.batch) * self.plan.accumulate
             yield [first, *itertools.islice(feed, wanted - 1)]
+
+    def slots(self) -> int:
+        """How many batches the loader is to gather at once: as many as one call takes."""
+        feed, accumulate = self.plan.feed, self.plan.accumulate
+        if not feed.stackable or self.plan.parallel is not None:
+            return 1
+        if self.program is None:
+            self.program = self.compiled(feed.example())
+        return self.program.slots // accumulate * accumulate or self.program.slots
 
     def steps_until_control(self, batch: Any) -> int:
         """How many steps to take before callbacks run again."""
         run, plan = self.run, self.plan
         if self.program is None:
             self.program = self.compiled(batch)
+        slots = batch.left if isinstance(batch, Slot) else self.program.slots
         asked = [callback.steps_until(run) for callback in run.callbacks]
         if plan.steps:
             asked.append(plan.steps - run.step)
             asked.append(plan.validation_every - run.step % plan.validation_every if plan.validation else None)
-        asked.append(plan.chunk or min(self.pace.steps, self.program.slots // plan.accumulate or MOST))
+        asked.append(plan.chunk or min(self.pace.steps, slots // plan.accumulate or MOST))
         return max(1, min(n for n in asked if n is not None))
 
     def compiled(self, batch: Any) -> Program:
@@ -177,11 +188,13 @@ class Training:
         run.batches, run.position = batches, chunk[-1].position
         run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
         self.pace.note(parts, sum(ends))
+        run.time_steps(afresh=self.pace.first)
 
     def close_epoch(self) -> None:
         """Means, metrics and validation of an epoch, and its row in the history."""
         run, plan = self.run, self.plan
         row: dict[str, float] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
+        run.time_steps()
         if plan.train_metrics and run.metrics is not None:
             row |= scalars(computed(run.metrics))
         run.logs |= row
@@ -248,6 +261,11 @@ class Pace:
         self.seconds, self.ahead, self.steps = seconds, ahead, 1
         self.flying: deque[tuple[Part, int]] = deque()
         self.calls, self.before = 0, 0.0
+
+    @property
+    def first(self) -> bool:
+        """Whether no more than one call was handed over, which has waited for the compiler."""
+        return self.calls + len(self.flying) <= 1
 
     def note(self, parts: Sequence[Part], steps: int) -> None:
         """A chunk was handed over; waits for an older one where there are too many."""

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.interpreters import batching
 
-from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
+from phlox.nn.functional._kernel_gradients import differentiate, map_as_examples, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
 
 __all__ = ["attention_kernel"]
@@ -36,8 +35,8 @@ def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array
         "phlox_attention_backward", plain_backward, _call_backward, _backward_shapes, _declines, several=True
     )
     differentiate(forward, backward, 3)
-    for kernel in (forward, backward):
-        batching.primitive_batchers[kernel.primitive] = _mapped(kernel)
+    map_as_examples(forward)
+    map_as_examples(backward)
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array, *, scale: float, causal: bool) -> jax.Array | None:
         if not in_use(q, k, v) or q.dtype != jnp.float32:
@@ -71,18 +70,3 @@ def _call_backward(q: Any, k: Any, v: Any, y: Any, dy: Any, *, scale: float, cau
 def _declines(library: Any, q: Any, k: Any, *_: Any, **options: Any) -> str | None:
     del library, q, options
     return f"{_SMALL} keys or fewer" if k.shape[1] <= _SMALL else None
-
-
-def _mapped(kernel: Kernel) -> Any:
-    """A mapped axis is more examples; what does not have it is repeated along it."""
-
-    def rule(arrays: Any, axes: Any, **options: Any) -> Any:
-        size = next(a.shape[d] for a, d in zip(arrays, axes, strict=True) if d is not None)
-        full = [
-            jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
-            for a, d in zip(arrays, axes, strict=True)
-        ]
-        results = kernel(*(a.reshape(-1, *a.shape[2:]) for a in full), **options)
-        return [r.reshape(size, -1, *r.shape[1:]) for r in results], [0] * len(results)
-
-    return rule

@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching
 
 from phlox.nn.functional._kernels import Kernel
 
-__all__ = ["differentiate", "map_by_plain_form", "plain_gradient"]
+__all__ = ["differentiate", "map_as_examples", "map_by_plain_form", "plain_gradient"]
 
 
 def plain_gradient(reference: Any, inputs: int) -> Any:
@@ -71,6 +71,24 @@ def differentiate(forward: Kernel, backward: Kernel, inputs: int) -> None:
         ad.primitive_jvps[kernel.primitive] = _jvp_of_plain_form(kernel)
     for kernel in (forward, tangent, backward):
         map_by_plain_form(kernel)
+
+
+def map_as_examples(kernel: Kernel) -> None:
+    """Let ``vmap`` of a kernel of several results be more examples; what is not mapped is repeated.
+
+    All arrays must have the batch first.
+    """
+
+    def rule(arrays: Any, axes: Any, **params: Any) -> Any:
+        size = next(a.shape[d] for a, d in zip(arrays, axes, strict=True) if d is not None)
+        full = [
+            jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+            for a, d in zip(arrays, axes, strict=True)
+        ]
+        results = kernel(*(a.reshape(-1, *a.shape[2:]) for a in full), **params)
+        return [r.reshape(size, -1, *r.shape[1:]) for r in results], [0] * len(results)
+
+    batching.primitive_batchers[kernel.primitive] = rule
 
 
 def map_by_plain_form(kernel: Kernel) -> None:

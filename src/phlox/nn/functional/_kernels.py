@@ -22,7 +22,7 @@ from jax.interpreters import mlir
 
 from phlox.core import _compat
 
-_PACKAGE, _INTERFACE = "phlox_cpu", 1
+_PACKAGE, _INTERFACE = "phlox_cpu", 2
 _SWITCH = "PHLOX_CPU_KERNELS"
 
 # A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
@@ -160,16 +160,29 @@ class Kernel:
     def _refusal(self, ctx: Any, params: dict[str, Any]) -> str | None:
         if not _compat.lowers_for_one_cpu(ctx):
             return "the program is exported, or spread over devices"
+        return self.refuses(*ctx.avals_in, **params)
+
+    def refuses(self, *avals: Any, **params: Any) -> str | None:
+        """Why a program of one CPU takes the plain form, or None where it takes the call."""
         library = package().library
         if library is None or self.declines is None:
             return "no package"
-        return self.declines(library, *ctx.avals_in, **params)
+        return self.declines(library, *avals, **params)
 
     def _noted(self, why: str) -> Use:
         return Use(self.use.kernel, self.use.reference + 1, why)
 
 
 _all: dict[str, Kernel] = {}
+
+
+def plain_form(equation: Any) -> Any | None:
+    """The jaxpr that a kernel's equation is on one CPU where the package declines it; None where it does not."""
+    kernel = _all.get(equation.primitive.name)
+    avals = [v.aval for v in equation.invars]
+    if kernel is None or kernel.refuses(*avals, **equation.params) is None:
+        return None
+    return jax.make_jaxpr(functools.partial(kernel.reference, **equation.params))(*avals).jaxpr
 
 
 @functools.lru_cache(512)

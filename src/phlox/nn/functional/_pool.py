@@ -14,6 +14,7 @@ from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, describe
 from phlox.nn.functional._padding import pad_spatial
+from phlox.nn.functional._pool_kernels import max_pool_kernel
 from phlox.nn.functional._window import Padding, Sizes, Window, known, plan_window, spatial_sizes
 
 __all__ = ["global_max_pool", "global_mean_pool", "lp_pool", "max_pool", "mean_pool"]
@@ -58,7 +59,8 @@ def max_pool(
     """
     x = ordered(x, "max_pool")
     plan = plan_pool(x, window, stride, padding, dilation, ceil_mode, "max_pool")
-    return _max_over(x, plan)
+    y = _overlapping(x, plan)
+    return _max_over(x, plan) if y is None else y
 
 
 def mean_pool(
@@ -272,6 +274,9 @@ def _max_over(x: jax.Array, window: Window) -> jax.Array:
             best = jnp.where(beats(other, best), other, best)
         x = best
     return x
+
+
+_overlapping = max_pool_kernel(_max_over)
 
 
 def _windows(x: jax.Array, window: Window, axis: int) -> jax.Array:

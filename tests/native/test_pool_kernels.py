@@ -1,0 +1,69 @@
+"""The largest of overlapping windows by the kernel against PyTorch; further derivatives against the plain form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phlox as px
+from kit import against_torch, assert_close, oracle
+from phlox.nn.functional._kernels import _all, package, reference_forms
+
+pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
+if package().library is None:
+    pytest.skip(f"kernels are out of use: {package().reason}", allow_module_level=True)
+
+max_pool = px.nn.functional.max_pool
+
+CASES = {  # space, window, stride, padding, dilation, ceil_mode
+    "1d": ((11,), 3, 2, 1, 1, False),
+    "2d": ((7, 9), (3, 2), (2, 1), (1, 0), 1, False),
+    "2d dilated": ((9, 8), 2, 2, 1, 3, False),
+    "2d over the edge": ((8, 8), 3, 2, 0, 1, True),
+    "3d": ((5, 4, 6), 3, 2, 1, 1, False),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("ties", [False, True])
+def test_value_and_gradient_are_pytorchs(case, ties):
+    torch = oracle("torch")
+    space, window, stride, padding, dilation, ceil_mode = CASES[case]
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 2, (2, *space, 17)) if ties else rng.normal(size=(2, *space, 17))
+    pool = getattr(torch.nn.functional, f"max_pool{len(space)}d")
+    before = _all["phlox_max_pool"].use.kernel, _all["phlox_max_pool_backward"].use.kernel
+    options = {"padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+    against_torch(
+        lambda x: max_pool(x, window, stride=stride, **options),
+        lambda x: pool(x.movedim(-1, 1), window, stride, **options).movedim(1, -1),
+        x.astype("float32"),
+    )
+    assert (_all["phlox_max_pool"].use.kernel, _all["phlox_max_pool_backward"].use.kernel) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
+
+
+def test_every_other_derivative_is_that_of_the_plain_form():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 5, 16)), jnp.float32)
+    f = lambda x: jnp.sum(jnp.sin(max_pool(x, 3, stride=2, padding=1)))  # noqa: E731
+    calls = {
+        "grad of grad": jax.grad(lambda x: jnp.sum(jax.grad(f)(x) ** 3)),
+        "jvp": lambda x: jax.jvp(f, (x,), (x,)),
+        "forward over reverse": lambda x: jax.jvp(jax.grad(f), (x,), (x,))[1],
+        "vmap of grad": lambda x: jax.vmap(jax.grad(f))(jnp.stack([x, -x])),
+    }
+    for name, call in calls.items():
+        ours = jax.jit(call)(x)
+        with reference_forms():
+            theirs = jax.jit(call)(x)
+        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            assert_close(a, r, kind="grad", what=name)
+
+
+def test_nan_and_infinity():
+    x = jnp.zeros((1, 5, 16)).at[0, 0, 0].set(jnp.nan).at[0, :, 1].set(-jnp.inf)
+    y = max_pool(x, 3, stride=2, padding=1)
+    assert jnp.isnan(y)[0, :, 0].tolist() == [True, False, False]
+    assert (y[0, :, 1] == -jnp.inf).all()
