@@ -5,6 +5,7 @@ import enum
 import functools
 import operator
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -181,7 +182,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda v: getattr(v, "__name__", None) or repr(v))
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: re.sub(" at 0x\\w+", "", repr(value)))
 def test_every_kind_of_attribute_comes_back(path, value):
     again = returned(Value(value), path)
     assert type(again.value) is type(value)
