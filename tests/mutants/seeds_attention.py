@@ -39,8 +39,9 @@ MUTANTS = [
     (
         "groups of heads are interleaved",
         "nn/functional/_attention.py",
-        "grouped = q.reshape(batch, rows, shared, heads // shared, size)",
-        "grouped = jnp.swapaxes(q.reshape(batch, rows, heads // shared, shared, size), 2, 3)",
+        "return jnp.swapaxes(x, 1, 2).reshape(batch * shared,",
+        "x = jnp.swapaxes(jnp.swapaxes(x, 1, 2).reshape(batch, heads // shared, shared, time, size), 1, 2)\n"
+        "    return x.reshape(batch * shared,",
         (_FUNCTION + "[grouped queries]",),
     ),
     (

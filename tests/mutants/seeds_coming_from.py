@@ -7,8 +7,8 @@ MUTANTS = [
     (
         "the running variance is biased, as in Keras",
         "nn/functional/_norm.py",
-        "return y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes) * (count / (count - 1))",
-        "return y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)",
+        "return y, mean, var * (count / (count - 1))",
+        "return y, mean, var",
         (_SIDE + "[PyTorch]",),
     ),
     (

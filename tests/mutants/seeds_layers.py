@@ -8,8 +8,8 @@ MUTANTS = [
     (
         "biased running variance",
         "nn/functional/_norm.py",
-        "return y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes) * (count / (count - 1))",
-        "return y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)",
+        "return y, mean, var * (count / (count - 1))",
+        "return y, mean, var",
         (_BATCH_NORM,),
     ),
     (

@@ -33,9 +33,10 @@ class Packing:
     def of(cls, params: Named, alike: Callable[[str], Hashable]) -> Packing:
         """Pack small arrays of one dtype, in one place, and of one ``alike(path)``; a vector has two parts at least."""
         kinds: dict[Hashable, list[str]] = {}
+        places = _places(params)
         for path, value in params.items():
             if value.size <= MOST:
-                kinds.setdefault((_place(path, value), alike(path)), []).append(path)
+                kinds.setdefault((value.dtype, places.get(path), alike(path)), []).append(path)
         rows = [paths[i : i + PARTS] for paths in kinds.values() for i in range(0, len(paths), PARTS)]
         parts = [tuple((path, params[path].shape) for path in row) for row in rows if len(row) > 1]
         return cls(tuple((f"(small {n})", part) for n, part in enumerate(parts)))
@@ -76,8 +77,11 @@ def _cut(whole: Any, start: int, shape: tuple[int, ...]) -> Any:
     return part.reshape(*whole.shape[:-1], *shape)
 
 
-def _place(path: str, value: Any) -> Hashable:
-    """What arrays of one vector have in common: the dtype, and the devices that hold each whole."""
-    if isinstance(value, Tracer) or not isinstance(value, jax.Array):
-        return value.dtype
-    return value.dtype, value.sharding if value.sharding.is_fully_replicated else path
+def _places(params: Named) -> dict[str, Hashable]:
+    """Where arrays lie, by path: the devices that hold each whole, or it alone; nothing where all lie in one place.
+
+    What is traced lies nowhere yet: a model that is half traced, as in ``px.vmap``, is packed as a model outside.
+    """
+    known = {path: v for path, v in params.items() if isinstance(v, jax.Array) and not isinstance(v, Tracer)}
+    places = {path: v.sharding if v.sharding.is_fully_replicated else path for path, v in known.items()}
+    return places if len(set(places.values())) > 1 else {}
