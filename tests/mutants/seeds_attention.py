@@ -40,8 +40,7 @@ MUTANTS = [
         "groups of heads are interleaved",
         "nn/functional/_attention.py",
         "return jnp.swapaxes(x, 1, 2).reshape(batch * shared,",
-        "x = jnp.swapaxes(jnp.swapaxes(x, 1, 2).reshape(batch, heads // shared, shared, time, size), 1, 2)\n"
-        "    return x.reshape(batch * shared,",
+        "return jnp.swapaxes(x, 1, 2).reshape(batch, -1, shared, time, size).swapaxes(1, 2).reshape(batch * shared,",
         (_FUNCTION + "[grouped queries]",),
     ),
     (

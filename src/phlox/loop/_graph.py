@@ -9,6 +9,7 @@ import jax
 from jax.extend.core import Literal
 
 from phlox.core import Module, apply, copy, disguised, modules, split
+from phlox.nn.functional._kernels import reference_forms
 
 _INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
@@ -28,7 +29,8 @@ def graph_of(model: Module, *inputs: Any) -> Any:
             module.__class__ = disguised(type(module), _scoped)
     params, state = split(scoped)
     forward = jax.make_jaxpr(lambda params, state, *xs: apply(scoped, params, state, *xs)[0])
-    traced = forward(params, state, *inputs)
+    with reference_forms():  # whose operations can be drawn
+        traced = forward(params, state, *inputs)
     names = [f"{type(model).__name__}/{name.replace('.', '/')}" for name in [*sorted(params), *sorted(state)]]
     drawing = _Drawing()
     for variable, name in zip(traced.jaxpr.invars, names, strict=False):
