@@ -359,9 +359,8 @@ class Results:
                 Bar(f"{where}, faster than {best}", 2.5, median(times, best, PHLOX), at_most=False),
                 Bar(f"{where}, faster than {NNX_JIT}", 10, median(times, NNX_JIT, PHLOX), at_most=False),
             ]
-        best = fastest(self.eager, TORCH) or TORCH[0]
         where = f"eager step of {self.eager_layers} layers"
-        found.append(Bar(f"{where}, against {best}", 8, median(self.eager, PHLOX_EAGER, best)))
+        found.append(Bar(f"{where}, against {TORCH[0]}", 8, median(self.eager, PHLOX_EAGER, TORCH[0])))
         seconds = Spread.of(self.imports["phlox"]).scaled(1e3).median if "phlox" in self.imports else None
         return [*found, Bar("import phlox, above import jax", 150, seconds, unit="ms")]
 
