@@ -109,7 +109,7 @@ def test_early_stopping_goes_on_after_a_resume(cut):
 def test_a_number_that_is_not_logged_is_named():
     run = a_run()
     run.validation = None
-    with pytest.raises(px.StructureError, match=r"EarlyStopping expects a logged 'val_f1', got epoch, loss") as caught:
+    with pytest.raises(px.StructureError, match=r"EarlyStopping expects a logged 'val_f1', got loss") as caught:
         after_epoch(run, px.EarlyStopping("val_f1"), loss=1.0)
     assert "pass validation_data to px.fit" in str(caught.value)
     with pytest.raises(px.StructureError, match="choose one of these as monitor"):
@@ -125,7 +125,7 @@ def test_a_number_that_is_not_logged_is_named():
         (lambda: px.EarlyStopping(patience=0), "patience of at least 1, got 0"),
         (lambda: px.EarlyStopping(min_delta=-1), "min_delta of at least 0, got -1"),
         (lambda: px.ReduceOnPlateau(factor=1.0), "factor in \\(0, 1\\), got 1.0"),
-        (lambda: px.TimeLimit(0), "a limit above 0, got 0 s"),
+        (lambda: px.TimeLimit(0), "a limit in seconds, or a timedelta, above 0, got 0"),
         (lambda: px.LambdaCallback(on_batch=print), "hooks of Callback by name, got on_batch"),
         (lambda: px.LambdaCallback(on_epoch_end=3), "a function as on_epoch_end, got 3"),
     ],

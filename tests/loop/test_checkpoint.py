@@ -197,8 +197,9 @@ def test_an_exception_in_a_callback_between_steps_is_no_place_to_save(tmp_path):
     with pytest.raises(ZeroDivisionError, match="in a callback") as caught:
         fit(tmp_path, callbacks=[At(4, fail)])
     assert saved(tmp_path) == [(3, 0, "an epoch")]
-    assert caught.value.__notes__[0].startswith("ZeroDivisionError at step 4; saved up to step 3 in ")
-    assert "resume=True" in caught.value.__notes__[0]
+    assert caught.value.__notes__[0] == "raised in At.on_step_end, epoch 1, step 4"
+    assert caught.value.__notes__[1].startswith("ZeroDivisionError at step 4; saved up to step 3 in ")
+    assert "resume=True" in caught.value.__notes__[1]
 
 
 def test_an_exception_of_the_data_is_saved_before(tmp_path, whole):
@@ -252,7 +253,7 @@ def test_a_disk_that_fills_up_ends_training_with_all_that_was_saved(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert f"checkpoints in {str(tmp_path)!r} expects room for {tmp_path}, got File too large" in str(caught.value)
-    assert "saved up to step 3" in caught.value.__notes__[0]
+    assert "saved up to step 3" in caught.value.__notes__[-1]
     assert saved(tmp_path) == [(3, 0, "an epoch")]
     assert all(np.isfinite(np.frombuffer(w, np.float32)).all() for w in words(net).values())  # trained, and there
     assert not [p for p in os.listdir(tmp_path) if p.startswith(".unfinished")]
@@ -316,7 +317,7 @@ def test_a_checkpoint_can_be_named(tmp_path, whole):
 def test_a_changed_model_is_refused_by_path_and_stays_as_it_was(tmp_path):
     fit(tmp_path)
     with px.seed(1):
-        changed = px.Chain(px.Dense(3, 4, px.tanh), px.Dropout(0.2), px.Dense(4, 2, bias=False), px.Scale(2))
+        changed = px.Chain(px.Dense(3, 5, px.tanh), px.Dropout(0.2), px.Dense(5, 1, bias=False), px.Scale(1))
     changed[0].bias = changed[0].bias.astype(jnp.bfloat16)
     before = words(changed)
     with pytest.raises(px.StructureError) as caught:
@@ -324,10 +325,10 @@ def test_a_changed_model_is_refused_by_path_and_stays_as_it_was(tmp_path):
     message = str(caught.value)
     assert message.startswith("Run.restore expects the arrays of this run's model, got others:\n")
     for line in (
-        "layers.0.bias expects bfloat16[4], got float32[4]",
-        "layers.2.weight expects float32[4, 2], got float32[4, 1]",
+        "layers.0.bias expects bfloat16[5], got float32[4]",
+        "layers.2.weight expects float32[5, 1], got float32[4, 1]",
         "layers.2.bias expects nothing, got float32[1]",
-        "layers.3.scale expects float32[2], got nothing",
+        "layers.3.scale expects float32[1], got nothing",
     ):
         assert f"    {line}" in message
     assert "px.load_checkpoint(…, strict=False)" in message

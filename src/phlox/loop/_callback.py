@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from phlox.core import RangeError, StructureError
+from phlox.loop._checks import told
 
 if TYPE_CHECKING:
     from phlox.core import Module
@@ -99,6 +104,9 @@ class Callback:
         watches = kind.on_step_start is not Callback.on_step_start or kind.on_step_end is not Callback.on_step_end
         return 1 if watches else None
 
+    def check_run(self, run: Run) -> None:
+        """Raise where training cannot do what this callback is for; asked of all before the first ``on_fit_start``."""
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep: by name a JSON-able value, an array, or a dict of arrays.
 
@@ -120,3 +128,46 @@ class Callback:
 def overrides(callback: Callback, hook: str) -> bool:
     """Whether a callback has its own version of a hook, in its class or on itself."""
     return getattr(type(callback), hook, None) is not getattr(Callback, hook) or hook in vars(callback)
+
+
+HOOKS = (
+    "on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_step_start", "on_step_end",
+    "on_validation_start", "on_validation_end", "on_exception", "before_backward", "after_backward", "after_update",
+)  # fmt: skip
+
+
+def as_callbacks(given: Any, where: str) -> tuple[Callback, ...]:
+    """Callbacks from one or several.
+
+    Raises:
+        RangeError: what is no callback.
+        StructureError: one with a method ``on_…`` that is no hook, and so would never be called.
+    """
+    several = (given,) if isinstance(given, Callback) or not isinstance(given, Sequence) else tuple(given)
+    for callback in several:
+        if not isinstance(callback, Callback):
+            is_class = isinstance(callback, type) and issubclass(callback, Callback)
+            fix = "derive it from px.Callback, or wrap functions in px.LambdaCallback"
+            fix = f"make one: {callback.__name__}(…)" if is_class else fix
+            raise RangeError("a px.Callback, or a list of them, as callbacks", got=told(callback), fix=fix, where=where)
+        check_hooks(callback, where)
+    return several
+
+
+def check_hooks(callback: Callback, where: str) -> None:
+    """Refuse a method that looks like a hook and is none."""
+    for name in dir(callback):
+        if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name)):
+            near = difflib.get_close_matches(name, HOOKS, 1)
+            fix = f"name it {near[0]}" if near else "begin the name of a method of your own with another word"
+            what = f"methods on_… of {type(callback).__name__} that are hooks: {', '.join(HOOKS[:9])}"
+            raise StructureError(what, got=name, fix=fix, where=where)
+
+
+def called(callback: Callback, hook: str, *args: Any, at: str = "") -> Any:
+    """Call a hook; an exception is told, on its way out, whose it is."""
+    try:
+        return getattr(callback, hook)(*args)
+    except Exception as error:
+        error.add_note(f"raised in {type(callback).__name__}.{hook}{at}")
+        raise

@@ -84,8 +84,12 @@ class Checkpoint(Callback):
 
     # --- hooks -----------------------------------------------------------------------------------
 
-    def on_fit_start(self, run: Run) -> None:
+    def check_run(self, run: Run) -> None:
+        if self.monitor is not None:
+            self.monitor.check(run)
         self._refuse_another(run)
+
+    def on_fit_start(self, run: Run) -> None:
         self.store.open()
         self._boundary, self._saved, self._held = _place(run), None, None
         self._moved = self._final = self._left = self._failed = False

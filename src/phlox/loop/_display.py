@@ -6,10 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import jax
-
 from phlox.core import RangeError
 from phlox.loop._callback import Callback
+from phlox.loop._memory_room import resident_memory
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -177,7 +176,6 @@ def _time(seconds: float) -> str:
 
 
 def _memory() -> str:
-    """What the first device holds, where it tells."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    used = stats.get("bytes_in_use")
+    """What is in use, on a CPU by this process, where somebody tells."""
+    used = resident_memory()
     return "" if used is None else f"{used / 2**30:.1f} GiB"

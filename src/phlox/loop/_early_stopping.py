@@ -33,7 +33,8 @@ class EarlyStopping(Callback):
 
     Raises:
         RangeError: an argument outside its range.
-        StructureError: at the end of the first epoch, where nothing of this name is logged.
+        StructureError: where nothing of this name is logged: before training as far as that is known, else at the
+            end of the first epoch.
 
     Source: Prechelt, "Early stopping, but when?", 1998.
 
@@ -68,6 +69,9 @@ class EarlyStopping(Callback):
         self.bad = 0  # epochs since the best
         self._weights: dict[str, Any] | None = None
         self._failed = False
+
+    def check_run(self, run: Run) -> None:
+        self.monitor.check(run)
 
     def on_fit_start(self, run: Run) -> None:
         self._forget()

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, RangeError, copy, describe, jit, training
+from phlox.core import Module, RangeError, copy, jit, training
 from phlox.loop._batch import read_batch
+from phlox.loop._checks import told
 from phlox.loop._chunk import Part
 from phlox.loop._feed import Feed
 from phlox.loop._ledger import Ledger
@@ -129,16 +130,18 @@ def as_metrics(given: Any, where: str) -> Metrics | None:
         return given
     if isinstance(given, Metric):
         given = [given]
-    if isinstance(given, (list, tuple)) and all(isinstance(m, Metric) for m in given):
-        given = {_name(metric): metric for metric in given}
-    if not isinstance(given, Mapping) or not all(isinstance(m, Metric) for m in given.values()):
+    named = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(given, (list, tuple)):
+        named = {_name(m) if isinstance(m, Metric) else f"number {n}": m for n, m in enumerate(given)}
+    strange = [f"{told(m)} as {name}" for name, m in named.items() if not isinstance(m, Metric)]
+    if strange or not named:
         raise RangeError(
             "metrics: one of px.metrics, or several by name",
-            got=describe(given),
+            got=", ".join(strange) or told(given),
             fix="pass for example metrics={'accuracy': px.metrics.Accuracy()}",
             where=where,
         )
-    return Metrics(**given)
+    return Metrics(**named)
 
 
 def _name(metric: Metric) -> str:

@@ -61,6 +61,21 @@ class Feed:
         batch, mask = self.loader.example(padded=self.masked)
         return Masked(batch, mask) if self.masked else batch
 
+    def first(self) -> Any:
+        """The first batch where it is at hand, so that nothing is read twice; else None."""
+        if getattr(self.loader, "stackable", False):
+            return self.example() if len(self.loader) else None
+        return self.loader[0] if isinstance(self.loader, list) and self.loader else None
+
+    def check(self) -> None:
+        """Refuse a loader that knows that it gives no batch.
+
+        Raises:
+            ShapeError: see above.
+        """
+        if self.count() == 0:
+            self._refuse()
+
     def epoch(self, skip: int = 0, slots: int = 1) -> Iterator[Fed]:
         """The batches of one epoch behind the first ``skip``; with more ``slots`` than one, each in a ``Stack``.
 

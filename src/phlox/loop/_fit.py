@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from phlox.core import Module, RangeError, copy, describe
-from phlox.loop._callback import Callback, overrides
+import numpy as np
+
+from phlox.core import Module, RangeError, copy
+from phlox.loop._callback import Callback, as_callbacks, overrides
 from phlox.loop._checkpoint import Checkpoint
-from phlox.loop._checks import check_model, check_optimizer, check_whole
+from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
 from phlox.loop._clip import Clip
 from phlox.loop._display import ProgressBar
 from phlox.loop._evaluate import as_metrics, no_loss
 from phlox.loop._feed import Feed
 from phlox.loop._history import History
+from phlox.loop._lambda import LambdaCallback
 from phlox.loop._limits import TimeLimit
 from phlox.loop._loading import loader_of
 from phlox.loop._log_files import CSVLogger, JSONLinesLogger
 from phlox.loop._memory_fit import check_memory
 from phlox.loop._objective import Objective, as_class_weight, check_loss
+from phlox.loop._plateau import ReduceOnPlateau
 from phlox.loop._precision import Precision
+from phlox.loop._rehearsal import rehearsed
 from phlox.loop._run import Run
 from phlox.loop._step import Hooks, OwnStep, Step
+from phlox.loop._throughput import Throughput
 from phlox.loop._training import Plan, Training
 from phlox.optim import Optimizer
 from phlox.parallel import data_parallel
@@ -43,7 +49,7 @@ def fit(
     validation_data: Any = None,
     validation_every: int = 1,
     metrics: Any = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     seed: int = 0,
     log_dir: str | Path | None = None,
     step: Callable[..., Any] | None = None,
@@ -85,7 +91,7 @@ def fit(
         validation_every: epochs between validations; with ``steps``, steps between them.
         metrics: metrics of ``px.metrics`` by name, taken of training and validation; of validation alone where the
             loss calls the model itself.
-        callbacks: what else is to happen: see ``px.Callback``.
+        callbacks: what else is to happen, one or several: see ``px.Callback``.
         seed: of the order of the data.
         log_dir: a folder for loggers; ``history.csv`` and ``log.jsonl`` are written there.
         step: your own step in place of loss and update: ``step(model, opt, *batch)`` returns the loss.
@@ -126,6 +132,7 @@ def fit(
         1     2    2.5
         2     3  0.625
     """
+    callbacks = as_callbacks(callbacks, WHERE)
     given = {name: value for name, value in locals().items() if name not in ("model", "train_data", "validation_data")}
     _check(model, given)
     kind = Precision.of(precision, WHERE)
@@ -137,12 +144,16 @@ def fit(
     opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
     check_optimizer(opt, model, WHERE)
     parallel = None if devices is None else data_parallel(devices)
-    train, validation = (
-        None if data is None else loader_of(data, batch_size, order, where=WHERE, weight=weight)
-        for data, order, weight in ((train_data, seed, sample_weight), (validation_data, None, None))
-    )
     objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE), WHERE)
-    feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=objective.takes_weights)
+    where, masked = f"{WHERE}(train_data)", objective.takes_weights
+    train = loader_of(train_data, batch_size, seed, where=where, weight=sample_weight)
+    feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=masked, where=where)
+    feed.check()
+    where, validation, validation_feed = f"{WHERE}(validation_data)", None, None
+    if validation_data is not None:
+        validation = loader_of(validation_data, batch_size, None, where=where)
+        validation_feed = Feed(validation, limit_batches, masked=masked, where=where)
+        validation_feed.check()
     run = Run(
         model,
         opt,
@@ -161,13 +172,14 @@ def fit(
     if scale is not None:
         run.moving["guard"] = scale
     run.objective = None if step else objective
+    scalars = rehearsed(model, objective, kind, None if step else feed, validation_feed)
     saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
     hooks = _hooks(run)
     plan = Plan(
         step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
         feed=feed,
         objective=objective,
-        validation=None if validation is None else Feed(validation, limit_batches, masked=objective.takes_weights),
+        validation=validation_feed,
         precision=kind,
         train_metrics=run.metrics is not None and not objective.takes_model and step is None,
         steps=steps,
@@ -178,13 +190,14 @@ def fit(
         memory=memory,
         parallel=parallel,
     )
+    run.names = _names(run, scalars, plan.train_metrics)
     return Training(run, plan).go()
 
 
 def _check(model: Any, given: dict[str, Any]) -> None:
     """Refuse arguments that mean nothing, before anything is made."""
     check_model(model, WHERE)
-    for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches"):
+    for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches", "batch_size"):
         check_whole(name, given[name], 1, WHERE)
     check_whole("overfit_batches", given["overfit_batches"], 0, WHERE)
     check_memory(given["memory"], WHERE)
@@ -198,10 +211,8 @@ def _check(model: Any, given: dict[str, Any]) -> None:
         if ignored:
             fix = f"do it in the step, and leave {', '.join(ignored)} out"
             raise RangeError("your own step alone", got=f"step and {', '.join(ignored)}", fix=fix, where=WHERE)
-    strange = [c for c in given["callbacks"] if not isinstance(c, Callback)]
-    if strange:
-        fix = "derive it from px.Callback, or wrap functions in px.LambdaCallback"
-        raise RangeError("callbacks", got=describe(strange[0]), fix=fix, where=WHERE)
+    check_rule(given["optimizer"], WHERE)
+    check_folder("log_dir", given["log_dir"], WHERE)
     saving = any(isinstance(callback, Checkpoint) for callback in given["callbacks"])
     if saving and given["checkpoint_dir"] is not None:
         fix = "leave checkpoint_dir out: the callback has the folder"
@@ -236,6 +247,19 @@ def _hooks(run: Run) -> Hooks:
     return Hooks(tuple(traced), owners)
 
 
+def _names(run: Run, scalars: Iterable[str] | None, train_metrics: bool) -> set[str] | None:
+    """The names of all numbers that an epoch will have, None where a callback or a loss may have others."""
+    if scalars is None or not all(type(c).__module__.startswith("phlox.") for c in run.callbacks):
+        return None
+    if any(isinstance(callback, (LambdaCallback, Throughput)) for callback in run.callbacks):
+        return None
+    measured = () if run.metrics is None else tuple(run.metrics.metrics)
+    of_validation = () if run.validation is None else ("loss", *scalars, *measured)
+    rate = ("learning_rate",) if any(isinstance(c, ReduceOnPlateau) for c in run.callbacks) else ()
+    of_training = ("loss", *scalars, *(measured if train_metrics else ()), *rate)
+    return {*of_training, *(f"val_{name}" for name in of_validation)}
+
+
 def _steps_in(batches: int | None, accumulate: int) -> int | None:
     return None if batches is None else -(-batches // accumulate)
 
@@ -244,6 +268,8 @@ def _plain(value: Any) -> Any:
     """A setting as a JSON-able value."""
     if isinstance(value, (bool, int, float, str, type(None))):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, dict):
         return {str(name): _plain(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):

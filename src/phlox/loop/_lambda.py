@@ -6,12 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from phlox.core import RangeError
-from phlox.loop._callback import Callback
-
-_HOOKS = (
-    "on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_step_start", "on_step_end",
-    "on_validation_start", "on_validation_end", "on_exception", "before_backward", "after_backward", "after_update",
-)  # fmt: skip
+from phlox.loop._callback import HOOKS, Callback
 
 
 class LambdaCallback(Callback):
@@ -30,10 +25,10 @@ class LambdaCallback(Callback):
     """
 
     def __init__(self, **hooks: Callable[..., Any]):
-        unknown = [name for name in hooks if name not in _HOOKS]
+        unknown = [name for name in hooks if name not in HOOKS]
         if unknown or not hooks:
             raise RangeError(
-                "hooks of Callback by name", got=", ".join(unknown) or "none", fix=f"use {', '.join(_HOOKS)}",
+                "hooks of Callback by name", got=", ".join(unknown) or "none", fix=f"use {', '.join(HOOKS)}",
                 where="LambdaCallback",
             )  # fmt: skip
         for name, function in hooks.items():

@@ -19,6 +19,8 @@ class Ledger:
     def __init__(self) -> None:
         self.waiting: deque[Part] = deque()
         self.columns: dict[str, list[np.ndarray[Any, Any]]] = {}
+        self.fetched = 0  # steps whose records are on the host
+        self.bad: int | None = None  # the first of these with a loss that counts and is not finite
 
     def add(self, parts: Sequence[Part]) -> None:
         """Take in the records of calls that may not have run yet."""
@@ -33,6 +35,10 @@ class Ledger:
             columns = {"loss": record.loss, "weight": record.weight, **record.scalars}
             for name, values in columns.items():
                 self.columns.setdefault(name, []).append(values.astype(np.float32))
+            bad = np.flatnonzero(~np.isfinite(record.loss) & (record.weight != 0))
+            if bad.size and self.bad is None:
+                self.bad = self.fetched + int(bad[0])
+            self.fetched += len(record.loss)
 
     def column(self, name: str) -> np.ndarray[Any, Any]:
         """(steps,) the values of one name."""
@@ -55,6 +61,7 @@ class Ledger:
         """Be ready for the next epoch."""
         self.waiting.clear()
         self.columns.clear()
+        self.fetched, self.bad = 0, None
 
     def state(self) -> dict[str, Any]:
         """The columns, as arrays."""
@@ -63,5 +70,6 @@ class Ledger:
 
     def restore(self, columns: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
-        self.waiting.clear()
+        self.clear()
         self.columns = {name: [np.asarray(values)] for name, values in columns.items()}
+        self.fetched = len(self.column("loss"))

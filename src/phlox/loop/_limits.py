@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from phlox.core import RangeError
 from phlox.loop._callback import Callback
 
@@ -21,7 +23,7 @@ class TimeLimit(Callback):
         limit: seconds, or a ``datetime.timedelta``, above 0.
 
     Raises:
-        RangeError: a limit that is not above 0.
+        RangeError: a limit that is no time, or not above 0.
 
     >>> from datetime import timedelta
     >>> import phlox as px
@@ -30,10 +32,12 @@ class TimeLimit(Callback):
     """
 
     def __init__(self, limit: float | timedelta):
-        seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-        if not seconds > 0:
-            raise RangeError("a limit above 0", got=f"{seconds:g} s", fix="give seconds", where="TimeLimit")
-        self.seconds = seconds
+        seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+        if not isinstance(seconds, (int, float, np.number)) or isinstance(seconds, bool) or not seconds > 0:
+            fix = "give for example 3600, or datetime.timedelta(hours=1)"
+            what = "a limit in seconds, or a timedelta, above 0"
+            raise RangeError(what, got=repr(limit), fix=fix, where="TimeLimit")
+        self.seconds = float(seconds)
 
     def on_step_end(self, run: Run) -> None:
         if run.seconds >= self.seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,26 @@ class Monitor:
             return float(epoch[self.name])
         if self.name.startswith("val_") and run.validation is not None:
             return None
-        raise StructureError(
+        raise self._unknown(set(epoch))
+
+    def check(self, run: Run) -> None:
+        """Refuse, before training, a name that no epoch will have, as far as that is known.
+
+        Raises:
+            StructureError: see above.
+        """
+        of_validation = self.name.startswith("val_") and run.validation is None
+        if of_validation or (run.names is not None and self.name not in run.names):
+            raise self._unknown(run.names or {"loss"})
+
+    def _unknown(self, names: set[str]) -> StructureError:
+        names = names - {"epoch", "step"}
+        near = difflib.get_close_matches(self.name, names, 1, cutoff=0.4) or sorted(names)[:1]
+        return StructureError(
             f"a logged {self.name!r}",
-            got=", ".join(sorted(epoch)) or "nothing logged",
-            fix="pass validation_data to px.fit" if self.name.startswith("val_") else "choose one of these as monitor",
+            got=", ".join(sorted(names)) or "nothing logged",
+            fix="pass validation_data to px.fit"
+            if self.name.startswith("val_") and not any(name.startswith("val_") for name in names)
+            else f"choose one of these as monitor, such as {near[0]!r}, or pass what measures it as metrics=",
             where=self.where,
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from phlox.core import Module, RangeError, ShapeError, describe
 from phlox.loop._batch import Batch, read_batch
+from phlox.loop._checks import told
 
 
 class Report(NamedTuple):
@@ -80,7 +81,7 @@ class Objective:
         prediction = model(x)
         weight = counted = read.combined(given)
         if self.class_weight is not None:
-            factor = _class_factor(self.class_weight, target, self.where)
+            factor = _class_factor(self.class_weight, prediction, target, self.where)
             weight = factor if weight is None else factor * _spread(weight, factor)
         if weight is None:
             value = self.loss(prediction, target)
@@ -92,13 +93,16 @@ class Objective:
     def pair(self, read: Batch) -> tuple[Any, Any, Any]:
         """Input, target and weight of a batch for a loss of prediction and target."""
         if read.parts is None or len(read.parts) not in (2, 3):
-            got = "a single array" if read.parts is None else f"a tuple of {len(read.parts)}"
-            raise ShapeError(
-                "batches (x, y) or (x, y, weight) for a loss of prediction and target",
-                got=f"a dict of {', '.join(map(str, read.whole))}" if isinstance(read.whole, Mapping) else got,
-                fix="give a loss whose first parameter is named model: it gets the batch as it is",
-                where=self.where,
-            )
+            fix = "give a loss whose first parameter is named model: it gets the batch as it is"
+            if read.parts is not None:
+                got = f"a tuple of {len(read.parts)}"
+            elif isinstance(read.whole, Mapping):
+                got = f"a dict of {', '.join(map(str, read.whole))}"
+            else:
+                got = f"a single array {describe(read.whole)}"
+                fix = f"pass data as a tuple (x, y), for a list is taken as a list of batches; or {fix}"
+            what = "batches (x, y) or (x, y, weight) for a loss of prediction and target"
+            raise ShapeError(what, got=got, fix=fix, where=self.where)
         x, target = read.parts[:2]
         return x, target, read.parts[2] if len(read.parts) == 3 else None
 
@@ -128,14 +132,14 @@ def scalar_and_more(value: Any, what: str, where: str) -> tuple[Any, dict[str, A
     loss: Any
     loss, scalars = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
     wrong = {"": scalars} if not isinstance(scalars, dict) else {k: v for k, v in scalars.items() if jnp.shape(v) != ()}
-    if jnp.shape(loss) != () or not hasattr(loss, "dtype"):
+    if not hasattr(loss, "dtype") or jnp.shape(loss) != ():
         wrong = {"": loss}
     if wrong:
         name, got = next(iter(wrong.items()))
         raise ShapeError(
             f"a {what} that returns a scalar, or a scalar and a dict of scalars",
             got=f"{name}: {describe(got)}" if name else describe(got),
-            fix="reduce it, for example with .mean()",
+            fix="end it with return loss" if loss is None else "reduce it, for example with .mean()",
             where=where,
         )
     return loss, {name: jnp.asarray(v, jnp.float32) for name, v in scalars.items()}
@@ -155,9 +159,17 @@ def _spread(weight: Any, like: Any) -> Any:
     return jnp.broadcast_to(w.reshape(w.shape + (1,) * (like.ndim - w.ndim)), like.shape)
 
 
-def _class_factor(class_weight: tuple[float, ...], target: Any, where: str) -> Any:
+def _class_factor(class_weight: tuple[float, ...], prediction: Any, target: Any, where: str) -> Any:
     """How much each target counts by its class; a negative class, as of ignored places, not at all."""
     factors, t = jnp.asarray(class_weight, jnp.float32), jnp.asarray(target)
+    classes = jnp.shape(prediction)[-1] if hasattr(prediction, "dtype") and jnp.ndim(prediction) > t.ndim else 1
+    if classes not in (1, factors.size):  # one column may stand for two classes
+        raise ShapeError(
+            f"class_weight for the {classes} classes of the prediction {describe(prediction)}",
+            got=f"{factors.size} numbers",
+            fix="give class_weight one number for each class",
+            where=where,
+        )
     if jnp.issubdtype(t.dtype, jnp.integer):
         return jnp.where(t < 0, 0, factors[jnp.clip(t, 0, factors.size - 1)])
     if t.ndim and t.shape[-1] == factors.size:
@@ -166,6 +178,23 @@ def _class_factor(class_weight: tuple[float, ...], target: Any, where: str) -> A
         f"integer targets, or probabilities of {factors.size} classes, for class_weight",
         got=describe(t),
         fix="give class_weight one number for each class",
+        where=where,
+    )
+
+
+def check_labels(loss: Callable[..., Any], prediction: Any, target: Any, where: str) -> None:
+    """Refuse labels that are no classes of a prediction, where the loss is one of classes; nothing is computed with."""
+    of = inspect.signature(loss).parameters.get("ignore_index") if _parameters(loss) else None
+    shape, labels = np.shape(prediction), target
+    if of is None or not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or not labels.size:
+        return
+    counted = labels[labels != of.default] if of.default is not None else labels
+    if shape[:-1] != labels.shape or not counted.size or (counted.min() >= 0 and counted.max() < shape[-1]):
+        return
+    raise RangeError(
+        f"labels in 0 … {shape[-1] - 1}, for a prediction of {shape[-1]} classes",
+        got=f"labels in {counted.min()} … {counted.max()}",
+        fix="count classes from 0, and give the last layer as many outputs as there are classes",
         where=where,
     )
 
@@ -187,11 +216,25 @@ def as_class_weight(given: Any, where: str) -> tuple[float, ...] | None:
 
 
 def check_loss(loss: Any, where: str) -> None:
-    """Refuse what cannot be called."""
-    if not callable(loss):
+    """Refuse what cannot be called, and a loss of prediction and target that takes other arguments than these."""
+    if not callable(loss) or isinstance(loss, type):
         raise RangeError(
             "a function as loss",
-            got=describe(loss),
+            got=told(loss),
             fix="pass one of px.losses, such as px.losses.cross_entropy, or loss(model, x, y)",
             where=where,
         )
+    names = _parameters(loss)
+    if not names or names[0] in ("model", "m"):
+        return
+    given = {"weight": None} if "weight" in names[2:] else {}
+    try:
+        inspect.signature(loss).bind(None, None, **given)
+    except TypeError as error:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise RangeError(
+            "a loss(prediction, target), or one whose first parameter is named model",
+            got=f"{name}({', '.join(names)})",
+            fix=f"rename its first parameter, {names[0]}, to model: a loss that calls the model is known by that name",
+            where=where,
+        ) from error

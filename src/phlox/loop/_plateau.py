@@ -29,8 +29,8 @@ class ReduceOnPlateau(Callback):
 
     Raises:
         RangeError: an argument outside its range.
-        StructureError: at the end of the first epoch, where nothing of this name is logged, or the optimiser's
-            learning rate is a schedule.
+        StructureError: where nothing of this name is logged: before training as far as that is known, else at the
+            end of the first epoch; and where the optimiser's learning rate is a schedule.
 
     Source: PyTorch's ``ReduceLROnPlateau``.
 
@@ -42,6 +42,9 @@ class ReduceOnPlateau(Callback):
     def __init__(self, monitor: str = "val_loss", factor: float = 0.1, *, mode: str = "auto", **options: Any):
         self.monitor = Monitor(monitor, mode, 0.0, "ReduceOnPlateau")
         self.plateau = optim.ReduceOnPlateau(factor, maximize=self.monitor.mode == "max", **options)
+
+    def check_run(self, run: Run) -> None:
+        self.monitor.check(run)
 
     def on_epoch_end(self, run: Run) -> None:
         value = self.monitor.read(run)

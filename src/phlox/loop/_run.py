@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
-from phlox.loop._callback import Callback
+from phlox.loop._callback import Callback, called
 from phlox.loop._history import History
 from phlox.loop._ledger import Ledger
 
@@ -71,6 +71,7 @@ class Run:
         self.moving: dict[str, Module] = {}  # what else the engine's steps change, by name: the loss scale
         self.position: Any = None  # of the loader, after the last batch that was used
         self.batches: list[Any] = []  # those of the last chunk
+        self.names: set[str] | None = None  # of all numbers that an epoch will have; None where nobody knows
         self.objective: Objective | None = None  # what a step minimises; None for a step of the user's own
         self._seconds_before = 0.0
         self._started = time.perf_counter()
@@ -127,7 +128,7 @@ class Run:
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook on every callback, in their order."""
         for callback in self.callbacks:
-            getattr(callback, hook)(self, *args)
+            called(callback, hook, self, *args, at=f", epoch {self.epoch}, step {self.step}")
 
     # --- time ------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from phlox.core import Module, State, cond, paths, trainable_arrays, value_and_grad, write_arrays
+from phlox.core import Module, State, StructureError, cond, paths, trainable_arrays, value_and_grad, write_arrays
 from phlox.loop._batch import read_batch
-from phlox.loop._callback import Callback
+from phlox.loop._callback import Callback, called
 from phlox.loop._clip import NO_CLIP, Clip
 from phlox.loop._memory_saving import ALL_AT_ONCE, Saving
 from phlox.loop._objective import Objective, Report, scalar_and_more
@@ -80,6 +80,36 @@ class Hooks:
             for (callback, at, _), module in zip(held, before, strict=True):
                 setattr(callback, at, module)
 
+    def before_backward(self, loss: Any, batch: Any) -> Any:
+        """The loss to differentiate."""
+        for callback in self.callbacks:
+            loss = _returned(callback, "before_backward", "loss", loss, batch)
+        return loss
+
+    def after_backward(self, model: Module, grads: Module) -> Module:
+        """The gradients to step with."""
+        for callback in self.callbacks:
+            grads = _returned(callback, "after_backward", "grads", model, grads)
+        return grads
+
+    def after_update(self, model: Module, opt: Optimizer) -> None:
+        """The weights have moved."""
+        for callback in self.callbacks:
+            called(callback, "after_update", model, opt)
+
+
+def _returned(callback: Callback, hook: str, what: str, *args: Any) -> Any:
+    """What a hook gives back for what it was given."""
+    found = called(callback, hook, *args)
+    if found is None:
+        raise StructureError(
+            f"the {what} to go on with as its result",
+            got="None",
+            fix=f"end it with return {what}",
+            where=f"{type(callback).__name__}.{hook}",
+        )
+    return found
+
 
 NO_HOOKS = Hooks()
 
@@ -127,8 +157,7 @@ class Step:
         def loss_fn(model: Module) -> tuple[Any, tuple[Any, Report]]:
             with self.precision.block(), self.saving.lighter(model):
                 loss, report = self.objective(model, batch)
-            for callback in self.hooks.callbacks:
-                loss = callback.before_backward(loss, batch)
+            loss = self.hooks.before_backward(loss, batch)
             return (loss if guard is None else guard.scaled(loss)), (loss, report)
 
         with self.hooks.lent(others):
@@ -152,12 +181,10 @@ class Step:
 
         def update(model: Module, opt: Optimizer, others: Others, grads: Module) -> None:
             with self.hooks.lent(others):
-                for callback in self.hooks.callbacks:
-                    grads = callback.after_backward(model, grads)
+                grads = self.hooks.after_backward(model, grads)
                 value_fn = None if batch is None else lambda model: self.objective(model, batch)[0]
                 opt.update(model, self.clip(grads), value=loss, value_fn=value_fn)
-                for callback in self.hooks.callbacks:
-                    callback.after_update(model, opt)
+                self.hooks.after_update(model, opt)
 
         guard = _guard(others)
         if guard is None:
@@ -196,6 +223,5 @@ class OwnStep:
         parts = (read.whole,) if read.parts is None else read.parts
         with self.hooks.lent(others):
             loss, scalars = scalar_and_more(self.fn(model, opt, *parts), "step", self.where)
-            for callback in self.hooks.callbacks:
-                callback.after_update(model, opt)
+            self.hooks.after_update(model, opt)
         return Record(loss, read.count(read.mask), scalars)

@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import Module, NonFiniteError, ShapeError, copy, training, value_and_grad, watch_nonfinite
+from phlox.core import (
+    Module,
+    NonFiniteError,
+    ShapeError,
+    StructureError,
+    copy,
+    training,
+    value_and_grad,
+    watch_nonfinite,
+)
 from phlox.loop._batch import examples
-from phlox.loop._checks import check_optimizer
+from phlox.loop._checks import check_model, check_optimizer, told
 from phlox.loop._chunk import Part, program, slots_for
 from phlox.loop._ledger import Ledger
 from phlox.loop._objective import Objective, check_loss
@@ -62,6 +71,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     Pass(loss=0.625, examples=2, scalars={})
     """
     where = "px.train"
+    _check_order(loss, model, data, opt, where)
     check_loss(loss, where)
     check_optimizer(opt, model, where)
     objective, others = Objective(loss, where=where), {"guard": Refusal()}
@@ -82,6 +92,21 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
         settled = _settle(chunk, parts, done, objective, model, settled)
     means = done.means()
     return Pass(means.pop("loss"), done.column("loss"), count, means)
+
+
+def _check_order(loss: Any, model: Any, data: Any, opt: Any, where: str) -> None:
+    """Refuse arguments in another order, and arrays where batches are expected."""
+    if isinstance(data, tuple) and data and all(hasattr(part, "dtype") for part in data):
+        fix = "pass a list of batches [(x, y), …], or px.DataLoader((x, y), 32)"
+        raise ShapeError("batches", got=f"a tuple of {len(data)} arrays", fix=fix, where=where)
+    if isinstance(loss, Module) and not isinstance(model, Module):
+        got = f"a model first, then {told(model)}"
+    elif isinstance(data, Optimizer):
+        got = f"the optimiser third, then {told(opt)}"
+    else:
+        return check_model(model, where)
+    fix = "write px.train(loss, model, data, opt)"
+    raise StructureError("loss, model, data, opt, in this order", got=got, fix=fix, where=where)
 
 
 def _settle(chunk: list[Any], parts: list[Part], done: Ledger, objective: Objective, model: Module, before: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,13 @@ class Training:
         self.pace = Pace()
         self.program: Program | None = None  # once the first batch is there
         self.sums: Sums | None = None
+        self.warned = False  # of a loss that is not finite
 
     def go(self) -> History:
         """Train to the end, or to the exception."""
         run = self.run
+        for callback in run.callbacks:
+            callback.check_run(run)
         try:
             run.call("on_fit_start")
             if self.plan.resume is not None:
@@ -182,6 +186,7 @@ class Training:
         placed = [self.placed(batch) for batch in batches]
         parts = self.program(run.model, self.opt, self.others(), placed, flags)
         run.ledger.add(parts)
+        self.watch()
         run.step += sum(ends)
         run.batch += len(chunk)
         run.examples += sum(map(examples, batches))
@@ -195,6 +200,7 @@ class Training:
         run, plan = self.run, self.plan
         row: dict[str, float] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
         run.time_steps()
+        self.watch()
         if plan.train_metrics and run.metrics is not None:
             row |= scalars(computed(run.metrics))
         run.logs |= row
@@ -209,6 +215,20 @@ class Training:
         run.epoch_over = True
         run.call("on_epoch_end")
         run.next_epoch()
+
+    def watch(self) -> None:
+        """Warn, once, of a loss that is not finite; only losses that are on the host already are looked at."""
+        run, bad = self.run, self.run.ledger.bad
+        if bad is None or self.warned:
+            return
+        self.warned, losses = True, run.ledger.column("loss")
+        at = run.step - len(losses) + bad + 1
+        message = (
+            f"px.fit: the loss of step {at}, in epoch {run.epoch}, is {losses[bad]}. Lower the learning rate, or clip "
+            "the gradients with clip=1.0; callbacks=[px.StopOnNonFinite()] ends training there and names the layer. "
+            "A loss of classes is nan where a label is not in 0 … classes - 1."
+        )
+        warnings.warn(message, stacklevel=6)  # where fit was called
 
     def log(self, row: dict[str, float]) -> None:
         """Numbers in the middle of an epoch."""

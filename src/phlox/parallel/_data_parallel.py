@@ -63,22 +63,36 @@ def data_parallel(devices: str | int | Sequence[Any] = "all") -> DataParallel:
     """Data parallelism over devices.
 
     Arguments:
-        devices: ``"all"``, how many of them, or which.
+        devices: ``"all"``, those of a platform such as ``"gpu"``, how many of them, or which.
 
     Raises:
-        RangeError: more devices than there are, or none.
+        RangeError: more devices than there are, none, or what names no devices.
 
     >>> from phlox.parallel import data_parallel
     >>> data_parallel(1).count
     1
     """
-    there = jax.devices()
-    chosen = there if devices == "all" else there[:devices] if isinstance(devices, int) else list(devices)
-    if not chosen or (isinstance(devices, int) and not 0 < devices <= len(there)):
+    chosen = _chosen(devices)
+    if not chosen:
+        there = jax.devices()
         raise RangeError(
-            f'devices: "all", 1 … {len(there)}, or a list of them',
+            f'devices as "all", a platform, 1 … {len(there)}, or a list of devices',
             got=repr(devices),
-            fix="see jax.devices() for those that are there",
+            fix=f"leave devices out for one; there are {len(there)} of {there[0].platform}: see jax.devices()",
             where="data_parallel",
         )
     return DataParallel(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))
+
+
+def _chosen(devices: Any) -> list[Any]:
+    """The devices that are meant; none where there are fewer, or where this means nothing."""
+    there = jax.devices()
+    if isinstance(devices, str):
+        try:
+            return there if devices == "all" else jax.devices(devices)
+        except RuntimeError:  # no such platform
+            return []
+    if isinstance(devices, int):
+        return there[:devices] if not isinstance(devices, bool) and 0 < devices <= len(there) else []
+    chosen = list(devices) if isinstance(devices, Sequence) else []
+    return chosen if all(isinstance(device, jax.Device) for device in chosen) else []
