@@ -199,3 +199,12 @@ def test_a_traced_smoothing_works():
         lambda z: F.cross_entropy(channels_second(z), torch.tensor(INDEX), label_smoothing=0.2),
         LOGITS,
     )
+
+
+def test_a_common_offset_costs_no_digits():
+    """Multiples of 1/8 near 2**16 lose nothing in the sum, so only the loss could."""
+    z = np.round(8 * np.random.default_rng(0).normal(size=(50, 7))) / 8
+    y = np.arange(50) % 7
+    here = losses.cross_entropy(jnp.asarray(z, jnp.float32), y, reduction="none")
+    there = losses.cross_entropy(jnp.asarray(z + 2.0**16, jnp.float32), y, reduction="none")
+    np.testing.assert_array_equal(here, there)

@@ -72,8 +72,20 @@ def _of_logits(
     class_weight: ArrayLike | None,
     smoothing: float,
 ) -> jax.Array:
+    if isinstance(targets, ClassIndex) and not _smooths(smoothing):
+        w = class_weights(class_weight, logits.shape[-1], logits.dtype, where)
+        return _of_picked(_log_softmax_at(logits, targets), targets, w, dtype, where, reduction, weight)
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     return _weighted_nll(log_probs, targets, dtype, where, reduction, weight, class_weight, smoothing)
+
+
+def _log_softmax_at(logits: jax.Array, targets: ClassIndex) -> jax.Array:
+    """The log-probability of each target alone, without an array of those of all classes.
+
+    The largest logit is taken from the target's first, so that a common offset costs no digits.
+    """
+    most = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+    return (targets.pick(logits) - most) - jnp.log(jnp.sum(jnp.exp(logits - most[..., None]), axis=-1))
 
 
 def nll(
@@ -124,20 +136,39 @@ def _weighted_nll(
 ) -> jax.Array:
     classes = log_probs.shape[-1]
     w = class_weights(class_weight, classes, log_probs.dtype, where)
-    smooth = isinstance(smoothing, jax.Array) or smoothing > 0
+    smooth = _smooths(smoothing)
     if isinstance(targets, ClassIndex):
-        factor = jnp.ones(targets.at.shape, log_probs.dtype) if w is None else w[targets.at]
-        loss = -factor * targets.pick(log_probs)
-        if smooth:
-            spread = -jnp.sum(log_probs if w is None else w * log_probs, axis=-1)
-            loss = (1 - smoothing) * loss + smoothing / classes * spread
-        norm = jnp.where(targets.keep, factor, 0)
-        return reduced(jnp.where(targets.keep, loss, 0), dtype, reduction, weight, where, norm=norm)
+        spread = jnp.sum(log_probs if w is None else w * log_probs, axis=-1) * (smoothing / classes) if smooth else None
+        return _of_picked(targets.pick(log_probs), targets, w, dtype, where, reduction, weight, smoothing, spread)
     t = (1 - smoothing) * targets + smoothing / classes if smooth else targets
     # a class ruled out by a logit of -inf adds 0, not NaN, where its target is 0
     log_probs = jnp.where((t == 0) & jnp.isneginf(log_probs), 0, log_probs)
     loss = -jnp.sum(t * log_probs if w is None else w * t * log_probs, axis=-1)
     return reduced(loss, dtype, reduction, weight, where)
+
+
+def _of_picked(
+    log_probs: jax.Array,
+    targets: ClassIndex,
+    class_weight: jax.Array | None,
+    dtype: Any,
+    where: str,
+    reduction: Reduction,
+    weight: ArrayLike | None,
+    smoothing: float = 0.0,
+    spread: jax.Array | None = None,
+) -> jax.Array:
+    """The loss of the log-probabilities (...,) of the targets, and of what smoothing spreads over all classes."""
+    factor = jnp.ones(targets.at.shape, log_probs.dtype) if class_weight is None else class_weight[targets.at]
+    loss = -factor * log_probs
+    if spread is not None:
+        loss = (1 - smoothing) * loss - spread
+    norm = jnp.where(targets.keep, factor, 0)
+    return reduced(jnp.where(targets.keep, loss, 0), dtype, reduction, weight, where, norm=norm)
+
+
+def _smooths(smoothing: float) -> bool:
+    return isinstance(smoothing, jax.Array) or smoothing > 0
 
 
 def label_smoothing(targets: ArrayLike, smoothing: float, *, axis: int | None = -1) -> jax.Array:

@@ -162,5 +162,13 @@ def reduced(
         raise ShapeError("at least one element to take a mean over", got=describe(loss), fix=fix, where=where)
     if norm is None:
         return (jnp.sum(loss) / loss.size).astype(dtype)
-    count = jnp.sum(norm)
-    return (jnp.sum(loss) / jnp.where(count == 0, 1, count)).astype(dtype)
+    total, count = _sums(loss, norm)
+    return (total / jnp.where(count == 0, 1, count)).astype(dtype)
+
+
+def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both sums, of arrays of one shape in one operation: each costs as much as a small model's layer."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return jnp.sum(a), jnp.sum(b)
+    both = jnp.sum(jnp.stack([a, b]), axis=tuple(range(1, a.ndim + 1)))
+    return both[0], both[1]

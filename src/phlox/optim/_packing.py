@@ -83,5 +83,7 @@ def _places(params: Named) -> dict[str, Hashable]:
     What is traced lies nowhere yet: a model that is half traced, as in ``px.vmap``, is packed as a model outside.
     """
     known = {path: v for path, v in params.items() if isinstance(v, jax.Array) and not isinstance(v, Tracer)}
-    places = {path: v.sharding if v.sharding.is_fully_replicated else path for path, v in known.items()}
+    places: dict[str, Hashable] = {
+        path: v.sharding if v.sharding.is_fully_replicated else path for path, v in known.items()
+    }
     return places if len(set(places.values())) > 1 else {}
