@@ -1,33 +1,41 @@
 """Each kernel of phlox-cpu beside the same operation in plain JAX, and beside what the machine can do.
 
-    python benchmarks/kernels.py [--rounds 9] [WORD ...]     # WORDs choose cases by parts of their names
-
-The rate of a kernel is in GFLOP/s where it multiplies, to be held against a matrix product of XLA's, and in GB/s of its
+The rate of a call is in GFLOP/s where it multiplies, to be held against a matrix product of XLA's, and in GB/s of its
 arguments and results where it only moves numbers, to be held against a copy.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import rich.box
-import rich.console
-import rich.table
-from _measure import interleave, pin, ratio, short
+from _measure import Table, Times, command, interleave, median, record, short
 
 import phlox as px
 from phlox.nn.functional._kernels import package, reference_forms
 from phlox.nn.functional._norm import normalise_batch
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+PACKAGES = ("phlox", "phlox-cpu", "onednn-cpu-gomp", "jax", "jaxlib")
+KERNEL, PLAIN = "kernel", "plain JAX"
+
 F = px.nn.functional
+
+
+@dataclass(frozen=True)
+class Settings:
+    rounds: int = 9
+    cases: int = 99  # of each family, at most
+
+
+QUICK = Settings(rounds=2, cases=2)
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,15 @@ def recurrences() -> Iterator[Case]:
         yield Case(f"{layer.__name__} 32×64×128: with gradients", derivatives(fn), (x, params, x), 3 * flops)
 
 
+FAMILIES = {
+    "Convolution": convolutions,
+    "Batch normalisation": normalisations,
+    "Pooling": pools,
+    "Attention": attentions,
+    "Recurrent layers": recurrences,
+}
+
+
 def timer(compiled: Callable[..., Any], arrays: tuple[Any, ...]) -> Callable[[], float]:
     jax.block_until_ready(compiled(*arrays))
 
@@ -131,7 +148,7 @@ def pair(case: Case) -> dict[str, Callable[[], float]]:
     kernel = jax.jit(lambda *a: case.fn(*a)).lower(*case.arrays).compile()
     with reference_forms():
         plain = jax.jit(lambda *a: case.fn(*a)).lower(*case.arrays).compile()
-    return {"kernel": timer(kernel, case.arrays), "plain": timer(plain, case.arrays)}
+    return {KERNEL: timer(kernel, case.arrays), PLAIN: timer(plain, case.arrays)}
 
 
 def moved(case: Case) -> float:
@@ -139,43 +156,120 @@ def moved(case: Case) -> float:
     return sum(a.size * a.dtype.itemsize for a in (*jax.tree.leaves(case.arrays), *results))
 
 
-def machine_rates(rounds: int) -> tuple[float, float]:
-    """GFLOP/s of XLA's matrix product, and GB/s of a copy, read and written."""
+def adam() -> tuple[Callable[[], float], Callable[[], float], int]:
+    """A step of px.optim.Adam by XLA for 8 million parameters, a copy in place as large, and the bytes of an array."""
+    model = px.Dense.of(draw(2048, 4096), None)
+    gradient, opt = {"weight": draw(2048, 4096)}, px.Optimizer(px.optim.Adam(), model)
+    added = jax.jit(lambda xs: [x + 1.0 for x in xs], donate_argnums=0)
+    arrays = [jnp.array(model.weight) for _ in range(3)]
+
+    def step() -> float:
+        start = time.perf_counter()
+        opt.update(model, gradient)
+        model.weight.block_until_ready()
+        return time.perf_counter() - start
+
+    def copy() -> float:
+        nonlocal arrays
+        start = time.perf_counter()
+        arrays = jax.block_until_ready(added(arrays))
+        return time.perf_counter() - start
+
+    for once in (step, step, copy):
+        once()
+    return step, copy, model.weight.nbytes
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What XLA reaches at best here: GFLOP/s of a matrix product, GB/s of copies, read and written."""
+
+    product: float
+    copy: float  # of 8 MB into another array
+    in_place: float  # of 3 × 34 MB, donated
+
+
+def machine_rates(rounds: int) -> tuple[Machine, float]:
+    """Rates of the machine, and GB/s of Adam: four arrays read, three written."""
     a, x = draw(1024, 1024), draw(32, 32, 32, 64)
-    timers = {"product": timer(jax.jit(lambda a: a @ a), (a,)), "copy": timer(jax.jit(lambda x: x + 1.0), (x,))}
-    times = interleave(timers, 3 * rounds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return 2 * 1024**3 / medians["product"] / 1e9, 2 * x.nbytes / medians["copy"] / 1e9
+    step, in_place, size = adam()
+    timers = {
+        "product": timer(jax.jit(lambda a: a @ a), (a,)),
+        "copy": timer(jax.jit(lambda x: x + 1.0), (x,)),
+        "in place": in_place,
+        "Adam": step,
+    }
+    times = {name: statistics.median(values) for name, values in interleave(timers, 3 * rounds).items()}
+    work = {"product": 2 * 1024**3, "copy": 2 * x.nbytes, "in place": 6 * size, "Adam": 7 * size}
+    rates = {name: work[name] / times[name] / 1e9 for name in times}
+    return Machine(rates["product"], rates["copy"], rates["in place"]), rates["Adam"]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("words", nargs="*")
-    options = parser.parse_args()
-    cores = pin(2)
+@dataclass
+class Results:
+    machine: Machine
+    adam: float
+    times: dict[str, dict[str, Times]]  # by family and case
+    rates: dict[str, tuple[float, str]]  # of the kernel, by case
+    notes: list[str]
+
+    def tables(self) -> list[Table]:
+        """The machine's table, and one of each family that was measured."""
+        m = self.machine
+        rows = [
+            ["product of 1024² matrices", f"{short(m.product)} GFLOP/s"],
+            ["copy of 8 MB", f"{short(m.copy)} GB/s"],
+            ["copy of three arrays of 34 MB, in place", f"{short(m.in_place)} GB/s"],
+            ["px.optim.Adam on an array of 34 MB, in place", f"{short(self.adam)} GB/s"],
+        ]
+        header = ["", KERNEL, PLAIN, "speedup", "rate", "of the best"]
+        return [
+            Table("What XLA reaches", ["", "rate"], rows),
+            *(Table(f"{family}: ms", header, self._rows(cases)) for family, cases in self.times.items()),
+        ]
+
+    def _rows(self, cases: dict[str, Times]) -> list[list[str]]:
+        rows = []
+        for name, times in cases.items():
+            rate, unit = self.rates[name]
+            best = self.machine.product if unit == "GFLOP/s" else self.machine.copy
+            ms = [short(statistics.median(times[which]) * 1e3) for which in (KERNEL, PLAIN)]
+            speedup = median(times, PLAIN, KERNEL) or 0.0
+            rows.append([name, *ms, f"{short(speedup)} ×", f"{short(rate)} {unit}", f"{rate / best:.0%}"])
+        return rows
+
+    def json(self) -> dict[str, Any]:
+        """All numbers."""
+        rates = {name: {"rate": rate, "unit": unit} for name, (rate, unit) in self.rates.items()}
+        return {
+            "rates": vars(self.machine) | {"adam": self.adam},
+            "cases": {
+                family: {name: record(times, 1e3, KERNEL) | rates[name] for name, times in cases.items()}
+                for family, cases in self.times.items()
+            },
+            "units": {"product": "GFLOP/s", "copy": "GB/s", "in_place": "GB/s", "adam": "GB/s", "cases": "ms"},
+        }
+
+
+def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
+    tell("the machine")
+    results = Results(*machine_rates(settings.rounds), {}, {}, [])
     if package().library is None:
-        print(f"there are no kernels to measure: {package().reason}")
-        return 1
-    products, copies = machine_rates(options.rounds)
-    title = f"{cores} cores; a matrix product runs at {short(products)} GFLOP/s, a copy at {short(copies)} GB/s"
-    table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE)
-    for column in ("case", "kernel ms", "plain ms", "plain / kernel", "rate"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for case in (*convolutions(), *normalisations(), *pools(), *attentions(), *recurrences()):
-        if all(word in case.name for word in options.words):
-            times = interleave(pair(case), options.rounds)
-            kernel, plain = (statistics.median(times[name]) for name in ("kernel", "plain"))
-            rate = (
-                f"{short(case.flops / kernel / 1e9)} GFLOP/s"
-                if case.flops
-                else f"{short(moved(case) / kernel / 1e9)} GB/s"
-            )
-            speedup = ratio(times, "plain", "kernel").median
-            table.add_row(case.name, short(kernel * 1e3), short(plain * 1e3), f"{short(speedup)} ×", rate)
-    rich.console.Console(width=120).print(table)
-    return 0
+        results.notes.append(f"no kernel was measured: {package().reason}")
+        return results
+    for family, cases in FAMILIES.items():
+        results.times[family] = {}
+        for case in islice(cases(), settings.cases):
+            tell(case.name)
+            times = results.times[family][case.name] = interleave(pair(case), settings.rounds)
+            rate = (case.flops or moved(case)) / statistics.median(times[KERNEL]) / 1e9
+            results.rates[case.name] = rate, "GFLOP/s" if case.flops else "GB/s"
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command("kernels", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

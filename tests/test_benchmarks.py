@@ -21,6 +21,7 @@ from kit import assert_close, oracle
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # the scripts there import each other as a script's folder allows
 dispatch: Any = importlib.import_module("dispatch")
+kernels: Any = importlib.import_module("kernels")
 measuring: Any = importlib.import_module("_measure")
 
 CONTENDERS = {**dispatch.COMPILED, **dispatch.EAGER}
@@ -239,3 +240,26 @@ def test_the_command_writes_the_tables_and_the_numbers(
     assert "| import phlox, above import jax | ≤ 150 ms | 100 ms | pass |" in written
     assert "Quick run" in written
     assert "import phlox" in capsys.readouterr().out
+
+
+def test_the_benchmark_of_kernels_writes_its_tables_with_kernels_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, numbers = tmp_path / "performance.md", tmp_path / "numbers.json"
+    page.write_text(kernels.PAGE.read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(kernels, "PAGE", page)
+    monkeypatch.setattr(kernels, "QUICK", kernels.Settings(rounds=1, cases=1))
+    monkeypatch.setattr(kernels, "FAMILIES", {"Pooling": kernels.pools})
+    monkeypatch.setattr(measuring, "pin", lambda cores: cores)
+    assert kernels.main(["--quick", "--write", "--json", str(numbers)]) == 0
+    found, written = json.loads(numbers.read_text("utf-8")), page.read_text("utf-8")
+    assert all(rate > 0 for rate in found["rates"].values())
+    if kernels.package().library is None:
+        assert "no kernel was measured" in written
+        return
+    (case,) = found["cases"]["Pooling"].values()
+    read = {k: case[k]["median"] for k in (kernels.KERNEL, kernels.PLAIN)}
+    x, y = 32 * 32 * 32 * 64 * 4, 32 * 16 * 16 * 64 * 4
+    assert case["rate"] == pytest.approx((x + y) / (read[kernels.KERNEL] * 1e-3) / 1e9)
+    assert case[kernels.PLAIN]["ratio"]["median"] == pytest.approx(read[kernels.PLAIN] / read[kernels.KERNEL])
+    assert "**Pooling: ms**" in written
