@@ -20,12 +20,18 @@ _running: weakref.WeakSet[Ahead] = weakref.WeakSet()
 
 
 class Ahead:
-    """An iterator whose items are made by a thread, at most ``count`` ahead; errors are raised where it is read."""
+    """An iterator whose items are made by a thread, at most ``count`` ahead; errors are raised where it is read.
+
+    The first item is made by who reads it, who waits for it anyway, and would then wait for the thread to let Python go.
+    """
 
     def __init__(self, items: Iterable[Any], count: int):
-        self._items, self._error = items, None
+        self._items, self._error = iter(items), None
         self._made: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room, self._stopped = threading.Semaphore(count), False
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="phlox loader", daemon=True)
         _running.add(self)
         self._thread.start()
@@ -45,6 +51,10 @@ class Ahead:
         return self
 
     def __next__(self) -> Any:
+        if self._thread is None:
+            first = next(self._items)
+            self._start()
+            return first
         item = self._made.get()
         if item is not _END:
             self._room.release()
@@ -57,8 +67,9 @@ class Ahead:
     def close(self) -> None:
         """End the thread; the items that it made are lost."""
         self._stopped = True
-        self._room.release()
-        self._thread.join()
+        if self._thread is not None:
+            self._room.release()
+            self._thread.join()
 
 
 @atexit.register
