@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 2  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 3  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
@@ -33,6 +33,7 @@ _TARGETS = (
     "phlox_cpu_lstm_gradient",
     "phlox_cpu_gru",
     "phlox_cpu_gru_gradient",
+    "phlox_cpu_adam",
 )
 
 

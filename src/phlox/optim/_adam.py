@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError
+from phlox.optim import _adam_kernel
 from phlox.optim._choice import Choice, check_choice, check_matches, chosen
 from phlox.optim._numbers import Number
 from phlox.optim._rule import Ranges, Rule, Slots
@@ -69,6 +70,14 @@ class Adam(Rule):
         m, v = self.moments(g, slots, n)
         return n.learning_rate * ((m / n.c1) / (jnp.sqrt(v / n.c2) + n.eps)), {"m": m, "v": v}
 
+    def moves(self, g: jax.Array, w: jax.Array) -> bool:
+        """Where the array is large."""
+        return _adam_kernel.takes(g, w)
+
+    def move(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        """In one pass."""
+        return _adam_kernel.moved(g, w, slots, n, None)
+
 
 @dataclass(frozen=True, eq=False)
 class AdamW(Adam):
@@ -117,6 +126,10 @@ class AdamW(Adam):
         if chosen(self.mask, n.path, w):
             direction = direction + n.learning_rate * n.weight_decay * w
         return direction, slots
+
+    def move(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        """In one pass."""
+        return _adam_kernel.moved(g, w, slots, n, n.weight_decay if chosen(self.mask, n.path, w) else None)
 
 
 @dataclass(frozen=True, eq=False)

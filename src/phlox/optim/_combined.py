@@ -12,7 +12,7 @@ from phlox.core import RangeError, StructureError, describe
 from phlox.optim import _numbers
 from phlox.optim._gradients import _norm
 from phlox.optim._numbers import Number
-from phlox.optim._rule import INF, Ranges, Rule, transformation
+from phlox.optim._rule import INF, Arrays, Ranges, Rule, transformation
 
 if TYPE_CHECKING:
     import optax
@@ -44,6 +44,18 @@ class Chain(Rule):
         import optax
 
         return optax.with_extra_args_support(optax.chain(optax.identity(), *[r.part() for r in self.rules]))
+
+    def taken(self, grads: Arrays, params: Arrays) -> set[str]:
+        """What the last rule moves by kernels."""
+        return self.rules[-1].taken(grads, params) if self.rules else set()
+
+    def moved(self, grads: Any, state: Any, params: Arrays, **extra: Any) -> tuple[Arrays, Arrays, Any]:
+        """The last rule moves what the ones before make of the gradients."""
+        states = list(state)
+        for i, rule in enumerate(self.rules[:-1], 1):
+            grads, states[i] = rule.part().update(grads, states[i], params, **extra)
+        after, steps, states[-1] = self.rules[-1].moved(grads, states[-1], params, **extra)
+        return after, steps, tuple(states)
 
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of every rule."""

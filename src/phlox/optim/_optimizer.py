@@ -309,17 +309,24 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
     every, packing, before = opt.form.paths, opt.form.packing, opt._packed()
     function = None if value_fn is None else _of_arrays(value_fn, model)
     extra = {k: v for k, v in (("value", value), ("value_fn", function), ("grad", grads)) if v is not None}
-    updates: Any
     if set(params) == every and packing.fits(grads):
-        updates, after = opt.transform.update(packing.pack(grads), before, packing.pack(params), **extra)
+        moved, updates, after = _stepped(opt, packing.pack(grads), before, packing.pack(params), extra)
         updates = packing.unpack(updates)
     else:  # array by array, and only those that have a gradient
         state = opt.state
-        updates, after = opt.transform.update(grads, _state.restricted(state, every, set(params)), params, **extra)
+        moved, updates, after = _stepped(opt, grads, _state.restricted(state, every, set(params)), params, extra)
         after = _state.packed(_state.merged(state, after, every), packing, every)
-    write_arrays(model, {p: (v + updates[p]).astype(v.dtype) for p, v in params.items()})
+    write_arrays(model, moved | {p: (params[p] + u).astype(params[p].dtype) for p, u in updates.items()})
     for name, value in zip(opt.form.names, jax.tree.leaves(_state.as_before(after, before)), strict=True):
         setattr(opt.slots, name, value)
+
+
+def _stepped(opt: Optimizer, grads: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any, Any]:
+    """The arrays that kernels moved, what is to be added to the others, and the state after it."""
+    if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
+        return {}, *opt.transform.update(grads, state, params, **extra)
+    moved, steps, after = opt.rule.moved(grads, state, params, **extra)
+    return moved, jax.tree.map(jnp.negative, steps), after
 
 
 def _of_arrays(value_fn: Callable[[Any], Any], model: Module) -> Callable[[dict[str, Any]], Any]:

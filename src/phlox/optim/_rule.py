@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import optax
 
 Slots = dict[str, jax.Array]
+Arrays = dict[str, jax.Array]  # by path
 Ranges = dict[str, tuple[float, float]]
 INF = float("inf")
 
@@ -107,6 +108,20 @@ class Rule:
         """What to subtract from an array with a gradient, and the new slots."""
         raise NotImplementedError(f"{type(self).__name__} defines no step(g, w, slots, n)")
 
+    def moves(self, g: jax.Array, w: jax.Array) -> bool:
+        """Whether ``move`` has a kernel for this array."""
+        del g, w
+        return False
+
+    def move(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        """What ``step`` says, by a kernel: the array after it, and the new slots.
+
+        ``n.before`` has the gradients of the three arrays that kernels move before this one. A step that changes an
+        array in its place comes after whatever reads the array; without the way back through this layer, which is in
+        the gradients of the layers before it, XLA sees no order between the two and copies the array.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no kernel")
+
     def corrections(self, n: Any, t: jax.Array) -> dict[str, jax.Array]:
         """Numbers by the count of updates, t of shape (cohorts,)."""
         del n, t
@@ -174,8 +189,33 @@ class Rule:
     def _counts(self) -> bool:
         return type(self).corrections is not Rule.corrections
 
+    def taken(self, grads: Arrays, params: Arrays) -> set[str]:
+        """The paths of what kernels move; as with ``componentwise``, a subclass has to define ``move`` itself."""
+        own = "move" in vars(type(self))
+        return {path for path, g in grads.items() if own and self.moves(g, params[path])}
+
+    def moved(self, grads: Arrays, state: Any, params: Arrays, **extra: Any) -> tuple[Arrays, Arrays, Any]:
+        """The arrays that kernels moved, after it; what to subtract from the others; and the new state."""
+        del extra
+        taken, after, before = self.taken(grads, params), {}, []
+
+        def step(g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array | None, Slots]:
+            if n.path not in taken:
+                return self.step(g, w, slots, n)
+            n.before = tuple(before[-3:])
+            before.append(g)
+            after[n.path], slots = self.move(g, w, slots, n)
+            return None, slots
+
+        steps, state = self._each(step, grads, state, params)
+        return after, {path: step for path, step in steps.items() if path not in taken}, state
+
     def _update(self, grads: Any, state: RuleState, params: Any = None, **extra: Any) -> tuple[Any, RuleState]:
         del extra
+        return self._each(self.step, grads, state, params)
+
+    def _each(self, formula: Any, grads: Any, state: RuleState, params: Any) -> tuple[Any, RuleState]:
+        """Apply a formula in the form of ``step`` to every array."""
         leaves, treedef = jax.tree_util.tree_flatten_with_path(grads)
         paths, arrays = _numbers.names_of(p for p, _ in leaves), [g for _, g in leaves]
         weights = arrays if params is None else treedef.flatten_up_to(params)
@@ -197,7 +237,7 @@ class Rule:
         steps, after = [], []
         for i, (path, g, w) in enumerate(zip(paths, arrays, weights, strict=True)):
             n = SimpleNamespace(**known(cohorts[i], g.dtype), path=path)
-            step, new = self.step(g, w, {k: c[i] for k, c in zip(names, columns, strict=True)}, n)
+            step, new = formula(g, w, {k: c[i] for k, c in zip(names, columns, strict=True)}, n)
             steps.append(step)
             after.append(new)
         slots = type(state.slots)(*[treedef.unflatten([new[k] for new in after]) for k in names])

@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching
 
 from phlox.nn.functional._kernels import Kernel
 
-__all__ = ["differentiate", "map_as_examples", "map_by_plain_form", "plain_gradient"]
+__all__ = ["derive_by_plain_form", "differentiate", "map_as_examples", "map_by_plain_form", "plain_gradient"]
 
 
 def plain_gradient(reference: Any, inputs: int) -> Any:
@@ -68,9 +68,8 @@ def differentiate(forward: Kernel, backward: Kernel, inputs: int) -> None:
     ad.primitive_transposes[tangent.primitive] = transpose_tangent
     ad.primitive_transposes[backward.primitive] = transpose_backward
     for kernel in (tangent, backward):
-        ad.primitive_jvps[kernel.primitive] = _jvp_of_plain_form(kernel)
-    for kernel in (forward, tangent, backward):
-        map_by_plain_form(kernel)
+        derive_by_plain_form(kernel)
+    map_by_plain_form(forward)
 
 
 def map_as_examples(kernel: Kernel) -> None:
@@ -89,6 +88,12 @@ def map_as_examples(kernel: Kernel) -> None:
         return [r.reshape(size, -1, *r.shape[1:]) for r in results], [0] * len(results)
 
     batching.primitive_batchers[kernel.primitive] = rule
+
+
+def derive_by_plain_form(kernel: Kernel) -> None:
+    """Let every derivative of a kernel of several results, and ``vmap`` of it, be those of its plain form."""
+    ad.primitive_jvps[kernel.primitive] = _jvp_of_plain_form(kernel)
+    map_by_plain_form(kernel)
 
 
 def map_by_plain_form(kernel: Kernel) -> None:
