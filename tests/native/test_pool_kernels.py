@@ -1,5 +1,7 @@
 """The largest of overlapping windows by the kernel against PyTorch; further derivatives against the plain form."""
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,3 +69,45 @@ def test_nan_and_infinity():
     y = max_pool(x, 3, stride=2, padding=1)
     assert jnp.isnan(y)[0, :, 0].tolist() == [True, False, False]
     assert (y[0, :, 1] == -jnp.inf).all()
+
+
+@st.composite
+def pools(draw):
+    """The shape of an array, and a window of which one axis overlaps itself."""
+    rank = draw(st.integers(1, 3))
+    axes = st.lists(st.integers(2, 3), min_size=rank, max_size=rank)
+    size, dilation = draw(axes), draw(st.integers(1, 2))
+    space = [draw(st.integers((k - 1) * dilation + 1, 9)) for k in size]
+    stride = [draw(st.integers(1, 4)) for _ in size]
+    hypothesis.assume(any(s <= (k - 1) * dilation for s, k in zip(stride, size, strict=True)))
+    padding = [(draw(st.integers(0, k // 2)), draw(st.integers(0, k // 2))) for k in size]
+    shape = draw(st.integers(1, 3)), *space, draw(st.integers(16, 35))
+    return shape, tuple(size), {"stride": tuple(stride), "padding": tuple(padding), "dilation": dilation}
+
+
+def check_against_the_plain_form(case):
+    """Value and gradient of whole numbers, many of them equal, where every sum is exact."""
+    shape, size, options = case
+    x = jnp.asarray(np.random.default_rng(0).integers(-2, 3, shape), jnp.float32)
+    pool = lambda x: max_pool(x, size, **options)  # noqa: E731
+    ct = jnp.asarray(np.random.default_rng(1).integers(-9, 10, jax.eval_shape(pool, x).shape), jnp.float32)
+    both = lambda x, ct: (pool(x), jax.vjp(pool, x)[1](ct))  # noqa: E731
+    assert "phlox_max_pool_backward" in str(jax.make_jaxpr(both)(x, ct))
+    ours = jax.jit(both)(x, ct)
+    with reference_forms():
+        theirs = jax.jit(lambda *a: both(*a))(x, ct)
+    for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_array_equal(a, r)
+
+
+@hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@hypothesis.given(pools())
+def test_any_shape(case):
+    check_against_the_plain_form(case)
+
+
+@pytest.mark.soak
+@hypothesis.settings(max_examples=200, deadline=None, database=None)
+@hypothesis.given(pools())
+def test_any_shape_at_length(case):
+    check_against_the_plain_form(case)
