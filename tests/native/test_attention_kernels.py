@@ -49,6 +49,24 @@ def test_value_and_gradients_are_pytorchs(case):
     assert [k.use.kernel for k in kernels] == [n + 1 for n in before]
 
 
+def test_bfloat16_is_computed_in_float32_and_rounded_once():
+    q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in arrays(2, 19, 33, 6, 2, 5, 7, False))
+    ct = jnp.asarray(np.random.default_rng(1).normal(size=(2, 19, 6, 7)), jnp.bfloat16)
+
+    def run(*arrays):
+        y, back = jax.vjp(lambda *a: attention(*a, causal=True), *arrays[1:])
+        return y, *back(arrays[0])
+
+    before = _all["phlox_attention_backward"].use.kernel
+    ours = jax.jit(run)(ct, q, k, v)
+    assert _all["phlox_attention_backward"].use.kernel == before + 1
+    with reference_forms():
+        theirs = jax.jit(lambda *a: run(*a))(*(a.astype(jnp.float32) for a in (ct, q, k, v)))
+    for a, r in zip(ours, theirs, strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float32), r, rtol=2.0**-8, atol=1e-5)  # bfloat16 has 8 bits
+
+
 def test_every_other_derivative_is_that_of_the_plain_form():
     q, k, v = map(jnp.asarray, arrays(1, 4, 18, 2, 1, 3, 3, True))
     f = lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, scale=0.7)))  # noqa: E731

@@ -64,6 +64,20 @@ def test_every_other_derivative_is_that_of_the_plain_form():
             assert_close(a, r, kind="grad", what=name)
 
 
+def test_bfloat16_is_exact_and_its_gradient_rounded_once():
+    rng = np.random.default_rng(0)
+    x, ct = (jnp.asarray(rng.normal(size=(2, n, n, 16)), jnp.bfloat16) for n in (7, 4))
+    pool = lambda x: max_pool(x, 3, stride=2, padding=1)  # noqa: E731
+    both = lambda x, ct: (pool(x), jax.vjp(pool, x)[1](ct)[0])  # noqa: E731
+    assert "phlox_max_pool_backward" in str(jax.make_jaxpr(both)(x, ct))
+    ours = jax.jit(both)(x, ct)
+    with reference_forms():
+        y, dx = jax.jit(lambda *a: both(*a))(x.astype(jnp.float32), ct.astype(jnp.float32))
+    np.testing.assert_array_equal(ours[0].astype(jnp.float32), y)
+    np.testing.assert_allclose(ours[1].astype(jnp.float32), dx, rtol=2.0**-8, atol=1e-6)
+    assert ours[0].dtype == ours[1].dtype == jnp.bfloat16
+
+
 def test_nan_and_infinity():
     x = jnp.zeros((1, 5, 16)).at[0, 0, 0].set(jnp.nan).at[0, :, 1].set(-jnp.inf)
     y = max_pool(x, 3, stride=2, padding=1)

@@ -39,9 +39,10 @@ def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array
     map_as_examples(backward)
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array, *, scale: float, causal: bool) -> jax.Array | None:
-        if not in_use(q, k, v) or q.dtype != jnp.float32:
+        if not in_use(q, k, v) or len({a.dtype for a in (q, k, v)}) > 1:
             return None
-        return forward(q, k, v, scale=float(scale), causal=causal)[0]
+        wide = (a.astype(jnp.float32) for a in (q, k, v))  # bfloat16 is multiplied in float32, and rounded once
+        return forward(*wide, scale=float(scale), causal=causal)[0].astype(q.dtype)
 
     return attend
 

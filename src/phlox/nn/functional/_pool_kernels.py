@@ -41,9 +41,10 @@ def max_pool_kernel(plain: Callable[[jax.Array, Window], jax.Array]) -> Callable
 
     def pool(x: jax.Array, window: Window) -> jax.Array | None:
         overlap = any(s < e for s, e in zip(window.stride, window.span, strict=True))
-        if not overlap or not in_use(x) or x.dtype != jnp.float32:
+        if not overlap or not in_use(x):
             return None
-        return forward(x, window=window)[0]
+        wide = x.astype(jnp.float32)  # bfloat16 too: what windows share adds up its gradient in float32
+        return forward(wide, window=window)[0].astype(x.dtype)
 
     return pool
 
