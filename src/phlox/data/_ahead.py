@@ -22,7 +22,7 @@ _running: weakref.WeakSet[Ahead] = weakref.WeakSet()
 class Ahead:
     """An iterator whose items are made by a thread, at most ``count`` ahead; errors are raised where it is read.
 
-    The first item is made by who reads it, who waits for it anyway, and would then wait for the thread to let Python go.
+    The first item is made by who reads it: they wait for it anyway, and else for the thread to let go of Python too.
     """
 
     def __init__(self, items: Iterable[Any], count: int):
