@@ -155,12 +155,13 @@ class MultiHeadAttention(Module):
             fits = cache.append(keys, values, lengths)
             queries = jnp.where(fits[:, None, None, None], queries, jnp.nan)
             keys, values, kv_lengths = cache.keys, cache.values, cache.position
-        y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, start, return_weights)
+        offset = None if cache is None else start  # that there is none is known when a program is traced
+        y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, offset, return_weights)
         y = self.out_proj(y.reshape(*y.shape[:2], -1).astype(dtype))
         return (y, weights) if return_weights else y
 
     def _attend(
-        self, q: Any, k: Any, v: Any, mask: Any, lengths: Any, kv_lengths: Any, start: Any, return_weights: bool
+        self, q: Any, k: Any, v: Any, mask: Any, lengths: Any, kv_lengths: Any, offset: Any, return_weights: bool
     ) -> tuple[jax.Array, Any]:
         """Results by head (batch, time, heads, head_dim), and the weights where they are wanted."""
         p = self.drop.p if self.drop is not None and self.drop.training else 0.0
@@ -172,10 +173,11 @@ class MultiHeadAttention(Module):
         key, bias = advance(self.drop) if p else None, getattr(self.positions, "bias", None)
         arrays = [None if x is None else jnp.asarray(x) for x in (mask, lengths, kv_lengths)]
         if bias is not None and self.chunk is None and self.implementation != "chunked" and python_control_flow():
-            bias = bias(start[..., None] + jnp.arange(q.shape[1]), jnp.arange(k.shape[1]))
+            start = 0 if offset is None else offset[..., None]
+            bias = bias(start + jnp.arange(q.shape[1]), jnp.arange(k.shape[1]))
             bias = bias if bias.ndim == 4 else bias[None]
         run: Any = _plain if callable(bias) else _compiled
-        y = run(F.identity, q, k, v, bias, *arrays, start, key, **options)
+        y = run(F.identity, q, k, v, bias, *arrays, offset, key, **options)
         return y if return_weights else (y, None)
 
     def _check_inputs(self, q: Any, k: Any, v: Any, cache: KVCache | None) -> None:
@@ -203,8 +205,9 @@ def _plain(
     **options: Any,
 ) -> Any:  # fmt: skip
     del act
-    restrictions = {"mask": mask, "bias": bias, "lengths": lengths, "kv_lengths": kv_lengths, "offset": offset}
-    return F.dot_product_attention(q, k, v, key=key, **restrictions, **options)
+    restrictions = {"mask": mask, "bias": bias, "lengths": lengths, "kv_lengths": kv_lengths}
+    offset = 0 if offset is None else offset
+    return F.dot_product_attention(q, k, v, key=key, offset=offset, **restrictions, **options)
 
 
 # As one call where code runs line by line; a bias that is a function cannot be an argument of it.
