@@ -1,7 +1,5 @@
 // A step of Adam, all in one pass over the array: XLA makes three of it, one for each result.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -55,11 +53,10 @@ ffi::Error adam(ffi::AnyBuffer w, ffi::AnyBuffer m, ffi::AnyBuffer v, ffi::AnyBu
     std::memcpy(&k, numbers.untyped_data(), sizeof k);
     const auto size = static_cast<int64_t>(w.element_count());
     Threads threads(20.0 * static_cast<double>(size));
-#pragma omp parallel for num_threads(threads.count())
-    for (int64_t at = 0; at < size; at += kBlock) {
-      adam_step(std::min(kBlock, size - at), k, decays, floats(g) + at, floats(w) + at, floats(m) + at, floats(v) + at,
-                floats(*w_to) + at, floats(*m_to) + at, floats(*v_to) + at);
-    }
+    share(threads.count(), size, kBlock, [&](int64_t at, int64_t end, int) {
+      adam_step(end - at, k, decays, floats(g) + at, floats(w) + at, floats(m) + at, floats(v) + at, floats(*w_to) + at,
+                floats(*m_to) + at, floats(*v_to) + at);
+    });
   });
 }
 

@@ -3,8 +3,6 @@
 //
 // Arrays are (batch, time, heads, size); keys and values may have fewer heads, each serving its neighbours.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -110,23 +108,23 @@ ffi::Error attention(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::
     const size_t each = Scratch::rounded((s.keys + 1) * block * sizeof(float));
     Scratch scratch(each * threads.count());
     auto* room = static_cast<char*>(scratch.take(each * threads.count()));
-    bool well = true;
-#pragma omp parallel for schedule(dynamic) num_threads(threads.count()) reduction(&& : well)
-    for (int64_t task = 0; task < tasks; ++task) {
+    std::atomic<bool> failed{false};
+    share(threads.count(), tasks, 1, [&](int64_t task, int64_t, int member) {
       const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads, g = h / s.group();
       const int64_t first = (blocks - 1 - task % blocks) * block, rows = std::min(block, s.queries - first);
       const int64_t keys = s.seen(first + rows);
-      auto* p = reinterpret_cast<float*>(room + each * omp_get_thread_num());
+      auto* p = reinterpret_cast<float*>(room + each * member);
       float* sums = p + block * s.keys;
       const float* qs = floats(q) + ((b * s.queries + first) * s.heads + h) * s.size;
       const float* ks = floats(k) + (b * s.keys * s.shared + g) * s.size;
       const float* vs = floats(v) + (b * s.keys * s.shared + g) * s.value;
       float* ys = floats(*y) + ((b * s.queries + first) * s.heads + h) * s.value;
-      well = weights(s, qs, ks, first, rows, keys, p, sums) && well;
+      bool well = weights(s, qs, ks, first, rows, keys, p, sums);
       well = product('N', 'N', rows, s.value, keys, 1, p, keys, vs, s.shared * s.value, 0, ys, s.heads * s.value) && well;
       for (int64_t r = 0; r < rows; ++r) scale_row(s.value, 1 / sums[r], ys + r * s.heads * s.value);
-    }
-    finish(well);
+      if (!well) failed = true;
+    });
+    finish(!failed);
   });
 }
 
@@ -146,12 +144,11 @@ ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer
     auto* room = static_cast<char*>(scratch.take(each * threads.count()));
     std::fill_n(floats(*dk), s.batch * s.keys * k_row, 0.f);
     std::fill_n(floats(*dv), s.batch * s.keys * v_row, 0.f);
-    bool well = true;
+    std::atomic<bool> failed{false};
     // A head of keys and values belongs to one thread, which adds up what all its queries give.
-#pragma omp parallel for schedule(dynamic) num_threads(threads.count()) reduction(&& : well)
-    for (int64_t task = 0; task < s.batch * s.shared; ++task) {
+    share(threads.count(), s.batch * s.shared, 1, [&](int64_t task, int64_t, int member) {
       const int64_t b = task / s.shared, g = task % s.shared;
-      auto* p = reinterpret_cast<float*>(room + each * omp_get_thread_num());
+      auto* p = reinterpret_cast<float*>(room + each * member);
       float *ds = p + block * s.keys, *sums = ds + block * s.keys;
       const int64_t k_at = (b * s.keys * s.shared + g) * s.size, v_at = (b * s.keys * s.shared + g) * s.value;
       for (int64_t h = g * s.group(); h < (g + 1) * s.group(); ++h) {
@@ -161,17 +158,18 @@ ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer
           const float* dys = floats(dy) + ((b * s.queries + first) * s.heads + h) * s.value;
           const float *qs = floats(q) + q_at, *ks = floats(k) + k_at, *vs = floats(v) + v_at;
           const int64_t y_row = s.heads * s.value;
-          well = weights(s, qs, ks, first, rows, keys, p, sums) && well;
+          bool well = weights(s, qs, ks, first, rows, keys, p, sums);
           for (int64_t r = 0; r < rows; ++r) scale_row(keys, 1 / sums[r], p + r * keys);
           well = product('T', 'N', keys, s.value, rows, 1, p, keys, dys, y_row, 1, floats(*dv) + v_at, v_row) && well;
           well = product('N', 'T', rows, keys, s.value, 1, dys, y_row, vs, v_row, 0, ds, keys) && well;
           for (int64_t r = 0; r < rows; ++r) through_softmax(keys, p + r * keys, ds + r * keys);
           well = product('N', 'N', rows, s.size, keys, s.scale, ds, keys, ks, k_row, 0, floats(*dq) + q_at, q_row) && well;
           well = product('T', 'N', keys, s.size, rows, s.scale, ds, keys, qs, q_row, 1, floats(*dk) + k_at, k_row) && well;
+          if (!well) failed = true;
         }
       }
-    }
-    finish(well);
+    });
+    finish(!failed);
   });
 }
 

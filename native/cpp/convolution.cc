@@ -13,6 +13,8 @@ using dnnl::memory;
 using Span = ffi::Span<const int64_t>;
 enum Kind : int { kForward = 0, kInputGradient = 1, kWeightGradient = 2 };
 
+constexpr double kMostOfParts = 32 << 20;  // bytes that the parts of a weight's gradient may take
+
 struct Problem {
   Kind kind;
   bool bias;
@@ -85,7 +87,8 @@ Weights weights(const Problem& p) {
     dims.insert(dims.begin(), p.groups);
     strides.insert(strides.begin(), out / p.groups);
   }
-  return {memory::desc(dims, p.dtype, strides), memory::desc(dims, p.dtype, memory::format_tag::any)};
+  const auto inner = p.kind == kWeightGradient ? memory::data_type::f32 : p.dtype;  // gradients add up before they are rounded
+  return {memory::desc(dims, p.dtype, strides), memory::desc(dims, inner, memory::format_tag::any)};
 }
 
 // A primitive, and how its weights come in or go out.
@@ -117,10 +120,11 @@ Convolution build(const Problem& p) {
   const auto direct = algorithm::convolution_direct;
   const auto prop = prop_kind::forward_training;
   convolution_forward::primitive_desc forward;
+  const memory::desc like = {any.get_dims(), p.dtype, memory::format_tag::any};
   if (p.bias) {
-    forward = {engine(), prop, direct, c.input, any, c.bias, c.output, p.stride, dilation, p.low, p.high, attr};
+    forward = {engine(), prop, direct, c.input, like, c.bias, c.output, p.stride, dilation, p.low, p.high, attr};
   } else {
-    forward = {engine(), prop, direct, c.input, any, c.output, p.stride, dilation, p.low, p.high, attr};
+    forward = {engine(), prop, direct, c.input, like, c.output, p.stride, dilation, p.low, p.high, attr};
   }
   auto finish = [&](const auto& pd, const memory::desc& weight, auto&& primitive) {
     c.weight = weight;
@@ -158,19 +162,80 @@ std::shared_ptr<const Convolution> plan(const Problem& p, int threads) {
   return cache.get(key, [&] { return build(p); });
 }
 
+memory at(const memory::desc& desc, void* data) { return memory(desc, engine(), data); }
+
+memory bytes(size_t n, void* data) {
+  return at({{static_cast<int64_t>(n)}, memory::data_type::u8, memory::format_tag::x}, data);
+}
+
+// In how many parts of equal batches to compute a weight's gradient, each part by one thread.
+int parts(const Problem& p, int threads) {
+  int count = threads;
+  while (p.input[0] % count != 0) --count;
+  double size = 4.0 * count;
+  for (auto d : p.weight) size *= static_cast<double>(d);
+  return size <= kMostOfParts ? count : 1;
+}
+
+// The weight's gradient as a sum over parts of the batch. oneDNN's threads would wait for each other, spinning, before they
+// add up: where XLA has one of the cores, for a slice of the scheduler's time.
+void run_in_parts(Problem p, int count, void* input, void* weight, void* output) {
+  p.input[0] /= count, p.output[0] /= count;
+  std::shared_ptr<const Convolution> c;
+  {
+    Threads alone(0);
+    c = plan(p, 1);
+  }
+  const size_t size = c->weight.get_size();
+  const size_t each = Scratch::rounded(size) + Scratch::rounded(c->scratch);
+  Scratch scratch(each * count + Scratch::rounded(c->reorder_scratch) + 64);
+  auto* room = static_cast<char*>(scratch.take(each * count));
+  void* reorder_pad = scratch.take(c->reorder_scratch);
+  auto sums = [&](int part) { return reinterpret_cast<float*>(room + each * part); };
+  std::atomic<bool> failed{false};
+  together(count, [&](int part) {
+    try {
+      dnnl::stream stream(engine());
+      char *x = static_cast<char*>(input) + c->input.get_size() * part, *y = static_cast<char*>(output) + c->output.get_size() * part;
+      c->primitive.execute(stream, {{DNNL_ARG_SRC, at(c->input, x)},
+                                    {DNNL_ARG_DIFF_WEIGHTS, at(c->weight, sums(part))},
+                                    {DNNL_ARG_DIFF_DST, at(c->output, y)},
+                                    {DNNL_ARG_SCRATCHPAD, bytes(c->scratch, sums(part) + Scratch::rounded(size) / sizeof(float))}});
+      stream.wait();
+    } catch (const std::exception&) {
+      failed = true;
+    }
+  });
+  if (failed) throw std::runtime_error("oneDNN failed");
+  share(count, static_cast<int64_t>(size / sizeof(float)), 1 << 14, [&](int64_t first, int64_t last, int) {
+    for (int part = 1; part < count; ++part) {
+      for (int64_t i = first; i < last; ++i) sums(0)[i] += sums(part)[i];
+    }
+  });
+  if (!c->reorder) {
+    std::memcpy(weight, sums(0), size);
+    return;
+  }
+  dnnl::stream stream(engine());
+  memory from = at(c->weight, sums(0)), to = at(c->given, weight);
+  c->reorder->execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, bytes(c->reorder_scratch, reorder_pad)}});
+  stream.wait();
+}
+
 void run(const Problem& p, void* input, void* weight, void* output, void* bias) {
   check(p);
   Threads threads(work(p));
+  if (const int count = p.kind == kWeightGradient ? parts(p, threads.count()) : 1; count > 1) {
+    return run_in_parts(p, count, input, weight, output);
+  }
   auto c = plan(p, threads.count());
   Scratch scratch(Scratch::rounded(c->scratch) + Scratch::rounded(c->reorder_scratch) +
                   (c->reorder ? Scratch::rounded(c->weight.get_size()) : 0) + 64);
   dnnl::stream stream(engine());
-  auto at = [](const memory::desc& desc, void* data) { return memory(desc, engine(), data); };
-  auto bytes = [](size_t n) { return memory::desc({static_cast<int64_t>(n)}, memory::data_type::u8, memory::format_tag::x); };
   memory given = at(c->given, weight);
   memory blocked = c->reorder ? at(c->weight, scratch.take(c->weight.get_size())) : given;
-  memory pad = at(bytes(c->scratch), scratch.take(c->scratch));
-  memory reorder_pad = at(bytes(c->reorder_scratch), scratch.take(c->reorder_scratch));
+  memory pad = bytes(c->scratch, scratch.take(c->scratch));
+  memory reorder_pad = bytes(c->reorder_scratch, scratch.take(c->reorder_scratch));
   auto reorder = [&](memory& from, memory& to) {
     if (c->reorder) {
       c->reorder->execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, reorder_pad}});

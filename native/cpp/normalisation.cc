@@ -4,8 +4,6 @@
 // An array is (rows, channels). Threads take ranges of rows; sums over rows are kept in float for a block of rows and
 // added up in double, so that a million rows cost no digits.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -15,7 +13,8 @@
 namespace phlox {
 namespace {
 
-constexpr int64_t kBlock = 64;  // rows summed in float
+constexpr int64_t kBlock = 64;       // rows summed in float
+constexpr int64_t kPiece = 1 << 15;  // elements that a thread takes at once
 
 struct Shape {
   int64_t rows, channels;
@@ -113,40 +112,30 @@ void sums(const Shape& s, const Threads& threads, Scratch& scratch, double* firs
   const int count = threads.count();
   const size_t part = Scratch::rounded(2 * c * sizeof(double)) + Scratch::rounded(2 * c * sizeof(float));
   char* parts = static_cast<char*>(scratch.take(part * count));
-#pragma omp parallel num_threads(count)
-  {
-    const int me = omp_get_thread_num();
-    const int all = omp_get_num_threads();
+  together(count, [&](int me) {
     auto* total = reinterpret_cast<double*>(parts + part * me);
     auto* a = reinterpret_cast<float*>(parts + part * me + Scratch::rounded(2 * c * sizeof(double)));
     auto* b = a + c;
-    const Range range = rows_of(s.rows, me, all);
+    const Range range = rows_of(s.rows, me, count);
     std::fill(total, total + 2 * c, 0.0);
     for (int64_t row = range.begin; row < range.end; row += kBlock) {
       std::fill(a, a + 2 * c, 0.f);
       add(row, std::min(kBlock, range.end - row), a, b);
       for (int64_t i = 0; i < 2 * c; ++i) total[i] += a[i];
     }
-#pragma omp barrier
-#pragma omp single
-    {
-      std::fill(first, first + c, 0.0);
-      std::fill(second, second + c, 0.0);
-      for (int t = 0; t < all; ++t) {
-        auto* theirs = reinterpret_cast<double*>(parts + part * t);
-        for (int64_t i = 0; i < c; ++i) first[i] += theirs[i], second[i] += theirs[c + i];
-      }
-    }
+  });
+  std::fill(first, first + c, 0.0);
+  std::fill(second, second + c, 0.0);
+  for (int t = 0; t < count; ++t) {
+    auto* theirs = reinterpret_cast<double*>(parts + part * t);
+    for (int64_t i = 0; i < c; ++i) first[i] += theirs[i], second[i] += theirs[c + i];
   }
 }
 
 template <typename Body>
 void each_range(const Shape& s, const Threads& threads, Body&& body) {
-#pragma omp parallel num_threads(threads.count())
-  {
-    const Range range = rows_of(s.rows, omp_get_thread_num(), omp_get_num_threads());
-    body(range.begin, range.end - range.begin);
-  }
+  const int64_t piece = std::max<int64_t>(1, kPiece / s.channels);
+  share(threads.count(), s.rows, piece, [&](int64_t row, int64_t end, int) { body(row, end - row); });
 }
 
 size_t scratch_for(const Shape& s, const Threads& threads) {

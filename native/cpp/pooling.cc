@@ -2,8 +2,6 @@
 //
 // One to three spatial axes, all treated as three: the missing ones have one element, and a window of one.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -34,6 +32,8 @@ namespace {
 
 using Span = ffi::Span<const int64_t>;
 using Three = std::array<int64_t, 3>;
+
+constexpr int64_t kPiece = 1 << 13;  // results that a thread takes at once
 
 struct Pool {
   int64_t batch, channels;
@@ -90,13 +90,14 @@ ffi::Error max_pool(ffi::AnyBuffer x, ffi::Result<ffi::AnyBuffer> y, Span size, 
     const Pool p = pool(x, *y, size, stride, dilation, low);
     Threads threads(p.work());
     const int64_t c = p.channels;
-#pragma omp parallel for num_threads(threads.count())
-    for (int64_t row = 0; row < p.batch * p.outputs(); ++row) {
-      const float* from = floats(x) + row / p.outputs() * p.inputs() * c;
-      float* to = floats(*y) + row * c;
-      std::fill_n(to, c, -INFINITY);
-      p.window(row % p.outputs(), [&](int64_t at) { take_larger(c, from + at * c, to); });
-    }
+    share(threads.count(), p.batch * p.outputs(), std::max<int64_t>(1, kPiece / c), [&](int64_t row, int64_t end, int) {
+      for (; row < end; ++row) {
+        const float* from = floats(x) + row / p.outputs() * p.inputs() * c;
+        float* to = floats(*y) + row * c;
+        std::fill_n(to, c, -INFINITY);
+        p.window(row % p.outputs(), [&](int64_t at) { take_larger(c, from + at * c, to); });
+      }
+    });
   });
 }
 
@@ -113,9 +114,8 @@ ffi::Error max_pool_backward(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::AnyBuffer 
     const size_t each = Scratch::rounded(c * sizeof(float));
     Scratch scratch(each * threads.count());
     auto* room = static_cast<char*>(scratch.take(each * threads.count()));
-#pragma omp parallel for num_threads(threads.count())
-    for (int64_t b = 0; b < p.batch; ++b) {  // windows of one example may share elements
-      auto* left = reinterpret_cast<float*>(room + each * omp_get_thread_num());
+    share(threads.count(), p.batch, 1, [&](int64_t b, int64_t, int member) {  // windows of one example may share elements
+      auto* left = reinterpret_cast<float*>(room + each * member);
       const float *from = floats(x) + b * p.inputs() * c, *largest = floats(y) + b * p.outputs() * c;
       float* to = floats(*dx) + b * p.inputs() * c;
       std::fill_n(to, p.inputs() * c, 0.f);
@@ -123,7 +123,7 @@ ffi::Error max_pool_backward(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::AnyBuffer 
         std::copy_n(floats(dy) + (b * p.outputs() + output) * c, c, left);
         p.window(output, [&](int64_t at) { hand_over(c, from + at * c, largest + output * c, left, to + at * c); });
       }
-    }
+    });
   });
 }
 

@@ -3,7 +3,6 @@
 //
 // Inputs come in multiplied already (z = x W_ih + b), and the weights' gradient is one product after the loop, outside.
 
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -107,9 +106,9 @@ void over_rows(const Sizes& s, int threads, const float* matrix, int64_t rows, i
   arrange(*full, matrix, rows, columns, transposed, blocked);
   if (rest != full) arrange(*rest, matrix, rows, columns, transposed, blocked_rest);
   char* memory = static_cast<char*>(scratch.take(threads * own));
+  std::mutex lock;
   std::exception_ptr failure;
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int n = 0; n < threads; ++n) {
+  together(threads, [&](int n) {
     try {
       int64_t first = n * each, last = std::min(first + each, s.batch);
       bool whole = last - first == each;
@@ -120,10 +119,10 @@ void over_rows(const Sizes& s, int threads, const float* matrix, int64_t rows, i
       Multiply multiply(whole ? *full : *rest, whole ? blocked : blocked_rest, source, result, free);
       body(first, last, source, result, multiply);
     } catch (...) {
-#pragma omp critical
+      std::lock_guard<std::mutex> held(lock);
       failure = std::current_exception();
     }
-  }
+  });
   if (failure) std::rethrow_exception(failure);
 }
 

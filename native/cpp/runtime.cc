@@ -1,7 +1,5 @@
 #include "runtime.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -69,14 +67,14 @@ void* Scratch::take(size_t bytes) {
   return taken;
 }
 
-Threads::Threads(double work) : before_(omp_get_max_threads()) {
+Threads::Threads(double work) : before_(team_limit()) {
   static std::recursive_mutex turn;
   count_ = static_cast<int>(std::clamp(work / kWorkPerThread, 1.0, static_cast<double>(before_)));
   if (count_ > 1) turn_ = std::unique_lock<std::recursive_mutex>(turn);
-  omp_set_num_threads(count_);
+  limit_team(count_);
 }
 
-Threads::~Threads() { omp_set_num_threads(before_); }
+Threads::~Threads() { limit_team(before_); }
 
 dnnl::memory::data_type data_type(ffi::DataType dtype) {
   switch (dtype) {
@@ -145,4 +143,4 @@ PHLOX_EXPORT const char* phlox_cpu_instructions() {
   }
 }
 
-PHLOX_EXPORT int phlox_cpu_threads() { return omp_get_max_threads(); }
+PHLOX_EXPORT int phlox_cpu_threads() { return phlox::team_size(); }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "oneapi/dnnl/dnnl.hpp"
+#include "team.h"
 #include "xla/ffi/api/ffi.h"
 
 #define PHLOX_EXPORT extern "C" __attribute__((visibility("default")))

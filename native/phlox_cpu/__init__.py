@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,35 +50,10 @@ def load() -> ctypes.CDLL:
     Raises:
         OSError: a part is missing, and the message names it (most often libgomp, GCC's OpenMP: apt install libgomp1).
     """
-    with _sleeping_threads():
-        # In their own scope: another package's OpenMP or oneDNN in the process (PyTorch brings both) is left alone.
-        mode = os.RTLD_NOW | os.RTLD_LOCAL | (0 if "PHLOX_CPU_SHARED_SCOPE" in os.environ else os.RTLD_DEEPBIND)
-        ctypes.CDLL(str(_onednn()), mode)
-        library = ctypes.CDLL(str(Path(__file__).with_name("libphlox_cpu.so")), mode)
-        library.phlox_cpu_threads()
+    # In a scope of its own: another package's OpenMP or oneDNN in the process (PyTorch brings both) is left alone, and
+    # oneDNN finds the functions of OpenMP that it calls in this library, before libgomp's.
+    mode = os.RTLD_NOW | os.RTLD_LOCAL | (0 if "PHLOX_CPU_SHARED_SCOPE" in os.environ else os.RTLD_DEEPBIND)
+    library = ctypes.CDLL(str(Path(__file__).with_name("libphlox_cpu.so")), mode)
     for name in ("phlox_cpu_onednn_version", "phlox_cpu_instructions"):
         getattr(library, name).restype = ctypes.c_char_p
     return library
-
-
-def _onednn() -> Path:
-    for file in importlib.metadata.files("onednn-cpu-gomp") or ():
-        if file.name == "libdnnl.so.3":
-            return Path(str(file.locate())).resolve()
-    raise OSError("libdnnl.so.3 of the package onednn-cpu-gomp is missing: pip install --force-reinstall phlox-cpu")
-
-
-@contextmanager
-def _sleeping_threads() -> Iterator[None]:
-    """OpenMP reads its settings once, when it is loaded: its idle threads sleep instead of spinning beside XLA's."""
-    before = {name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    if not any(before.values()):
-        os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
