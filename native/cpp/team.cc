@@ -9,7 +9,6 @@
 
 #include "team.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -132,15 +131,8 @@ class Team {
   std::deque<Helper> helpers_;
 };
 
-Team* team = nullptr;
-
-// Threads do not survive a fork: the child hires its own.
 Team& current() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    team = new Team;
-    pthread_atfork(nullptr, nullptr, [] { team = new Team; });
-  });
+  static Team* team = new Team;  // never destroyed: its threads live as long as the process
   return *team;
 }
 

@@ -49,6 +49,21 @@ def test_value_and_gradients_are_pytorchs(case):
     assert [k.use.kernel for k in kernels] == [n + 1 for n in before]
 
 
+@pytest.mark.parametrize("run", [px.jit, lambda f: f], ids=["compiled", "eager"])
+def test_layers_reach_the_kernel(run):
+    layer = px.nn.MultiHeadAttention(8, 2, causal=True, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2, 37, 8))  # a length that no other test compiled a program for
+    before = [_all[name].use.kernel for name in ("phlox_attention", "phlox_attention_backward")]
+    loss = lambda layer: jnp.sum(jnp.sin(layer(x)))  # noqa: E731
+    value, grads = run(lambda layer: px.value_and_grad(loss)(layer))(layer)
+    assert [_all[name].use.kernel for name in ("phlox_attention", "phlox_attention_backward")] != before
+    with reference_forms():
+        want, wanted = px.jit(lambda layer: px.value_and_grad(loss)(layer))(layer)
+    assert_close(value, want, kind="value")
+    for path, g in px.paths(grads).items():
+        assert_close(g, px.paths(wanted)[path], kind="grad", what=path)
+
+
 def test_bfloat16_is_computed_in_float32_and_rounded_once():
     q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in arrays(2, 19, 33, 6, 2, 5, 7, False))
     ct = jnp.asarray(np.random.default_rng(1).normal(size=(2, 19, 6, 7)), jnp.bfloat16)

@@ -24,6 +24,7 @@ from phlox.nn.functional._window import Window
 __all__ = ["conv_kernel", "conv_transpose_kernel"]
 
 _FORWARD, _INPUT, _WEIGHT = 0, 1, 2
+_FEW = 512  # elements of space, in all examples, below which reordering the weights costs more than a product saves
 _XLA_TYPES = {"float32": 11, "bfloat16": 16}  # as XLA's interface numbers them
 
 
@@ -114,7 +115,7 @@ def _declines(kind: int, library: Any, *avals: Any, window: Window, groups: int)
         _INPUT: lambda: (_x_shape(a, b, **form), b, a),
         _WEIGHT: lambda: (a, _w_shape(a, b, **form), b),
     }[kind]()
-    if kind != _WEIGHT and x.dtype == jnp.float32 and _is_product(window, groups):
+    if kind != _WEIGHT and x.dtype == jnp.float32 and _is_product(window, groups) and x.size < _FEW * x.shape[-1]:
         return "XLA's matrix product is faster"
     if any(lo >= e or hi >= e for (lo, hi), e in zip(window.padding, window.span, strict=True)):
         return "padding of a window's extent or more"

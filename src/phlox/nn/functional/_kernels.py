@@ -68,12 +68,12 @@ def package() -> Package:
 
 def in_use(*arrays: Any) -> bool:
     """Whether to trace a kernel for these operands: on the CPU, of known sizes, in a dtype that kernels take."""
-    return not plain_forms_only() and package().library is not None and all(map(_takes, arrays))
-
-
-def plain_forms_only() -> bool:
-    """Whether nothing is done for the CPU's sake: on other devices, and where plain forms were asked for."""
-    return _reference_only.value or jax.default_backend() != "cpu"
+    return (
+        not _reference_only.value
+        and jax.default_backend() == "cpu"
+        and package().library is not None
+        and all(map(_takes, arrays))
+    )
 
 
 def _takes(x: Any) -> bool:

@@ -10,7 +10,6 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
 from phlox.nn.functional._numeric import inexact, is_half
-from phlox.nn.functional._weight_gradient import rows_times_weight
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
 
@@ -43,7 +42,7 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
     lead = array.shape[:-1]
     # the size is spelled out: -1 cannot be resolved where another axis has size 0
     flat = array if array.ndim <= 2 else array.reshape(math.prod(lead), size)
-    y = rows_times_weight(flat.astype(dtype), matrix.astype(dtype))
+    y = jnp.matmul(flat.astype(dtype), matrix.astype(dtype))
     y = y if array.ndim <= 2 else y.reshape(*lead, width)
     return _plus_bias("dense", y, bias)
 
