@@ -12,8 +12,8 @@ pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:
     pytest.skip(f"kernels are out of use: {package().reason}", allow_module_level=True)
 
-# All are large enough for several threads. Whole numbers add up exactly in any order; batches of 5, 4 and 7 fall into equal
-# parts for some numbers of threads and not for others.
+# All are large enough for several threads. Whole numbers add up exactly in any order; batches of 5, 4 and 7 fall into
+# equal parts for some numbers of threads and not for others.
 PROGRAM = """
 import os, threading
 import jax, jax.numpy as jnp, numpy as np
