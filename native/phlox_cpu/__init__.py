@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 3  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 4  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
@@ -22,6 +22,8 @@ _TARGETS = (
     "phlox_cpu_conv_weight_gradient",
     "phlox_cpu_batch_norm",
     "phlox_cpu_batch_norm_backward",
+    "phlox_cpu_layer_norm",
+    "phlox_cpu_layer_norm_backward",
     "phlox_cpu_max_pool",
     "phlox_cpu_max_pool_backward",
     "phlox_cpu_attention",

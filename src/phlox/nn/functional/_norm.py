@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.nn.functional._layer_norm_kernels import layer_norm_kernel
 from phlox.nn.functional._norm_kernels import batch_norm_kernel
 from phlox.nn.functional._numeric import (
     axes_of,
@@ -186,9 +187,12 @@ def layer_norm(
     Source: Ba et al., "Layer normalization" (arXiv:1607.06450).
     """
     array, shape = _trailing("layer_norm", x, size, eps)
+    scale, bias = _shaped("layer_norm", "scale", scale, shape), _shaped("layer_norm", "bias", bias, shape)
+    y = layer_norm_kernel(array, scale, bias, eps) if len(shape) == 1 else None
+    if y is not None:
+        return y
     axes = tuple(range(array.ndim - len(shape), array.ndim))
     _, var, centred = _centre(widen(array), axes)
-    scale, bias = _shaped("layer_norm", "scale", scale, shape), _shaped("layer_norm", "bias", bias, shape)
     return _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
 
 
