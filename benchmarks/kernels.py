@@ -92,6 +92,12 @@ def normalisations() -> Iterator[Case]:
             name = f"batch norm{' + ReLU' if relu else ''} {shape[1]}×{shape[2]}×{shape[3]}"
             yield Case(f"{name}: forward", fn, (x, scale, scale))
             yield Case(f"{name}: with gradients", derivatives(fn), (x, x, scale, scale))
+    for shape in ((8, 128, 256), (8, 128, 768)):
+        x, scale = draw(*shape), jnp.ones(shape[-1])
+        fn = lambda x, s, b: F.layer_norm(x, x.shape[-1], s, b)  # noqa: E731
+        name = f"layer norm {shape[0] * shape[1]} rows of {shape[2]}"
+        yield Case(f"{name}: forward", fn, (x, scale, scale))
+        yield Case(f"{name}: with gradients", derivatives(fn), (x, x, scale, scale))
 
 
 def pools() -> Iterator[Case]:
@@ -126,7 +132,7 @@ def recurrences() -> Iterator[Case]:
 
 FAMILIES = {
     "Convolution": convolutions,
-    "Batch normalisation": normalisations,
+    "Normalisation": normalisations,
     "Pooling": pools,
     "Attention": attentions,
     "Recurrent layers": recurrences,
