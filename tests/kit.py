@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from phlox.nn.functional._kernels import reference_forms
+
 # (relative, absolute) by dtype, for values and for gradients. A local override says why.
 TOLERANCE: dict[str, dict[str, tuple[float, float]]] = {
     "float64": {"value": (1e-10, 1e-10), "grad": (1e-9, 1e-9)},
@@ -101,6 +103,16 @@ def against_torch(
         expected = tensors[i].grad
         expected = np.zeros_like(arrays[i]) if expected is None else to_numpy(expected)
         assert_close(g, expected, kind="grad", scale=scale, what=f"gradient of argument {i}")
+
+
+def against_plain_forms(calls: dict[str, Callable[..., Any]], *arrays: Any, scale: float = 1.0) -> None:
+    """Assert that compiled calls give with kernels what they give in plain JAX, as gradients are compared."""
+    for name, call in calls.items():
+        ours = jax.jit(call)(*arrays)
+        with reference_forms():
+            theirs = jax.jit(call)(*arrays)
+        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            assert_close(a, r, kind="grad", scale=scale, what=name)
 
 
 def _weights(y: Any, seed: int) -> np.ndarray:

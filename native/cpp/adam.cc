@@ -34,8 +34,6 @@ namespace {
 
 constexpr int64_t kBlock = 1 << 14;  // elements that a thread takes at once
 
-float* floats(const ffi::AnyBuffer& x) { return static_cast<float*>(x.untyped_data()); }
-
 // The remaining arguments are not read: they say after what this step may take the place of its arguments.
 ffi::Error adam(ffi::AnyBuffer w, ffi::AnyBuffer m, ffi::AnyBuffer v, ffi::AnyBuffer g, ffi::AnyBuffer numbers, ffi::RemainingArgs,
                 ffi::Result<ffi::AnyBuffer> w_to, ffi::Result<ffi::AnyBuffer> m_to, ffi::Result<ffi::AnyBuffer> v_to,

@@ -72,15 +72,6 @@ Sizes sizes_of(const ffi::AnyBuffer& q, const ffi::AnyBuffer& k, const ffi::AnyB
   return {a[0], a[1], a[2], a[3], b[1], b[2], c[3], scale, causal};
 }
 
-void expect(const ffi::AnyBuffer& x, const Dims& dims) {
-  if (x.element_type() != ffi::F32 || dims_of(x) != dims) throw Refused("takes float32" + text(dims) + ", got " + text(x));
-}
-
-template <typename Buffer>
-float* floats(const Buffer& x) {
-  return static_cast<float*>(x.untyped_data());
-}
-
 // C = alpha A B + beta C, row by row; run by the calling thread where that is one of several.
 bool product(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
              int64_t ldb, float beta, float* c, int64_t ldc) {

@@ -75,23 +75,18 @@ Rows rows_of(const ffi::AnyBuffer& x) {
   return {rows, dims.back()};
 }
 
-void expect(const ffi::AnyBuffer& x, const Dims& dims) {
-  if (x.element_type() != ffi::F32 || dims_of(x) != dims) throw Refused("takes float32" + text(dims) + ", got " + text(x));
-}
-
-float* floats(const ffi::AnyBuffer& x) { return static_cast<float*>(x.untyped_data()); }
-
 ffi::Error layer_norm(ffi::AnyBuffer x, ffi::AnyBuffer scale, ffi::AnyBuffer bias, ffi::Result<ffi::AnyBuffer> y, float eps) {
   return guarded("layer_norm", [&] {
-    const auto [rows, c] = rows_of(x);
+    const Rows s = rows_of(x);
+    const int64_t c = s.features;
     expect(*y, dims_of(x));
     for (const ffi::AnyBuffer* v : {&scale, &bias}) expect(*v, {c});
-    Threads threads(rows_of(x).work());
-    share(threads.count(), rows, std::max<int64_t>(1, kPiece / c), [&, c = c](int64_t row, int64_t end, int) {
+    Threads threads(s.work());
+    share(threads.count(), s.rows, std::max<int64_t>(1, kPiece / c), [&](int64_t row, int64_t end, int) {
       for (; row < end; ++row) {
-        RowStatistics s;
-        row_statistics(c, eps, floats(x) + row * c, &s);
-        normalise_row(c, s, floats(x) + row * c, floats(scale), floats(bias), floats(*y) + row * c);
+        RowStatistics found;
+        row_statistics(c, eps, floats(x) + row * c, &found);
+        normalise_row(c, found, floats(x) + row * c, floats(scale), floats(bias), floats(*y) + row * c);
       }
     });
   });
@@ -100,26 +95,27 @@ ffi::Error layer_norm(ffi::AnyBuffer x, ffi::AnyBuffer scale, ffi::AnyBuffer bia
 ffi::Error layer_norm_backward(ffi::AnyBuffer x, ffi::AnyBuffer scale, ffi::AnyBuffer dy, ffi::Result<ffi::AnyBuffer> dx,
                                ffi::Result<ffi::AnyBuffer> dscale, ffi::Result<ffi::AnyBuffer> dbias, float eps) {
   return guarded("layer_norm's gradient", [&] {
-    const auto [rows, c] = rows_of(x);
+    const Rows s = rows_of(x);
+    const int64_t c = s.features;
     for (const ffi::AnyBuffer* v : {&dy, &*dx}) expect(*v, dims_of(x));
     for (const ffi::AnyBuffer* v : {&scale, &*dscale, &*dbias}) expect(*v, {c});
-    Threads threads(2 * rows_of(x).work());
+    Threads threads(2 * s.work());
     const int parts = threads.count();  // of the sums: which rows are added first depends on their number alone
-    const int64_t each = (rows + parts - 1) / parts;
+    const int64_t each = (s.rows + parts - 1) / parts;
     const size_t wide = Scratch::rounded(2 * c * sizeof(double)), size = wide + Scratch::rounded(2 * c * sizeof(float));
     Scratch scratch(size * parts);
     auto* room = static_cast<char*>(scratch.take(size * parts));
-    together(parts, [&, rows = rows, c = c](int part) {
+    together(parts, [&](int part) {
       auto* total = reinterpret_cast<double*>(room + size * part);
       auto* a = reinterpret_cast<float*>(room + size * part + wide);
       std::fill_n(total, 2 * c, 0.0);
-      const int64_t end = std::min(rows, each * (part + 1));
+      const int64_t end = std::min(s.rows, each * (part + 1));
       for (int64_t first = each * part; first < end; first += kBlock) {
         std::fill_n(a, 2 * c, 0.f);
         for (int64_t row = first; row < std::min(end, first + kBlock); ++row) {
-          RowStatistics s;
-          row_statistics(c, eps, floats(x) + row * c, &s);
-          row_gradients(c, s, floats(x) + row * c, floats(scale), floats(dy) + row * c, floats(*dx) + row * c, a, a + c);
+          RowStatistics found;
+          row_statistics(c, eps, floats(x) + row * c, &found);
+          row_gradients(c, found, floats(x) + row * c, floats(scale), floats(dy) + row * c, floats(*dx) + row * c, a, a + c);
         }
         for (int64_t i = 0; i < 2 * c; ++i) total[i] += a[i];
       }

@@ -39,14 +39,6 @@ Shape shape_of(const ffi::AnyBuffer& x) {
   return shape;
 }
 
-void expect(const ffi::AnyBuffer& x, const Dims& dims) {
-  if (x.element_type() != ffi::F32 || dims_of(x) != dims) {
-    throw Refused("takes float32" + text(dims) + ", got " + text(x));
-  }
-}
-
-float* floats(const ffi::AnyBuffer& x) { return static_cast<float*>(x.untyped_data()); }
-
 }  // namespace
 
 // --- ranges of rows, (rows, channels) each ---------------------------------------------------------------------------

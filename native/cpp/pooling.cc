@@ -83,8 +83,6 @@ Pool pool(const ffi::AnyBuffer& x, const ffi::AnyBuffer& y, Span size, Span stri
           three(stride, 1), three(dilation, 1), three(low, 0)};
 }
 
-float* floats(const ffi::AnyBuffer& x) { return static_cast<float*>(x.untyped_data()); }
-
 ffi::Error max_pool(ffi::AnyBuffer x, ffi::Result<ffi::AnyBuffer> y, Span size, Span stride, Span dilation, Span low) {
   return guarded("max_pool", [&] {
     const Pool p = pool(x, *y, size, stride, dilation, low);

@@ -106,6 +106,14 @@ std::string text(const ffi::AnyBuffer& buffer) {
   return name + text(dims_of(buffer));
 }
 
+void expect(const ffi::AnyBuffer& buffer, const Dims& dims) {
+  if (buffer.element_type() != ffi::F32 || dims_of(buffer) != dims) {
+    throw Refused("takes float32" + text(dims) + ", got " + text(buffer));
+  }
+}
+
+float* floats(const ffi::AnyBuffer& buffer) { return static_cast<float*>(buffer.untyped_data()); }
+
 bool is_reference(const char* implementation) { return std::strncmp(implementation, "ref", 3) == 0; }
 
 }  // namespace phlox

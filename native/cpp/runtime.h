@@ -129,6 +129,8 @@ dnnl::memory::data_type data_type(ffi::DataType dtype);
 Dims dims_of(const ffi::AnyBuffer& buffer);
 std::string text(const Dims& dims);
 std::string text(const ffi::AnyBuffer& buffer);  // float32[2, 3]
+void expect(const ffi::AnyBuffer& buffer, const Dims& dims);  // float32 of this shape, or Refused
+float* floats(const ffi::AnyBuffer& buffer);
 bool is_reference(const char* implementation);   // oneDNN's own slow fallback
 
 // Runs a kernel's body; what it throws becomes the error of the XLA call.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from kit import against_torch, assert_close, oracle
+from kit import against_plain_forms, against_torch, assert_close, oracle
 from phlox.nn.functional import _attention
 from phlox.nn.functional._kernels import _all, package, reference_forms
 
@@ -93,12 +93,7 @@ def test_every_other_derivative_is_that_of_the_plain_form():
         "vmap of grad": lambda q, k, v: jax.vmap(jax.grad(f, 1), (0, None, None))(jnp.stack([q, -q]), k, v),
         "remat": jax.grad(jax.checkpoint(f), (0, 1, 2)),
     }
-    for name, call in calls.items():
-        ours = jax.jit(call)(q, k, v)
-        with reference_forms():
-            theirs = jax.jit(call)(q, k, v)
-        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            assert_close(a, r, kind="grad", what=name)
+    against_plain_forms(calls, q, k, v)
 
 
 def test_what_the_kernel_does_not_know_is_left_to_the_plain_form():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import phlox as px
-from kit import against_torch, assert_close, oracle
+from kit import against_plain_forms, against_torch, oracle
 from phlox.nn.functional import _layer_norm_kernels as K
-from phlox.nn.functional._kernels import package, reference_forms
+from phlox.nn.functional._kernels import package
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:
@@ -54,12 +54,7 @@ def test_every_other_derivative_is_that_of_the_plain_form():
         "vmap of grad": lambda x, s, b: jax.vmap(jax.grad(f, (0, 1, 2)), (0, None, None))(two, s, b),
         "grad of vmap": lambda x, s, b: jax.grad(lambda s: jnp.sum(jax.vmap(f, (1, None, None))(two, s, b) ** 2))(s),
     }
-    for name, call in calls.items():
-        ours = jax.jit(call)(x, scale, bias)
-        with reference_forms():
-            theirs = jax.jit(call)(x, scale, bias)
-        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            assert_close(a, r, kind="grad", scale=10.0, what=name)  # sums of squares of gradients
+    against_plain_forms(calls, x, scale, bias, scale=10.0)  # sums of squares of gradients
 
 
 def test_nan_and_infinity_stay_in_their_rows():

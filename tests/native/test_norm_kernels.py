@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from kit import against_torch, assert_close, oracle
+from kit import against_plain_forms, against_torch, assert_close, oracle
 from phlox.nn.functional import _norm_kernels as K
 from phlox.nn.functional._kernels import package, reference_forms
 from phlox.nn.functional._norm import normalise_batch
@@ -62,12 +62,7 @@ def test_every_other_derivative_is_that_of_the_plain_form(relu):
         "forward over reverse": lambda *a: jax.jvp(jax.grad(f, (0, 2)), a, a)[1],
         "vmap of grad": lambda *a: jax.vmap(jax.grad(f), (None, 0, None))(a[0], jnp.stack([a[1], 2 * a[1]]), a[2]),
     }
-    for name, call in calls.items():
-        ours = jax.jit(call)(x, scale, bias)
-        with reference_forms():
-            theirs = jax.jit(call)(x, scale, bias)
-        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            assert_close(a, r, kind="grad", scale=10.0, what=name)  # sums of squares of gradients
+    against_plain_forms(calls, x, scale, bias, scale=10.0)  # sums of squares of gradients
 
 
 def test_nan_is_not_silenced():

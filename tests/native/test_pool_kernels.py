@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from kit import against_torch, assert_close, oracle
+from kit import against_plain_forms, against_torch, oracle
 from phlox.nn.functional._kernels import _all, package, reference_forms
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
@@ -56,12 +56,7 @@ def test_every_other_derivative_is_that_of_the_plain_form():
         "forward over reverse": lambda x: jax.jvp(jax.grad(f), (x,), (x,))[1],
         "vmap of grad": lambda x: jax.vmap(jax.grad(f))(jnp.stack([x, -x])),
     }
-    for name, call in calls.items():
-        ours = jax.jit(call)(x)
-        with reference_forms():
-            theirs = jax.jit(call)(x)
-        for a, r in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            assert_close(a, r, kind="grad", what=name)
+    against_plain_forms(calls, x)
 
 
 def test_bfloat16_is_exact_and_its_gradient_rounded_once():

@@ -11,6 +11,7 @@ from jax import lax
 
 from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
+from phlox.nn.functional._moments import centre
 
 __all__ = ["layer_norm_kernel"]
 
@@ -29,10 +30,8 @@ def layer_norm_kernel(x: jax.Array, scale: jax.Array | None, bias: jax.Array | N
 
 
 def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, *, eps: float) -> tuple[jax.Array]:
-    deviation = x - lax.stop_gradient(jnp.mean(x, -1, keepdims=True))
-    rest = jnp.mean(deviation, -1, keepdims=True)
-    var = jnp.maximum(jnp.mean(jnp.square(deviation), -1, keepdims=True) - jnp.square(rest), 0.0)
-    return ((deviation - rest) * lax.rsqrt(var + eps) * scale + bias,)
+    _, var, centred = centre(x, (x.ndim - 1,))
+    return (centred * lax.rsqrt(var + eps) * scale + bias,)
 
 
 def _shapes(x: Any, *_: Any, **params: Any) -> tuple[jax.ShapeDtypeStruct]:

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
 from phlox.nn.functional._layer_norm_kernels import layer_norm_kernel
+from phlox.nn.functional._moments import centre
 from phlox.nn.functional._norm_kernels import batch_norm_kernel
 from phlox.nn.functional._numeric import (
     axes_of,
@@ -64,7 +65,7 @@ def moments(
     """
     array = widen(real(x, "moments"))
     axes = axes_of("moments", array, axis)
-    mean, var, _ = _centre(array, axes, axis_name)
+    mean, var, _ = centre(array, axes, axis_name)
     return (mean, var) if keepdims else (jnp.squeeze(mean, axes), jnp.squeeze(var, axes))
 
 
@@ -120,7 +121,7 @@ def normalise_batch(
         raise ShapeError("more than one value per channel", got=describe(array), fix=fix, where=name)
     found = None if axis_name else batch_norm_kernel(array, scale, bias, eps, relu)
     if found is None:
-        mean, var, centred = _centre(widen(array), axes, axis_name)
+        mean, var, centred = centre(widen(array), axes, axis_name)
         y = _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
         found = jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
     y, mean, var = found
@@ -192,7 +193,7 @@ def layer_norm(
     if y is not None:
         return y
     axes = tuple(range(array.ndim - len(shape), array.ndim))
-    _, var, centred = _centre(widen(array), axes)
+    _, var, centred = centre(widen(array), axes)
     return _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
 
 
@@ -251,7 +252,7 @@ def group_norm(
         fix = f"choose a number of groups that divides {channels}"
         raise ShapeError(f"channels divisible by {groups}", got=describe(array), fix=fix, where="group_norm")
     split = widen(array).reshape(*array.shape[:-1], groups, channels // groups)
-    _, var, centred = _centre(split, (*range(1, array.ndim - 1), array.ndim))
+    _, var, centred = centre(split, (*range(1, array.ndim - 1), array.ndim))
     return _affine((centred * lax.rsqrt(var + eps)).reshape(array.shape), scale, bias, array)
 
 
@@ -308,22 +309,8 @@ def _instance(
     if math.prod(array.shape[1:-1]) < 2:
         fix = "pass more than one position, or use layer_norm"
         raise ShapeError("more than one position in space", got=describe(array), fix=fix, where=name)
-    mean, var, centred = _centre(widen(array), tuple(range(1, array.ndim - 1)))
+    mean, var, centred = centre(widen(array), tuple(range(1, array.ndim - 1)))
     return _affine(centred * lax.rsqrt(var + eps), scale, bias, array), mean, var
-
-
-def _centre(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> tuple[Array, Array, Array]:
-    """Mean, biased variance (both with axes kept) and ``x - mean``."""
-
-    def average(values: Array) -> Array:
-        part = jnp.mean(values, axes, keepdims=True)
-        return part if axis_name is None else lax.pmean(part, axis_name)
-
-    rough = jax.lax.stop_gradient(average(x))  # any constant gives the same result in exact arithmetic
-    deviation = x - rough
-    rest = average(deviation)
-    var = jnp.maximum(average(jnp.square(deviation)) - jnp.square(rest), 0.0)
-    return rough + rest, var, deviation - rest
 
 
 def _affine(y: Array, scale: Array | None, bias: Array | None, x: Array) -> Array:

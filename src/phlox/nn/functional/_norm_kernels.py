@@ -11,6 +11,7 @@ from jax import lax
 
 from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
+from phlox.nn.functional._moments import centre
 
 __all__ = ["batch_norm_kernel"]
 
@@ -28,11 +29,9 @@ def batch_norm_kernel(
 
 def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, *, eps: float, relu: bool) -> tuple[jax.Array, ...]:
     axes = tuple(range(x.ndim - 1))
-    rough = lax.stop_gradient(jnp.mean(x, axes))
-    rest = jnp.mean(x - rough, axes)
-    var = jnp.maximum(jnp.mean(jnp.square(x - rough), axes) - jnp.square(rest), 0.0)
-    y = (x - rough - rest) * lax.rsqrt(var + eps) * scale + bias
-    return jax.nn.relu(y) if relu else y, rough + rest, var
+    mean, var, centred = centre(x, axes)
+    y = centred * lax.rsqrt(var + eps) * scale + bias
+    return jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
 
 
 def _shapes(x: Any, scale: Any, *_: Any, **params: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
