@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import phlox as px
 from phlox import weights
 from phlox.cli import _digits
 from phlox.cli._digits import Images
+from phlox.cli._history import History
 from phlox.cli._outputs import Outputs
 from phlox.cli._report import Report, draw_curves, require_drawing
 
@@ -67,16 +67,6 @@ def predict(model: px.Chain, data: Images) -> np.ndarray:
 def accuracy(model: px.Chain, data: Images) -> float:
     """The share of images whose digit the model tells."""
     return float(np.mean(predict(model, data).argmax(-1) == data.digits))
-
-
-@dataclass
-class History:
-    """What a training run measured."""
-
-    losses: list[float] = field(default_factory=list)  # mean over each epoch
-    validation: list[float] = field(default_factory=list)  # accuracy after each epoch
-    compile_seconds: float = 0.0  # of the first call of each compiled function
-    train_seconds: float = 0.0  # of all other calls
 
 
 def train(model: px.Chain, data: Images, watch: Images, epochs: int, seed: int, report: Report) -> History:

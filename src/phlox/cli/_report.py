@@ -7,7 +7,7 @@ import logging
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,11 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from phlox.cli._digits import Images, extra
+from phlox.cli._history import History
 from phlox.cli._versions import version_of
 from phlox.core import Module, PhloxError
-
-if TYPE_CHECKING:
-    from phlox.cli._quickstart import History
 
 
 class Report:
