@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import ShapeError, StructureError, describe, form
+from phlox.core._carried import Carried
+from phlox.core._errors import StructureError
 from phlox.core._functionalize import (
     Call,
     Outcome,
@@ -20,8 +21,9 @@ from phlox.core._functionalize import (
     write_back,
     write_captured,
 )
-from phlox.core._layout import is_array
+from phlox.core._layout import displayed, is_array
 from phlox.core._module import examine
+from phlox.core._names import array_names
 from phlox.core._plan import path_text, plan_of
 
 
@@ -44,8 +46,8 @@ class Loop:
     def __init__(self, fn: Callable[..., tuple[Any, Any]], init: Any, rest: Sequence[Any], kind: str):
         self.kind = kind
         self.call: Call = functionalize(self._wrapped(fn), (init, *rest), {}, kind=kind, scalars=True)
-        self.init_leaves, self.treedef = jax.tree_util.tree_flatten(init, is_leaf=is_module)
-        spec, structure = self.call.spec[: len(self.init_leaves)], self.call.plan.structure
+        self.form = Carried(init, f"px.{kind}")
+        spec, structure = self.call.spec[: len(self.form.leaves)], self.call.plan.structure
         self.spec = spec
         self.bare = [v for k, v in spec if k == "array"]
         roots = {v for k, v in spec if k == "module"}
@@ -68,6 +70,12 @@ class Loop:
         arrays = [jnp.asarray(self.call.bare[i]) for i in self.bare]
         return [self.call.leaves[i] for i in self.leaves], arrays, [held(place) for place in self.captured]
 
+    def names(self) -> list[str]:
+        """The ways to what ``start`` gives, for JAX's messages."""
+        arrays, bare = array_names(self.call)
+        captured = [f"{type(m).__name__}{displayed(examine(m).layout.paths[item])}" for m, item in self.captured]
+        return [*(arrays[i] for i in self.leaves), *(bare[i] for i in self.bare), *captured]
+
     def _wrapped(self, fn: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
         def body(carry: Any, *rest: Any) -> Any:
             given = jax.tree_util.tree_leaves(carry, is_leaf=is_module)
@@ -75,47 +83,21 @@ class Loop:
             moved, bare = self._taken_apart(given, new)
             return moved, bare, result
 
+        body.__wrapped__ = fn  # type: ignore[attr-defined]  # what names and signature are asked of
         return body
 
     def _taken_apart(self, given: list[Any], new: Any) -> tuple[dict[int, list[Any]], list[Any]]:
         """The arrays of Modules that replace those of the carry, and the carry's bare arrays."""
-        found, treedef = jax.tree_util.tree_flatten(new, is_leaf=is_module)
-        if treedef != self.treedef:
-            raise StructureError(
-                f"the body to return a carry of the form it came in, {form(self.treedef)}",
-                got=form(treedef),
-                fix="return every part of the carry, in the same lists, tuples and dicts",
-                where=f"px.{self.kind}",
-            )
+        found = self.form.check(given, new)
         moved: dict[int, list[Any]] = {}
         bare = []
-        for n, ((kind, v), was, now) in enumerate(zip(self.spec, given, found, strict=True)):
+        for (kind, v), was, now in zip(self.spec, given, found, strict=True):
             if kind == "array":
-                bare.append(self._kept(n, was, now))
+                bare.append(now if is_array(now) else jnp.asarray(now))
             elif kind == "module" and now is not was:
-                before, after = plan_of([was]), plan_of([now]) if is_module(now) else None
-                if after is None or after.structure.nodes != before.structure.nodes:
-                    raise StructureError(
-                        f"a {type(was).__name__} of the structure it came in",
-                        got=describe(now),
-                        fix="return the Module of the carry, or one that is built alike",
-                        where=f"px.{self.kind}",
-                    )
-                moved[v] = after.gather()
+                moved[v] = plan_of([now]).gather()
         self.replaced = frozenset(moved)
         return moved, bare
-
-    def _kept(self, n: int, was: Any, now: Any) -> Any:
-        if not is_array(now):
-            now = jnp.asarray(now)
-        if now.shape != was.shape or now.dtype != was.dtype:
-            raise ShapeError(
-                f"leaf {n} of the carry to stay {describe(was)}",
-                got=describe(now),
-                fix="start with a carry of the shape and dtype that the body returns",
-                where=f"px.{self.kind}",
-            )
-        return now
 
     def step(
         self, carry: tuple[list[Any], list[Any], list[Any]], leaves: dict[int, Any], bare: dict[int, Any]
@@ -193,7 +175,7 @@ class Loop:
                 flat.append(fresh[at] if v in self.replaced else plan.module(at))
             else:
                 flat.append(v)
-        return jax.tree_util.tree_unflatten(self.treedef, flat)
+        return jax.tree_util.tree_unflatten(self.form.treedef, flat)
 
 
 def until_captured(loop: Loop, run: Callable[[], Any]) -> Any:

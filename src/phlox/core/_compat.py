@@ -41,6 +41,16 @@ def is_staging(trace: Any) -> bool:
     return _name(trace) == "DynamicJaxprTrace"
 
 
+def records_inside(body: Any) -> bool:
+    """True where a jaxpr is recorded by a trace nearer than ``body``, also under derivatives and maps inside it."""
+    trace = _context.trace
+    while trace is not None and trace is not _EAGER and trace._weakref is not body:
+        if is_staging(trace):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
+
 def is_differentiating(trace: Any) -> bool:
     """True where ``trace`` itself computes a derivative (grad, vjp, jvp, linearize)."""
     return _name(trace) in ("LinearizeTrace", "JVPTrace")
@@ -116,3 +126,14 @@ class _NONE:
 
 Primitive = _core.Primitive  # `jax.extend.core` has it too, and brings pallas along: a third of `import phlox`
 ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives back
+
+
+def known_as(run: Any, name: str, source: str, traced_for: str, arguments: list[str]) -> Any:
+    """A function for JAX to trace, which its messages and compiled programs call by the user's names.
+
+    ``source`` is ``name at file:line``; ``arguments`` are the paths of the flat arguments. JAX reads the attribute in place
+    of looking at the function's signature; a JAX that does not know it falls back to that.
+    """
+    run.__name__ = run.__qualname__ = name
+    run.__fun_debug_info__ = _core.DebugInfo(traced_for, source, tuple(arguments), _core.initial_result_paths)
+    return run

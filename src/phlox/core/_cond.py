@@ -12,6 +12,7 @@ from phlox.core import _compat
 from phlox.core._carry import Place, held, name_of_place
 from phlox.core._errors import ShapeError, StructureError, describe, form
 from phlox.core._functionalize import Call, Outcome, functionalize, write_back, write_captured
+from phlox.core._names import array_names, named, pure_of
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
@@ -46,7 +47,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
         return true_fn(*operands) if bool(pred) else false_fn(*operands)
     calls = [functionalize(fn, operands, {}, kind="cond", scalars=True) for fn in (true_fn, false_fn)]
     leaves, bare = calls[0].leaves, calls[0].bare
-    shapes = [jax.eval_shape(lambda *xs, call=call: call.pure(*xs), leaves, bare) for call in calls]
+    shapes = [jax.eval_shape(pure_of(call), leaves, bare) for call in calls]
     _refuse_different(shapes)
     written = sorted({i for o in shapes for i in o.record.written})
     places = list({name_of_place(p): p for o in shapes for p in o.record.captured}.values())
@@ -68,7 +69,8 @@ def _branch(call: Call, written: list[int], places: list[Place]) -> Callable[...
         captured = [moved[name_of_place(p)] if name_of_place(p) in moved else held(p) for p in places]
         return outcome.outputs, [new.get(i, leaves[i]) for i in written], captured
 
-    return run
+    arrays, others = array_names(call)
+    return named(run, call, [*arrays, *others])
 
 
 def _refuse_different(shapes: list[Outcome]) -> None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from phlox.core import _compat
 from phlox.core._compat import Tracer
+from phlox.core._carried import pair_of
 from phlox.core._errors import ShapeError, StructureError, describe
 from phlox.core._functionalize import Outcome, functionalize, is_module
 from phlox.core._grad import Differentiated
@@ -30,7 +31,8 @@ class custom_vjp:  # noqa: N801 - used like a function
         fn: what runs where no gradient is taken.
 
     Raises:
-        StructureError: it is differentiated before ``defvjp``, or ``backward`` returns another number of cotangents.
+        StructureError: it is called before ``defvjp``, ``forward`` returns no pair, or ``backward`` another number
+            of cotangents.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> @px.custom_vjp
@@ -70,12 +72,18 @@ class _Rule:
         self, fn: Callable[..., Any], forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any]
     ):
         def ahead(*args: Any) -> tuple[Any, list[Any]]:
-            y, residuals = forward(*args)
-            self.kept = functionalize(lambda kept: kept, (residuals,), {}, kind="remat", scalars=True)
+            y, residuals = pair_of(
+                forward(*args),
+                "a forward that returns a pair, (y, residuals)",
+                "return y, residuals; return y, None where backward needs nothing",
+                "px.custom_vjp",
+            )
+            self.kept = functionalize(lambda kept: kept, (residuals,), {}, kind="remat", scalars=True, label="custom_vjp")
             return y, [*self.kept.leaves, *self.kept.bare]
 
-        self.call = functionalize(fn, args, {}, kind="remat", scalars=True)
-        self.ahead = functionalize(ahead, args, {}, kind="remat", scalars=True)
+        ahead.__wrapped__ = forward  # type: ignore[attr-defined]  # what names and signature are asked of
+        self.call = functionalize(fn, args, {}, kind="remat", scalars=True, label="custom_vjp")
+        self.ahead = functionalize(ahead, args, {}, kind="remat", scalars=True, label="custom_vjp")
         self.wrt = Differentiated(self.call, args, range(len(args)), train=False)
         self.backward = backward
         self.record: Any = None

@@ -12,6 +12,7 @@ from phlox.core._display import bytes_text
 from phlox.core._functionalize import functionalize
 from phlox.core._jit import Jit
 from phlox.core._module import Module
+from phlox.core._names import name_of, pure_of
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     if isinstance(fn, Module):
         inner, args = type(fn).__call__, (fn, *args)
     call = functionalize(inner, args, kwargs, kind="jit", scalars=True)
-    traced = jax.jit(lambda *xs: call.pure(*xs)).trace(call.leaves, call.bare)
+    traced = jax.jit(pure_of(call)).trace(call.leaves, call.bare)
     compiled = traced.lower().compile()
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
     return Explanation(
-        name=type(fn).__name__ if isinstance(fn, Module) else getattr(inner, "__name__", type(inner).__name__),
+        name=type(fn).__name__ if isinstance(fn, Module) else name_of(inner),
         jaxpr=traced.jaxpr,
         flops=cost.get("flops"),
         bytes_accessed=cost.get("bytes accessed"),

@@ -24,9 +24,11 @@ from phlox.core._errors import StructureError, describe, shown
 from phlox.core._layout import displayed, is_array
 from phlox.core._module import Module
 from phlox.core._plan import ARRAY, Plan, Structure, named_path, plan_of, root_name
+from phlox.core._refused import REFUSALS, explain, refuse_hidden
 from phlox.core._scope import DIFFERENTIATING, Meta, Scope, check_write
 from phlox.core._static import static_key
 
+_PLAIN = (str, bytes, type(None), type)  # results that cannot hide an array
 SCALARS = (bool, int, float, complex, np.generic)
 
 
@@ -150,13 +152,20 @@ def is_module(x: Any) -> bool:
 class Call:
     """One call of a function, its arguments taken apart."""
 
-    __slots__ = ("bare", "fn", "kind", "leaves", "plan", "spec", "structure", "training", "treedef")
+    __slots__ = ("bare", "fn", "kind", "label", "leaves", "plan", "spec", "structure", "training", "treedef")
 
     def __init__(
-        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, kind: str, scalars: bool = False
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        *,
+        kind: str,
+        scalars: bool = False,
+        label: str | None = None,
     ):
-        """Take apart; ``scalars`` says whether Python numbers become array leaves."""
-        self.fn, self.kind = fn, kind
+        """Take apart; ``scalars`` says whether Python numbers become array leaves, ``label`` what errors call it."""
+        self.fn, self.kind, self.label = fn, kind, label or kind
         flat, self.treedef = jax.tree_util.tree_flatten((tuple(args), kwargs), is_leaf=is_module)
         roots: list[Module] = []
         order: dict[int, int] = {}
@@ -195,15 +204,20 @@ class Call:
         flat = [roots[v] if kind == "module" else bare[v] if kind == "array" else v for kind, v in self.spec]
         args, kwargs = jax.tree_util.tree_unflatten(self.treedef, flat)
         with Scope(self.kind, self.originals() if self.kind in DIFFERENTIATING else frozenset()) as scope:
+            scope.label = self.label
             for m in copies:  # born in the body, whatever trace the caller is in
                 m._px.scope, m._px.trace = scope, scope.trace
             try:
                 value = self.fn(*args, **kwargs)
+            except REFUSALS as error:
+                explain(error, self)
+                raise
             finally:
                 captured = scope.settle()
             written = self._written(plan, copies, leaves)
             self._refuse_changed_containers(args, kwargs, flat)
             result, outputs = Result.of(value, copies, self.kind in DIFFERENTIATING)
+            refuse_hidden([v for kind, v in result.leaves if kind == "static" and not isinstance(v, _PLAIN)], self)
         after = plan.gather()
         record = Record(result, written, tuple((m, item) for m, item, _ in captured))
         return Outcome(outputs, [after[i] for i in written], [value for _, _, value in captured], record)
@@ -221,7 +235,7 @@ class Call:
                     "inside a trace",
                     got=describe(now),
                     fix=f"write it with .astype({str(was.dtype)!r})",
-                    where=f"px.{self.kind}",
+                    where=f"px.{self.label}",
                 )
         return written
 
@@ -239,7 +253,7 @@ class Call:
             got=difference(plan, now, getattr(self, "plan", None)),
             fix="make the change outside the transformed function, which the next call sees; a number that calls "
             "change must be an array",
-            where=f"px.{self.kind}",
+            where=f"px.{self.label}",
         )
 
     def _refuse_changed_containers(self, args: Any, kwargs: Any, flat: list[Any]) -> None:
@@ -250,7 +264,7 @@ class Call:
                 "list and dict arguments to stay as they were (only Modules carry changes out)",
                 got="one whose contents changed",
                 fix="return the new contents, or keep them in a Module that is an argument",
-                where=f"px.{self.kind}",
+                where=f"px.{self.label}",
             )
 
     def commit(self, outcome: Outcome) -> Any:
@@ -286,10 +300,16 @@ def write_captured(places: Sequence[Place], values: Sequence[Any]) -> None:
 
 
 def functionalize(
-    fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, kind: str, scalars: bool = False
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    *,
+    kind: str,
+    scalars: bool = False,
+    label: str | None = None,
 ) -> Call:
     """Take one call of ``fn`` apart into a pure function of array leaves (see the top of this file)."""
-    return Call(fn, args, kwargs, kind=kind, scalars=scalars)
+    return Call(fn, args, kwargs, kind=kind, scalars=scalars, label=label)
 
 
 def difference(before: Plan, after: Plan, owners: Plan | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,8 +18,10 @@ from phlox.core._errors import StateError, lost_buffers
 from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
 from phlox.core._layout import is_array
 from phlox.core._module import Module
+from phlox.core._names import array_names, named, pure_of
 from phlox.core._plan import Plan, named_path
 from phlox.core._random import is_key
+from phlox.core._refused import REFUSALS, explain
 from phlox.core._retrace import Retraces
 from phlox.core._scope import here
 from phlox.core._scope import where as named_root
@@ -94,10 +97,15 @@ class Jit(Generic[P, R]):
         self.hides = bool(self.static_names or self.static_numbers)
         self.programs: dict[Any, Program] = {}
         self.entries: dict[Any, Entry] = {}
-        self.history = Retraces(getattr(fn, "__name__", repr(fn)))
+        self.history = Retraces(getattr(fn, "__name__", repr(fn)), fn)
+        self.making = threading.RLock()  # two threads that meet a structure at once make one program of it
 
     def __get__(self, owner: Any, cls: type | None = None) -> Any:
         return self if owner is None else types.MethodType(self, owner)
+
+    def __reduce__(self) -> Any:
+        """A copy, or one in another process, compiles for itself."""
+        return Jit, (self.fn, tuple(self.static_numbers), tuple(self.static_names), self.donate)
 
     def __repr__(self) -> str:
         return f"px.jit({getattr(self.fn, '__qualname__', self.fn)!s})"
@@ -127,7 +135,7 @@ class Jit(Generic[P, R]):
     def _inside(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Called under a trace, or watched: part of something larger, so nothing is donated."""
         call = self._call(args, kwargs)
-        run = call.pure if here.line_by_line else jax.jit(lambda *xs: call.pure(*xs))
+        run = call.pure if here.line_by_line else jax.jit(pure_of(call))
         return call.commit(run(call.leaves, call.bare))
 
     def _enter(self, args: Sequence[Any], kwargs: dict[str, Any], key: Any) -> tuple[Entry, list[Any]]:
@@ -139,8 +147,10 @@ class Jit(Generic[P, R]):
         where = (call.static_key(), context)
         program = self.programs.get(where)
         if program is None:
-            program = Program(call, self)
-            self.programs[where] = program
+            with self.making:
+                program = self.programs.get(where)
+                if program is None:
+                    program = self.programs[where] = Program(call, self)
         entry = Entry(plan, program, context)
         forget = functools.partial(_forget, weakref.ref(self), key)
         entry.owners = [weakref.ref(root, forget) for root in roots]
@@ -242,8 +252,12 @@ class Program:
 
     def __init__(self, call: Call, owner: Jit[Any, Any]):
         self.history = owner.history
-        self.history.note(call)
-        jaxpr, outcome = jax.make_jaxpr(lambda *xs: call.pure(*xs), return_shape=True)(call.leaves, call.bare)
+        self.history.note(call, call.leaves, call.bare)
+        try:
+            jaxpr, outcome = jax.make_jaxpr(pure_of(call), return_shape=True)(call.leaves, call.bare)
+        except REFUSALS as error:  # a tracer of another trace is noticed when this one ends
+            explain(error, call)
+            raise
         self.first: Any = (jaxpr, outcome.record)
         # A key is eight bytes, and key_data(key) is a second name for them that no reference count shows.
         overwritten = [i for i in outcome.record.written if owner.donate and not is_key(call.leaves[i])]
@@ -251,12 +265,11 @@ class Program:
         self.donated = overwritten
         self.kept = [i for i in range(count) if i not in set(overwritten)]
         self.call = call  # for the traces that follow: what the arguments look like, without their arrays
-        self.jitted = jax.jit(self._replayed, donate_argnums=0)
-        self._drop_arrays(call)
-        del call.plan  # it knows where the first model's arrays are, and would keep them alive
-
-    def _drop_arrays(self, call: Call) -> None:
+        arrays, bare = array_names(call)
+        names = [arrays[i] for i in (*self.donated, *self.kept)] + bare
+        self.jitted = jax.jit(named(lambda *xs: self._replayed(*xs), call, names), donate_argnums=0)
         call.leaves, call.bare = [], []
+        del call.plan  # it knows where the first model's arrays are, and would keep them alive
 
     def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
         leaves: list[Any] = [None] * (len(donated) + len(kept))
@@ -272,24 +285,20 @@ class Program:
         return Outcome(outcome.outputs, values, (), Record(outcome.record.result, tuple(back)))
 
     def _from_first(self, leaves: list[Any], bare: list[Any]) -> Outcome | None:
-        if self.first is None:
+        first, self.first = self.first, None  # in one go: another thread may ask at the same time
+        if first is None:
             return None
         from jax.extend.core import jaxpr_as_fun  # brings much along, and only a first trace needs it
 
-        (jaxpr, record), self.first = self.first, None
+        jaxpr, record = first
         flat = jax.tree.leaves((leaves, bare))
         values = jaxpr_as_fun(jaxpr)(*flat)
         outputs = len(values) - len(record.written)
         return Outcome(values[:outputs], values[outputs:], (), record)
 
     def _traced(self, leaves: list[Any], bare: list[Any]) -> Outcome:
-        call = self.call
-        call.leaves, call.bare = leaves, bare
-        self.history.note(call)
-        try:
-            return call.pure(leaves, bare)
-        finally:
-            self._drop_arrays(call)
+        self.history.note(self.call, leaves, bare)
+        return self.call.pure(leaves, bare)
 
 
 # --- one call ----------------------------------------------------------------------------------------

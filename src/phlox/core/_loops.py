@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
+from phlox.core._carried import Carried, carry_and_y
 from phlox.core._carry import Loop, until_captured
 from phlox.core._errors import ShapeError, StateError, describe
-from phlox.core._functionalize import Outcome, functionalize, is_module, write_back
+from phlox.core._functionalize import SCALARS, Outcome, functionalize, is_module, write_back
+from phlox.core._layout import is_array
+from phlox.core._names import array_names, named
 from phlox.core._plan import named_path
 from phlox.core._tree import tree_map
 
@@ -44,7 +47,7 @@ def scan(
 
     Raises:
         ShapeError: the carry changes shape or dtype, or first axes differ.
-        StructureError: the carry changes its form, or a Module its structure.
+        StructureError: ``fn`` returns no pair, the carry changes its form, or a Module its structure.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> last, sums = px.scan(lambda c, x: (c + x, c + x), 0.0, jnp.arange(4.0))
@@ -77,14 +80,16 @@ def _rounds(xs: Any, length: int | None) -> int:
 
 
 def _python_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool) -> tuple[Any, Any]:
-    carry, ys = init, []
+    carry, ys, form = init, [], Carried(init, "px.scan")
     order = range(rounds - 1, -1, -1) if reverse else range(rounds)
     stacks = {id(v): v for v in jax.tree_util.tree_leaves(xs, is_leaf=is_module) if is_module(v)}
     for t in order:
         at = lambda a, t=t: a[t]  # noqa: E731
         x = tree_map(at, xs) if xs is not None else None
         before = {id(m): _arrays(m) for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)}
-        carry, y = fn(carry, x)
+        given = jax.tree_util.tree_leaves(carry, is_leaf=is_module) if ys else form.leaves
+        carry, y = carry_and_y(fn(carry, x))
+        form.check(given, carry)
         for stack, part in zip(
             stacks.values(), [m for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)], strict=False
         ):
@@ -121,7 +126,11 @@ def _put_slice(stack: Any, part: Any, before: list[Any], t: int) -> None:
 
 
 def _traced_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool, unroll: int) -> tuple[Any, Any]:
-    loop = Loop(fn, init, (xs,), "scan")
+    def pair(carry: Any, x: Any) -> tuple[Any, Any]:
+        return carry_and_y(fn(carry, x))
+
+    pair.__wrapped__ = fn  # type: ignore[attr-defined]  # what names and signature are asked of
+    loop = Loop(pair, init, (xs,), "scan")
     call = loop.call
     spec = call.spec[len(loop.spec) :]
     bare = [v for k, v in spec if k == "array"]
@@ -137,8 +146,12 @@ def _traced_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool, unroll
 
     scanned = ([call.leaves[i] for i in leaves], [jnp.asarray(call.bare[i]) for i in bare])
 
+    arrays, others = array_names(call)
+    rest = [*(arrays[i] for i in leaves), *others[len(loop.bare) :]]
+
     def run() -> Any:
-        return jax.lax.scan(body, loop.start(), scanned, rounds, reverse=reverse, unroll=unroll)
+        known = named(body, call, [*loop.names(), *rest])
+        return jax.lax.scan(known, loop.start(), scanned, rounds, reverse=reverse, unroll=unroll)
 
     carry, out = until_captured(loop, run)
     record = out.record
@@ -169,11 +182,18 @@ def while_loop(test: Callable[[Any], Any], fn: Callable[[Any], Any], init: Any) 
     192
     """
     if _compat.python_control_flow():
-        carry = init
-        while bool(test(carry)):
+        carry, form = init, Carried(init, "px.while_loop")
+        while bool(_scalar(test(carry))):
+            given = jax.tree_util.tree_leaves(carry, is_leaf=is_module)
             carry = fn(carry)
+            form.check(given, carry)
         return jax.tree_util.tree_map(lambda c: c if is_module(c) else jnp.asarray(c), carry, is_leaf=is_module)
-    loop = Loop(lambda carry: (fn(carry), None), init, (), "while_loop")
+
+    def with_nothing(carry: Any) -> tuple[Any, None]:
+        return fn(carry), None
+
+    with_nothing.__wrapped__ = fn  # type: ignore[attr-defined]  # what names and signature are asked of
+    loop = Loop(with_nothing, init, (), "while_loop")
     records: list[Any] = []
 
     def body(carry: Any) -> Any:
@@ -184,7 +204,11 @@ def while_loop(test: Callable[[Any], Any], fn: Callable[[Any], Any], init: Any) 
     def holds(carry: Any) -> Any:
         return _test(test, init, loop, carry)
 
-    carry = until_captured(loop, lambda: jax.lax.while_loop(holds, body, loop.start()))
+    def run() -> Any:
+        asked = functionalize(test, (init,), {}, kind="while_loop", scalars=True)
+        return jax.lax.while_loop(named(holds, asked, loop.names()), named(body, loop.call, loop.names()), loop.start())
+
+    carry = until_captured(loop, run)
     return loop.finish(carry, records[-1])
 
 
@@ -207,12 +231,21 @@ def _test(test: Any, init: Any, loop: Loop, carry: Any) -> Any:
             fix="make the change in the body, and let the test look at the result",
             where="px.while_loop",
         )
-    if not outcome.record.result.single or outcome.outputs[0].shape != ():
-        got = describe(outcome.outputs[0]) if outcome.outputs else "no array"
-        raise ShapeError(
-            "a test that returns a scalar boolean",
-            got=got,
-            fix="reduce it with .all() or .any()",
-            where="px.while_loop",
-        )
-    return outcome.outputs[0]
+    if not outcome.record.result.single:
+        raise _no_scalar("no array")
+    return jnp.asarray(_scalar(outcome.outputs[0])).astype(bool)  # a number is true as Python has it
+
+
+def _scalar(value: Any) -> Any:
+    """What a test returned, if it is one number."""
+    if not (is_array(value) or isinstance(value, SCALARS)):
+        raise _no_scalar(describe(value))
+    if jnp.shape(value) != ():
+        raise _no_scalar(describe(value))
+    return value
+
+
+def _no_scalar(got: str) -> ShapeError:
+    return ShapeError(
+        "a test that returns a scalar boolean", got=got, fix="reduce it with .all() or .any()", where="px.while_loop"
+    )

@@ -14,6 +14,7 @@ from phlox.core import _compat, _layout, _mode
 from phlox.core._dtypes import adopt_numpy, cast_output
 from phlox.core._errors import StateError
 from phlox.core._layout import Anatomy, Item, Layout, intern_layout, is_array, spec_of
+from phlox.core._outlives import may_be_reused, outside
 from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, warn_once
 from phlox.core._trail import locate, variable_of
 
@@ -298,18 +299,26 @@ def _restore(anatomy: Anatomy, items: list[Any]) -> None:
 
 
 def _warn_frozen_capture(module: Module) -> None:
-    meta, trace = module._px, _compat.current_trace()
-    if meta.constant or meta.orphan or meta.trace is not None or not _compat.is_staging(trace):
+    if not _frozen_here(module) or any(m is not module and _frozen_here(m) for m in here.calls):
+        return  # the outermost that is captured speaks for its parts
+    if not may_be_reused():
         return
-    if body_trace() is trace._weakref:
-        return
-    name = variable_of(module) or "model"
+    name, at = variable_of(module) or "model", outside()
+    line = "" if at is None else f"{at.f_code.co_filename}:{at.f_lineno}"
     warn_once(
-        f"capture {name} {type(module).__name__}",
+        f"capture {name} {type(module).__name__} {line}",
         f"{name} ({module._brief()}) is captured by a plain JAX transform that caches what it traces (jit, scan, "
         f"cond, checkpoint): later changes of its weights may not be seen. Pass it as an argument, or use the px "
         "transform of the same name.",
     )
+
+
+def _frozen_here(module: Module) -> bool:
+    """True for a Module from outside all traces whose weights become constants of one that plain JAX records."""
+    meta = module._px
+    if meta.constant or meta.orphan or meta.trace is not None:
+        return False
+    return _compat.records_inside(body_trace())
 
 
 # --- the read guard --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import jax
 
 from phlox.core import _compat
 from phlox.core._functionalize import functionalize
+from phlox.core._names import pure_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ def remat(fn: Callable[P, R], *, policy: Callable[..., bool] | None = None, prev
         if _compat.eager():
             return fn(*args, **kwargs)
         call = functionalize(fn, args, kwargs, kind="remat")
-        saved = jax.checkpoint(lambda *xs: call.pure(*xs), policy=policy, prevent_cse=prevent_cse)
+        saved = jax.checkpoint(pure_of(call), policy=policy, prevent_cse=prevent_cse)
         return call.commit(saved(call.leaves, call.bare))
 
     return rematerialised

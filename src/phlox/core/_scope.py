@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from phlox.core import _compat
 from phlox.core._errors import CaptureError, StateError
+from phlox.core._outlives import level
 
 if TYPE_CHECKING:
     from phlox.core._layout import Anatomy, Spec
@@ -63,10 +64,10 @@ class Meta:
 class Scope:
     """The body of one px transform while it runs."""
 
-    __slots__ = ("collected", "constants", "kind", "originals", "parent", "trace")
+    __slots__ = ("collected", "constants", "kind", "label", "originals", "parent", "trace")
 
     def __init__(self, kind: str, originals: frozenset[Meta] = frozenset()):
-        self.kind = kind
+        self.kind = self.label = kind  # the label is what errors call it
         self.parent = here.scope
         self.originals = originals  # differentiated, so reading them here would give a silent zero
         self.trace: Any = None
@@ -251,10 +252,10 @@ _warned: set[str] = set()
 
 
 def warn_once(place: str, message: str) -> None:
-    """Warn once per place, so that a loop does not repeat itself."""
+    """Warn once per place, so that a loop does not repeat itself; at the line of the user's that led there."""
     if place not in _warned:
         _warned.add(place)
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(message, stacklevel=level())
 
 
 # Names for errors; _trail finds them in the callers' frames.

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from phlox.core._functionalize import functionalize
+from phlox.core._names import pure_of
 from phlox.core._random import seed
 
 
@@ -28,6 +29,7 @@ def eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with seed(0):
             return fn(*args, **kwargs)
 
+    seeded.__wrapped__ = fn  # type: ignore[attr-defined]  # what names and signature are asked of
     call = functionalize(seeded, args, kwargs, kind="eval_shape", scalars=True)
-    outcome = jax.eval_shape(lambda *xs: call.pure(*xs), call.leaves, call.bare)
+    outcome = jax.eval_shape(pure_of(call), call.leaves, call.bare)
     return outcome.record.result.rebuild(outcome.outputs, call.plan.module)
