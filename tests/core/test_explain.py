@@ -76,9 +76,9 @@ def test_the_text():
         (lambda m, x: (m, x.astype(jnp.float16)), "float32[4, 3] → float16[4, 3]"),
         (lambda m, x: (px.freeze(m), x), "automode) → Dense (automode, frozen)"),
         (lambda m, x: (px.trainmode(m), x), "Dense (automode) → Dense (trainmode)"),
-        (lambda m, x: (with_act(m, px.tanh), x), "model.act relu → tanh"),
-        (lambda m, x: (px.bf16(m), x), "model.weight float32[3, 2] → bfloat16[3, 2]"),
-        (lambda m, x: (px.Chain(m), x), "model Dense (automode) → Chain (automode)"),
+        (lambda m, x: (with_act(m, px.tanh), x), "m.act relu → tanh"),
+        (lambda m, x: (px.bf16(m), x), "m.weight float32[3, 2] → bfloat16[3, 2]"),
+        (lambda m, x: (px.Chain(m), x), "m Dense (automode) → Chain (automode)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")

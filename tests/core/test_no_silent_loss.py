@@ -311,24 +311,92 @@ def test_arrays_that_jax_cannot_see_into_are_refused_at_assignment(hidden):
 # --- warnings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [
-        lambda teacher: jax.jit(lambda x: teacher(x))(X),
-        lambda teacher: jax.lax.scan(lambda c, x: (c, teacher(x)), 0, X[None]),
-        lambda teacher: jax.lax.cond(True, lambda x: teacher(x), lambda x: x, X),
-        lambda teacher: jax.checkpoint(lambda x: teacher(x))(X),
-    ],
-    ids=["jit", "scan", "cond", "checkpoint"],
-)
-def test_capture_by_a_plain_transform_that_caches_warns_once(plain, monkeypatch):
+PLAIN = {
+    "jit": lambda f: jax.jit(f)(X),
+    "scan": lambda f: jax.lax.scan(f, X, X[None]),
+    "cond": lambda f: jax.lax.cond(True, f, lambda x: x, X),
+    "checkpoint": lambda f: jax.checkpoint(f)(X),
+}
+
+
+def _capture_warnings(run, monkeypatch):
     from phlox.core import _scope
 
     monkeypatch.setattr(_scope, "_warned", set())
-    teacher = px.Dense(3, 3, key=0)
-    with pytest.warns(UserWarning, match=r"teacher \(Dense\(3 → 3\)\) is captured by a plain JAX transform"):
-        plain(teacher)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        plain(teacher)
-        jax.vmap(teacher)(X[None])  # not cached, so nothing to warn of
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run()
+    return [w for w in caught if "captured by a plain JAX transform" in str(w.message)]
+
+
+@pytest.mark.parametrize("plain", ["jit", "scan", "cond", "checkpoint"])
+def test_capture_by_a_plain_transform_that_caches_warns_once_at_the_users_line(plain, monkeypatch):
+    teacher = px.Chain(px.Dense(3, 3, key=0), px.Chain(px.Dense(3, 3, key=1)))
+    kept = (lambda c, x: (c, teacher(x))) if plain == "scan" else lambda x: teacher(x)
+
+    def twice():
+        for _ in range(2):
+            PLAIN[plain](kept)
+
+    (warning,) = _capture_warnings(twice, monkeypatch)  # once, though there are four Modules
+    assert str(warning.message).startswith("teacher (Chain)")
+    assert warning.filename == __file__
+    assert warning.lineno == kept.__code__.co_firstlineno
+
+
+def test_what_cannot_go_stale_warns_of_nothing_and_sees_every_change(monkeypatch):
+    teacher, xs = px.Dense.of(jnp.ones((3, 1)), None), X[None]
+
+    def once():
+        def body(c, x):
+            return c, teacher(x)
+
+        jitted = jax.jit(lambda x: teacher(x))
+        return jax.lax.scan(body, 0, xs)[1][0], jitted(X)
+
+    def given_again():
+        for _ in range(2):
+            jitted = jax.jit(lambda x: teacher(x))
+            yield jitted(X)
+
+    ways = [
+        lambda: [jax.jit(lambda x: teacher(x))(X)],
+        lambda: [jax.lax.scan(lambda c, x: (c, teacher(x)), 0, xs)[1][0]],
+        lambda: [jax.lax.cond(True, lambda x: teacher(x), lambda x: x[:1], X)],
+        lambda: [jax.checkpoint(lambda x: teacher(x))(X)],
+        lambda: [jax.vmap(teacher)(X[None])[0]],
+        lambda: [jax.jit(lambda m, x: m(x))(teacher, X)],
+        lambda: once(),
+        lambda: list(given_again()),
+    ]
+    for way in ways:
+        for weight in (1.0, 2.0):
+            teacher.weight = jnp.full((3, 1), weight)
+            found: list = []
+            assert not _capture_warnings(lambda way=way, found=found: found.extend(way()), monkeypatch)
+            for y in found:
+                assert_close(y, X.sum(keepdims=True) * weight)
+
+
+def test_what_goes_stale_does_warn(monkeypatch):
+    """Each of these gives the old weights the second time, so the warning is right."""
+    teacher = px.Dense.of(jnp.ones((3, 1)), None)
+
+    def body(c, x):
+        return c, teacher(x)
+
+    call = lambda x: teacher(x)  # noqa: E731
+    fast, slope = jax.jit(call), jax.jit(jax.grad(lambda x: teacher(x).sum()))
+    ways = [
+        lambda: jax.lax.scan(body, 0, X[None])[1],
+        lambda: jax.lax.cond(True, call, lambda x: x[:1], X),
+        lambda: fast(X),
+        lambda: slope(X),
+        lambda: jax.jit(teacher)(X),
+    ]
+    for way in ways:
+        teacher.weight = jnp.ones((3, 1))
+        first: list = []
+        assert len(_capture_warnings(lambda way=way, first=first: first.append(way()), monkeypatch)) == 1
+        teacher.weight = jnp.full((3, 1), 2.0)
+        assert_close(way(), first[0])

@@ -45,7 +45,8 @@ class Carried:
     def path(self, n: int) -> str:
         """The way to a leaf, such as ``carry[0]['h']``."""
         tree = jax.tree_util.tree_unflatten(self.treedef, range(len(self.leaves)))
-        return "carry" + jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(tree)[0][n][0])
+        way = jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(tree)[0][n][0])
+        return f"carry{way}" if way else "the carry"
 
     def check(self, given: Sequence[Any], new: Any) -> list[Any]:
         """The leaves of the next carry; raises where one is not as the ``given`` one was."""

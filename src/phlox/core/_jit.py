@@ -253,11 +253,7 @@ class Program:
     def __init__(self, call: Call, owner: Jit[Any, Any]):
         self.history = owner.history
         self.history.note(call, call.leaves, call.bare)
-        try:
-            jaxpr, outcome = jax.make_jaxpr(pure_of(call), return_shape=True)(call.leaves, call.bare)
-        except REFUSALS as error:  # a tracer of another trace is noticed when this one ends
-            explain(error, call)
-            raise
+        jaxpr, outcome = jax.make_jaxpr(pure_of(call), return_shape=True)(call.leaves, call.bare)
         self.first: Any = (jaxpr, outcome.record)
         # A key is eight bytes, and key_data(key) is a second name for them that no reference count shows.
         overwritten = [i for i in outcome.record.written if owner.donate and not is_key(call.leaves[i])]
@@ -350,6 +346,8 @@ class Entry:
             lost = _lost(self.plan)
             if lost:
                 raise lost_buffers(*lost) from error
+            if isinstance(error, REFUSALS):  # a tracer of another trace is noticed when this one is compiled
+                explain(error, self.program.call)
             raise
         finally:
             if donated:

@@ -37,7 +37,7 @@ class Surroundings:
 
     def differences(self, now: Surroundings) -> Iterator[tuple[str, str]]:
         """Name, and what it was and is, of all that is another ``now``."""
-        for name, (key, text, _) in self.found.items():
+        for name, (key, text, _) in sorted(self.found.items()):
             other = now.found.get(name)
             if other is None or not _same(key, other[0]):
                 new = "something else" if other is None else other[1] if other[1] != text else "another one"
@@ -64,7 +64,7 @@ def _read_by(fn: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(fn.__code__)
         read, written = _globals_of(fn.__code__)
-        variables = {n: fn.__globals__[n] for n in read - written if n in fn.__globals__}
+        variables = {n: fn.__globals__[n] for n in sorted(read - written) if n in fn.__globals__}
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             if name not in written:
                 try:

@@ -140,9 +140,8 @@ TRANSFORMS = [
         "The carry goes round, so what comes out must be what went in: here an int, then a float.",
         given="xs = jnp.arange(3.0)",
         do="px.scan(lambda c, x: (c + x, c), 0, xs)",
-        ways="compiled",
         text="""
-        ShapeError: px.scan expects leaf 0 of the carry to stay int32[], got float32[]
+        ShapeError: px.scan expects the carry to stay int32[], got float32[]
           fix: start with a carry of the shape and dtype that the body returns
         """,
     ),
@@ -151,9 +150,8 @@ TRANSFORMS = [
         "As above, for a carry that grows.",
         given="xs = jnp.arange(3.0)",
         do="px.scan(lambda c, x: (jnp.append(c, x), x), jnp.zeros(1), xs)",
-        ways="compiled",
         text="""
-        ShapeError: px.scan expects leaf 0 of the carry to stay float32[1], got float32[2]
+        ShapeError: px.scan expects the carry to stay float32[1], got float32[2]
           fix: start with a carry of the shape and dtype that the body returns
         """,
     ),
@@ -162,10 +160,57 @@ TRANSFORMS = [
         "As above, for a carry that leaves something out.",
         given="xs = jnp.arange(3.0)",
         do='px.scan(lambda c, x: (c["sum"] + x, x), {"sum": jnp.zeros(())}, xs)',
-        ways="compiled",
         text="""
         StructureError: px.scan expects the body to return a carry of the form it came in, {'sum': *}, got *
           fix: return every part of the carry, in the same lists, tuples and dicts
+        """,
+    ),
+    Mistake(
+        "scan-pair",
+        "The body of a scan returns two things: what goes round, and what is stacked.",
+        given="xs = jnp.arange(3.0)",
+        do="px.scan(lambda c, x: c + x, 0.0, xs)",
+        text="""
+        StructureError: px.scan expects a body that returns a pair, (carry, y), got float32[]
+          fix: return carry, y; return carry, None where there is nothing to stack
+        """,
+    ),
+    Mistake(
+        "scan-carry-path",
+        "Of a carry with several parts, the one that changed is named.",
+        given="xs = jnp.arange(3.0)",
+        do='px.scan(lambda c, x: ({"h": c["h"], "n": c["n"] + 0.5}, x), {"h": xs, "n": 0}, xs)',
+        text="""
+        ShapeError: px.scan expects carry['n'] to stay int32[], got float32[]
+          fix: start with a carry of the shape and dtype that the body returns
+        """,
+    ),
+    Mistake(
+        "while-carry-dtype",
+        "What goes round in a while loop stays of one dtype too.",
+        given="x = jnp.arange(3)",
+        do="px.while_loop(lambda c: c.sum() < 9, lambda c: c * 1.5, x)",
+        text="""
+        ShapeError: px.while_loop expects the carry to stay int32[3], got float32[3]
+          fix: start with a carry of the shape and dtype that the body returns
+        """,
+    ),
+    Mistake(
+        "jit-hidden-array",
+        "An object that JAX cannot see into would keep the traced array, and later calls would give that one again.",
+        given="""
+        @dataclasses.dataclass
+        class Result:
+            loss: jax.Array
+
+        x = jnp.arange(3.0)
+        """,
+        do="px.jit(lambda x: Result(x.sum()))(x)",
+        ways="as written",
+        text="""
+        StructureError: px.jit(<lambda>) expects results in containers that JAX can see into, got a Result that
+                holds a traced array at .loss
+          fix: return a tuple, dict or px.Module, or register the class with jax.tree_util.register_dataclass
         """,
     ),
     Mistake(
@@ -192,7 +237,6 @@ TRANSFORMS = [
         "A loop goes on or ends: the test is one boolean.",
         given="x = jnp.arange(3.0)",
         do="px.while_loop(lambda c: c < 10, lambda c: c + 1, x)",
-        ways="compiled",
         text="""
         ShapeError: px.while_loop expects a test that returns a scalar boolean, got bool[3]
           fix: reduce it with .all() or .any()
@@ -244,6 +288,19 @@ TRANSFORMS = [
         text="""
         StructureError: px.custom_vjp expects a gradient rule for clipped, got none
           fix: call clipped.defvjp(forward, backward) once, before clipped is called
+        """,
+    ),
+    Mistake(
+        "custom-vjp-pair",
+        "The forward half returns what backward needs beside the value.",
+        do="""
+        f = px.custom_vjp(lambda x: x)
+        f.defvjp(lambda x: x, lambda _, g: (g,))
+        px.grad(f)(1.0)
+        """,
+        text="""
+        StructureError: px.custom_vjp expects a forward that returns a pair, (y, residuals), got float32[]
+          fix: return y, residuals; return y, None where backward needs nothing
         """,
     ),
     Mistake(
