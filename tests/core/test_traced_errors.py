@@ -108,7 +108,7 @@ def test_the_cure_fits_what_is_around():
     with pytest.raises(E.ConcretizationTypeError, match=r"or take px\.vmap and px\.jit away"):
         px.jit(px.vmap(item))(X)
     with pytest.raises(E.TracerBoolConversionError, match=r"write px\.scan for JAX's own, and take px\.jit away"):
-        px.jit(lambda x: jax.lax.scan(lambda c, r: (c, None) if r.sum() > 0 else (c, None), 0, x))(X)
+        px.jit(lambda x: jax.lax.scan(lambda c, r: (c, None) if r.sum() > 0 else (c + 1, None), 0, x))(X)
     with pytest.raises(E.TracerIntegerConversionError, match="name the argument in static_argnames"):
         px.jit(repeated)(X, 3)
     with pytest.raises(E.ConcretizationTypeError, match=r"fix: compute the loss with jnp; px\.value\(x\)") as caught:
@@ -119,7 +119,9 @@ def test_the_cure_fits_what_is_around():
 
 def test_a_large_models_arguments_are_not_all_told():
     model = px.Chain(*[px.Dense(3, 3, key=i) for i in range(10)])
-    with pytest.raises(E.TracerBoolConversionError, match=r"depends on model\.layers\[0\]\.weight, .* and 17 more") as e:
+    with pytest.raises(
+        E.TracerBoolConversionError, match=r"depends on model\.layers\[0\]\.weight, .* and 17 more"
+    ) as e:
         px.jit(choose)(model, X)
     assert "layers[9]" not in str(e.value)
 
@@ -142,14 +144,16 @@ def test_a_leaked_value_is_told_by_the_function_that_made_it():
         return x
 
     px.jit(leaking)(X)
-    with pytest.raises(E.UnexpectedTracerError, match="value leaked was leaking at .*test_traced_errors.py"):
+    with pytest.raises(E.UnexpectedTracerError, match=r"value leaked was leaking at .*test_traced_errors\.py"):
         kept[0] + 1
-    with pytest.raises(E.UnexpectedTracerError, match=r"^px\.jit\(adding\) expects values of this call, got one that was"):
 
-        @px.jit
-        def adding(x):
-            return x + kept[0]
+    @px.jit
+    def adding(x):
+        return x + kept[0]
 
+    with pytest.raises(
+        E.UnexpectedTracerError, match=r"^px\.jit\(adding\) expects values of this call, got one that was"
+    ):
         adding(X)
 
 
@@ -189,3 +193,36 @@ def test_results_hide_no_traced_arrays():
     with pytest.raises(px.StructureError, match="got a generator, which runs later"):
         px.vmap(lambda x: (row for row in x))(X)
     assert px.jit(lambda x: (x, "name", len))(X)[1:] == ("name", len)
+
+
+def inner_choice(hidden):
+    return hidden if hidden.sum() > 0 else -hidden
+
+
+def test_the_innermost_line_is_told():
+    with pytest.raises(E.TracerBoolConversionError, match=r"in inner_choice: return hidden if hidden\.sum\(\) > 0"):
+        px.jit(lambda x: inner_choice(x + 1))(X)
+
+
+def test_a_pair_is_a_tuple():
+    """An array of two rows would be unpacked without a word."""
+    for wrap in (lambda f: f, px.jit):
+        with pytest.raises(px.StructureError, match=r"a body that returns a pair, \(carry, y\), got float32\[2\]"):
+            wrap(lambda xs: px.scan(lambda c, x: jnp.stack([c, x]), 0.0, xs))(X[0])
+        with pytest.raises(px.StructureError, match=r"got a tuple of 3"):
+            wrap(lambda xs: px.scan(lambda c, x: (c, x, x), 0.0, xs))(X[0])
+
+
+def test_a_carry_holds_what_is_no_array_and_modules_to_their_form():
+    for wrap in (lambda f: f, px.jit):
+        with pytest.raises(px.StructureError, match=r"carry\[1\], which is no array, to stay 'a', got 'b'"):
+            wrap(lambda xs: px.scan(lambda c, x: ((c[0], "b"), x), (0.0, "a"), xs)[1])(X[0])
+        with pytest.raises(
+            px.StructureError, match=r"the carry to stay a Dense of the structure it came in, got Chain"
+        ):
+            wrap(lambda model, xs: px.scan(lambda c, x: (px.Chain(c), x), model, xs)[1])(px.Dense(1, 1), X[0])
+        count = wrap(lambda n: px.while_loop(lambda n: n, lambda n: n - 1, n))(3)
+        assert int(count) == 0, "a number is true where it is not 0"
+        last, ys = wrap(lambda xs: px.scan(lambda c, x: [c + x, c], 0.0, xs))(X[0])
+        assert float(last) == 3.0
+        assert ys.tolist() == [0.0, 1.0, 2.0]

@@ -131,8 +131,8 @@ ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives 
 def known_as(run: Any, name: str, source: str, traced_for: str, arguments: list[str]) -> Any:
     """A function for JAX to trace, which its messages and compiled programs call by the user's names.
 
-    ``source`` is ``name at file:line``; ``arguments`` are the paths of the flat arguments. JAX reads the attribute in place
-    of looking at the function's signature; a JAX that does not know it falls back to that.
+    ``source`` is ``name at file:line``; ``arguments`` are the paths of the flat arguments. JAX reads the attribute in
+    place of looking at the function's signature; a JAX that does not know it falls back to that.
     """
     run.__name__ = run.__qualname__ = name
     run.__fun_debug_info__ = _core.DebugInfo(traced_for, source, tuple(arguments), _core.initial_result_paths)

@@ -20,7 +20,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
 
     Both take the operands and return results of one form. State that a branch writes, on operands or on
     Modules captured from the enclosing px scope, moves if that branch runs. Where nothing is traced it is
-    a Python ``if``.
+    a Python ``if``, and the branch that does not run is not looked at: the forms are compared where the call is traced.
 
     Arguments:
         pred: a scalar, true or false.

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
-from phlox.core._compat import Tracer
 from phlox.core._carried import pair_of
+from phlox.core._compat import Tracer
 from phlox.core._errors import ShapeError, StructureError, describe
 from phlox.core._functionalize import Outcome, functionalize, is_module
 from phlox.core._grad import Differentiated
@@ -78,7 +78,9 @@ class _Rule:
                 "return y, residuals; return y, None where backward needs nothing",
                 "px.custom_vjp",
             )
-            self.kept = functionalize(lambda kept: kept, (residuals,), {}, kind="remat", scalars=True, label="custom_vjp")
+            self.kept = functionalize(
+                lambda kept: kept, (residuals,), {}, kind="remat", scalars=True, label="custom_vjp"
+            )
             return y, [*self.kept.leaves, *self.kept.bare]
 
         ahead.__wrapped__ = forward  # type: ignore[attr-defined]  # what names and signature are asked of

@@ -54,7 +54,7 @@ def place_of(fn: Any) -> str:
 def _code_of(fn: Any) -> Any:
     inner = user_function(fn)
     if not hasattr(inner, "__code__"):
-        inner = inspect.unwrap(getattr(type(inner), "__call__", inner))
+        inner = inspect.unwrap(type(inner).__call__) if callable(inner) else inner
     return getattr(inner, "__code__", None)
 
 

@@ -1,4 +1,4 @@
-"""Whether a function that plain JAX traces here may be traced once and used again: only then can what it captured go stale.
+"""Whether what plain JAX traces here may be used again untraced: only then can what it captured go stale.
 
 JAX keeps what it traced by the function object. One that is made for a single call, such as a lambda written inside the
 call, is traced anew each time and sees every change.

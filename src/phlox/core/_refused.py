@@ -69,8 +69,10 @@ def _what(error: BaseException) -> tuple[str, str]:
     if isinstance(error, jax.errors.TracerIntegerConversionError):
         return (
             "range, shapes, list positions of numbers that are known while it is traced",
-            "write px.scan or px.while_loop for the loop and jnp.take for the position, or name the argument in "
-            "static_argnames",
+            (
+                "write px.scan or px.while_loop for the loop and jnp.take for the position, or name the argument in "
+                "static_argnames"
+            ),
         )
     if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
         return (
@@ -95,8 +97,10 @@ def _leak(message: str) -> tuple[str, str, str]:
     return (
         "values of this call",
         f"one that was kept from the trace of another{who}" + _of_arguments(_arguments(message)),
-        "return the value from the function that made it, and keep the result; in an eager gradient px.value(x) or "
-        "px.stop_gradient(x) is what may be kept",
+        (
+            "return the value from the function that made it, and keep the result; in an eager gradient px.value(x) is "
+            "what may be kept"
+        ),
     )
 
 

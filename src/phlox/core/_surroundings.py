@@ -1,4 +1,4 @@
-"""What a function reads around it: the variables of its closure and its module, which a compiled one keeps as they were."""
+"""What a function reads around it: variables of its closure and module, which a compiled one keeps as they were."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from phlox.core import _compat
 from phlox.core._errors import describe
 from phlox.core._names import user_function
 from phlox.core._static import static_key
@@ -31,7 +32,7 @@ class Surroundings:
                 self.found[name] = static_key(value), repr(value), None
             elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
                 self.found[name] = _contents(value), describe(value), None
-            elif isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
+            elif isinstance(value, jax.Array) and not isinstance(value, _compat.Tracer):
                 reference = weakref.ref(value)
                 self.found[name] = reference, describe(value), reference
 
