@@ -61,8 +61,10 @@ def _what(error: BaseException) -> tuple[str, str]:
     if isinstance(error, jax.errors.TracerBoolConversionError):
         return (
             "an if, while, and, or, not, assert on values that are known while it is traced",
-            "write jnp.where(condition, a, b) or px.cond(condition, f, g) for if, px.while_loop for while, & | ~ for "
-            "and or not",
+            (
+                "write jnp.where(condition, a, b) or px.cond(condition, f, g) for if, px.while_loop for while, & | ~ "
+                "for and or not"
+            ),
         )
     if isinstance(error, jax.errors.TracerArrayConversionError):
         return "jnp functions on traced arrays", "write jnp for np, or call NumPy through jax.pure_callback"

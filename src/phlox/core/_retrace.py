@@ -120,8 +120,8 @@ class Retraces:
         for name, text in before.around.differences(after.around):
             warn_once(
                 f"stale {id(self)} {name}",
-                f"{self.name} was compiled with {text}: what a compiled function reads around it is kept as it was when it "
-                f"was traced, and calls of the shapes seen before still use the old one; pass {name} as an argument",
+                f"{self.name} was compiled with {text}: what a compiled function reads around it is kept as it was when "
+                f"it was traced, and calls of the shapes seen before still use the old one; pass {name} as an argument",
             )
 
 
