@@ -120,7 +120,7 @@ class Retraces:
         for name, text in before.around.differences(after.around):
             warn_once(
                 f"stale {id(self)} {name}",
-                f"{self.name} was compiled with {text}: what a compiled function reads around it is kept as it was when "
+                f"{self.name} was compiled with {text}: what a compiled function reads around it is kept as when "
                 f"it was traced, and calls of the shapes seen before still use the old one; pass {name} as an argument",
             )
 
