@@ -47,6 +47,32 @@ def widen(x: Array) -> Array:
     return x.astype(jnp.float32) if is_half(x.dtype) else x
 
 
+def copied(copy: Callable[..., Array], x: Array, *others: Any) -> Array:
+    """``copy(x, *others)``, which repeats elements of x; its gradient, a sum, is rounded once.
+
+    Of a float16 or bfloat16 x, the sum is formed in float32: in bfloat16 a sum of ones stops at 256. The copies
+    themselves keep their dtype. ``copy`` is linear in x.
+    """
+    if not is_half(x.dtype):
+        return copy(x, *others)
+
+    @jax.custom_jvp
+    def copies(x: Array, *others: Any) -> Array:
+        return copy(x, *others)
+
+    @copies.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        (x, *rest), dx = primals, tangents[0]
+        return copies(x, *rest), copy(widen(dx), *rest).astype(x.dtype)
+
+    return copies(x, *others)
+
+
+def spread(x: Array, shape: tuple[int, ...]) -> Array:
+    """``x`` broadcast to ``shape``, with a gradient that is ``copied``'s: for a bias or a factor of a batch."""
+    return x if x.shape == shape else copied(lambda v: jnp.broadcast_to(v, shape), x)
+
+
 def result_dtype(x: Array, *others: Array | None) -> Any:
     """The dtype to answer in: that of a half-precision ``x``, else what JAX promotes all of them to."""
     if is_half(x.dtype):
