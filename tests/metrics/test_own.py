@@ -73,7 +73,9 @@ def test_an_update_of_ones_own_is_what_a_collection_and_evaluate_call():
     for got in (alone.compute(), together.compute()["strict"], found["strict"]):
         np.testing.assert_allclose(got, want, rtol=1e-6)
     np.testing.assert_allclose(found["plain"], sk.accuracy_score(y, x > 0.5), rtol=1e-6)
-    assert not M.Mean._own_update and not M.Accuracy._own_update and not M.Select(M.Accuracy(), 0)._own_update
+    assert not M.Mean._own_update
+    assert not M.Accuracy._own_update
+    assert not M.Select(M.Accuracy(), 0)._own_update
     assert M.Select(Strict(), 0)._own_update
 
 
@@ -120,7 +122,7 @@ ERRORS = {
     r"^Select.update expects a prediction with 'lable', got 'label', 'size'\n  fix: choose one": lambda: M.Select(
         M.Accuracy(), "lable"
     ).update(Two()(jnp.ones((2, 3))), jnp.zeros(2, int)),
-    r"^f.update expects the function's values of shape \(batch, ...\), got float32\[\]\n  fix: leave out the mean": lambda: (
+    r"^f.update expects the function's values of shape \(batch, ...\), got float32\[\]\n  fix: leave out": lambda: (
         M.from_function(lambda p, t: jnp.mean(p - t), name="f").update(P, T)
     ),
     r"^from_function expects a function of \(prediction, target\), got": lambda: M.from_function(3),

@@ -38,7 +38,7 @@ MUTANTS = [
         "huber's slope at infinity is that of the formula",
         "losses/_regression.py",
         "[jnp.clip(error, -delta, delta) * d_error]",
-        "[jax.grad(lambda e: jnp.sum(jnp.minimum(abs(e), delta) * (abs(e) - 0.5 * jnp.minimum(abs(e), delta))))(error) * d_error]",
+        "[jnp.sign(error) * (jnp.abs(error) - jnp.maximum(jnp.abs(error) - delta, 0)) * d_error]",
         (_TORCH + "huber]",),
     ),
     (

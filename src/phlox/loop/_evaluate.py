@@ -146,8 +146,9 @@ def as_metrics(given: Any, where: str) -> Metrics | None:
 
 def _name(metric: Metric) -> str:
     """``MeanSquaredError`` → ``mean_squared_error``, ``ROCAUC`` → ``rocauc``."""
-    if isinstance(getattr(metric, "name", None), str):
-        return metric.name
+    own = getattr(metric, "name", None)
+    if isinstance(own, str):
+        return own
     name = type(metric).__name__
     return "".join(f"_{c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
 

@@ -99,7 +99,9 @@ def binary_cross_entropy_with_logits(
             expected = f"pos_weight of the trailing axes, an ending of {z.shape}"
             raise ShapeError(expected, got=describe(w), fix=fix, where=where)
         yes = w.astype(z.dtype) * yes
-    return reduced(-t * counted(yes, t) - (1 - t) * counted(jax.nn.log_sigmoid(-z), 1 - t), dtype, reduction, weight, where)
+    return reduced(
+        -t * counted(yes, t) - (1 - t) * counted(jax.nn.log_sigmoid(-z), 1 - t), dtype, reduction, weight, where
+    )
 
 
 def multilabel_soft_margin(

@@ -257,7 +257,8 @@ def multilabel_margin(
 
     Shapes:
         scores (..., labels). Targets of booleans or floats are multi-hot, (..., labels). Targets of integers are
-        lists of true labels as in PyTorch, (..., labels), ended by the first -1; one listed twice counts twice. The result is (...,) with ``"none"``.
+        lists of true labels as in PyTorch, (..., labels), ended by the first -1;
+        one listed twice counts twice. The result is (...,) with ``"none"``.
 
     Arguments:
         reduction: ``"mean"`` is Σ weight·loss / Σ weight over the examples.

@@ -27,13 +27,19 @@ CASES = {
     "gather by pairs": (lambda t: F.gather(t, (FEW, FEW)), TABLE),
     "segment_sum": (lambda v: F.segment_sum(v, FEW, 2) / 64, ROWS),
     "dense bias": (lambda b: F.dense(ROWS.astype(b.dtype), jnp.ones((1, 1), b.dtype), b), ONE),
-    "dense bias, three axes": (lambda b: F.dense(ROWS.reshape(64, 64, 1).astype(b.dtype), jnp.ones((1, 1), b.dtype), b), ONE),
+    "dense bias, three axes": (
+        lambda b: F.dense(ROWS.reshape(64, 64, 1).astype(b.dtype), jnp.ones((1, 1), b.dtype), b),
+        ONE,
+    ),
     "dense weight": (lambda w: F.dense(ROWS.astype(w.dtype), w), np.ones((1, 1), "f")),
     "bilinear bias": (lambda b: F.bilinear(*[ROWS.astype(b.dtype)] * 2, jnp.ones((1, 1, 1), b.dtype), b), ONE),
     "conv bias": (lambda b: F.conv(IMAGES.astype(b.dtype), jnp.ones((1, 1, 1, 1), b.dtype), b), ONE),
     "conv bias, 3 by 3": (lambda b: F.conv(IMAGES.astype(b.dtype), jnp.ones((3, 3, 1, 1), b.dtype), b, padding=1), ONE),
     "conv weight": (lambda w: F.conv(IMAGES.astype(w.dtype), w), KERNEL),
-    "conv_transpose bias": (lambda b: F.conv_transpose(IMAGES.astype(b.dtype), jnp.ones((1, 1, 1, 1), b.dtype), b), ONE),
+    "conv_transpose bias": (
+        lambda b: F.conv_transpose(IMAGES.astype(b.dtype), jnp.ones((1, 1, 1, 1), b.dtype), b),
+        ONE,
+    ),
     "prelu": (lambda s: F.prelu(-IMAGES.astype(s.dtype), s), ONE),
     "layer_norm bias": (lambda b: F.layer_norm(SCALED.reshape(-1, 2).astype(b.dtype), 2, None, b), np.ones(2, "f")),
     "rms_norm scale": (lambda s: F.rms_norm(IMAGES.astype(s.dtype), 1, s), ONE),
@@ -52,7 +58,7 @@ CASES = {
     "Scale's factor": (lambda s: px.nn.Scale.of(s)(IMAGES.astype(s.dtype)), ONE),
     "a first state": (lambda h: _begun(h, (64, 64), 1, h.dtype), ONE),
     "relative positions": (lambda w: relative(w), np.ones((2, 1), "f")),
-}  # fmt: skip
+}
 RARE = ("embedding by batches", "bilinear bias", "dense weight", "nearest, uneven", "unfold", "long windows", "lp_pool")
 
 
@@ -89,7 +95,8 @@ def test_all_derivatives_of_a_copy():
     square = lambda t: jnp.sum(F.embedding(at, t).astype("float32") ** 2)  # noqa: E731
     assert np.diagonal(np.asarray(jax.hessian(square)(table), "f").reshape(2, 2)).tolist() == [2, 4]
     _, tangent = jax.jvp(lambda t: F.embedding(at, t), (table,), (jnp.array([[3], [5]], "bfloat16"),))
-    assert tangent.dtype == "bfloat16" and tangent.ravel().tolist() == [5, 3, 5]
+    assert tangent.dtype == "bfloat16"
+    assert tangent.ravel().tolist() == [5, 3, 5]
 
 
 @pytest.mark.parametrize("layer", ["Embedding", "EmbeddingBag"])

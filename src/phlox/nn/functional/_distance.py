@@ -40,7 +40,7 @@ def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, *, eps: floa
 
 
 def _unit(x: Array, axes: tuple[int, ...], eps: float) -> Array:
-    """Vectors of length 1, or ``x / eps`` where they are shorter than eps; a length may lie beyond the largest float."""
+    """Vectors of length 1, or ``x / eps`` where they are shorter than eps, up to those of the largest floats."""
     scale = squarable(x, axes)
     x, least = x / scale, eps / scale
     size = lp_norm(x, 2.0, axes, keepdims=True)
