@@ -281,6 +281,7 @@ def test_what_looks_like_probabilities():
         "one row": softmax[:1],
         "all equal, as zeros before training": np.full((4, 5), 0.2, "f"),
         "one row off": np.vstack([softmax[:3], LOOKS[:1]]),
+        "one row twice as large": softmax * np.array([[1], [1], [1], [2]], "f"),
         "not a number": softmax * NAN,
         "one class": np.ones((4, 1), "f"),
         "one hot, as memorised rows are": one_hot,
