@@ -138,7 +138,7 @@ def as_metrics(given: Any, where: str) -> Metrics | None:
         raise RangeError(
             "metrics: one of px.metrics, or several by name",
             got=", ".join(strange) or told(given),
-            fix="pass for example metrics={'accuracy': px.metrics.Accuracy()}",
+            fix="pass for example metrics={'accuracy': px.metrics.Accuracy()}, and a function by from_function(f)",
             where=where,
         )
     return Metrics(**named)
@@ -146,6 +146,9 @@ def as_metrics(given: Any, where: str) -> Metrics | None:
 
 def _name(metric: Metric) -> str:
     """``MeanSquaredError`` → ``mean_squared_error``, ``ROCAUC`` → ``rocauc``."""
+    own = getattr(metric, "name", None)
+    if isinstance(own, str):
+        return own
     name = type(metric).__name__
     return "".join(f"_{c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
 

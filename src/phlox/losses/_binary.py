@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from phlox.core._errors import ShapeError, describe
 from phlox.losses._classes import class_weights
 from phlox.losses._reduce import Reduction, check_values, matched, real, reduced
-from phlox.losses._safe import safe_log, safe_log1m
+from phlox.losses._safe import counted, safe_log, safe_log1m
 
 
 def check_unit(x: ArrayLike, name: str, where: str, fix: str) -> None:
@@ -99,7 +99,9 @@ def binary_cross_entropy_with_logits(
             expected = f"pos_weight of the trailing axes, an ending of {z.shape}"
             raise ShapeError(expected, got=describe(w), fix=fix, where=where)
         yes = w.astype(z.dtype) * yes
-    return reduced(-t * yes - (1 - t) * jax.nn.log_sigmoid(-z), dtype, reduction, weight, where)
+    return reduced(
+        -t * counted(yes, t) - (1 - t) * counted(jax.nn.log_sigmoid(-z), 1 - t), dtype, reduction, weight, where
+    )
 
 
 def multilabel_soft_margin(
@@ -139,6 +141,6 @@ def multilabel_soft_margin(
     check_unit(targets, "targets", where, "give one 0 or 1 per label.")
     if z.ndim == 0 or z.shape[-1] == 0:
         raise ShapeError("logits of shape (..., labels)", got=describe(z), fix="put the labels last.", where=where)
-    loss = -t * jax.nn.log_sigmoid(z) - (1 - t) * jax.nn.log_sigmoid(-z)
+    loss = -t * counted(jax.nn.log_sigmoid(z), t) - (1 - t) * counted(jax.nn.log_sigmoid(-z), 1 - t)
     w = class_weights(class_weight, z.shape[-1], z.dtype, where)
     return reduced(jnp.mean(loss if w is None else w * loss, axis=-1), dtype, reduction, weight, where)

@@ -24,6 +24,8 @@ from phlox.losses._reduce import (
     traced,
     widen,
 )
+from phlox.losses._safe import clamped, hinged
+from phlox.nn.functional._numeric import lp_norm, squarable
 
 
 def cosine(
@@ -101,7 +103,7 @@ def cosine_embedding(
     check_option("margin", margin, traced(margin) or -1 <= margin <= 1, "within [-1, 1]", where)
     (a, b), dtype = widen(a, b)
     cos = _similarity(a, b)
-    return reduced(jnp.where(t > 0, 1 - cos, jax.nn.relu(cos - margin)), dtype, reduction, weight, where)
+    return reduced(jnp.where(t > 0, 1 - cos, hinged(cos - margin)), dtype, reduction, weight, where)
 
 
 def triplet_margin(
@@ -152,10 +154,11 @@ def triplet_margin(
     same_shape(where, anchor=a, positive=b, negative=c)
     _check_features(a, "anchor", where)
     (a, b, c), dtype = widen(a, b, c)
-    near, far = _norm(a - b + eps, p), _norm(a - c + eps, p)
+    axes = (a.ndim - 1,)
+    near, far = lp_norm(a - b + eps, p, axes), lp_norm(a - c + eps, p, axes)
     if swap:
-        far = jnp.minimum(far, _norm(b - c + eps, p))
-    return reduced(jax.nn.relu(near - far + margin), dtype, reduction, weight, where)
+        far = jnp.minimum(far, lp_norm(b - c + eps, p, axes))
+    return reduced(clamped(near - far + margin), dtype, reduction, weight, where)
 
 
 def siamese_contrastive(
@@ -264,19 +267,10 @@ def _check_features(x: jax.Array, name: str, where: str) -> None:
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12)
+    scale = squarable(x, (x.ndim - 1,))
+    x = x / scale
+    return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12 / scale / scale)
 
 
 def _similarity(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(_unit(a) * _unit(b), axis=-1)
-
-
-def _norm(x: jax.Array, p: float) -> jax.Array:
-    """The p-norm over the last axis, with gradient 0 where it is 0."""
-    size = jnp.abs(x)
-    if p == 1:
-        return jnp.sum(size, axis=-1)
-    if p == float("inf"):
-        return jnp.max(size, axis=-1)
-    total = jnp.sum(size**p, axis=-1)
-    return jnp.where(total == 0, 0, jnp.where(total == 0, 1, total) ** (1 / p))

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from phlox.losses._binary import check_unit
 from phlox.losses._classes import ClassIndex, class_targets, class_weights
-from phlox.losses._reduce import Reduction, floating, in_unit, matched, not_negative, reduced, widen
-from phlox.losses._safe import power, safe_log, safe_log1m
+from phlox.losses._reduce import Reduction, floating, in_unit, matched, not_negative, reduced, traced, widen
+from phlox.losses._safe import counted, power, safe_log, safe_log1m
 
 
 def focal(
@@ -105,12 +105,12 @@ def _focal(
     weight: ArrayLike | None,
     class_weight: ArrayLike | None,
 ) -> jax.Array:
-    terms = -doubt * log_p
-    w = class_weights(class_weight, terms.shape[-1], terms.dtype, where)
+    w = class_weights(class_weight, log_p.shape[-1], log_p.dtype, where)
+    if isinstance(targets, ClassIndex):  # picked before they meet, so that a class ruled out elsewhere has no part
+        loss = -targets.pick(doubt) * targets.pick(log_p)
+        return reduced(loss if w is None else w[targets.at] * loss, dtype, reduction, weight, where)
+    terms = -doubt * counted(log_p, targets)
     terms = terms if w is None else w * terms
-    if isinstance(targets, ClassIndex):
-        return reduced(targets.pick(terms), dtype, reduction, weight, where)
-    terms = jnp.where((targets == 0) & jnp.isinf(terms), 0, terms)
     return reduced(jnp.sum(targets * terms, axis=-1), dtype, reduction, weight, where)
 
 
@@ -194,8 +194,12 @@ def binary_focal_with_logits(
     yes, no = _balance(alpha, t, where)
     not_negative("gamma", gamma, where)
     log_p, log_q = jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)
-    loss = -yes * jnp.exp(gamma * log_q) * log_p - no * jnp.exp(gamma * log_p) * log_q
+    loss = -yes * _doubt(log_q, gamma) * counted(log_p, yes) - no * _doubt(log_p, gamma) * counted(log_q, no)
     return reduced(loss, dtype, reduction, weight, where)
+
+
+def _doubt(log_p: jax.Array, gamma: float) -> jax.Array | float:
+    return 1.0 if not traced(gamma) and gamma == 0 else jnp.exp(gamma * log_p)
 
 
 def _balance(alpha: float | None, t: jax.Array, where: str) -> tuple[jax.Array, jax.Array]:

@@ -19,6 +19,7 @@ from phlox.losses._reduce import (
     same_shape,
     widen,
 )
+from phlox.losses._safe import clamped, hinged
 
 
 def check_signs(x: ArrayLike, where: str, name: str = "targets") -> None:
@@ -54,7 +55,7 @@ def hinge(
     """
     p, t, dtype = matched(prediction, target, "hinge")
     check_signs(target, "hinge")
-    return reduced(jax.nn.relu(1 - t * p), dtype, reduction, weight, "hinge")
+    return reduced(hinged(1 - t * p), dtype, reduction, weight, "hinge")
 
 
 def squared_hinge(
@@ -83,7 +84,7 @@ def squared_hinge(
     """
     p, t, dtype = matched(prediction, target, "squared_hinge")
     check_signs(target, "squared_hinge")
-    return reduced(jnp.square(jax.nn.relu(1 - t * p)), dtype, reduction, weight, "squared_hinge")
+    return reduced(jnp.square(hinged(1 - t * p)), dtype, reduction, weight, "squared_hinge")
 
 
 def soft_margin(
@@ -148,7 +149,7 @@ def hinge_embedding(
     where = "hinge_embedding"
     d, t, dtype = matched(distances, targets, where, names=("distances", "targets"))
     check_signs(targets, where)
-    return reduced(jnp.where(t > 0, d, jax.nn.relu(margin - d)), dtype, reduction, weight, where)
+    return reduced(jnp.where(t > 0, d, clamped(margin - d)), dtype, reduction, weight, where)
 
 
 def margin_ranking(
@@ -187,7 +188,7 @@ def margin_ranking(
     same_shape(where, first=a, second=b, target=t)
     check_signs(target, where)
     (a, b, t), dtype = widen(a, b, t)
-    return reduced(jax.nn.relu(margin - t * (a - b)), dtype, reduction, weight, where)
+    return reduced(clamped(margin - t * (a - b)), dtype, reduction, weight, where)
 
 
 def multi_margin(
@@ -240,7 +241,7 @@ def multi_margin(
         )
     classes = x.shape[-1]
     known = class_index(t, classes, where, ignore_index=None)
-    excess = jax.nn.relu(margin - known.pick(x)[..., None] + x) ** p
+    excess = hinged(margin - known.pick(x)[..., None] + x) ** p
     others = jnp.arange(classes) != known.at[..., None]
     loss = jnp.sum(jnp.where(others, excess, 0), axis=-1) / classes
     w = class_weights(class_weight, classes, x.dtype, where)
@@ -256,7 +257,8 @@ def multilabel_margin(
 
     Shapes:
         scores (..., labels). Targets of booleans or floats are multi-hot, (..., labels). Targets of integers are
-        lists of true labels as in PyTorch, (..., labels), ended by the first -1. The result is (...,) with ``"none"``.
+        lists of true labels as in PyTorch, (..., labels), ended by the first -1;
+        one listed twice counts twice. The result is (...,) with ``"none"``.
 
     Arguments:
         reduction: ``"mean"`` is Σ weight·loss / Σ weight over the examples.
@@ -288,13 +290,13 @@ def multilabel_margin(
         fix = "give one boolean per label, or integers that list the true labels."
         check_values(targets, lambda v: (v == 0) | (v == 1), "multi-hot targets of 0 or 1", where=where, fix=fix)
     true = true.astype(x.dtype)
-    excess = jax.nn.relu(1 - x[..., :, None] + x[..., None, :])
-    counted = excess * true[..., :, None] * (1 - true[..., None, :])
+    excess = hinged(1 - x[..., :, None] + x[..., None, :])
+    counted = jnp.where(true[..., None, :] == 0, excess, 0) * true[..., :, None]
     return reduced(jnp.sum(counted, axis=(-2, -1)) / x.shape[-1], dtype, reduction, weight, where)
 
 
 def _label_lists(t: jax.Array, labels: int, where: str) -> jax.Array:
-    """Turn lists of labels (..., labels), ended by -1, into multi-hot booleans of the same shape."""
+    """Turn lists of labels (..., labels), ended by -1, into how often each is listed, of the same shape."""
     listed = jnp.cumsum(t < 0, axis=-1) == 0
     known = concrete(t)
     if known is not None:
@@ -304,4 +306,4 @@ def _label_lists(t: jax.Array, labels: int, where: str) -> jax.Array:
             got = f"{describe(known)} with {live.max()}"
             raise RangeError(f"labels in 0 … {labels - 1}, ended by -1", got=got, fix=fix, where=where)
     hot = (t[..., :, None] == jnp.arange(labels)) & listed[..., None]
-    return jnp.any(hot, axis=-2)
+    return jnp.sum(hot, axis=-2)

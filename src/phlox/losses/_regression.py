@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, above_zero, check_values, matched, not_negative, reduced, traced
+from phlox.losses._safe import magnitude
 
 
 @one_call("reduction")
@@ -49,7 +53,7 @@ def mae(
 ) -> jax.Array:
     """Mean absolute error, the L1 loss.
 
-    ``loss = |prediction - target|``
+    ``loss = |prediction - target|``, with gradient 0 where the two are equal.
 
     Shapes:
         prediction and target (batch, ...), the same.
@@ -69,7 +73,7 @@ def mae(
     Source: Bishop, Pattern Recognition and Machine Learning, 2006, section 1.5.5.
     """
     p, t, dtype = matched(prediction, target, "mae")
-    return reduced(jnp.abs(p - t), dtype, reduction, weight, "mae")
+    return reduced(magnitude(p - t), dtype, reduction, weight, "mae")
 
 
 def msle(
@@ -145,9 +149,29 @@ def huber(
     """
     above_zero("delta", delta, "huber")
     p, t, dtype = matched(prediction, target, "huber")
-    d = jnp.abs(p - t)
-    q = jnp.minimum(d, delta)  # one formula for both pieces, so no unused branch can overflow in the gradient
-    return reduced(q * (d - 0.5 * q), dtype, reduction, weight, "huber")
+    return reduced(_huber(p - t, delta), dtype, reduction, weight, "huber")
+
+
+@jax.custom_jvp
+def _huber(error: jax.Array, delta: ArrayLike) -> jax.Array:
+    d = jnp.abs(error)
+    q = jnp.minimum(d, delta)  # one formula for both pieces, so no unused branch can overflow
+    return q * (d - 0.5 * q)
+
+
+@functools.partial(_huber.defjvp, symbolic_zeros=True)
+def _huber_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, Any]:
+    """The slope is the error, clipped, also at infinity."""
+    (error, delta), (d_error, d_delta) = primals, tangents
+    parts = [] if _is_zero(d_error) else [jnp.clip(error, -delta, delta) * d_error]
+    if not _is_zero(d_delta):
+        beyond = jnp.abs(error) - delta
+        parts.append(jnp.where(beyond > 0, beyond, 0) * d_delta)
+    return _huber(error, delta), sum(parts, jnp.zeros_like(error))
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
 
 
 @one_call("reduction", "beta")
@@ -184,11 +208,9 @@ def smooth_l1(
     """
     not_negative("beta", beta, "smooth_l1")
     p, t, dtype = matched(prediction, target, "smooth_l1")
-    d = jnp.abs(p - t)
     if not traced(beta) and beta == 0:
-        return reduced(d, dtype, reduction, weight, "smooth_l1")
-    q = jnp.minimum(d, beta)
-    return reduced(q * (d - 0.5 * q) / beta, dtype, reduction, weight, "smooth_l1")
+        return reduced(magnitude(p - t), dtype, reduction, weight, "smooth_l1")
+    return reduced(_huber(p - t, beta) / beta, dtype, reduction, weight, "smooth_l1")
 
 
 @one_call("reduction")

@@ -33,6 +33,43 @@ def _safe_log1m_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tu
     return safe_log1m(p), -dp / jnp.maximum(1 - p, LEAST_PROBABILITY)
 
 
+def magnitude(x: jax.Array) -> jax.Array:
+    """``|x|`` with gradient 0 at 0, as a difference that is exact asks for no step; NaN at NaN."""
+    return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
+@jax.custom_jvp
+def hinged(x: jax.Array) -> jax.Array:
+    """``max(x, 0)`` with gradient 0 at 0; NaN at NaN, where that of ``jax.nn.relu`` is 0."""
+    return jnp.maximum(x, 0)
+
+
+@hinged.defjvp
+def _hinged_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (dx,) = primals, tangents
+    return hinged(x), jnp.where(x > 0, 1, jnp.where(x <= 0, 0, x)) * dx
+
+
+@jax.custom_jvp
+def clamped(x: jax.Array) -> jax.Array:
+    """``max(x, 0)`` with gradient 1 at 0: what is not yet beyond its margin is still pushed. NaN at NaN."""
+    return jnp.maximum(x, 0)
+
+
+@clamped.defjvp
+def _clamped_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (dx,) = primals, tangents
+    return clamped(x), jnp.where(x >= 0, 1, jnp.where(x < 0, 0, x)) * dx
+
+
+def counted(log_p: jax.Array, weight: jax.Array) -> jax.Array:
+    """A logarithm that a weight of 0 may be multiplied with: 0, with gradient 0, in place of an infinity there.
+
+    NaN stays NaN.
+    """
+    return jnp.where((weight == 0) & jnp.isinf(log_p), 0, log_p)
+
+
 def power(base: jax.Array, exponent: float) -> jax.Array:
     """base**exponent for a base in [0, 1], with a finite slope at 0 for exponents below 1 too."""
     return jnp.power(jnp.maximum(base, jnp.finfo(base.dtype).tiny), exponent)

@@ -12,6 +12,7 @@ from phlox.metrics._confusion import CohenKappa, ConfusionMatrix, MatthewsCorrel
 from phlox.metrics._correlation import PearsonCorrelation, R2Score, SpearmanCorrelation
 from phlox.metrics._mean import Mean, Perplexity
 from phlox.metrics._metric import Metric, merge
+from phlox.metrics._own import Select, Sums, from_function
 from phlox.metrics._precision import F1, FBeta, Precision, Recall
 from phlox.metrics._ranking import (
     ROCAUC,
@@ -51,7 +52,10 @@ __all__ = [
     "ROCPoints",
     "Recall",
     "RootMeanSquaredError",
+    "Select",
     "SpearmanCorrelation",
+    "Sums",
     "TopKAccuracy",
+    "from_function",
     "merge",
 ]

@@ -16,7 +16,8 @@ class Metrics(Module):
 
     What is fed by other numbers than prediction and target gets them under its name: ``metrics.update(logits, y,
     loss=loss)`` for a member ``loss=px.metrics.Mean()``. All arguments are read before the first member takes
-    anything in, so that an error leaves every member as it was.
+    anything in, so that an error leaves every member as it was; a member whose class has an ``update`` of its own is
+    updated by that.
 
     Arguments:
         metrics: metrics by name.
@@ -62,9 +63,14 @@ class Metrics(Module):
             raise RangeError("values for members", got=", ".join(unknown), fix=fix, where="Metrics.update")
         given = {name: (value, None, None) for name, value in values.items() if not isinstance(value, tuple)}
         given |= {name: (value[0], None, value[1]) for name, value in values.items() if isinstance(value, tuple)}
-        read = {n: m._read(*given.get(n, (prediction, target, weight))) for n, m in self.metrics.items()}
+        taken = {name: given.get(name, (prediction, target, weight)) for name in self.metrics}
+        read = {n: m._read(*taken[n]) for n, m in self.metrics.items() if not m._own_update}
+        over = {} if axis_name is None else {"axis_name": axis_name}
         for name, metric in self.metrics.items():
-            metric._absorb(read[name], axis_name)
+            if metric._own_update:
+                metric.update(*taken[name], **over)
+            else:
+                metric._absorb(read[name], axis_name)
 
     def compute(self) -> dict[str, Any]:
         """The value of each member, by name."""

@@ -56,6 +56,8 @@ class Mean(Average):
     0.6
     """
 
+    _own_update = False  # below only what may be left out differs
+
     def __init__(self, loss: Callable[..., jax.Array] | None = None):
         self.loss = loss
         self.reset()

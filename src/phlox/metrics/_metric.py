@@ -21,12 +21,18 @@ class Metric(Module):
     devices. Sums are pairs of float32 (exact counts to 2.8e14). The same calls work line by line, in ``px.jit`` and
     in ``px.scan``. The value is NaN before the first batch, and where a traced batch held what is refused elsewhere.
 
-    A metric of your own says which State it has (``_names``), what a batch adds (``_read``, ``_measure``) and what
-    the value is (``_value``).
+    A metric of your own is ``from_function``, a class of ``Sums``, or a class of another metric that changes its
+    ``update``: ``px.fit``, ``px.evaluate`` and ``Metrics`` call it.
     """
 
     _default_role = "State"
     _names: ClassVar[tuple[str, ...]] = ()
+    _own_update: ClassVar[bool] = False  # whether a class says itself what update does, and not by _read and _measure
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update" in vars(cls) and "_own_update" not in vars(cls):
+            cls._own_update = True
 
     def update(
         self, prediction: Any, target: Any, weight: ArrayLike | None = None, *, axis_name: str | None = None

@@ -180,8 +180,10 @@ class _Area(Ranking):
             return areas.reshape(())
         if self.average is None:
             return areas
-        share = sweep.true_positive[-1] if self.average == "weighted" else jnp.ones_like(areas)
-        return jnp.sum(areas * share) / jnp.sum(share)
+        if self.average == "macro":
+            return jnp.mean(areas)
+        share = sweep.true_positive[-1]  # a label without positives has no area, and no part
+        return jnp.sum(jnp.where(share == 0, 0, areas * share)) / jnp.sum(share)
 
     def _areas(self, sweep: Sweep) -> jax.Array:
         raise NotImplementedError

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from phlox.core import DtypeError, RangeError, ShapeError, describe
+from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
 
 
 def concrete(x: Any) -> np.ndarray | None:
@@ -22,11 +22,22 @@ def concrete(x: Any) -> np.ndarray | None:
 
 def real(x: Any, name: str, where: str) -> jax.Array:
     """An array of booleans, integers or floats."""
+    if isinstance(x, dict) or (isinstance(x, tuple) and any(isinstance(v, (jax.Array, np.ndarray)) for v in x)):
+        raise _several(x, name, where)
     array = jnp.asarray(x)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         fix = "compare real and imaginary parts, or magnitudes"
         raise DtypeError(f"a real {name}", got=describe(array), fix=fix, where=where)
     return array
+
+
+def _several(x: Any, name: str, where: str) -> Exception:
+    """The error for a model's or a batch's several outputs, where a metric takes one."""
+    keys = list(x) if isinstance(x, dict) else list(range(len(x)))
+    metric, chosen = where.partition(".")[0], "" if name == "prediction" else f"{name}="
+    fix = f"choose one: px.metrics.Select(px.metrics.{metric}(...), {chosen}{keys[0]!r})" if keys else "give an array"
+    kind = type(x).__name__
+    return StructureError(f"one array as {name}", got=f"a {kind} of {', '.join(map(repr, keys))}", fix=fix, where=where)
 
 
 def floating(x: jax.Array) -> bool:

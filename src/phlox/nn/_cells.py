@@ -13,6 +13,7 @@ from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_size
+from phlox.nn.functional._numeric import spread
 
 Activation = Callable[[jax.Array], jax.Array]
 Init = Callable[..., jax.Array]
@@ -72,7 +73,7 @@ def bare(parts: Sequence[Any]) -> Any:
 def _begun(start: jax.Array | None, lead: tuple[int, ...], size: int, dtype: Any) -> jax.Array:
     if start is None:
         return jnp.zeros((*lead, size), dtype)
-    return jnp.broadcast_to(start.astype(dtype), (*lead, size))
+    return spread(start.astype(dtype), (*lead, size))
 
 
 @sized(in_size=-1)

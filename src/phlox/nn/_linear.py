@@ -15,6 +15,7 @@ from phlox.nn._autosize import sized
 from phlox.nn._checks import check_size
 from phlox.nn._fused import fused
 from phlox.nn._label import act_text
+from phlox.nn.functional._numeric import spread
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -170,4 +171,5 @@ class Scale(Module):
 
 @fused()
 def _scale(act: Any, x: Any, scale: Any, bias: Any) -> jax.Array:
-    return act(x * scale if bias is None else x * scale + bias)
+    y = x * spread(scale, x.shape)
+    return act(y if bias is None else y + spread(bias, x.shape))

@@ -164,7 +164,7 @@ class RelativePositionBias(Module):
     def bias(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
         """What is added to the scores of queries and keys at these positions."""
         at = self._buckets_of(keys - queries[..., None])
-        return jnp.moveaxis(self.weight[at], -1, -3)
+        return jnp.moveaxis(F.gather(self.weight, at), -1, -3)
 
     def _buckets_of(self, relative: jax.Array) -> jax.Array:
         return F.relative_buckets(

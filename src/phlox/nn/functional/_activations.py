@@ -212,7 +212,10 @@ def lisht(x: ArrayLike) -> Array:
 
     Source: Roy et al., "LiSHT" (arXiv:1901.05894).
     """
-    return jnp.asarray(x) * jnp.tanh(x)
+    x = jnp.asarray(x)
+    far = jnp.abs(x) > 20.0  # there tanh is exactly 1, and its slope of 0 could meet an overflow
+    near = jnp.where(far, 0.0, x)
+    return jnp.where(far, jnp.abs(x), near * jnp.tanh(near))
 
 
 @pointwise

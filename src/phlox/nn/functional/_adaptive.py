@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._pool import first_max, ordered
 from phlox.nn.functional._window import Sizes, per_axis, spatial_sizes
 
@@ -46,7 +47,7 @@ def adaptive_max_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
         starts, stops = adaptive_bounds(space[axis], sizes[axis])
         # A short window repeats its last element, which as the later of equal ones never wins.
         members = np.minimum(starts[:, None] + np.arange((stops - starts).max()), stops[:, None] - 1)
-        x = first_max(jnp.take(x, members, axis=axis + 1), axis + 2)
+        x = first_max(copied(functools.partial(jnp.take, indices=members, axis=axis + 1), x), axis + 2)
     return x
 
 

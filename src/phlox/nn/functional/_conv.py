@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.nn.functional._conv_forms import convolve, transpose
 from phlox.nn.functional._conv_kernels import conv_kernel, conv_transpose_kernel
+from phlox.nn.functional._numeric import spread
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._window import Padding, Sizes, Window, explicit_pairs, is_int, known, per_axis, plan_window
 
@@ -156,7 +157,7 @@ def conv_transpose(
     bias = _check_bias(bias, weight.shape[-1] * groups, where)
     window = _plan_transpose(x, weight, stride, padding, output_padding, dilation)
     y = _transpose(x, weight, window, int(groups))
-    return y if bias is None else y + bias
+    return y if bias is None else plus_bias(y, bias)
 
 
 def _operands(x: Any, weight: Any, where: str) -> tuple[jax.Array, jax.Array]:
@@ -221,8 +222,13 @@ def _convolve(x: jax.Array, weight: jax.Array, bias: jax.Array | None, window: W
     y = conv_kernel(x, weight, bias, window, groups)
     if y is None:
         y = convolve(x, weight, window, groups)
-        y = y if bias is None else y + bias
+        y = y if bias is None else plus_bias(y, bias)
     return y
+
+
+def plus_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """A number added to each channel, whose gradient is summed over batch and space in float32 at least."""
+    return y + (spread(bias, y.shape) if bias.dtype == y.dtype else bias)
 
 
 def _transpose(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> jax.Array:

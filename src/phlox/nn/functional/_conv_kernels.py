@@ -19,6 +19,7 @@ from jax.interpreters import ad, batching
 
 from phlox.nn.functional._conv_forms import convolve
 from phlox.nn.functional._kernels import Kernel, asked, in_use, int64s
+from phlox.nn.functional._numeric import widen
 from phlox.nn.functional._window import Window
 
 __all__ = ["conv_kernel", "conv_transpose_kernel"]
@@ -178,7 +179,8 @@ def _bias_tangent(primals: Any, tangents: Any, **form: Any) -> Any:
     y = _with_bias(x, w, b, **form)
     parts = [] if isinstance(dx, ad.Zero) else [_forward(dx, w, **form)]
     parts += [] if isinstance(dw, ad.Zero) else [_forward(x, dw, **form)]
-    parts += [] if isinstance(db, ad.Zero) else [jnp.broadcast_to(db, y.shape)]
+    # widened, so that its transpose, a sum over batch and space, does not stop in 16 bits
+    parts += [] if isinstance(db, ad.Zero) else [jnp.broadcast_to(widen(db), y.shape).astype(y.dtype)]
     return y, functools.reduce(jnp.add, parts)
 
 

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
-from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, real, widen
+from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, real, squarable, widen
 
 __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 
@@ -36,9 +36,15 @@ def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, *, eps: floa
     a, b, dtype = _pair("cosine_similarity", x1, x2)
     in_range("cosine_similarity", "eps", eps, 0.0, math.inf)
     axes = axes_of("cosine_similarity", a, axis)
-    sizes = [lp_norm(v, 2.0, axes, keepdims=True) for v in (a, b)]
-    a, b = (v / jnp.where(size < eps, eps, size) for v, size in zip((a, b), sizes, strict=True))
-    return jnp.sum(a * b, axes).astype(dtype)
+    return jnp.sum(_unit(a, axes, eps) * _unit(b, axes, eps), axes).astype(dtype)
+
+
+def _unit(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    """Vectors of length 1, or ``x / eps`` where they are shorter than eps, up to those of the largest floats."""
+    scale = squarable(x, axes)
+    x, least = x / scale, eps / scale
+    size = lp_norm(x, 2.0, axes, keepdims=True)
+    return x / jnp.where(size < least, least, size)
 
 
 def pairwise_distance(

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.nn.functional._numeric import inexact, is_concrete, real, widen
+from phlox.nn.functional._numeric import copied, inexact, is_concrete, real, widen
 
 __all__ = ["embedding", "embedding_bag"]
 
@@ -173,7 +173,8 @@ def _factors(places: Array, weights: ArrayLike | None, mode: str) -> Array | Non
 
 def _take(rows: Array, places: Array) -> Array:
     # a negative index would count from the end: it is sent past the end, where "fill" gives NaN
-    return rows.at[jnp.where(places < 0, rows.shape[0], places)].get(mode="fill", fill_value=jnp.nan)
+    places = jnp.where(places < 0, rows.shape[0], places)
+    return copied(lambda r, p: r.at[p].get(mode="fill", fill_value=jnp.nan), rows, places)
 
 
 def _indices(name: str, indices: Any) -> Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import ShapeError, describe
+from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._window import Padding, Sizes, Window, is_int, plan_window
 
@@ -38,7 +39,8 @@ def unfold(x: jax.Array, window: Sizes, *, stride: Sizes = 1, padding: Padding =
     Source: Chellapilla et al. 2006, High performance convolutional neural networks for document processing.
     """
     x = jnp.asarray(x)
-    return _patches(x, plan_window(x, window, stride, padding, dilation, "unfold"))
+    plan = plan_window(x, window, stride, padding, dilation, "unfold")
+    return copied(functools.partial(_patches, window=plan), x)
 
 
 def fold(

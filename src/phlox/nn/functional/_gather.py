@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._pool import lowest
 from phlox.nn.functional._window import is_int
 
@@ -47,7 +48,7 @@ def gather(x: jax.Array, index: Index) -> jax.Array:
         raise ShapeError(
             f"at least {len(indices)} axes, one per index", got=describe(x), fix="give fewer indices", where="gather"
         )
-    return x.at[indices].get(mode="fill")
+    return copied(lambda v, *at: v.at[at].get(mode="fill"), x, *indices)
 
 
 def scatter(

@@ -47,6 +47,32 @@ def widen(x: Array) -> Array:
     return x.astype(jnp.float32) if is_half(x.dtype) else x
 
 
+def copied(copy: Callable[..., Array], x: Array, *others: Any) -> Array:
+    """``copy(x, *others)``, which repeats elements of x; its gradient, a sum, is rounded once.
+
+    Of a float16 or bfloat16 x, the sum is formed in float32: in bfloat16 a sum of ones stops at 256. The copies
+    themselves keep their dtype. ``copy`` is linear in x.
+    """
+    if not is_half(x.dtype):
+        return copy(x, *others)
+
+    @jax.custom_jvp
+    def copies(x: Array, *others: Any) -> Array:
+        return copy(x, *others)
+
+    @copies.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        (x, *rest), dx = primals, tangents[0]
+        return copies(x, *rest), copy(widen(dx), *rest).astype(x.dtype)
+
+    return copies(x, *others)
+
+
+def spread(x: Array, shape: tuple[int, ...]) -> Array:
+    """``x`` broadcast to ``shape``, with a gradient that is ``copied``'s: for a bias or a factor of a batch."""
+    return x if x.shape == shape else copied(lambda v: jnp.broadcast_to(v, shape), x)
+
+
 def result_dtype(x: Array, *others: Array | None) -> Any:
     """The dtype to answer in: that of a half-precision ``x``, else what JAX promotes all of them to."""
     if is_half(x.dtype):
@@ -114,16 +140,27 @@ def vector_or_none(where: str, name: str, value: ArrayLike | None, size: int) ->
     return None if value is None else vector(where, name, value, size)
 
 
+def squarable(x: Array, axes: tuple[int, ...]) -> Array:
+    """What vectors along ``axes`` are divided by so that no square overflows: a constant, 1 for those of usual size."""
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axes, keepdims=True, initial=1.0)
+    return jnp.minimum(largest, _divisible(x))
+
+
+def _divisible(x: Array) -> float:
+    """The largest number whose reciprocal, by which compilers multiply, is not rounded to 0."""
+    return 2.0 ** (int(jnp.finfo(x.dtype).maxexp) - 3)
+
+
 def lp_norm(x: Array, p: float, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
     """``sum(|x| ** p) ** (1 / p)``, scaled against overflow; the gradient at 0 is 0."""
-    size = jnp.where(x == 0.0, 0.0, jnp.abs(x))  # the slope of jnp.abs at 0 is 1
+    size = x * jax.lax.stop_gradient(jnp.sign(x))  # the slope of jnp.abs is 1 at 0, and -1 at NaN
     if p == jnp.inf:
         return jnp.max(size, axes, keepdims=keepdims, initial=0.0)
     if p == 1.0:
         return jnp.sum(size, axes, keepdims=keepdims)
     top = jnp.max(jax.lax.stop_gradient(size), axes, keepdims=True, initial=0.0)
-    top = jnp.where((top == 0.0) | ~jnp.isfinite(top), 1.0, top)
-    scaled = size / top
+    top = jnp.where((top == 0.0) | ~jnp.isfinite(top), 1.0, jnp.minimum(top, _divisible(x)))
+    scaled = (x if p == 2.0 else size) / top
     absent = scaled == 0.0  # below p = 2 the slope of |x| ** p there is unbounded, or undefined: it counts as 0
     powers = scaled * scaled if p == 2.0 else jnp.where(absent, 0.0, jnp.where(absent, 1.0, scaled) ** p)
     total = jnp.sum(powers, axes, keepdims=True)

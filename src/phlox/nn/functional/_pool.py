@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, describe
+from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._pool_kernels import max_pool_kernel
 from phlox.nn.functional._window import Padding, Sizes, Window, known, plan_window, spatial_sizes
@@ -285,7 +286,8 @@ def _windows(x: jax.Array, window: Window, axis: int) -> jax.Array:
     if window.tiles:
         return x.reshape(*x.shape[: axis + 1], -1, size, *x.shape[axis + 2 :])
     starts = np.arange(window.outputs[axis]) * stride
-    return jnp.take(x, starts[:, None] + np.arange(size) * window.dilation[axis], axis=axis + 1)
+    members = starts[:, None] + np.arange(size) * window.dilation[axis]
+    return copied(functools.partial(jnp.take, indices=members, axis=axis + 1), x)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.nn.functional._numeric import in_range, is_concrete, pointwise, real
+from phlox.nn.functional._numeric import in_range, is_concrete, pointwise, real, spread
 
 __all__ = [
     "celu",
@@ -107,6 +107,8 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
         fix = "pass one slope, or one for each channel (the last axis)"
         raise ShapeError(f"a slope of shape () or ({channels},)", got=describe(weight), fix=fix, where="prelu")
     weight = weight.reshape(()) if weight.size == 1 else weight
+    if weight.dtype == array.dtype:  # elsewhere the product has a wider dtype, which its gradient is summed in
+        weight = spread(weight, array.shape)
     return jnp.where(array > 0, array, (weight * array).astype(array.dtype))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.nn.functional._adaptive import adaptive_mean_pool, weigh_axes
+from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._window import Sizes, is_int, per_axis, spatial_sizes
 
 __all__ = ["interpolate"]
@@ -162,11 +163,11 @@ def _nearest(x: jax.Array, sizes: tuple[int, ...], ratios: tuple[float, ...], ex
             continue
         if size % n == 0 and np.array_equal(index, np.arange(size) // (size // n)):
             # Repetition, whose gradient is a sum where a gather's is a scatter.
-            x = jnp.repeat(x, size // n, axis)
+            x = copied(functools.partial(jnp.repeat, repeats=size // n, axis=axis), x)
         elif n % size == 0 and np.array_equal(index, np.arange(size) * (n // size) + index[0]):
             x = jax.lax.slice_in_dim(x, int(index[0]), n, n // size, axis)
         else:
-            x = jnp.take(x, index, axis)
+            x = copied(functools.partial(jnp.take, indices=index, axis=axis), x)
     return x
 
 
