@@ -22,22 +22,46 @@ def _centred(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
     return mean, jnp.where(w == 0, 0, x - mean)
 
 
+def _unit(sizes: Any) -> jax.Array:
+    """A power of two above all sizes along the first axis, whose squares do not vanish in it; 0 where all are 0."""
+    largest = jnp.max(jnp.abs(jnp.asarray(sizes, jnp.float32)), axis=0, initial=0)
+    _, exponent = jnp.frexp(largest)
+    power = jnp.ldexp(jnp.float32(1), jnp.minimum(exponent, 127))
+    return jnp.where((largest > 0) & jnp.isfinite(largest), power, 0)
+
+
+def _in_unit(x: jax.Array, unit: jax.Array) -> jax.Array:
+    return x / jnp.where(unit == 0, 1, unit)
+
+
 def _pooled(a: Statistics, b: Statistics, pairs: dict[str, tuple[str, str]]) -> Statistics:
     """Counts, means and sums of squares around the mean of two lots of data together.
 
-    ``pairs`` says which means a sum of products belongs to. Sums of squares around zero would cancel.
+    ``pairs`` says which means a sum of products belongs to. Sums of squares around zero would cancel, and those of tiny
+    or huge numbers leave the range of float32: they are kept in units, a power of two for each mean.
     """
     na, nb = _sums.total(a["count"]), _sums.total(b["count"])
     n = jnp.where(na + nb == 0, 1, na + nb)
     pooled = {"count": _sums.plus(a["count"], b["count"])}
     step: dict[str, jax.Array] = {}
     for name in sorted({name for pair in pairs.values() for name in pair}):
-        step[name] = _sums.total(_sums.plus(b[name], -a[name]))
-        pooled[name] = _sums.plus(a[name], _sums.exact(step[name] * (nb / n)))
+        mean, unit = f"mean_{name}", f"unit_{name}"
+        apart = _sums.total(_sums.plus(b[mean], -a[mean]))
+        pooled[mean] = _sums.plus(a[mean], _sums.exact(apart * (nb / n)))
+        apart = jnp.where(na * nb == 0, 0, apart)  # from a lot that holds nothing
+        pooled[unit] = _unit([a[unit] / 2, b[unit] / 2, apart])
+        step[name] = _in_unit(apart, pooled[unit])
     for name, (left, right) in pairs.items():
         between = _sums.exact(step[left] * step[right] * (na * (nb / n)))
-        pooled[name] = _sums.plus(_sums.plus(a[name], b[name]), between)
+        pooled[name] = _sums.plus(_added(a, b, name, pooled, left, right), between)
     return pooled
+
+
+def _added(a: Statistics, b: Statistics, name: str, pooled: Statistics, left: str, right: str) -> jax.Array:
+    """The sum of two sums of products, each brought from its own units into the common ones."""
+    left, right = f"unit_{left}", f"unit_{right}"
+    old, new = (lot[name] * _in_unit(lot[left], pooled[left]) * _in_unit(lot[right], pooled[right]) for lot in (a, b))
+    return _sums.plus(old, new)
 
 
 class R2Score(Metric):
@@ -66,10 +90,12 @@ class R2Score(Metric):
     """
 
     count: State  # (2, outputs) sums of weights, as pairs
-    mean: State  # (2, outputs) mean target
+    mean_y: State  # (2, outputs) mean target
+    unit_y: State  # (outputs,) what distances from it are counted in
+    unit_error: State  # (outputs,) what errors are counted in
     variance: State  # (2, outputs) sums of squares around the mean
     residual: State  # (2, outputs) sums of squared errors
-    _names = ("count", "mean", "variance", "residual")
+    _names = ("count", "mean_y", "unit_y", "unit_error", "variance", "residual")
 
     def __init__(self, *, outputs: int | None = None, average: Literal["macro"] | None = "macro"):
         self.outputs = None if outputs is None else _reading.size("R2Score", "outputs", outputs)
@@ -77,7 +103,8 @@ class R2Score(Metric):
         self.reset()
 
     def _zero(self) -> Statistics:
-        return {name: _sums.zeros(self.outputs or 1) for name in self._names}
+        shape = self.outputs or 1
+        return {name: jnp.zeros(shape) if name.startswith("unit") else _sums.zeros(shape) for name in self._names}
 
     def _read(self, prediction: Any, target: Any, weight: Any) -> tuple[Any, ...]:
         where = "R2Score.update"
@@ -96,17 +123,21 @@ class R2Score(Metric):
         w = jnp.broadcast_to(w.reshape(-1, 1), t.shape)
         mean, apart = _centred(t, w)
         error = jnp.where(w == 0, 0, p - t)
+        units = {"unit_y": _unit(apart), "unit_error": _unit(error)}
+        apart, error = _in_unit(apart, units["unit_y"]), _in_unit(error, units["unit_error"])
         sums = {"count": w, "variance": w * apart**2, "residual": w * error**2}
         exact = {k: _sums.exact(jnp.sum(v, axis=0)) for k, v in sums.items()}
-        return spoiled({**exact, "mean": _sums.exact(mean)}, bad)
+        return spoiled({**exact, "mean_y": _sums.exact(mean)}, bad) | units
 
     def _combine(self, a: Statistics, b: Statistics) -> Statistics:
-        pooled = _pooled(a, b, {"variance": ("mean", "mean")})
-        return {**pooled, "residual": _sums.plus(a["residual"], b["residual"])}
+        pooled = _pooled(a, b, {"variance": ("y", "y")})
+        pooled["unit_error"] = _unit([a["unit_error"] / 2, b["unit_error"] / 2])
+        return {**pooled, "residual": _added(a, b, "residual", pooled, "error", "error")}
 
     def _value(self, statistics: Statistics) -> jax.Array:
         variance = _sums.total(statistics["variance"])
-        score = 1 - _sums.total(statistics["residual"]) / jnp.where(variance > 0, variance, jnp.nan)
+        ratio = _in_unit(statistics["unit_error"], statistics["unit_y"])
+        score = 1 - _sums.total(statistics["residual"]) / jnp.where(variance > 0, variance, jnp.nan) * ratio**2
         return score if self.average is None and self.outputs else jnp.mean(score)
 
 
@@ -133,16 +164,18 @@ class PearsonCorrelation(Metric):
     count: State  # (2,) sum of weights, as a pair
     mean_x: State  # (2,) mean prediction
     mean_y: State  # (2,) mean target
+    unit_x: State  # () what distances of the prediction from its mean are counted in
+    unit_y: State  # () the same of the target
     xx: State  # (2,) sum of squares of the prediction around its mean
     xy: State  # (2,) sum of products
     yy: State  # (2,) sum of squares of the target around its mean
-    _names = ("count", "mean_x", "mean_y", "xx", "xy", "yy")
+    _names = ("count", "mean_x", "mean_y", "unit_x", "unit_y", "xx", "xy", "yy")
 
     def __init__(self) -> None:
         self.reset()
 
     def _zero(self) -> Statistics:
-        return {name: _sums.zeros() for name in self._names}
+        return {name: jnp.zeros(()) if name.startswith("unit") else _sums.zeros() for name in self._names}
 
     def _read(self, prediction: Any, target: Any, weight: Any) -> tuple[Any, ...]:
         return numbers(prediction, target, weight, "PearsonCorrelation.update")
@@ -151,13 +184,14 @@ class PearsonCorrelation(Metric):
         p, t, w = (x.ravel() for x in arrays)
         mean_x, x = _centred(wide(p), w)
         mean_y, y = _centred(wide(t), w)
+        units = {"unit_x": _unit(x), "unit_y": _unit(y)}
+        x, y = _in_unit(x, units["unit_x"]), _in_unit(y, units["unit_y"])
         sums = {"count": jnp.sum(w), "mean_x": mean_x, "mean_y": mean_y}
         sums |= {"xx": jnp.sum(w * x * x), "xy": jnp.sum(w * x * y), "yy": jnp.sum(w * y * y)}
-        return spoiled({k: _sums.exact(v) for k, v in sums.items()}, ~(w >= 0))
+        return spoiled({k: _sums.exact(v) for k, v in sums.items()}, ~(w >= 0)) | units
 
     def _combine(self, a: Statistics, b: Statistics) -> Statistics:
-        x, y = "mean_x", "mean_y"
-        return _pooled(a, b, {"xx": (x, x), "xy": (x, y), "yy": (y, y)})
+        return _pooled(a, b, {"xx": ("x", "x"), "xy": ("x", "y"), "yy": ("y", "y")})
 
     def _value(self, statistics: Statistics) -> jax.Array:
         xx, xy, yy = (_sums.total(statistics[name]) for name in ("xx", "xy", "yy"))

@@ -1,0 +1,27 @@
+"""Seeded bugs in metrics of tiny and huge numbers: name, file, original, replaced, the tests that must catch it."""
+
+_SCALE = ("tests/metrics/test_scale.py",)
+
+MUTANTS = [
+    (
+        "a sum of products keeps its old units",
+        "metrics/_correlation.py",
+        "return _sums.plus(old, new)",
+        "return _sums.plus(a[name], b[name])",
+        _SCALE,
+    ),
+    (
+        "squares in no unit",
+        "metrics/_correlation.py",
+        "return jnp.where((largest > 0) & jnp.isfinite(largest), power, 0)",
+        "return jnp.where((largest > 0) & jnp.isfinite(largest), 1.0, 0)",
+        _SCALE,
+    ),
+    (
+        "an error in the target's unit",
+        "metrics/_correlation.py",
+        " * ratio**2",
+        " * ratio",
+        _SCALE,
+    ),
+]
