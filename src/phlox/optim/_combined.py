@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import RangeError, StructureError, describe
 from phlox.optim import _numbers
+from phlox.optim._applied import ascent, widened
 from phlox.optim._gradients import _norm
 from phlox.optim._numbers import Number
 from phlox.optim._rule import INF, Arrays, Ranges, Rule, transformation
@@ -165,7 +166,7 @@ class Lookahead(_Around):
     Arguments:
         rule: the rule that takes the fast steps.
         every: k, at least 1.
-        pull: α in (0, 1], a number or a schedule.
+        pull: α in (0, 1].
 
     Raises:
         RangeError: a number outside its range.
@@ -184,7 +185,7 @@ class Lookahead(_Around):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least_one(self, "every", self.every)
-        if not 0 < self.pull <= 1:
+        if callable(self.pull) or not 0 < self.pull <= 1:
             raise RangeError("pull in (0, 1]", got=repr(self.pull), fix="choose pull in (0, 1]", where="Lookahead")
 
     def part(self) -> optax.GradientTransformationExtraArgs:
@@ -199,9 +200,11 @@ class Lookahead(_Around):
             steps, after = inner.update(grads, state.inner, params, **extra)
             count = state.step + 1
             due = count % self.every == 0
-            fast = jax.tree.map(lambda w, d: w - d, params, steps)
-            slow = jax.tree.map(lambda s, f: jnp.where(due, s + self.pull * (f - s), s), state.slow, fast)
-            steps = jax.tree.map(lambda w, s, d: jnp.where(due, w - s, d), params, slow, steps)
+            pull = lambda s, w, d: s + self.pull * (widened(w) - d - s)  # noqa: E731
+            slow = jax.tree.map(
+                lambda s, w, d: jnp.where(due, pull(s, w, d).astype(s.dtype), s), state.slow, params, steps
+            )
+            steps = jax.tree.map(lambda w, s, d: jnp.where(due, widened(w) - s, d), params, slow, steps)
             return steps, LookaheadState(slow, count, after)
 
         return transformation(init, update)
@@ -250,9 +253,11 @@ class SAM(_Around):
         def update(grads: Any, state: SharpState, params: Any = None, **extra: Any) -> Any:
             value_fn = needed(extra, "value_fn", "SAM")
             norm = _norm(jax.tree.leaves(grads), 2.0)
-            scale = state.numbers.rho / jnp.where(norm > 0, norm, 1)
-            worse = jax.tree.map(lambda w, g: w + scale.astype(jnp.real(w).dtype) * jnp.conj(g), params, grads)
-            steps, after = inner.update(jax.grad(value_fn)(worse), state.inner, params, **extra)
+            scale = state.numbers.rho / jnp.where(norm == 0, 1, norm)
+            up = lambda g: scale.astype(jnp.real(widened(g)).dtype) * widened(g)  # noqa: E731
+            worse = jax.tree.map(lambda w, g: (widened(w) + up(g)).astype(w.dtype), params, grads)
+            there = ascent(jax.grad(value_fn)(worse))
+            steps, after = inner.update(there, state.inner, params, **extra)
             return steps, SharpState(state.numbers, after)
 
         return transformation(init, update)
@@ -320,7 +325,7 @@ def _wide(x: jax.Array) -> Any:
 
 
 def _at_least_one(rule: Rule, name: str, number: int) -> None:
-    if number < 1:
+    if not number >= 1:
         where = type(rule).__name__
         raise RangeError(f"{name} of at least 1", got=repr(number), fix=f"choose {name} ≥ 1", where=where)
 
