@@ -37,15 +37,17 @@ def called(update: Any, grads: Any, state: Any, params: Any, extra: Extras) -> A
     ``optax.contrib.sam`` says that it takes extra arguments and takes ``grad_fn`` alone, also inside ``optax.chain``,
     where no signature tells; so what is refused by name is left out, which costs nothing after the trace.
     """
-    for _ in range(len(extra) + 2):
+    function = extra.get("value_fn")
+    while True:
         try:
             return update(grads, state, params, **extra)
         except (TypeError, ValueError) as error:
-            told = _without(extra, error) or _with_gradient(extra, error)
+            told = _without(extra, error)
+            if told is None:
+                told = _with_gradient(extra, function, error)
             if told is None:
                 raise
             extra = told
-    return update(grads, state, params, **extra)
 
 
 def _without(extra: Extras, error: Exception) -> Extras | None:
@@ -55,9 +57,8 @@ def _without(extra: Extras, error: Exception) -> Extras | None:
     return {name: v for name, v in extra.items() if name != refused[1]}
 
 
-def _with_gradient(extra: Extras, error: Exception) -> Extras | None:
+def _with_gradient(extra: Extras, function: Any, error: Exception) -> Extras | None:
     """With ``grad_fn``, which an update asks for; those that do not ask refuse it."""
-    function = extra.get("value_fn") or extra.get("loss")
     if "grad_fn must be provided" not in str(error) or function is None or "grad_fn" in extra:
         return None
     return {**extra, "grad_fn": lambda params, *_: ascent(jax.grad(function)(params))}

@@ -109,8 +109,8 @@ class _Around(Rule):
 class AccumGrad(_Around):
     """Gather gradients over several updates, and step by their mean in the last.
 
-    The weights stand still in between. Schedules and counts of the rule count steps, not gradients. It is optax's
-    ``MultiSteps``.
+    The weights stand still in between. Schedules and counts of the rule count steps, not gradients. It computes what
+    optax's ``MultiSteps`` does; the mean is float32 or wider, and complex for complex arrays.
 
     Arguments:
         rule: the rule that steps.
@@ -139,12 +139,38 @@ class AccumGrad(_Around):
         _at_least_one(self, "every", self.every)
 
     def part(self) -> optax.GradientTransformationExtraArgs:
-        """Optax's accumulation around the part."""
+        """The mean, and the part where it is due; the state is that of optax's ``MultiSteps``."""
         import optax
 
-        wide = jax.dtypes.canonicalize_dtype(float)
-        steps = optax.MultiSteps(self.rule.part(), self.every, accumulator_dtype=wide)
-        return optax.with_extra_args_support(steps.gradient_transformation())
+        inner = self.rule.part()
+        wide = lambda w: jnp.promote_types(w.dtype, jax.dtypes.canonicalize_dtype(float))  # noqa: E731
+
+        def init(params: Any) -> Any:
+            mean = jax.tree.map(lambda w: jnp.zeros(w.shape, wide(w)), params)
+            zero = jnp.zeros((), jnp.int32)
+            return optax.MultiStepsState(zero, zero, inner.init(params), mean, ())
+
+        def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+            count = state.mini_step + 1
+            mean = jax.tree.map(lambda m, g: m + (g.astype(m.dtype) - m) / count, state.acc_grads, grads)
+
+            def step(before: Any) -> Any:
+                steps, after = inner.update(mean, before, params, **extra)
+                return steps, jax.tree.map(lambda a, b: a.astype(b.dtype), after, before)
+
+            forms = jax.eval_shape(step, state.inner_opt_state)[0]
+            wait = lambda before: (jax.tree.map(lambda f: jnp.zeros(f.shape, f.dtype), forms), before)  # noqa: E731
+            due = count == self.every
+            steps, after = jax.lax.cond(due, step, wait, state.inner_opt_state)
+            mean = jax.tree.map(lambda m: jnp.where(due, 0, m), mean)  # no product: NaN times 0 is NaN for ever
+            return steps, state._replace(
+                mini_step=count % self.every,
+                gradient_step=state.gradient_step + due,
+                inner_opt_state=after,
+                acc_grads=mean,
+            )
+
+        return transformation(init, update)
 
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of the rule inside."""

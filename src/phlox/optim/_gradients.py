@@ -199,7 +199,7 @@ def _norm(grads: list[jax.Array], p: float) -> jax.Array:
     if p == INF:
         return jnp.max(jnp.stack([jnp.max(s, initial=0) for s in sizes]))
     if p == 2:
-        return root(sum(jnp.sum(s * s) for s in sizes))
+        return root(jnp.sum(jnp.stack([jnp.sum(s * s) for s in sizes])))
     return sum(jnp.sum(s**p) for s in sizes) ** (1 / p)
 
 

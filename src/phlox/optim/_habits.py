@@ -46,7 +46,7 @@ class OfInit:
     """The signature of a class: that of its ``__init__``, though it has a ``__new__`` that looks at arguments first."""
 
     def __get__(self, instance: Any, cls: type) -> inspect.Signature:
-        given = inspect.signature(cls.__init__)  # pyright: ignore[reportAttributeAccessIssue]
+        given = inspect.signature(cls.__init__)
         return given.replace(parameters=list(given.parameters.values())[1:])
 
 
@@ -138,7 +138,7 @@ def cure(rule: Any, name: str, value: Any) -> str | None:
     if isinstance(value, (tuple, list)) and name == "b1":
         return f"write {kind}(learning_rate, b1=…, b2=…): two numbers in the place of a pair"
     if hasattr(value, "makes_schedules"):
-        return f"call it: {name}=px.optim.{value.__name__}(…)"
+        return f"call it: {name}=px.optim.{getattr(value, '__name__', '…')}(…)"
     if _is_model(value):
         return f"write px.Optimizer(px.optim.{kind}(1e-3), model): the model is given to the optimiser"
     return None if is_number(value) else f"give a number for {name}, or a schedule"

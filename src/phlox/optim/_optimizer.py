@@ -15,7 +15,7 @@ from phlox.optim import _adjusting, _habits, _models, _state
 from phlox.optim._applied import ascent
 from phlox.optim._calling import called, extras
 from phlox.optim._packing import Packing
-from phlox.optim._rule import Counts, Rule
+from phlox.optim._rule import Rule
 
 if TYPE_CHECKING:
     import optax
@@ -301,6 +301,9 @@ class Optimizer(Module):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
+            known = getattr(type(self), name, None)
+            if isinstance(known, property):  # which has just said why
+                return known.fget(self)
             raise AttributeError(_habits.missing(name))
 
     def __repr__(self) -> str:

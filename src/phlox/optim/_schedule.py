@@ -48,7 +48,7 @@ class Schedule:
         return self._curve(jnp.asarray(step).astype(jax.dtypes.canonicalize_dtype(float)))
 
     def _key(self) -> Any:
-        return self.make, tuple(static_key(v) for _, v in self.arguments)
+        return self.make, tuple(_alike(v) for _, v in self.arguments)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self._key() == other._key()
@@ -73,6 +73,11 @@ class Schedule:
         return [_shown(value) if known.default is known.empty else f"{name}={_shown(value)}"]
 
 
+def _alike(value: Any) -> Any:
+    """A key of an argument; a list is as good as a tuple."""
+    return tuple(map(_alike, value)) if isinstance(value, (list, tuple)) else static_key(value)
+
+
 def _shown(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
@@ -93,7 +98,7 @@ def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
         return made
 
     _builders[build.__name__] = build
-    make.makes_schedules = True  # pyright: ignore[reportFunctionMemberAccess]  # by which a rule knows it is no schedule
+    make.makes_schedules = True  # pyright: ignore[reportAttributeAccessIssue]  # by which a rule knows it is no schedule
     return make
 
 
