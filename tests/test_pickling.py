@@ -32,7 +32,15 @@ def optimizer(rule):
 
 def history():
     loader = px.DataLoader((X, Y), 4)
-    return px.fit(model(), loader, loss=px.losses.mse, optimizer=o.Adam(0.01), metrics=px.metrics.MeanSquaredError(), epochs=1, progress=False)  # fmt: skip
+    return px.fit(
+        model(),
+        loader,
+        loss=px.losses.mse,
+        optimizer=o.Adam(0.01),
+        metrics=px.metrics.MeanSquaredError(),
+        epochs=1,
+        progress=False,
+    )
 
 
 def falling(step):
@@ -78,7 +86,10 @@ HELD = {
 def numbers(thing):
     """What a thing holds, as comparable numbers and text."""
     if isinstance(thing, px.Module):
-        arrays = {k: jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v for k, v in px.paths(thing).items()}  # fmt: skip
+        arrays = {
+            k: jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v
+            for k, v in px.paths(thing).items()
+        }
         return {k: np.asarray(v).tolist() for k, v in arrays.items()}, re.sub(r" at 0x\w+", "", repr(thing))
     if isinstance(thing, o.Schedule):
         return repr(thing), np.asarray(thing(np.arange(8))).tolist()
@@ -94,7 +105,11 @@ def numbers(thing):
         return [numbers(v) for v in jax.tree.leaves(thing, is_leaf=lambda v: isinstance(v, px.Module))]
     if hasattr(thing, "names") and hasattr(thing, "reason"):
         return [*thing.names], thing.reason
-    return type(thing).__name__ if hasattr(thing, "on_epoch_end") else str(np.asarray(thing) if hasattr(thing, "dtype") else thing)  # fmt: skip
+    return (
+        type(thing).__name__
+        if hasattr(thing, "on_epoch_end")
+        else str(np.asarray(thing) if hasattr(thing, "dtype") else thing)
+    )
 
 
 def by_pickle(thing):

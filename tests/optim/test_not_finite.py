@@ -65,8 +65,13 @@ def test_fit_clips_as_the_rules_do():
 def test_no_comparison_lets_nan_through():
     """What is scaled by a NaN norm is NaN; a maximum keeps it, as torch's does; an array beside it is untouched."""
     for rule in (
-        o.AMSGrad(0.1), o.AdaMax(0.1), o.RMSProp(0.1, centred=True), o.Adafactor(0.1), o.AdaGrad(0.1), o.NormGrowthCap(),
-    ):  # fmt: skip
+        o.AMSGrad(0.1),
+        o.AdaMax(0.1),
+        o.RMSProp(0.1, centred=True),
+        o.Adafactor(0.1),
+        o.AdaGrad(0.1),
+        o.NormGrowthCap(),
+    ):
         a, b = stepped(rule, [NAN, 1.0], [1.0, 1.0])
         assert np.isnan(a).any(), rule
         assert np.isfinite(b).all(), rule
@@ -115,8 +120,15 @@ def test_a_nan_gradient_leaves_the_accumulator_with_the_step_it_was_in():
 def test_squares_of_16_bits_are_float32(dtype):
     """Gradients of 300, whose square float16 cannot hold: steps are those that float32 takes, rounded once."""
     wide = {}
-    rules = [o.Adam(0.1), o.RMSProp(0.1), o.AMSGrad(0.1), o.Lookahead(o.Adam(0.1), 2),
-             o.chain(o.NormGrowthCap(), o.Descent(1e-3)), o.chain(o.ClipNorm(1.0), o.Momentum(0.1)), o.AccumGrad(o.Adam(0.1), 2)]  # fmt: skip
+    rules = [
+        o.Adam(0.1),
+        o.RMSProp(0.1),
+        o.AMSGrad(0.1),
+        o.Lookahead(o.Adam(0.1), 2),
+        o.chain(o.NormGrowthCap(), o.Descent(1e-3)),
+        o.chain(o.ClipNorm(1.0), o.Momentum(0.1)),
+        o.AccumGrad(o.Adam(0.1), 2),
+    ]
     for kind in (jnp.float32, jnp.dtype(dtype)):
         for i, rule in enumerate(rules):
             model = Two(kind)

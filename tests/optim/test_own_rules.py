@@ -1,4 +1,4 @@
-"""Rules that users write: numbers read from ``self``, without ranges, without a dataclass; each its own program or state."""
+"""Rules that users write: numbers read from ``self``, without ranges, no dataclass; each its own program."""
 
 from dataclasses import dataclass
 
