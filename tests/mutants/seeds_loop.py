@@ -37,9 +37,9 @@ MUTANTS = [
     ),
     (
         "a norm below the bound is scaled up to it",
-        "loop/_clip.py",
-        "jnp.where(norm > self.norm, ",
-        "jnp.where(norm > 0, ",
+        "optim/_gradients.py",
+        "jnp.where(norm <= most, 1, ",
+        "jnp.where(norm <= 0, 1, ",
         (_FIT + "test_clipping_never_scales_up",),
     ),
     (

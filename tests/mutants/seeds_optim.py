@@ -101,8 +101,8 @@ MUTANTS = [
     (
         "rules with other schedules are equal",
         "optim/_rule.py",
-        "None if f.name in held else getattr(self, f.name)",
-        "None if f.name in HELD else getattr(self, f.name)",
+        "None if k in held else static_key(v)",
+        "None if k in HELD else static_key(v)",
         (_EVERY + "test_rules_are_equal_up_to_what_is_state",),
     ),
     (
@@ -128,7 +128,7 @@ MUTANTS = [
     ),
     (
         "adjust reaches all groups",
-        "optim/_optimizer.py",
+        "optim/_adjusting.py",
         'found = [n for n in found if f"inner_states/{group}/" in n]',
         "found = list(found)",
         (_COMBINED + "test_groups_by_pattern_and_predicate",),
@@ -143,15 +143,15 @@ MUTANTS = [
     (
         "lookahead leaves the fast weights",
         "optim/_combined.py",
-        "jnp.where(due, w - s, d), params, slow, steps)",
+        "jnp.where(due, widened(w) - s, d), params, slow, steps)",
         "jnp.where(due, d, d), params, slow, steps)",
         (_COMBINED + "test_lookahead_draws_the_slow_weights",),
     ),
     (
         "all gradients are clipped by the norm of the first",
         "optim/_gradients.py",
-        '"scale": _share(n.max_norm, _norm(grads, self.p))',
-        '"scale": _share(n.max_norm, _norm(grads[:1], self.p))',
+        '"scale": share_of(n.max_norm, _norm(grads, self.p))',
+        '"scale": share_of(n.max_norm, _norm(grads[:1], self.p))',
         ("tests/optim/test_rules.py::test_clipping_by_norms_is_torchs",),
     ),
     (

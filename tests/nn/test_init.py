@@ -215,8 +215,8 @@ def test_complex_draws_have_unit_variance():
     np.testing.assert_allclose(np.mean(np.abs(draw) ** 2), 1 / 200, rtol=0.03)
     w = np.asarray(init.orthogonal(KEY, (5, 5), jnp.complex64))
     np.testing.assert_allclose(w.conj().T @ w, np.eye(5), atol=1e-5)
-    with pytest.raises(DtypeError, match="glorot_uniform expects a real dtype, got complex64"):
-        init.glorot_uniform(KEY, (2, 2), jnp.complex64)
+    with pytest.raises(DtypeError, match="uniform expects a real dtype, got complex64"):
+        init.uniform(KEY, (2, 2), jnp.complex64)
 
 
 def test_repr_shows_what_was_changed():

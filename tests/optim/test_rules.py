@@ -343,7 +343,7 @@ def test_complex_weights_move_against_the_gradient():
     @px.jit
     def step(model, opt):
         value, grads = px.value_and_grad(loss)(model)
-        opt.update(model, px.map(jnp.conj, grads))  # JAX's gradient is the conjugate of the way up
+        opt.update(model, grads)
         return value
 
     model = Complex()
@@ -352,8 +352,8 @@ def test_complex_weights_move_against_the_gradient():
     assert values == sorted(values, reverse=True)
     assert_close(model.w, np.full(2, 3 - 1j, np.complex64), kind="grad", scale=100)  # 0.8³⁰ of the way is left
     first = Complex()
-    px.Optimizer(px.optim.Adam(0.1, eps=0.0), first).update(first, {"w": jnp.asarray([3 + 4j, 2j], jnp.complex64)})
-    assert_close(first.w, np.asarray([1 + 2j - 0.1 * (0.6 + 0.8j), -0.5j - 0.1j], np.complex64))
+    px.Optimizer(px.optim.Adam(0.1, eps=0.0), first).update(first, {"w": jnp.asarray([3 - 4j, 2 - 2j], jnp.complex64)})
+    assert_close(first.w, np.asarray([1 + 2j - 0.1 * (1 + 1j), -0.5j - 0.1 * (1 + 1j)], np.complex64))
 
 
 @pytest.mark.parametrize(

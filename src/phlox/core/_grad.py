@@ -209,6 +209,8 @@ class Differentiated:
         by_leaf = dict(zip(self.leaves, grads[0], strict=True))
         bare = dict(zip(self.bare, grads[1], strict=True))
         modules: list[Module] = structure.build([by_leaf.get(i) for i in range(len(structure.leaves))])
+        for module in modules:
+            module._px.gradient = True
         found = []
         for n, treedef in zip(self.wanted, self.treedefs, strict=True):
             flat = [

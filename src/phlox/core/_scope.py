@@ -32,6 +32,7 @@ class Meta:
         "constant",
         "forced",
         "frozen",
+        "gradient",
         "orphan",
         "pinned",
         "scope",
@@ -46,6 +47,7 @@ class Meta:
         self.scope = here.scope
         trace = _compat.current_trace()
         self.trace = None if trace is _compat.EAGER else trace._weakref
+        self.gradient = False  # made by a px differentiation, and no model to train
         self.orphan = False  # rebuilt by plain JAX inside one of its own traces
         self.constant = False  # made by px.constant
         self.frozen: frozenset[str] | bool = False  # all of it, or these items

@@ -139,7 +139,8 @@ def _aligned(plan: Plan, other: Plan) -> list[Any]:
 def global_norm(tree: Any) -> jax.Array:
     r"""The Euclidean norm of all arrays of a tree, $\sqrt{\sum_i |x_i|^2}$, each shared one counted once.
 
-    ``optax.tree.norm`` counts a shared part once for every path to it. Sums in float32 at least.
+    ``optax.tree.norm`` counts a shared part once for every path to it. Squares and sums in float32 at least. Its
+    gradient at 0 is 0, and a NaN anywhere makes it NaN.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> float(px.global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
@@ -148,8 +149,22 @@ def global_norm(tree: Any) -> jax.Array:
     arrays = [x for x in paths(tree).values() if jnp.issubdtype(x.dtype, jnp.inexact)]
     if not arrays:
         return jnp.zeros(())
-    squares = [jnp.sum(jnp.square(jnp.abs(x)), dtype=jnp.promote_types(jnp.abs(x).dtype, jnp.float32)) for x in arrays]
-    return jnp.sqrt(sum(squares[1:], squares[0]))
+    squares = [_square(x) for x in arrays]
+    return root(sum(squares[1:], squares[0]))
+
+
+def _square(x: Any) -> jax.Array:
+    r"""$\sum |x|^2$; of float16, 300² is no number, so widened first."""
+    real, imag = jnp.real(x), jnp.imag(x) if jnp.iscomplexobj(x) else None
+    wide = lambda part: part.astype(jnp.promote_types(part.dtype, jnp.float32))  # noqa: E731
+    total = jnp.sum(jnp.square(wide(real)))
+    return total if imag is None else total + jnp.sum(jnp.square(wide(imag)))
+
+
+def root(square: jax.Array) -> jax.Array:
+    """The square root, whose derivative at 0 is 0, as a norm's is by convention; NaN stays NaN."""
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 # --- gradients by path -----------------------------------------------------------------------------
@@ -182,7 +197,7 @@ def gradients_by_path(model: Module, grads: Any, where: str) -> dict[str, Any]:
         if path in theirs:
             copies.setdefault(leaf, []).append((path, values[theirs[path]]))
     names = structure.names()
-    return {names[leaf]: _agreed(found, where) for leaf, found in sorted(copies.items())}
+    return {names[leaf]: agreed(found, where) for leaf, found in sorted(copies.items())}
 
 
 def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
@@ -202,7 +217,7 @@ def _from_mapping(model: Module, grads: Any, where: str) -> dict[str, Any]:
     return {k: v for k, v in grads.items() if v is not None}
 
 
-def _agreed(copies: list[tuple[str, Any]], where: str) -> Any:
+def agreed(copies: list[tuple[str, Any]], where: str) -> Any:
     """The one gradient of a shared array, from copies that must be equal."""
     path, first = copies[0]
     others = [v for _, v in copies[1:] if v is not first]

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError, global_norm, tree_map
+from phlox.optim._gradients import share_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Clip:
     Arguments:
         norm: c of the norm, or None.
         value: c of the components, or None; applied first.
+
+    One NaN makes the norm NaN, and with it all gradients, as in PyTorch: what is not known bounds no step.
     """
 
     norm: float | None = None
@@ -45,12 +49,18 @@ class Clip:
         """The gradients clipped, in the form they came in."""
         if self.value is not None:
             most = self.value
-            grads = tree_map(lambda g: jnp.clip(g, -most, most), grads)
+            grads = tree_map(lambda g: _cut(g, most), grads)
         if self.norm is not None:
-            norm = global_norm(grads)
-            share = jnp.where(norm > self.norm, self.norm / jnp.where(norm > 0, norm, 1), 1)
-            grads = tree_map(lambda g: g * share.astype(g.dtype), grads)
+            share = share_of(self.norm, global_norm(grads))
+            grads = tree_map(lambda g: (g * share).astype(g.dtype), grads)
         return grads
+
+
+def _cut(g: Any, most: float) -> Any:
+    """Every component into [-c, c]; of complex numbers, the real and the imaginary part."""
+    if jnp.iscomplexobj(g):
+        return jax.lax.complex(_cut(jnp.real(g), most), _cut(jnp.imag(g), most))
+    return jnp.clip(g, -most, most)
 
 
 NO_CLIP = Clip()

@@ -234,6 +234,7 @@ class NAdam(Adam):
 
     learning_rate: Number = 2e-3
     momentum_decay: Number = 4e-3
+    in_parts: ClassVar[bool] = True
     ranges: ClassVar[Ranges] = {**Adam.ranges, "momentum_decay": (0.0, float("inf"))}
 
     def start(self, w: jax.Array) -> Slots:

@@ -149,7 +149,7 @@ class RMSProp(Rule):
             after["mean"] = n.decay * slots["mean"] + (1 - n.decay) * g
             spread = jnp.maximum(squares - abs2(after["mean"]), 0)  # rounding may go below
         direction = g / (jnp.sqrt(spread) + n.eps)
-        if self._moves:
+        if "velocity" in slots:
             after["velocity"] = direction = n.momentum * slots["velocity"] + direction
         return n.learning_rate * direction, after
 
@@ -210,7 +210,7 @@ class Adafactor(Rule):
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
         square = abs2(g)
-        eps = float(jnp.finfo(square.dtype).eps) if self.eps is None else self.eps
+        eps = float(jnp.finfo(n.dtype).eps) if self.eps is None else self.eps
         mix = lambda old, new: old + n.share * (new - old)  # noqa: E731
         if g.ndim < 2:
             row, column = mix(slots["row"], square), slots["column"]

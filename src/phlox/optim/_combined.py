@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import RangeError, StructureError, describe
 from phlox.optim import _numbers
+from phlox.optim._applied import ascent, widened
 from phlox.optim._gradients import _norm
 from phlox.optim._numbers import Number
 from phlox.optim._rule import INF, Arrays, Ranges, Rule, transformation
@@ -108,8 +109,8 @@ class _Around(Rule):
 class AccumGrad(_Around):
     """Gather gradients over several updates, and step by their mean in the last.
 
-    The weights stand still in between. Schedules and counts of the rule count steps, not gradients. It is optax's
-    ``MultiSteps``.
+    The weights stand still in between. Schedules and counts of the rule count steps, not gradients. It computes what
+    optax's ``MultiSteps`` does; the mean is float32 or wider, and complex for complex arrays.
 
     Arguments:
         rule: the rule that steps.
@@ -138,12 +139,38 @@ class AccumGrad(_Around):
         _at_least_one(self, "every", self.every)
 
     def part(self) -> optax.GradientTransformationExtraArgs:
-        """Optax's accumulation around the part."""
+        """The mean, and the part where it is due; the state is that of optax's ``MultiSteps``."""
         import optax
 
-        wide = jax.dtypes.canonicalize_dtype(float)
-        steps = optax.MultiSteps(self.rule.part(), self.every, accumulator_dtype=wide)
-        return optax.with_extra_args_support(steps.gradient_transformation())
+        inner = self.rule.part()
+        wide = lambda w: jnp.promote_types(w.dtype, jax.dtypes.canonicalize_dtype(float))  # noqa: E731
+
+        def init(params: Any) -> Any:
+            mean = jax.tree.map(lambda w: jnp.zeros(w.shape, wide(w)), params)
+            zero = jnp.zeros((), jnp.int32)
+            return optax.MultiStepsState(zero, zero, inner.init(params), mean, ())
+
+        def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+            count = state.mini_step + 1
+            mean = jax.tree.map(lambda m, g: m + (g.astype(m.dtype) - m) / count, state.acc_grads, grads)
+
+            def step(before: Any) -> Any:
+                steps, after = inner.update(mean, before, params, **extra)
+                return steps, jax.tree.map(lambda a, b: a.astype(b.dtype), after, before)
+
+            forms = jax.eval_shape(step, state.inner_opt_state)[0]
+            wait = lambda before: (jax.tree.map(lambda f: jnp.zeros(f.shape, f.dtype), forms), before)  # noqa: E731
+            due = count == self.every
+            steps, after = jax.lax.cond(due, step, wait, state.inner_opt_state)
+            mean = jax.tree.map(lambda m: jnp.where(due, 0, m), mean)  # no product: NaN times 0 is NaN for ever
+            return steps, state._replace(
+                mini_step=count % self.every,
+                gradient_step=state.gradient_step + due,
+                inner_opt_state=after,
+                acc_grads=mean,
+            )
+
+        return transformation(init, update)
 
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of the rule inside."""
@@ -165,7 +192,7 @@ class Lookahead(_Around):
     Arguments:
         rule: the rule that takes the fast steps.
         every: k, at least 1.
-        pull: α in (0, 1], a number or a schedule.
+        pull: α in (0, 1].
 
     Raises:
         RangeError: a number outside its range.
@@ -184,7 +211,7 @@ class Lookahead(_Around):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least_one(self, "every", self.every)
-        if not 0 < self.pull <= 1:
+        if callable(self.pull) or not 0 < self.pull <= 1:
             raise RangeError("pull in (0, 1]", got=repr(self.pull), fix="choose pull in (0, 1]", where="Lookahead")
 
     def part(self) -> optax.GradientTransformationExtraArgs:
@@ -199,9 +226,11 @@ class Lookahead(_Around):
             steps, after = inner.update(grads, state.inner, params, **extra)
             count = state.step + 1
             due = count % self.every == 0
-            fast = jax.tree.map(lambda w, d: w - d, params, steps)
-            slow = jax.tree.map(lambda s, f: jnp.where(due, s + self.pull * (f - s), s), state.slow, fast)
-            steps = jax.tree.map(lambda w, s, d: jnp.where(due, w - s, d), params, slow, steps)
+            pull = lambda s, w, d: s + self.pull * (widened(w) - d - s)  # noqa: E731
+            slow = jax.tree.map(
+                lambda s, w, d: jnp.where(due, pull(s, w, d).astype(s.dtype), s), state.slow, params, steps
+            )
+            steps = jax.tree.map(lambda w, s, d: jnp.where(due, widened(w) - s, d), params, slow, steps)
             return steps, LookaheadState(slow, count, after)
 
         return transformation(init, update)
@@ -250,9 +279,11 @@ class SAM(_Around):
         def update(grads: Any, state: SharpState, params: Any = None, **extra: Any) -> Any:
             value_fn = needed(extra, "value_fn", "SAM")
             norm = _norm(jax.tree.leaves(grads), 2.0)
-            scale = state.numbers.rho / jnp.where(norm > 0, norm, 1)
-            worse = jax.tree.map(lambda w, g: w + scale.astype(jnp.real(w).dtype) * jnp.conj(g), params, grads)
-            steps, after = inner.update(jax.grad(value_fn)(worse), state.inner, params, **extra)
+            scale = state.numbers.rho / jnp.where(norm == 0, 1, norm)
+            up = lambda g: scale.astype(jnp.real(widened(g)).dtype) * widened(g)  # noqa: E731
+            worse = jax.tree.map(lambda w, g: (widened(w) + up(g)).astype(w.dtype), params, grads)
+            there = ascent(jax.grad(value_fn)(worse))
+            steps, after = inner.update(there, state.inner, params, **extra)
             return steps, SharpState(state.numbers, after)
 
         return transformation(init, update)
@@ -320,7 +351,7 @@ def _wide(x: jax.Array) -> Any:
 
 
 def _at_least_one(rule: Rule, name: str, number: int) -> None:
-    if number < 1:
+    if not number >= 1:
         where = type(rule).__name__
         raise RangeError(f"{name} of at least 1", got=repr(number), fix=f"choose {name} ≥ 1", where=where)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError
+from phlox.core._tree import root
 from phlox.optim._adam import abs2
 from phlox.optim._choice import Choice, check_choice, check_matches, chosen
 from phlox.optim._numbers import Number
@@ -84,6 +85,7 @@ class SignDecay(WeightDecay):
 
     weight_decay: Number = 1e-3
     componentwise: ClassVar[bool] = True
+    in_parts: ClassVar[bool] = False  # the norm is of moduli
 
     def pull(self, w: jax.Array) -> jax.Array:
         """What λ is multiplied by."""
@@ -121,7 +123,7 @@ class ClipGrad(Rule):
 class ClipNorm(Rule):
     r"""Clip the norm of each array's gradient, in a chain: $g \leftarrow g \min(1, ω/\|g\|_p)$.
 
-    ``px.optim.ClipGlobalNorm`` clips all arrays by their one norm.
+    ``px.optim.ClipGlobalNorm`` clips all arrays by their one norm. A NaN makes the whole array's gradient NaN.
 
     Arguments:
         max_norm: ω ≥ 0, a number or a schedule of the update count.
@@ -149,14 +151,15 @@ class ClipNorm(Rule):
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
         del w
-        return g * _share(n.max_norm, _norm([g], self.p)).astype(jnp.real(g).dtype), slots
+        return g * share_of(n.max_norm, _norm([g], self.p)).astype(jnp.real(g).dtype), slots
 
 
 @dataclass(frozen=True, eq=False)
 class ClipGlobalNorm(ClipNorm):
     r"""Clip all gradients together by their one norm, in a chain: $g \leftarrow g \min(1, ω/\|(g_1, g_2, …)\|_p)$.
 
-    The direction of the whole step stays. What is shared counts once. PyTorch divides by the norm + 1e-6.
+    The direction of the whole step stays. What is shared counts once. PyTorch divides by the norm + 1e-6. One NaN makes
+    all gradients NaN, as there: a step whose norm is not known is none to take with some arrays.
 
     Arguments:
         max_norm: ω ≥ 0, a number or a schedule of the update count.
@@ -177,7 +180,7 @@ class ClipGlobalNorm(ClipNorm):
 
     def across(self, grads: list[jax.Array], n: Any) -> dict[str, jax.Array]:
         """What all gradients are multiplied by."""
-        return {"scale": _share(n.max_norm, _norm(grads, self.p))} if grads else {}
+        return {"scale": share_of(n.max_norm, _norm(grads, self.p))} if grads else {}
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -185,8 +188,9 @@ class ClipGlobalNorm(ClipNorm):
         return g * n.scale, slots
 
 
-def _share(most: Any, norm: jax.Array) -> jax.Array:
-    return jnp.where(norm > most, most / jnp.where(norm > 0, norm, 1), 1)
+def share_of(most: Any, norm: jax.Array) -> jax.Array:
+    """What gradients of this norm are multiplied by: NaN where the norm is, as in PyTorch, and never 1 there."""
+    return jnp.where(norm <= most, 1, most / jnp.where(norm == 0, 1, norm))
 
 
 def _norm(grads: list[jax.Array], p: float) -> jax.Array:
@@ -195,7 +199,7 @@ def _norm(grads: list[jax.Array], p: float) -> jax.Array:
     if p == INF:
         return jnp.max(jnp.stack([jnp.max(s, initial=0) for s in sizes]))
     if p == 2:
-        return jnp.sqrt(sum(jnp.sum(s * s) for s in sizes))
+        return root(jnp.sum(jnp.stack([jnp.sum(s * s) for s in sizes])))
     return sum(jnp.sum(s**p) for s in sizes) ** (1 / p)
 
 
@@ -232,7 +236,7 @@ class NormGrowthCap(Rule):
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
         del w
-        before, norm = slots["norm"], jnp.sqrt(jnp.sum(abs2(g).astype(slots["norm"].dtype)))
+        before, norm = slots["norm"], root(jnp.sum(abs2(g).astype(slots["norm"].dtype)))
         free = (before == 0) | (norm < n.smallest * g.size**0.5) | (norm <= n.growth * (before + n.eps))
         share = jnp.where(free, 1, n.growth * before / (norm + n.eps)).astype(norm.dtype)
         return g * share.astype(jnp.real(g).dtype), {"norm": norm * share}

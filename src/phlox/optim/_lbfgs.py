@@ -68,12 +68,26 @@ class LBFGS(Rule):
         whole = optax.chain(optax.scale_by_lbfgs(self.memory), optax.scale(-1.0), search)
 
         def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-            value, value_fn = needed(extra, "value", "LBFGS"), needed(extra, "value_fn", "LBFGS")
-            steps, state = whole.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
-            return jax.tree.map(jnp.negative, steps), state
+            value, given = needed(extra, "value", "LBFGS"), needed(extra, "value_fn", "LBFGS")
+            up, w = _apart(grads), _apart(params)
+            value_fn = lambda w: given(_together(w, params))  # noqa: E731
+            steps, state = whole.update(up, state, w, value=value, grad=up, value_fn=value_fn)
+            return jax.tree.map(jnp.negative, _together(steps, params)), state
 
-        return transformation(whole.init, update)
+        return transformation(lambda params: whole.init(_apart(params)), update)
 
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The step size that the last search found."""
         return [("", {"learning_rate": state[2].learning_rate})]
+
+
+def _apart(arrays: Any) -> Any:
+    """Complex arrays as real ones with an axis of two, in which inner products are what a search needs."""
+    pair = lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1) if jnp.iscomplexobj(x) else x  # noqa: E731
+    return jax.tree.map(pair, arrays)
+
+
+def _together(arrays: Any, like: Any) -> Any:
+    """The way back."""
+    whole = lambda x, w: jax.lax.complex(x[..., 0], x[..., 1]) if jnp.iscomplexobj(w) else x  # noqa: E731
+    return jax.tree.map(whole, arrays, like)

@@ -26,7 +26,7 @@ class Muon(Rule):
 
     $v \leftarrow μv + (1-μ)g$; u is v, or $μv + (1-μ)g$ once more with ``nesterov``;
     $w \leftarrow w - η(s\,\mathrm{orth}(u) + λw)$. orth brings all singular values near 1 by steps
-    $X \leftarrow aX + (bA + cA^2)X,\; A = XX^T$, of Newton and Schulz, in float32 at least; PyTorch takes them in
+    $X \leftarrow aX + (bA + cA^2)X,\; A = XX^H$, of Newton and Schulz, in float32 at least; PyTorch takes them in
     bfloat16. s is $\sqrt{\max(1, \text{out}/\text{in})}$ for a weight (in, out), or with ``match_adam``
     $0.2\sqrt{\max(\text{in}, \text{out})}$. optax averages the momentum otherwise.
 
@@ -95,7 +95,7 @@ def _orthogonal(u: jax.Array, steps: int, eps: float) -> jax.Array:
     x = x.T if tall else x
     x = x / jnp.maximum(jnp.sqrt(jnp.sum(abs2(x))), eps)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.T.conj()
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.T if tall else x
 

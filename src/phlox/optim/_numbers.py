@@ -9,6 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from phlox.optim import _schedule
 
 Schedule = Callable[[Any], Any]
 Number = float | Schedule
@@ -20,7 +23,19 @@ HELD = frozenset({"learning_rate", "weight_decay", "momentum", "max_norm", "max_
 @functools.cache
 def record(names: tuple[str, ...]) -> Any:
     """A tuple with these names. No dict, which would look like arrays by path."""
-    return namedtuple("Record", names)
+    kind = namedtuple("Record", names)
+    kind.__name__ = kind.__qualname__ = _RECORD + ",".join(names)  # by which a pickle finds the class: see below
+    return kind
+
+
+_RECORD = "Record:"
+
+
+def __getattr__(name: str) -> Any:
+    """The class of a record by its name, in a process that has made none of the kind yet."""
+    if not name.startswith(_RECORD):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return record(tuple(part for part in name.removeprefix(_RECORD).split(",") if part))
 
 
 def start(numbers: dict[str, Number]) -> Any:
@@ -49,3 +64,42 @@ def _is_float(number: Any) -> bool:
 def names_of(paths: Iterable[Any]) -> tuple[str, ...]:
     """Key paths of a tree as text."""
     return tuple(jax.tree_util.keystr(p, simple=True, separator=".") for p in paths)
+
+
+def is_plain(value: Any) -> bool:
+    """A number, also as an array of no axes; no truth value."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    if isinstance(value, (int, float, np.number)):
+        return True
+    array = isinstance(value, (jax.Array, np.ndarray))
+    return array and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.number)
+
+
+def plain_in(rule: Any, base: type) -> list[str]:
+    """The names of the numbers of a rule that tells no ranges: its attributes, and those of its class."""
+    kinds = [c for c in type(rule).__mro__ if issubclass(c, base) and c is not base]
+    of_class = [name for c in kinds for name, v in vars(c).items() if is_plain(v)]
+    names = [name for name in dict.fromkeys([*vars(rule), *of_class]) if not name.startswith("_")]
+    found = {name: getattr(rule, name) for name in names}
+    is_curve = lambda name, v: isinstance(v, _schedule.Schedule) or (name in HELD and callable(v))  # noqa: E731
+    return [name for name, v in found.items() if is_plain(v) or is_curve(name, v)]
+
+
+class Known:
+    """What a formula is told by name: the numbers of the step, and else what the rule has as attributes."""
+
+    def __init__(self, rule: Any, names: dict[str, Any]):
+        self.__dict__.update(names)
+        self.__dict__["_rule"] = rule
+
+    def __getattr__(self, name: str) -> Any:
+        rule = self.__dict__.get("_rule")
+        value = None if name.startswith("_") else getattr(rule, name, None)
+        if value is not None and not callable(value):
+            return value
+        known = ", ".join(n for n in self.__dict__ if n != "_rule")
+        raise AttributeError(
+            f"{type(rule).__name__} has no number {name}, only {known}\n"
+            f"  fix: set self.{name} in __init__, make it a field of the dataclass, or return it from corrections"
+        )

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from phlox.core import (
-    Module,
-    RangeError,
-    StructureError,
-    at_eager,
-    describe,
-    gradients_by_path,
-    jit,
-    merge,
-    modules,
-    paths,
-    trainable_arrays,
-    training,
-    write_arrays,
-)
-from phlox.optim import _state
+from phlox.core import Module, StructureError, at_eager, describe, jit, modules
+from phlox.optim import _adjusting, _habits, _models, _state
+from phlox.optim._applied import ascent
+from phlox.optim._calling import called, extras
 from phlox.optim._packing import Packing
-from phlox.optim._rule import Rule, check
+from phlox.optim._rule import Rule
 
 if TYPE_CHECKING:
     import optax
@@ -62,6 +50,22 @@ class Form:
         vectors = self.packing.vectors()
         return {vectors.get(path, path) for path in self.paths}
 
+    def portable(self) -> Form:
+        """Without the tree of the state, of which only what is not told by the rule and the arrays is kept."""
+        leaves = [object()] * self.treedef.num_leaves
+        state = jax.tree_util.tree_unflatten(self.treedef, leaves)
+        return replace(self, treedef=tuple((c.paths, c.cohorts) for c in _state.counts(state)))
+
+    def rebuilt(self, transform: Any) -> Form:
+        """The way back."""
+
+        def start(params: dict[str, Any]) -> Any:
+            return _state.packed(transform.init(params), self.packing, self.paths)
+
+        params = {path: jax.ShapeDtypeStruct(shape, dtype) for path, shape, dtype in self.arrays}
+        state = _state.with_counts(jax.eval_shape(start, params), self.treedef)
+        return replace(self, treedef=jax.tree_util.tree_structure(state))
+
     def knows(self, path: str, value: Any) -> bool:
         """True where the array is as it was."""
         return (path, value.shape, str(value.dtype)) in self.arrays
@@ -76,10 +80,12 @@ class Optimizer(Module):
 
     Arguments:
         rule: a rule of ``px.optim``, or any ``optax.GradientTransformation``.
-        model: the model to train. Only its structure and dtypes are kept.
+        model: the model to train, or several in a list, tuple or dict, whose paths begin with ``"0."`` or their key.
+            Only structure and dtypes are kept.
 
     Raises:
-        StructureError: from ``update``, where the model has trainable arrays that were not there before.
+        StructureError: something else as rule or model, such as the two exchanged; from ``update``, where the model
+            has trainable arrays that were not there before.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Dense.of(jnp.ones((2, 1)), None)
@@ -89,10 +95,12 @@ class Optimizer(Module):
     [[0.5], [0.5]]
     """
 
-    def __init__(self, rule: Rule | optax.GradientTransformation, model: Module):
+    def __init__(self, rule: Rule | optax.GradientTransformation, model: _models.Models):
+        _habits.check_rule(rule, model, Rule)
+        _models.check_models(model, "px.Optimizer", "write px.Optimizer(px.optim.Adam(1e-3), model)")
         self.rule = rule
         self.slots = Slots()
-        params = trainable_arrays(model)
+        params = _models.trained(model)
         self._keep(self.transform.init(params), params)
         _remember(self, model)
 
@@ -108,6 +116,14 @@ class Optimizer(Module):
     def state(self) -> Any:
         """The state of the rule as the pytree that optax knows."""
         return _state.unpacked(self._packed(), self.form.packing, self.form.packed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "attributes": {**state["attributes"], "form": self.form.portable()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.form = self.form.rebuilt(self.transform)
 
     def _packed(self) -> Any:
         """The state as it is kept, small arrays together."""
@@ -128,32 +144,58 @@ class Optimizer(Module):
         arrays = frozenset((path, v.shape, str(v.dtype)) for path, v in params.items())
         self.form = Form(names, treedef, arrays, packing)
 
-    def update(self, model: Module, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
+    def update(self, model: _models.Models, grads: Any, *, value: Any = None, value_fn: Any = None) -> None:
         """Take one step: change the model's trainable arrays and this optimiser's state.
 
         Arguments:
             model: the model, or a part with the same paths, that the optimiser was made for.
-            grads: what ``px.grad`` returned for it, or a dict from path to array.
+            grads: what ``px.grad`` returned for it, or a dict from path to array. Of complex arrays it is JAX's
+                gradient, whose conjugate is the way up; the optimiser conjugates it, and nobody else has to.
             value: the loss, for rules that look at it.
             value_fn: the loss as a function of the model, for rules that evaluate it elsewhere (``LBFGS``, ``SAM``).
                 It gets a copy in training mode, whose changes of State are dropped.
 
         Raises:
-            StructureError: gradients of another model, arrays that are new since the optimiser was made, or
-                copies of a shared array's gradient that differ.
+            StructureError: gradients of another model, or in the place of the model; arrays that are new since the
+                optimiser was made; copies of a shared array's gradient that differ.
         """
-        named = gradients_by_path(model, grads, "Optimizer.update")
+        self._check_order(model, grads)
+        named = _models.gradients(model, grads, "Optimizer.update")
         self._check(model, named)
         if at_eager() and value_fn is None:
             _compiled_step(self, model, named, value)
         else:
             _step(self, model, named, value, value_fn)
 
+    def _check_order(self, model: Any, grads: Any) -> None:
+        """Refuse gradients first, as optax has them; a gradient of a model without State looks like a model."""
+        given = list(_models.roots(model).values())
+        if all(isinstance(m, Module) for m in given) and given and not self._exchanged(model, grads, given):
+            return
+        kinds = ", ".join(type(m).__name__ if isinstance(m, Module) else describe(m) for m in given[:3])
+        raise StructureError(
+            "the model first, and its gradients after it",
+            got=f"{kinds or 'nothing'} first, which {'are gradients' if given else 'is no model'}",
+            fix="write opt.update(model, grads); the optimiser has its state itself, and changes the model in place",
+            where="Optimizer.update",
+        )
+
+    def _exchanged(self, model: Any, grads: Any, given: list[Module]) -> bool:
+        after = [m for m in _models.roots(grads).values() if isinstance(m, Module)]
+        if not after or model is grads:
+            return False
+        known = [root() for _, root, _ in _made_for.get(self, ())]
+        first = any(m is k for m in given for k in known)
+        if any(m is k for m in after for k in known) and not first:
+            return True
+        return all(m._px.gradient for m in given) and not any(m._px.gradient for m in after)
+
     def _meet(self, others: Sequence[Module]) -> None:
-        for model in others:
-            replaced = _replaced_parts(self, model)
-            if replaced:
-                self._refuse([f"{path} (another Module)" if path else "the model" for path in replaced])
+        self._refuse_replaced(_replaced_parts(self, [m for m in others if m is not self]))
+
+    def _refuse_replaced(self, replaced: list[str]) -> None:
+        if replaced:
+            self._refuse([f"{path} (another Module)" if path else "the model" for path in replaced])
 
     def _refuse(self, new: list[str]) -> None:
         raise StructureError(
@@ -163,9 +205,9 @@ class Optimizer(Module):
             where="Optimizer.update",
         )
 
-    def _check(self, model: Module, named: dict[str, Any]) -> None:
-        self._meet([model])
-        params = trainable_arrays(model)
+    def _check(self, model: _models.Models, named: dict[str, Any]) -> None:
+        self._refuse_replaced(_exchanged_roots(self, model) + _replaced_parts(self, _models.roots(model).values()))
+        params = _models.trained(model)
         new = [p for p in named if not self.form.knows(p, params[p])]
         if new:
             self._refuse(new)
@@ -179,7 +221,7 @@ class Optimizer(Module):
                 where="Optimizer.update",
             )
 
-    def sync(self, model: Module) -> None:
+    def sync(self, model: _models.Models) -> None:
         """Adopt a model that changed since: fresh state for what is new, the rest kept, what is gone dropped.
 
         Schedules go on. With a rule of px.optim, what is new has its own count of updates, so that Adam's first steps
@@ -190,8 +232,9 @@ class Optimizer(Module):
         Where only the freezing changed, nothing need be done; but what was frozen for long has moments that lag behind
         the count. Synchronise after freezing and after thawing, and it starts anew.
         """
-        params = trainable_arrays(model)
-        replaced = tuple(f"{path}." for path in _replaced_parts(self, model))
+        params = _models.trained(model)
+        others = _exchanged_roots(self, model) + _replaced_parts(self, _models.roots(model).values())
+        replaced = tuple(f"{path}." for path in others)
         same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
         fresh = self.transform.init(params)
         self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
@@ -204,40 +247,17 @@ class Optimizer(Module):
 
         Arguments:
             group: only in this group of ``px.optim.groups``, by its pattern.
-            numbers: by name.
+            numbers: by name. In ``px.jit`` one may be computed there; its range is then not checked.
 
         Raises:
             StructureError: the rule holds no such number as state, or there is no such group.
             RangeError: a number outside the range that the rule has for it.
         """
         for name, number in numbers.items():
-            found = [n for n in self.form.names if n.split("/")[-1] == name or n.split(".")[-1] == name]
-            if group is not None:
-                found = [n for n in found if f"inner_states/{group}/" in n]
-            if not found:
-                held = name if group is None else f"{name} for the group {group!r}"
-                raise StructureError(
-                    f"a rule that holds {held} as state", got=self._why_not(name, group), fix=self._cure(name),
-                    where="Optimizer.adjust",
-                )  # fmt: skip
-            _check_number(self.rule, name, number)
+            found = _adjusting.slots_of(self.rule, self.form.names, name, group)
+            _adjusting.check_number(self.rule, name, number)
             for slot in found:
                 setattr(self.slots, slot, jnp.asarray(number, getattr(self.slots, slot).dtype))
-
-    def _why_not(self, name: str, group: str | None) -> str:
-        if group is not None and not any(f"inner_states/{group}/" in n for n in self.form.names):
-            return "no such group"
-        if any(callable(rule.numbers.get(name)) for rule in _all_rules(self.rule)):
-            return "a learning rate that a schedule computes" if name == "learning_rate" else "a schedule of it"
-        rule = type(self.rule).__name__ if isinstance(self.rule, Rule) else "a transformation of optax"
-        return f"{rule}, whose numbers are constants of the program"
-
-    def _cure(self, name: str) -> str:
-        if isinstance(self.rule, Rule):
-            return "make a new Optimizer with the number you want" if name != "learning_rate" else (
-                "give the rule a number for a learning rate, or change the schedule"
-            )  # fmt: skip
-        return f"make it with optax.inject_hyperparams(…)({name}=…), or use a rule of px.optim"
 
     def numbers(self) -> dict[str, float]:
         """The numbers of the next step by name, such as ``learning_rate``, schedules worked out.
@@ -246,7 +266,8 @@ class Optimizer(Module):
         number of one name, the last is told.
         """
         if not isinstance(self.rule, Rule):
-            return {}
+            at = _adjusting.injected(self.form.names)
+            return {name: float(getattr(self.slots, slot)) for name, slot in at.items()}
         reads = self.rule.reads(self.state)
         return {f"{at}/{k}" if at else k: float(v) for at, numbers in reads for k, v in numbers.items()}
 
@@ -277,38 +298,61 @@ class Optimizer(Module):
             )
         return self.form.packing.unpack(found)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            known = getattr(type(self), name, None)
+            if isinstance(known, property):  # which has just said why
+                return known.fget(self)
+            raise AttributeError(_habits.missing(name))
+
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
         count = len(self.form.arrays)
         return f"Optimizer({rule}, {count} array{'' if count == 1 else 's'})"
 
 
-# Which model an optimiser was made for, and the Modules in it: no part of the tree, and keeps none of them alive.
-_made_for: weakref.WeakKeyDictionary[Optimizer, tuple[weakref.ref[Module], dict[str, weakref.ref[Module]]]]
-_made_for = weakref.WeakKeyDictionary()
+# Which Modules an optimiser was made for, where each stands, and the Modules in it: no part of the tree, and keeps none
+# of them alive.
+_Remembered = list[tuple[str, weakref.ref[Module], dict[str, weakref.ref[Module]]]]
+_made_for: weakref.WeakKeyDictionary[Optimizer, _Remembered] = weakref.WeakKeyDictionary()
 
 
-def _remember(opt: Optimizer, model: Module) -> None:
+def _remember(opt: Optimizer, model: _models.Models) -> None:
     if at_eager():
-        _made_for[opt] = weakref.ref(model), {path: weakref.ref(m) for path, m in modules(model).items()}
+        _made_for[opt] = [
+            (at, weakref.ref(root), {path: weakref.ref(m) for path, m in modules(root).items()})
+            for at, root in _models.roots(model).items()
+        ]
 
 
-def _replaced_parts(opt: Optimizer, model: Module) -> list[str]:
-    """Paths of Modules of the model that are others than when the optimiser was made or synchronised."""
-    root, parts = _made_for.get(opt, (None, {}))
-    if root is None or root() is not model:
-        return []
-    return [path for path, m in modules(model).items() if path in parts and parts[path]() is not m]
+def _replaced_parts(opt: Optimizer, roots: Iterable[Module]) -> list[str]:
+    """Paths of Modules, inside these, that are others than when the optimiser was made or synchronised."""
+    given, found = list(roots), []
+    for at, root, parts in _made_for.get(opt, ()):
+        module = root()
+        if module is not None and any(module is m for m in given):
+            now = modules(module)
+            changed = [path for path, m in now.items() if path in parts and parts[path]() is not m]
+            found += [f"{at}.{path}" if at and path else at or path for path in changed]
+    return found
 
 
-def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, value_fn: Any = None) -> None:
+def _exchanged_roots(opt: Optimizer, model: _models.Models) -> list[str]:
+    """Where one of several models is another than it was; where all are, they are another set of models."""
+    given = _models.roots(model)
+    same = {at: given.get(at) is root() for at, root, _ in _made_for.get(opt, ())}
+    return [at for at, kept in same.items() if at in given and not kept] if any(same.values()) else []
+
+
+def _step(opt: Optimizer, model: _models.Models, grads: dict[str, Any], value: Any, value_fn: Any = None) -> None:
     """One step of the rule on the arrays that have a gradient."""
-    params = {path: v for path, v in trainable_arrays(model).items() if path in grads}
+    params = {path: v for path, v in _models.trained(model).items() if path in grads}
     if not params:
         return
     every, packing, before = opt.form.paths, opt.form.packing, opt._packed()
-    function = None if value_fn is None else _of_arrays(value_fn, model)
-    extra = {k: v for k, v in (("value", value), ("value_fn", function), ("grad", grads)) if v is not None}
+    extra = extras(model, grads, value, value_fn)
+    grads = ascent(grads)
     if set(params) == every and packing.fits(grads):
         moved, updates, after = _stepped(opt, packing.pack(grads), before, packing.pack(params), extra)
         updates = packing.unpack(updates)
@@ -316,7 +360,7 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
         state = opt.state
         moved, updates, after = _stepped(opt, grads, _state.restricted(state, every, set(params)), params, extra)
         after = _state.packed(_state.merged(state, after, every), packing, every)
-    write_arrays(model, moved | {p: (params[p] + u).astype(params[p].dtype) for p, u in updates.items()})
+    _models.write(model, moved | {p: (params[p] + u).astype(params[p].dtype) for p, u in updates.items()})
     for name, value in zip(opt.form.names, jax.tree.leaves(_state.as_before(after, before)), strict=True):
         setattr(opt.slots, name, value)
 
@@ -324,42 +368,9 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
 def _stepped(opt: Optimizer, grads: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any, Any]:
     """The arrays that kernels moved, what is to be added to the others, and the state after it."""
     if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
-        return {}, *opt.transform.update(grads, state, params, **extra)
+        return {}, *called(opt.transform.update, grads, state, params, extra)
     moved, steps, after = opt.rule.moved(grads, state, params, **extra)
     return moved, jax.tree.map(jnp.negative, steps), after
 
 
-def _of_arrays(value_fn: Callable[[Any], Any], model: Module) -> Callable[[dict[str, Any]], Any]:
-    """The loss as a function of some arrays by path; the model's others stay as they are."""
-    others = paths(model)
-
-    def function(params: dict[str, Any]) -> Any:
-        with training(True):
-            return value_fn(merge(model, params, {p: v for p, v in others.items() if p not in params}))
-
-    return function
-
-
 _compiled_step = jit(_step)
-
-
-def _rules_in(value: Any) -> list[Rule]:
-    if isinstance(value, tuple):
-        return [r for part in value for r in _rules_in(part)]
-    return [value] if isinstance(value, Rule) else []
-
-
-def _all_rules(rule: Any) -> list[Rule]:
-    """A rule and those inside it."""
-    if not isinstance(rule, Rule):
-        return []
-    return [rule, *[r for value in vars(rule).values() for inner in _rules_in(value) for r in _all_rules(inner)]]
-
-
-def _check_number(rule: Any, name: str, number: float) -> None:
-    """Refuse a number outside the range of a rule that has it."""
-    if number < 0:
-        raise RangeError(f"{name} of at least 0", got=repr(number), fix=f"choose {name} ≥ 0", where="Optimizer.adjust")
-    for one in _all_rules(rule):
-        if name in one.ranges:
-            check(one, name, number, *one.ranges[name])

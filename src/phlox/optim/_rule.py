@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, fields
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from phlox.core import RangeError
-from phlox.optim import _numbers
+from phlox.core import RangeError, StructureError
+from phlox.core._static import static_key
+from phlox.optim import _applied, _habits, _numbers
 from phlox.optim._numbers import HELD, Number
 
 if TYPE_CHECKING:
@@ -59,18 +61,27 @@ class Rule:
     rate, weight decay, momentum and thresholds are state: ``opt.adjust(…)`` sets them and nothing is traced anew.
     The rest are constants of the compiled program. Rules that differ in state alone are equal and share programs.
 
-    To write one: subclass it as a frozen dataclass, name its numbers and their ranges in ``ranges``, and define
+    To write one: subclass it as a frozen dataclass, and define
 
     - ``start(w)``: the arrays it keeps for an array w, by name; none by default;
-    - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, and
-      what ``corrections`` gave;
+    - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, what
+      ``corrections`` gave, and the array's ``path`` and ``dtype``. float16 and bfloat16 come as float32, and go back
+      rounded. A complex gradient comes as the direction of ascent, the conjugate of what ``px.grad`` gives;
+    - ``ranges``: its numbers and their ranges, which are checked; without it, all its attributes that are numbers
+      are its numbers;
     - ``componentwise = True``, where ``step`` and ``start`` treat each component alone, so that small arrays can be
-      moved as one; ``n.path`` is then no array's;
+      moved as one; ``n.path`` is then no array's. A complex array is then given as its real and its imaginary part,
+      one after the other;
     - ``corrections(n, t)``: numbers that depend on how many updates arrays have had, where the rule has such; t counts
       from 1, of shape (cohorts,), one for arrays that were adopted together: see ``Optimizer.sync``.
 
+    In these, ``self.learning_rate`` is ``n.learning_rate``: the number of this step. Like any traced number it can be
+    computed with, and not looked at by ``if``; what a rule looks at is no state, and is named in ``constants``. A rule
+    stays as it is once an optimiser has it.
+
     Raises:
         RangeError: a number outside its range.
+        StructureError: arguments as another library has them; an attribute changed once an optimiser has the rule.
 
     >>> from dataclasses import dataclass
     >>> import jax.numpy as jnp, phlox as px
@@ -92,6 +103,17 @@ class Rule:
     """Numbers that the program knows although other rules hold them as state."""
     componentwise: ClassVar[bool] = False
     """True where the step of a component depends on that component alone: many small arrays may then be one."""
+    in_parts: ClassVar[bool] = False
+    """Whether a complex array is moved as its real and imaginary part; if not told, as ``componentwise`` says."""
+
+    if not TYPE_CHECKING:  # type checkers read the fields; ``__new__`` and ``__signature__`` would hide them
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            if args or kwargs:
+                _habits.check_arguments(cls, args, kwargs)
+            return super().__new__(cls)
+
+        __signature__ = _habits.OfInit()
 
     def __post_init__(self) -> None:
         for name, (low, below) in self.ranges.items():
@@ -159,7 +181,7 @@ class Rule:
     @property
     def numbers(self) -> dict[str, Number]:
         """The numbers by name, as they were given."""
-        return {name: getattr(self, name) for name in self.ranges}
+        return {name: getattr(self, name) for name in self.ranges or _numbers.plain_in(self, Rule)}
 
     @property
     def held(self) -> dict[str, Number]:
@@ -175,7 +197,7 @@ class Rule:
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         paths, arrays = _numbers.names_of(p for p, _ in leaves), [v for _, v in leaves]
         self.check_paths(paths, arrays)
-        started = [self.start(v) for v in arrays]
+        started = [_applied.started(self.start, self._by_parts, v) for v in arrays]
         names = tuple(started[0]) if started else ()
         counting = any(callable(v) for v in self.numbers.values())
         return RuleState(
@@ -199,12 +221,12 @@ class Rule:
         del extra
         taken, after, before = self.taken(grads, params), {}, []
 
-        def step(g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array | None, Slots]:
+        def step(rule: Rule, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array | None, Slots]:
             if n.path not in taken:
-                return self.step(g, w, slots, n)
+                return rule.step(g, w, slots, n)
             n.before = tuple(before[-3:])
             before.append(g)
-            after[n.path], slots = self.move(g, w, slots, n)
+            after[n.path], slots = rule.move(g, w, slots, n)
             return None, slots
 
         steps, state = self._each(step, grads, state, params)
@@ -212,59 +234,101 @@ class Rule:
 
     def _update(self, grads: Any, state: RuleState, params: Any = None, **extra: Any) -> tuple[Any, RuleState]:
         del extra
-        return self._each(self.step, grads, state, params)
+        return self._each(lambda rule, *args: rule.step(*args), grads, state, params)
 
     def _each(self, formula: Any, grads: Any, state: RuleState, params: Any) -> tuple[Any, RuleState]:
-        """Apply a formula in the form of ``step`` to every array."""
+        """Apply a formula, ``step`` of the rule that is its first argument, to every array."""
         leaves, treedef = jax.tree_util.tree_flatten_with_path(grads)
         paths, arrays = _numbers.names_of(p for p, _ in leaves), [g for _, g in leaves]
         weights = arrays if params is None else treedef.flatten_up_to(params)
         numbers = _numbers.now(self.numbers, state.numbers, state.step)
-        numbers |= self.across(arrays, SimpleNamespace(**numbers))
+        now = self._with(numbers)
+        numbers |= now.across([_applied.widened(g) for g in arrays], _numbers.Known(now, numbers))
         counts, cohorts = state.counts, (0,) * len(paths)
         corrections: dict[str, Any] = {}
         if isinstance(counts, Counts):
             counts, cohorts = counts.moved(), counts.cohorts
             t = counts.updates.astype(jax.dtypes.canonicalize_dtype(float))
-            corrections = self.corrections(SimpleNamespace(**numbers), t)
+            corrections = now.corrections(_numbers.Known(now, numbers), t)
 
         @functools.cache
-        def known(cohort: int, dtype: Any) -> dict[str, Any]:
-            return _numbers.as_dtype({**numbers, **{k: v[cohort] for k, v in corrections.items()}}, dtype)
+        def known(cohort: int, dtype: Any) -> tuple[Rule, dict[str, Any]]:
+            found = _numbers.as_dtype({**numbers, **{k: v[cohort] for k, v in corrections.items()}}, dtype)
+            return self._with({k: v for k, v in found.items() if k in self.numbers}), found
 
         names = state.slots._fields
         columns = [treedef.flatten_up_to(slot) for slot in state.slots]
         steps, after = [], []
         for i, (path, g, w) in enumerate(zip(paths, arrays, weights, strict=True)):
-            n = SimpleNamespace(**known(cohorts[i], g.dtype), path=path)
-            step, new = formula(g, w, {k: c[i] for k, c in zip(names, columns, strict=True)}, n)
+            rule, found = known(cohorts[i], _applied.wide(g.dtype))
+            n = _numbers.Known(rule, {**found, "path": path, "dtype": w.dtype})
+            one = functools.partial(_applied.one, functools.partial(formula, rule), self._by_parts)
+            step, new = one(g, w, {k: c[i] for k, c in zip(names, columns, strict=True)}, n)
             steps.append(step)
             after.append(new)
         slots = type(state.slots)(*[treedef.unflatten([new[k] for new in after]) for k in names])
         step = () if isinstance(state.step, tuple) else state.step + 1
         return treedef.unflatten(steps), RuleState(state.numbers, step, counts, slots)
 
+    @property
+    def _by_parts(self) -> bool:
+        own = vars(type(self))
+        return bool(own.get("in_parts", own.get("componentwise", False)))
+
+    def _with(self, numbers: dict[str, Any]) -> Rule:
+        """This rule with the numbers of a step as its attributes, so that what reads ``self`` reads them.
+
+        Programs are shared by rules that differ in state alone: what ``self`` was when one was traced must not count.
+        """
+        rule = copy.copy(self)
+        for name, value in numbers.items():
+            if not isinstance(getattr(type(self), name, None), property):
+                object.__setattr__(rule, name, value)
+        return rule
+
     # --- equality, which decides what programs are shared ---------------------------------------------
 
     def _key(self) -> tuple[Any, ...]:
         held = self.held
-        return type(self), *[None if f.name in held else getattr(self, f.name) for f in fields(self)]
+        named = {f.name: getattr(self, f.name, None) for f in fields(self)} | self.numbers | vars(self)
+        return type(self), tuple((k, None if k in held else static_key(v)) for k, v in named.items() if k != _SEALED)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rule) and self._key() == other._key()
 
     def __hash__(self) -> int:
+        object.__setattr__(self, _SEALED, True)
         return hash(self._key())
 
 
+_SEALED = "_sealed"  # in a rule that programs are kept by
+_frozen_setattr = Rule.__setattr__
+
+
+def _set(rule: Rule, name: str, value: Any) -> None:
+    """Attributes of a class with an ``__init__`` of its own may be set, but not once a program goes by them."""
+    if _SEALED in vars(rule):
+        raise StructureError(
+            f"{name} to stay as it was when the optimiser was made",
+            got="another value",
+            fix=f"call opt.adjust({name}=…)" if name in rule.held else "make a new rule, and a new px.Optimizer of it",
+            where=type(rule).__name__,
+        )
+    _frozen_setattr(rule, name, value)
+
+
+Rule.__setattr__ = _set  # dataclasses refuse one in the body of a frozen class
+
+
 def check(rule: Any, name: str, value: Any, low: float, below: float = INF) -> None:
-    """Refuse a number outside [low, below); a schedule is taken as it is."""
-    if callable(value) or low <= value < below:
+    """Refuse a number outside [low, below); a schedule is taken as it is, and so is what is not known yet."""
+    if isinstance(value, Tracer) or _habits.is_schedule(value):
+        return
+    if _habits.is_number(value) and low <= value < below:
         return
     bounds = f"[{low:g}, {below:g})" if below != INF else f"[{low:g}, ∞)"
-    raise RangeError(
-        f"{name} in {bounds}", got=repr(value), fix=f"choose {name} in {bounds}", where=type(rule).__name__
-    )
+    fix = _habits.cure(rule, name, value) or f"choose {name} in {bounds}"
+    raise RangeError(f"{name} in {bounds}", got=_habits.told(value), fix=fix, where=type(rule).__name__)
 
 
 def transformation(init: Any, update: Any) -> optax.GradientTransformationExtraArgs:

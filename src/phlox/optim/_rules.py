@@ -250,6 +250,7 @@ class ASGD(Rule):
     decay: Number = 1e-4
     power: Number = 0.75
     begin: Number = 1e6
+    in_parts: ClassVar[bool] = True
     ranges: ClassVar[Ranges] = {**RATE, "decay": POSITIVE, "power": POSITIVE, "begin": POSITIVE}
 
     def start(self, w: jax.Array) -> Slots:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
 
 from phlox.core import MissingExtraError, RangeError
+from phlox.core._static import static_key
 
 P = ParamSpec("P")
 Curve = Callable[[Any], Any]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
     """A number as a function of the step, counted from 0; what the functions of ``px.optim`` make.
 
@@ -28,14 +31,24 @@ class Schedule:
     (exponential(0.1, 0.5), [0.1, 0.05, 0.025])
     """
 
-    def __init__(self, build: Callable[..., Curve], arguments: tuple[tuple[str, Any], ...], curve: Curve):
-        self._build, self._arguments, self._curve = build, arguments, curve
+    make: str  # the function of ``px.optim`` that makes it
+    arguments: tuple[tuple[str, Any], ...]
+
+    @functools.cached_property
+    def _curve(self) -> Curve:
+        given = inspect.signature(self._build).bind_partial()
+        given.arguments.update(self.arguments)
+        return self._build(*given.args, **given.kwargs)
+
+    @property
+    def _build(self) -> Callable[..., Curve]:
+        return _builders[self.make]
 
     def __call__(self, step: Any) -> Any:
         return self._curve(jnp.asarray(step).astype(jax.dtypes.canonicalize_dtype(float)))
 
     def _key(self) -> Any:
-        return self._build, tuple(_hashable(v) for _, v in self._arguments)
+        return self.make, tuple(_alike(v) for _, v in self.arguments)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self._key() == other._key()
@@ -43,9 +56,12 @@ class Schedule:
     def __hash__(self) -> int:
         return hash(self._key())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Schedule, (self.make, self.arguments)  # the curve is a closure, and made again
+
     def __repr__(self) -> str:
-        shown = [t for name, v in self._arguments for t in self._texts(name, v)]
-        return f"{self._build.__name__}({', '.join(shown)})"
+        shown = [t for name, v in self.arguments for t in self._texts(name, v)]
+        return f"{self.make}({', '.join(shown)})"
 
     def _texts(self, name: str, value: Any) -> list[str]:
         """An argument as it was written, and none where it has its default."""
@@ -57,12 +73,16 @@ class Schedule:
         return [_shown(value) if known.default is known.empty else f"{name}={_shown(value)}"]
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+def _alike(value: Any) -> Any:
+    """A key of an argument; a list is as good as a tuple."""
+    return tuple(map(_alike, value)) if isinstance(value, (list, tuple)) else static_key(value)
 
 
 def _shown(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
+
+
+_builders: dict[str, Callable[..., Curve]] = {}  # by name: what a pickle or a file says of a schedule
 
 
 def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
@@ -73,8 +93,12 @@ def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
-        return Schedule(build, tuple(given.arguments.items()), build(*args, **kwargs))
+        made = Schedule(build.__name__, tuple(given.arguments.items()))
+        made.__dict__["_curve"] = build(*args, **kwargs)  # which checks its arguments
+        return made
 
+    _builders[build.__name__] = build
+    make.makes_schedules = True  # pyright: ignore[reportAttributeAccessIssue]  # by which a rule knows it is no schedule
     return make
 
 

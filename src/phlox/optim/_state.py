@@ -50,10 +50,21 @@ def merged(before: Any, after: Any, every: set[str]) -> Any:
     return jax.tree_util.tree_unflatten(treedef, [put(b, a) for b, a in zip(flat, new, strict=True)])
 
 
+def counts(state: Any) -> list[Counts]:
+    """All counts in a state, in its order."""
+    return [c for c in jax.tree.leaves(state, is_leaf=_is_counts) if _is_counts(c)]
+
+
+def with_counts(state: Any, told: Any) -> Any:
+    """A state whose counts have these paths and cohorts, in its order."""
+    given = iter(told)
+    put = lambda node: Counts(node.updates, *next(given)) if _is_counts(node) else node  # noqa: E731
+    return jax.tree.map(put, state, is_leaf=_is_counts)
+
+
 def cohorts(state: Any) -> Callable[[str], tuple[int, ...]]:
     """Which cohorts a path is of, in the order of the counts in a state."""
-    counts = [c for c in jax.tree.leaves(state, is_leaf=_is_counts) if _is_counts(c)]
-    known = [dict(zip(c.paths, c.cohorts, strict=True)) for c in counts]
+    known = [dict(zip(c.paths, c.cohorts, strict=True)) for c in counts(state)]
     return lambda path: tuple(found[path] for found in known)
 
 

@@ -81,7 +81,10 @@ class TruncatedNormal(Initializer):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class VarianceScaling(Initializer):
-    """Mean 0 and variance ``gain**2 / fan``: fan is the inputs, the outputs, or the mean of both."""
+    """Mean 0 and variance ``gain**2 / fan``: fan is the inputs, the outputs, or the mean of both.
+
+    Complex numbers, whose variance is E|z|², are drawn from a disc in the place of a uniform interval.
+    """
 
     gain: float = 1.0
     mode: Mode = "fan_in"
@@ -96,6 +99,8 @@ class VarianceScaling(Initializer):
         fan_in, fan_out = fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         std = self.gain / math.sqrt(max(fan, 1))
+        if self.distribution == "uniform" and jnp.issubdtype(dtype, jnp.complexfloating):
+            return _disc(key, shape, dtype, std)
         if self.distribution == "uniform":
             bound = math.sqrt(3.0) * std
             return _uniform(self.label, key, shape, dtype, -bound, bound)
@@ -144,6 +149,15 @@ def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
     mass = 0.5 * (math.erfc(-b / math.sqrt(2.0)) - math.erfc(-a / math.sqrt(2.0)))
     mean = (density(a) - density(b)) / mass
     return sign * mean, math.sqrt(1.0 + (a * density(a) - b * density(b)) / mass - mean * mean)
+
+
+def _disc(key: Any, shape: tuple[int, ...], dtype: Any, std: float) -> Array:
+    """Complex numbers uniform on a disc around 0, of this standard deviation: E|z|² of radius R is R²/2."""
+    radius, angle = jax.random.split(key)
+    real = jnp.finfo(dtype).dtype
+    r = std * jnp.sqrt(2.0 * jax.random.uniform(radius, shape, real))
+    turn = 2.0 * math.pi * jax.random.uniform(angle, shape, real)
+    return jax.lax.complex(r * jnp.cos(turn), r * jnp.sin(turn)).astype(dtype)
 
 
 def _uniform(name: str, key: Any, shape: tuple[int, ...], dtype: Any, low: float, high: float) -> Array:
