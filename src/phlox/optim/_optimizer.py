@@ -14,6 +14,7 @@ from phlox.core import (
     Module,
     RangeError,
     StructureError,
+    answer_foreign,
     at_eager,
     describe,
     gradients_by_path,
@@ -25,6 +26,7 @@ from phlox.core import (
     training,
     write_arrays,
 )
+from phlox.core._methods_elsewhere import OPTIMIZER_METHODS
 from phlox.optim import _state
 from phlox.optim._packing import Packing
 from phlox.optim._rule import Rule, check
@@ -281,6 +283,9 @@ class Optimizer(Module):
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
         count = len(self.form.arrays)
         return f"Optimizer({rule}, {count} array{'' if count == 1 else 's'})"
+
+
+answer_foreign(Optimizer, OPTIMIZER_METHODS)
 
 
 # Which model an optimiser was made for, and the Modules in it: no part of the tree, and keeps none of them alive.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import RangeError
+from phlox.core._options import explained
 from phlox.optim import _numbers
 from phlox.optim._numbers import HELD, Number
 
@@ -121,6 +122,14 @@ class Rule:
         the gradients of the layers before it, XLA sees no order between the two and copies the array.
         """
         raise NotImplementedError(f"{type(self).__name__} has no kernel")
+
+    def __new__(cls, *args: Any, **numbers: Any) -> Self:
+        """A rule whose numbers have names of its own; another library's are answered before anything is made."""
+        if not numbers.keys() <= cls.__dataclass_fields__.keys():
+            error = explained(cls.__init__, cls.__name__, (None, *args), numbers, TypeError())
+            if error is not None:
+                raise error
+        return super().__new__(cls)
 
     def corrections(self, n: Any, t: jax.Array) -> dict[str, jax.Array]:
         """Numbers by the count of updates, t of shape (cohorts,)."""
