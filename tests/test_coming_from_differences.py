@@ -239,6 +239,21 @@ def flip() -> None:
         assert_close(ours, np.stack(want, -1).transpose(1, 0, 2))
 
 
+def recurrent_layers_give_outputs_alone() -> None:
+    x = jnp.asarray(normal(2, 4, 2))
+    layer = px.GRU(2, 3, key=0)
+    y, h = px.GRU(2, 3, return_state=True, key=0)(x)
+    assert layer(x).shape == y.shape == (2, 4, 3)
+    assert_close(h[0], np.asarray(layer(x)[:, -1]))
+
+
+def lists_are_joined_as_numpy_does() -> None:
+    a, b = normal(2, 3), normal(2, 3)
+    np.testing.assert_array_equal(px.concatenate(a, b), np.concatenate([a, b], -1))
+    np.testing.assert_array_equal(px.concatenate([a, b]), np.concatenate([a, b]))
+    np.testing.assert_array_equal(px.concatenate((a, b), 1), np.concatenate((a, b), 1))
+
+
 CLAIMS: dict[str, Callable[[], None]] = {
     "flatten": flatten,
     "same": same,
@@ -254,6 +269,8 @@ CLAIMS: dict[str, Callable[[], None]] = {
     "kl": kl,
     "shapes": shapes,
     "gru-biases": gru_biases,
+    "state": recurrent_layers_give_outputs_alone,
+    "concatenate": lists_are_joined_as_numpy_does,
     "flip": flip,
 }
 

@@ -91,6 +91,14 @@ CLAIMS: dict[str, str] = {
         "**GRU has one bias where PyTorch and Keras have two**, in the gates r and z: add them up; n keeps both. In "
         "an LSTM add both of PyTorch's in all gates. Its order i, f, g, o is the same everywhere."
     ),
+    "state": (
+        "**A recurrent layer gives its outputs alone.** `y, h = px.GRU(2, 3)(x)` would take a batch of two apart, in "
+        "silence; `y, h = px.GRU(2, 3, return_state=True)(x)` is PyTorch's pair, and `y[:, -1]` Keras' end."
+    ),
+    "concatenate": (
+        "**`px.concatenate(a, b)` joins features**, the last axis, as Keras does; a list, `px.concatenate([a, b], "
+        "axis)`, is joined as by NumPy, JAX and PyTorch, along the first axis unless told otherwise."
+    ),
     "flip": (
         "**Flux's `Conv` flips its kernel.** Reverse the spatial axes of weights that come from there; those of "
         "`CrossCor` stay."

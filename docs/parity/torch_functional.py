@@ -116,7 +116,7 @@ EMBEDDINGS = Section(
     "Embeddings and distances",
     (
         have("embedding", F + "embedding", "no `max_norm`, `scale_grad_by_freq`, `sparse`"),
-        have("embedding_bag", F + "embedding_bag", "bags also by `segment_ids`; no `include_last_offset`"),
+        have("embedding_bag", F + "embedding_bag", "bags also by `segment_ids`"),
         have("one_hot", F + "one_hot", "float32, and the number of classes is asked for; also labels of any kind"),
         have("cosine_similarity", F + "cosine_similarity", "the last axis; PyTorch takes the second"),
         have("pairwise_distance", F + "pairwise_distance"),

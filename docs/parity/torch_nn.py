@@ -139,7 +139,7 @@ NORMS = Section(
         have("RMSNorm", "px.nn.RMSNorm", "ε is 1e-6; PyTorch's is the machine epsilon of the dtype"),
     ),
     (
-        "Momentum 0.1 is the share of the new batch, as there. There is no momentum None, nor a count of batches.",
+        "Momentum 0.1 is the share of the new batch, as there; `momentum=None` is BatchNorm's alone.",
         "Training on one value per channel is an error in both.",
         "Statistics stay float32 in a model of bfloat16 or float16.",
     ),

@@ -207,7 +207,7 @@ MUTANTS = [
     (
         "ConvTranspose ignores its output padding",
         "nn/_conv_transpose.py",
-        "output_padding=self.output_padding,",
+        "output_padding=extra,",
         "output_padding=0,",
         (_TORCH + "[ConvTranspose1d]",),
     ),

@@ -4,6 +4,7 @@ What users call is exported from ``phlox`` too; the rest serves the folders abov
 """
 
 from phlox.core._ahead import Ahead
+from phlox.core._at import at, set_at
 from phlox.core._cache import clear_compile_cache, compile_cache
 from phlox.core._cache import start as _start_cache
 from phlox.core._compat import eager as at_eager
@@ -17,16 +18,19 @@ from phlox.core._destructure import destructure
 from phlox.core._disguise import disguised, in_disguise
 from phlox.core._display import bytes_text
 from phlox.core._dtypes import dtypes, harmonise, param_dtype, policy
+from phlox.core._elsewhere import spelled, unknown_name
 from phlox.core._errors import (
     CaptureError,
     DtypeError,
     LostBuffersError,
     MissingExtraError,
+    OptionError,
     PhloxError,
     RangeError,
     ShapeError,
     StateError,
     StructureError,
+    UnknownNameError,
     describe,
 )
 from phlox.core._explain import Explanation, explain
@@ -36,7 +40,8 @@ from phlox.core._jit import jit
 from phlox.core._loading import LoadReport, load_state_dict, state_dict
 from phlox.core._loops import scan, while_loop
 from phlox.core._mode import automode, testmode, training, trainmode
-from phlox.core._module import Module, Param, State
+from phlox.core._module import Module, Param, State, answer_foreign
+from phlox.core._options import answering, answering_init
 from phlox.core._pure import apply, merge, split
 from phlox.core._random import advance, is_key, key_or_draw, seed
 from phlox.core._remat import remat
@@ -57,6 +62,7 @@ __all__ = [
     "MissingExtraError",
     "Module",
     "NonFiniteError",
+    "OptionError",
     "Param",
     "PhloxError",
     "RangeError",
@@ -64,8 +70,13 @@ __all__ = [
     "State",
     "StateError",
     "StructureError",
+    "UnknownNameError",
     "advance",
+    "answer_foreign",
+    "answering",
+    "answering_init",
     "apply",
+    "at",
     "at_eager",
     "automode",
     "bf16",
@@ -112,6 +123,8 @@ __all__ = [
     "remat",
     "scan",
     "seed",
+    "set_at",
+    "spelled",
     "split",
     "state_dict",
     "stop_gradient",
@@ -122,6 +135,7 @@ __all__ = [
     "training",
     "trainmode",
     "tree_map",
+    "unknown_name",
     "value",
     "value_and_grad",
     "vjp",

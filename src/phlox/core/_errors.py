@@ -95,6 +95,16 @@ class MissingExtraError(PhloxError, ImportError):
     """An optional dependency that is not installed."""
 
 
+class OptionError(PhloxError, TypeError):
+    """An argument that a function or class does not have, or lacks; often one of another library."""
+
+    option = ""  # the name of the argument, where it is one too many
+
+
+class UnknownNameError(PhloxError, AttributeError):
+    """A name that is not there; often one of another library."""
+
+
 def form(treedef: Any) -> str:
     """The form of a tree for an error message, an array as ``*``: ``{'a': *, 'b': (*, *)}``.
 

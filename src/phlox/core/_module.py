@@ -12,8 +12,11 @@ import jax
 
 from phlox.core import _compat, _layout, _mode
 from phlox.core._dtypes import adopt_numpy, cast_output
-from phlox.core._errors import StateError
+from phlox.core._elsewhere import ForeignMethod
+from phlox.core._errors import StateError, StructureError
 from phlox.core._layout import Anatomy, Item, Layout, intern_layout, is_array, spec_of
+from phlox.core._methods_elsewhere import METHODS
+from phlox.core._options import answering_init, explained, of_this_library
 from phlox.core._outlives import may_be_reused, outside
 from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, warn_once
 from phlox.core._trail import locate, variable_of
@@ -82,6 +85,13 @@ class Module:
         call = cls.__dict__.get("__call__")
         if call is not None:
             cls.__call__ = _traced_call(call)
+        elif not any("__call__" in c.__dict__ for c in cls.__mro__):
+            elsewhere = next((n for n in ("forward", "call") if n in cls.__dict__), None)
+            if elsewhere is not None:
+                cls.__call__ = _misnamed(cls.__name__, elsewhere)
+        init: Any = cls.__dict__.get("__init__")
+        if init is not None and of_this_library(cls):
+            cls.__init__ = answering_init(cls, init)
         jax.tree_util.register_pytree_with_keys(
             cls, _flatten_with_keys, functools.partial(_unflatten, cls), flatten_func=_flatten
         )
@@ -132,6 +142,9 @@ class Module:
     def _meet(self, others: Sequence[Module]) -> None:
         """Called when a compiled function is about to see these Modules as they now are; may refuse."""
 
+    def __dir__(self) -> list[str]:
+        return [n for n in object.__dir__(self) if n in self.__dict__ or not _is_foreign(type(self), n)]
+
     @property
     def training(self) -> bool:
         """Whether this Module trains here: it is an argument of a px differentiation, or pinned so."""
@@ -139,6 +152,19 @@ class Module:
 
 
 _layout.set_module_class(Module)
+
+
+def answer_foreign(cls: type[Module], methods: dict[str, str]) -> None:
+    """Let a class say what to write for methods that other libraries have; ``hasattr`` stays False."""
+    for name, fix in methods.items():
+        setattr(cls, name, ForeignMethod(name, fix))
+
+
+def _is_foreign(cls: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(cls, name, None), ForeignMethod)
+
+
+answer_foreign(Module, METHODS)
 
 
 def touch(meta: Meta, name: str | None = None) -> None:
@@ -263,12 +289,35 @@ def _traced_call(call: Callable[..., Any]) -> Callable[..., Any]:
                 y = here.taps(self, y)
             return y if len(calls) > 1 else cast_output(y)
         except Exception as error:
-            better = locate(error)
+            told = _about_arguments(self, call, args, kwargs, error)
+            better = locate(told)
             if better is not None:
                 raise better from error
+            if told is not error:
+                raise told from None
             raise
         finally:
             calls.pop()
+
+    return __call__
+
+
+def _about_arguments(
+    module: Module, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+) -> Exception:
+    """A TypeError of a call whose arguments do not fit, as one that says which do; any other error as it is."""
+    if not isinstance(error, TypeError) or not of_this_library(type(module)):
+        return error
+    return explained(call, type(module).__name__, (module, *args), kwargs, error) or error
+
+
+def _misnamed(name: str, elsewhere: str) -> Callable[..., Any]:
+    """The ``__call__`` of a class whose forward pass has the name that another library gives it."""
+
+    def __call__(self: Module, *args: Any, **kwargs: Any) -> Any:
+        del self, args, kwargs
+        got, fix = f"{elsewhere} alone", f"rename {elsewhere} to __call__"
+        raise StructureError("__call__ for its forward pass", got=got, fix=fix, where=name, located=True)
 
     return __call__
 

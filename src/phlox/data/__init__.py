@@ -5,6 +5,9 @@ side by side; the first axis counts observations. Whatever is random takes ``see
 gives the same on every machine; without one, the order stays.
 """
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.data._augment import Augment, Augmentation
 from phlox.data._augment_color import ColorJitter, GaussianBlur, Grayscale
 from phlox.data._augment_geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
@@ -80,3 +83,9 @@ __all__ = [
     "undersample",
     "wine",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

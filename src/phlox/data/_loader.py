@@ -8,7 +8,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, StructureError
+from phlox.core import RangeError, ShapeError, StructureError, answering
 from phlox.data._ahead import Ahead, placer
 from phlox.data._buckets import Buckets
 from phlox.data._observations import whole
@@ -79,6 +79,7 @@ class DataLoader:
     [40, 40] [True, False]
     """
 
+    @answering
     def __init__(
         self,
         data: Any,

@@ -1,5 +1,8 @@
 """The training loop: fit, its callbacks, and the record of a run."""
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.loop._averaged_model import AveragedModel
 from phlox.loop._batch_norm import update_batch_norm
 from phlox.loop._batch_size import BatchSizes, find_batch_size
@@ -76,3 +79,9 @@ __all__ = [
     "train",
     "update_batch_norm",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

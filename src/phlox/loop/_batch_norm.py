@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import Module, StructureError, copy, jit, modules, training
@@ -58,6 +59,8 @@ def update_batch_norm(
         count += 1
     for norm, (mean, var) in zip(norms.values(), sums or [], strict=True):
         norm.mean, norm.var = mean / count, var / count
+        if norm.count is not None:
+            norm.count = jnp.asarray(count, norm.count.dtype)
 
 
 @jit

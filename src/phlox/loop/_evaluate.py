@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, RangeError, copy, jit, training
+from phlox.core import Module, RangeError, answering, copy, jit, training
 from phlox.loop._batch import read_batch
 from phlox.loop._checks import told
 from phlox.loop._chunk import Part
@@ -23,6 +23,7 @@ from phlox.loop._step import Record
 from phlox.metrics import Metric, Metrics
 
 
+@answering
 def evaluate(
     model: Module,
     data: Any,
@@ -161,6 +162,7 @@ def computed(metrics: Metrics | None) -> dict[str, Any]:
     return {name: float(v) if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v for name, v in values.items()}
 
 
+@answering
 def predict(
     model: Module, data: Any, *, batch_size: int = 32, precision: str | None = None, limit_batches: int | None = None
 ) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import Module, RangeError, copy
+from phlox.core import Module, RangeError, answering, copy
 from phlox.loop._callback import Callback, as_callbacks, overrides
 from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
@@ -37,6 +37,7 @@ from phlox.parallel import data_parallel
 WHERE = "px.fit"
 
 
+@answering
 def fit(
     model: Module,
     train_data: Any,

@@ -5,6 +5,9 @@ A name says what it takes: ``binary_cross_entropy`` probabilities, ``binary_cros
 ``weight=`` holds one weight per example or per element, and the mean is then Σ weight·loss / Σ weight.
 """
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.losses._binary import binary_cross_entropy, binary_cross_entropy_with_logits, multilabel_soft_margin
 from phlox.losses._cross_entropy import cross_entropy, label_smoothing, nll
 from phlox.losses._ctc import ctc
@@ -67,3 +70,9 @@ __all__ = [
     "triplet_margin",
     "tversky",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

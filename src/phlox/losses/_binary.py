@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._classes import class_weights
 from phlox.losses._reduce import Reduction, check_values, matched, real, reduced
 from phlox.losses._safe import counted, safe_log, safe_log1m
@@ -17,6 +18,7 @@ def check_unit(x: ArrayLike, name: str, where: str, fix: str) -> None:
     check_values(x, lambda v: (v >= 0) & (v <= 1), f"{name} within [0, 1]", where=where, fix=fix)
 
 
+@answering
 def binary_cross_entropy(
     probabilities: ArrayLike,
     targets: ArrayLike,
@@ -56,6 +58,7 @@ def binary_cross_entropy(
     return reduced(-t * safe_log(p) - (1 - t) * safe_log1m(p), dtype, reduction, weight, where)
 
 
+@answering
 def binary_cross_entropy_with_logits(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -104,6 +107,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@answering
 def multilabel_soft_margin(
     logits: ArrayLike,
     targets: ArrayLike,

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, describe
+from phlox.core._options import answering
 from phlox.losses._classes import IGNORE, ClassIndex, class_targets, class_weights
 from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, floating, in_unit, real, reduced, widen
 
 
+@answering
 def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -88,6 +90,7 @@ def _log_softmax_at(logits: jax.Array, targets: ClassIndex) -> jax.Array:
     return (targets.pick(logits) - most) - jnp.log(jnp.sum(jnp.exp(logits - most[..., None]), axis=-1))
 
 
+@answering
 def nll(
     log_probs: ArrayLike,
     targets: ArrayLike,
@@ -171,6 +174,7 @@ def _smooths(smoothing: float) -> bool:
     return isinstance(smoothing, jax.Array) or smoothing > 0
 
 
+@answering
 def label_smoothing(targets: ArrayLike, smoothing: float, *, axis: int | None = -1) -> jax.Array:
     """Mix one-hot targets with the uniform distribution.
 

@@ -8,12 +8,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._reduce import Reduction, check_values, concrete, floating, real, reduced, widen
 
 # log 0 that stays finite, so that adding and differentiating impossible alignments gives no NaN
 _NEVER = -1e30
 
 
+@answering
 def ctc(
     logits: ArrayLike,
     targets: ArrayLike,

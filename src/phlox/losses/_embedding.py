@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._margin import check_signs
 from phlox.losses._reduce import (
     Reduction,
@@ -28,6 +29,7 @@ from phlox.losses._safe import clamped, hinged
 from phlox.nn.functional._numeric import lp_norm, squarable
 
 
+@answering
 def cosine(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -58,6 +60,7 @@ def cosine(
     return reduced(1 - _similarity(p, t), dtype, reduction, weight, "cosine")
 
 
+@answering
 def cosine_embedding(
     first: ArrayLike,
     second: ArrayLike,
@@ -106,6 +109,7 @@ def cosine_embedding(
     return reduced(jnp.where(t > 0, 1 - cos, hinged(cos - margin)), dtype, reduction, weight, where)
 
 
+@answering
 def triplet_margin(
     anchor: ArrayLike,
     positive: ArrayLike,
@@ -161,6 +165,7 @@ def triplet_margin(
     return reduced(clamped(near - far + margin), dtype, reduction, weight, where)
 
 
+@answering
 def siamese_contrastive(
     distances: ArrayLike,
     targets: ArrayLike,
@@ -201,6 +206,7 @@ def siamese_contrastive(
     return reduced(loss, dtype, reduction, weight, where)
 
 
+@answering
 def contrastive(
     first: ArrayLike,
     second: ArrayLike,

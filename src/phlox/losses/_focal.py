@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from phlox.core import answering
 from phlox.losses._binary import check_unit
 from phlox.losses._classes import ClassIndex, class_targets, class_weights
 from phlox.losses._reduce import Reduction, floating, in_unit, matched, not_negative, reduced, traced, widen
 from phlox.losses._safe import counted, power, safe_log, safe_log1m
 
 
+@answering
 def focal(
     probabilities: ArrayLike,
     targets: ArrayLike,
@@ -57,6 +59,7 @@ def focal(
     return _focal(power(1 - p, gamma), safe_log(p), t, dtype, where, reduction, weight, class_weight)
 
 
+@answering
 def focal_with_logits(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -114,6 +117,7 @@ def _focal(
     return reduced(jnp.sum(targets * terms, axis=-1), dtype, reduction, weight, where)
 
 
+@answering
 def binary_focal(
     probabilities: ArrayLike,
     targets: ArrayLike,
@@ -158,6 +162,7 @@ def binary_focal(
     return reduced(loss, dtype, reduction, weight, where)
 
 
+@answering
 def binary_focal_with_logits(
     logits: ArrayLike,
     targets: ArrayLike,

@@ -10,6 +10,7 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._reduce import (
     Reduction,
     above_zero,
@@ -25,6 +26,7 @@ from phlox.losses._reduce import (
 from phlox.losses._safe import safe_log
 
 
+@answering
 def kl_divergence(
     probabilities: ArrayLike, targets: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -62,6 +64,7 @@ def kl_divergence(
     return reduced(_divergence(safe_log(p), t, targets, where), dtype, reduction, weight, where)
 
 
+@answering
 def kl_divergence_with_logits(
     logits: ArrayLike, targets: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -104,6 +107,7 @@ def _divergence(log_p: jax.Array, t: jax.Array, targets: ArrayLike, where: str) 
     return jnp.sum(entropy - t * log_p, axis=-1)
 
 
+@answering
 def poisson(
     rates: ArrayLike,
     targets: ArrayLike,
@@ -147,6 +151,7 @@ def poisson(
     return reduced(loss, dtype, reduction, weight, where)
 
 
+@answering
 def poisson_with_log_rates(
     log_rates: ArrayLike,
     targets: ArrayLike,
@@ -188,6 +193,7 @@ def _log_factorial(t: jax.Array, targets: ArrayLike, full: bool, where: str) -> 
     return gammaln(t + 1) if full else 0.0
 
 
+@answering
 def gaussian_nll(
     prediction: ArrayLike,
     target: ArrayLike,

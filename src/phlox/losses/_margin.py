@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._classes import class_index, class_weights
 from phlox.losses._reduce import (
     Reduction,
@@ -28,6 +29,7 @@ def check_signs(x: ArrayLike, where: str, name: str = "targets") -> None:
     check_values(x, lambda v: (v == 1) | (v == -1), f"{name} of -1 or 1", where=where, fix=fix)
 
 
+@answering
 def hinge(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -58,6 +60,7 @@ def hinge(
     return reduced(hinged(1 - t * p), dtype, reduction, weight, "hinge")
 
 
+@answering
 def squared_hinge(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -87,6 +90,7 @@ def squared_hinge(
     return reduced(jnp.square(hinged(1 - t * p)), dtype, reduction, weight, "squared_hinge")
 
 
+@answering
 def soft_margin(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:
@@ -116,6 +120,7 @@ def soft_margin(
     return reduced(jax.nn.softplus(-t * p), dtype, reduction, weight, "soft_margin")
 
 
+@answering
 def hinge_embedding(
     distances: ArrayLike,
     targets: ArrayLike,
@@ -152,6 +157,7 @@ def hinge_embedding(
     return reduced(jnp.where(t > 0, d, clamped(margin - d)), dtype, reduction, weight, where)
 
 
+@answering
 def margin_ranking(
     first: ArrayLike,
     second: ArrayLike,
@@ -191,6 +197,7 @@ def margin_ranking(
     return reduced(clamped(margin - t * (a - b)), dtype, reduction, weight, where)
 
 
+@answering
 def multi_margin(
     scores: ArrayLike,
     targets: ArrayLike,
@@ -248,6 +255,7 @@ def multi_margin(
     return reduced(loss if w is None else w[known.at] * loss, dtype, reduction, weight, where)
 
 
+@answering
 def multilabel_margin(
     scores: ArrayLike, targets: ArrayLike, *, reduction: Reduction = "mean", weight: ArrayLike | None = None
 ) -> jax.Array:

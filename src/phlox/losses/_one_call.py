@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import jax
 import numpy as np
 
-from phlox.core import python_control_flow
+from phlox.core import answering, python_control_flow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +38,6 @@ def one_call(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             fits = all(isinstance(v, _OPTION if name in names else _ARRAY) for name, v in given.items())
             return compiled(*args, **kwargs) if fits else fn(*args, **kwargs)
 
-        return loss
+        return answering(loss)
 
     return decorate

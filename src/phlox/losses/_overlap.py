@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.losses._binary import check_unit
 from phlox.losses._reduce import Reduction, matched, not_negative, reduced
 
 Axes = int | tuple[int, ...] | None
 
 
+@answering
 def dice(
     prediction: ArrayLike,
     target: ArrayLike,
@@ -58,6 +60,7 @@ def dice(
     return reduced(_one_minus(overlap, total), dtype, reduction, weight, "dice")
 
 
+@answering
 def tversky(
     prediction: ArrayLike,
     target: ArrayLike,

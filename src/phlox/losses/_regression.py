@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
+from phlox.core import answering
 from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, above_zero, check_values, matched, not_negative, reduced, traced
 from phlox.losses._safe import magnitude
@@ -76,6 +77,7 @@ def mae(
     return reduced(magnitude(p - t), dtype, reduction, weight, "mae")
 
 
+@answering
 def msle(
     prediction: ArrayLike,
     target: ArrayLike,

@@ -5,6 +5,9 @@ all that was taken in, ``reset()`` forgets it, and ``merge(other)`` takes in wha
 probabilities unless ``logits=True``. ``weight=`` holds a number or a mask for each example; padding has 0.
 """
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.metrics._accuracy import Accuracy, BinaryAccuracy, MultilabelAccuracy, TopKAccuracy
 from phlox.metrics._calibration import CalibrationError
 from phlox.metrics._collection import Metrics
@@ -59,3 +62,9 @@ __all__ = [
     "from_function",
     "merge",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

@@ -1,5 +1,8 @@
 """Layers, activations, initialisers and functional forms."""
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.nn import functional, init
 from phlox.nn._activations import PReLU, RReLU, Swish
 from phlox.nn._adaptive_pool import AdaptiveMaxPool, AdaptiveMeanPool, GlobalMaxPool, LpPool
@@ -142,3 +145,9 @@ __all__ = [
     "remove_weight_norm",
     "summary",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

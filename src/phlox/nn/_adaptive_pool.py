@@ -8,7 +8,7 @@ import jax
 
 from phlox.core import Module, RangeError, ShapeError, describe, harmonise
 from phlox.nn import functional as F
-from phlox.nn._checks import Padding, Sizes, padding_of, per_axis, sizes_of
+from phlox.nn._checks import OutputSizes, Padding, Sizes, output_sizes_of, padding_of, per_axis, sizes_of
 from phlox.nn._fused import fused
 from phlox.nn._pool import spatial
 
@@ -75,7 +75,7 @@ class AdaptiveMaxPool(Module):
         x: (batch, *space, channels); y: (batch, *output_size, channels).
 
     Arguments:
-        output_size: m, elements along each spatial axis; an int for one axis.
+        output_size: m, elements along each spatial axis, an int for one axis; None keeps an axis as it is.
 
     Raises:
         RangeError: a size below 1.
@@ -88,8 +88,8 @@ class AdaptiveMaxPool(Module):
     [3.0, 4.0]
     """
 
-    def __init__(self, output_size: Sizes):
-        self.output_size = sizes_of("AdaptiveMaxPool", "output_size", output_size)
+    def __init__(self, output_size: OutputSizes):
+        self.output_size = output_sizes_of("AdaptiveMaxPool", output_size)
 
     def __call__(self, x: Any) -> jax.Array:
         return _adaptive_max(F.identity, spatial(self, x, len(self.output_size)), output_size=self.output_size)
@@ -112,7 +112,7 @@ class AdaptiveMeanPool(Module):
         x: (batch, *space, channels); y: (batch, *output_size, channels).
 
     Arguments:
-        output_size: m, elements along each spatial axis; an int for one axis.
+        output_size: m, elements along each spatial axis, an int for one axis; None keeps an axis as it is.
 
     Raises:
         RangeError: a size below 1.
@@ -125,8 +125,8 @@ class AdaptiveMeanPool(Module):
     [2.0, 2.0]
     """
 
-    def __init__(self, output_size: Sizes):
-        self.output_size = sizes_of("AdaptiveMeanPool", "output_size", output_size)
+    def __init__(self, output_size: OutputSizes):
+        self.output_size = output_sizes_of("AdaptiveMeanPool", output_size)
 
     def __call__(self, x: Any) -> jax.Array:
         return _adaptive_mean(F.identity, spatial(self, x, len(self.output_size)), output_size=self.output_size)

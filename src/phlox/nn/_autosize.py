@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, StructureError, eval_shape, seed
+from phlox.core import Module, RangeError, StructureError, answering_init, eval_shape, seed
 
 M = TypeVar("M", bound=Module)
 C = TypeVar("C", bound=type[Module])
@@ -83,7 +83,7 @@ def sized(**places: int | tuple[int, int]) -> Callable[[C], C]:
     """
 
     def decorate(cls: C) -> C:
-        init: Any = cls.__init__
+        init: Any = inspect.unwrap(cls.__init__)
         signature = inspect.signature(init)
 
         @functools.wraps(init)
@@ -102,7 +102,7 @@ def sized(**places: int | tuple[int, int]) -> Callable[[C], C]:
                     args, kwargs = bound.args[1:], bound.kwargs
             init(self, *args, **kwargs)
 
-        cls.__init__ = __init__  # type: ignore[method-assign]
+        cls.__init__ = answering_init(cls, __init__)  # type: ignore[method-assign]
         return cls
 
     return decorate

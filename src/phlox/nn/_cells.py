@@ -12,7 +12,7 @@ from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonis
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_size
+from phlox.nn._checks import check_act, check_size
 from phlox.nn.functional._numeric import spread
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -36,7 +36,7 @@ class RecurrentCell(Module):
         name = type(self).__name__
         self.in_size = check_size(name, "in_size", in_size)
         self.hidden_size = check_size(name, "hidden_size", hidden_size)
-        self.act = act
+        self.act = check_act(name, act)
         out = hidden_size if out_size is None else out_size
         keys = jax.random.split(key, 2 * self._blocks)
         blocks = [init(k, (in_size, hidden_size), param_dtype()) for k in keys[: self._blocks]]

@@ -191,6 +191,9 @@ def flatten(x: Any) -> jax.Array:
 def check_callable(where: str, layers: tuple[Any, ...]) -> None:
     """Refuse what cannot be called where it is given."""
     for layer in layers:
+        if isinstance(layer, type) and issubclass(layer, Module):
+            fix = f"make one: {layer.__name__}(…)"
+            raise RangeError("layers that are made", got=f"the class {layer.__name__}", fix=fix, where=where)
         if not callable(layer):
             fix = (
                 "put the layers of a list in with a star: *layers"

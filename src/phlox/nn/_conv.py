@@ -12,7 +12,16 @@ from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonis
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import Padding, Sizes, check_size, padding_of, per_axis, sizes_of
+from phlox.nn._checks import (
+    Padding,
+    Sizes,
+    check_act,
+    check_padding_mode,
+    check_size,
+    padding_of,
+    per_axis,
+    sizes_of,
+)
 from phlox.nn._fused import fused
 
 
@@ -71,13 +80,13 @@ class Conv(Module):
         self.kernel = sizes_of("Conv", "kernel", kernel)
         self.in_channels = check_size("Conv", "in_channels", in_channels)
         self.out_channels = check_size("Conv", "out_channels", out_channels)
-        self.act = act
+        self.act = check_act("Conv", act)
         rank = len(self.kernel)
         self.stride = per_axis("Conv", "stride", stride, rank)
         self.padding = padding_of("Conv", padding, rank)
         self.dilation = per_axis("Conv", "dilation", dilation, rank)
         self.groups = check_size("Conv", "groups", groups)
-        self.padding_mode = padding_mode
+        self.padding_mode = check_padding_mode("Conv", padding_mode)
         if in_channels % groups or out_channels % groups:
             raise RangeError(
                 f"groups that divide in_channels={in_channels} and out_channels={out_channels}",

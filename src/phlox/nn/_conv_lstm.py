@@ -12,7 +12,7 @@ from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_dr
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import Padding, Sizes, check_size, padding_of, per_axis, sizes_of
+from phlox.nn._checks import Padding, Sizes, check_act, check_size, padding_of, per_axis, sizes_of
 from phlox.nn.functional._loop import is_pure
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -45,7 +45,7 @@ class _ConvLSTM(Module):
         self.kernel = sizes_of(name, "kernel", kernel)
         self.in_channels = check_size(name, "in_channels", in_channels)
         self.hidden_channels = check_size(name, "hidden_channels", hidden_channels)
-        self.act, self.return_state = act, bool(return_state)
+        self.act, self.return_state = check_act(name, act), bool(return_state)
         self.stride = per_axis(name, "stride", stride, len(self.kernel))
         self.padding = padding_of(name, padding, len(self.kernel))
         self.dilation = per_axis(name, "dilation", dilation, len(self.kernel))

@@ -12,9 +12,19 @@ from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonis
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import Padding, Sizes, check_size, padding_of, per_axis, sizes_of
+from phlox.nn._checks import (
+    Padding,
+    Sizes,
+    check_act,
+    check_padding_mode,
+    check_size,
+    padding_of,
+    per_axis,
+    sizes_of,
+)
 from phlox.nn._fused import fused
 from phlox.nn._label import act_text
+from phlox.nn.functional._window import explicit_pairs
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -42,6 +52,9 @@ class ConvTranspose(Module):
         bias: whether to add b, which starts at zero.
         init: initialiser of the weight, ``init(key, shape, dtype)``.
         key: where the weight is drawn from; by default the stream of ``px.seed``.
+
+    Options of a call:
+        output_size: the size of space' to reach, an int or one per spatial axis, in place of ``output_padding``.
 
     Raises:
         RangeError: a size below 1, groups that do not divide the channels, or an output_padding out of range.
@@ -77,9 +90,9 @@ class ConvTranspose(Module):
         self.kernel = sizes_of(name, "kernel", kernel)
         self.in_channels = check_size(name, "in_channels", in_channels)
         self.out_channels = check_size(name, "out_channels", out_channels)
-        self.act, rank = act, len(self.kernel)
+        self.act, rank = check_act(name, act), len(self.kernel)
         self.stride = per_axis(name, "stride", stride, rank)
-        self.padding = padding_of(name, padding, rank)
+        self.padding = padding_of(name, padding, rank, ("SAME", "VALID"))
         self.dilation = per_axis(name, "dilation", dilation, rank)
         self.output_padding = per_axis(name, "output_padding", output_padding, rank, least=0)
         self.groups = check_size(name, "groups", groups)
@@ -109,13 +122,32 @@ class ConvTranspose(Module):
         self.bias = bias
         return self
 
-    def __call__(self, x: Any) -> jax.Array:
+    def __call__(self, x: Any, *, output_size: Sizes | None = None) -> jax.Array:
         x, weight, bias = harmonise(self, x, self.weight, self.bias)
         _check_input(x, len(self.kernel), self.in_channels, "in_channels")
+        extra = self.output_padding if output_size is None else self._reaching(output_size, x.shape[1:-1])
         return _transpose(
-            self.act, x, weight, bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            self.act, x, weight, bias, stride=self.stride, padding=self.padding, output_padding=extra,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
+
+    def _reaching(self, output_size: Sizes, space: tuple[int, ...]) -> tuple[int, ...]:
+        """The output_padding that gives this output size."""
+        wanted = per_axis(self._brief(), "output_size", output_size, len(self.kernel))
+        spans = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        least = [(n - 1) * s + e for n, s, e in zip(space, self.stride, spans, strict=True)]
+        if isinstance(self.padding, str):
+            if self.padding.upper() == "SAME":
+                least = [n * s for n, s in zip(space, self.stride, strict=True)]
+        else:
+            pairs = explicit_pairs(self.padding, len(space), "ConvTranspose")
+            least = [n - lo - hi for n, (lo, hi) in zip(least, pairs, strict=True)]
+        most = [n + max(s, d) - 1 for n, s, d in zip(least, self.stride, self.dilation, strict=True)]
+        if any(not low <= n <= high for low, n, high in zip(least, wanted, most, strict=True)):
+            ranges = ", ".join(f"{low} to {high}" for low, high in zip(least, most, strict=True))
+            fix = "choose a size in the range, or another stride or padding"
+            raise RangeError(f"an output_size of {ranges} for space {space}", got=repr(output_size), fix=fix)
+        return tuple(n - low for n, low in zip(wanted, least, strict=True))
 
     def _brief(self) -> str:
         return f"ConvTranspose({self.kernel}, {self.in_channels} → {self.out_channels}{act_text(self.act)})"
@@ -181,11 +213,11 @@ class DepthwiseConv(Module):
         self.kernel = sizes_of(name, "kernel", kernel)
         self.channels = check_size(name, "channels", channels)
         self.multiplier = check_size(name, "multiplier", multiplier)
-        self.act, rank = act, len(self.kernel)
+        self.act, rank = check_act(name, act), len(self.kernel)
         self.stride = per_axis(name, "stride", stride, rank)
         self.padding = padding_of(name, padding, rank)
         self.dilation = per_axis(name, "dilation", dilation, rank)
-        self.padding_mode = padding_mode
+        self.padding_mode = check_padding_mode(name, padding_mode)
         self.weight = init(key_or_draw(key), (*self.kernel, 1, channels * multiplier), param_dtype())
         self.bias = jnp.zeros(channels * multiplier, param_dtype()) if bias else None
 

@@ -12,7 +12,7 @@ from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_dr
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_size
+from phlox.nn._checks import check_act, check_size
 from phlox.nn._fused import fused
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -59,7 +59,7 @@ class Dense(Module):
     ):
         self.in_size = check_size("Dense", "in_size", in_size)
         self.out_size = check_size("Dense", "out_size", out_size)
-        self.act = act
+        self.act = check_act("Dense", act)
         self.weight = init(key_or_draw(key), (in_size, out_size), param_dtype())
         self.bias = jnp.zeros(out_size, param_dtype()) if bias else None
 
@@ -72,7 +72,7 @@ class Dense(Module):
             raise ShapeError("weight (in, out) and bias (out,)", got=got, fix=fix, where="Dense.of")
         self: Dense = cls.__new__(cls)
         self.in_size, self.out_size = weight.shape
-        self.act, self.weight, self.bias = act, weight, bias
+        self.act, self.weight, self.bias = check_act("Dense.of", act), weight, bias
         return self
 
     def __call__(self, x: Any) -> jax.Array:

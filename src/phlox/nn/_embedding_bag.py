@@ -33,6 +33,7 @@ class EmbeddingBag(Module):
         dim: size of the vectors.
         mode: "mean", "sum" or "max".
         padding_idx: an index that is left out of its bag; its vector starts at zero and has no gradient.
+        include_last_offset: whether offsets, then (bags + 1,), end with the number of indices.
         init: initialiser of the weight; standard normal by default.
         key: where the weight is drawn from; by default the stream of ``px.seed``.
 
@@ -58,34 +59,44 @@ class EmbeddingBag(Module):
         *,
         mode: str = "mean",
         padding_idx: int | None = None,
+        include_last_offset: bool = False,
         init: Callable[..., jax.Array] = inits.normal,
         key: Any = None,
     ):
         self.num = check_size("EmbeddingBag", "num", num)
         self.dim = check_size("EmbeddingBag", "dim", dim)
         self.mode, self.padding_idx = _check_mode(mode), check_padding("EmbeddingBag", padding_idx, num)
+        self.include_last_offset = bool(include_last_offset)
         weight = init(key_or_draw(key), (num, dim), param_dtype())
         self.weight = weight if self.padding_idx is None else weight.at[self.padding_idx].set(0)
 
     @classmethod
-    def of(cls, weight: jax.Array, *, mode: str = "mean", padding_idx: int | None = None) -> EmbeddingBag:
+    def of(
+        cls,
+        weight: jax.Array,
+        *,
+        mode: str = "mean",
+        padding_idx: int | None = None,
+        include_last_offset: bool = False,
+    ) -> EmbeddingBag:
         """A layer around a given weight (num, dim)."""
         if weight.ndim != 2:
             fix = "pass one row for each index"
             raise ShapeError("weight (num, dim)", got=describe(weight), fix=fix, where="EmbeddingBag.of")
         self: EmbeddingBag = cls.__new__(cls)
         self.num, self.dim = weight.shape
-        self.mode = _check_mode(mode)
+        self.mode, self.include_last_offset = _check_mode(mode), bool(include_last_offset)
         self.padding_idx, self.weight = check_padding("EmbeddingBag.of", padding_idx, self.num), weight
         return self
 
     def __call__(self, indices: Any, offsets: Any = None, *, factors: Any = None) -> jax.Array:
-        flat: Any = indices
+        flat, ended = indices, self.include_last_offset and offsets is not None
         if isinstance(indices, (list, tuple)) and _is_ragged(indices):
             flat, offsets, factors = _flattened(indices, offsets, factors)
         y = F.embedding_bag(
-            flat, self.weight, offsets=offsets, weights=factors, mode=self.mode, padding_idx=self.padding_idx
-        )
+            flat, self.weight, offsets=offsets, include_last_offset=ended, weights=factors, mode=self.mode,
+            padding_idx=self.padding_idx,
+        )  # fmt: skip
         compute = policy().compute
         return y if compute is None else y.astype(compute)
 

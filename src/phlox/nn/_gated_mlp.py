@@ -10,7 +10,7 @@ import jax
 from phlox.core import Module, key_or_draw
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_size
+from phlox.nn._checks import check_act, check_size
 from phlox.nn._dense import Dense
 from phlox.nn._dropout import Dropout
 
@@ -53,6 +53,7 @@ class GatedMLP(Module):
         dropout: float = 0.0,
         key: Any = None,
     ):
+        check_act("GatedMLP", act)
         self.dim, self.hidden = check_size("GatedMLP", "dim", dim), check_size("GatedMLP", "hidden", hidden)
         self.bias = bias
         *keys, draws = jax.random.split(key_or_draw(key), 4)

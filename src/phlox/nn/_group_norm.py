@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from phlox.core import Module, Param, RangeError, ShapeError, State, describe, harmonise, param_dtype
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_positive, check_share, check_size
+from phlox.nn._checks import check_act, check_positive, check_share, check_size
 from phlox.nn._fused import fused
 from phlox.nn._label import act_text
 from phlox.nn._norm import moved
@@ -35,6 +35,7 @@ class GroupNorm(Module):
         act: σ, applied to the result.
         eps: ε, above 0, added to the variance.
         affine: whether γ and β are learned; they start at 1 and 0.
+        bias: whether there is a β, where they are.
 
     Raises:
         RangeError: a size below 1, groups that do not divide the channels, an ε of 0 or less.
@@ -51,7 +52,14 @@ class GroupNorm(Module):
     bias: Param | None  # (channels,)
 
     def __init__(
-        self, channels: int, groups: int, act: Activation = F.identity, *, eps: float = 1e-5, affine: bool = True
+        self,
+        channels: int,
+        groups: int,
+        act: Activation = F.identity,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        bias: bool = True,
     ):
         self.channels = check_size("GroupNorm", "channels", channels)
         self.groups = check_size("GroupNorm", "groups", groups)
@@ -62,9 +70,10 @@ class GroupNorm(Module):
                 fix=f"choose a divisor of {channels}",
                 where="GroupNorm",
             )
-        self.act, self.eps, self.affine = act, check_positive("GroupNorm", "eps", eps), affine
+        self.act, self.eps = check_act("GroupNorm", act), check_positive("GroupNorm", "eps", eps)
+        self.affine = affine
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
-        self.bias = jnp.zeros(channels, param_dtype()) if affine else None
+        self.bias = jnp.zeros(channels, param_dtype()) if affine and bias else None
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)
@@ -97,6 +106,7 @@ class InstanceNorm(Module):
         momentum: m in [0, 1], the share of the new batch.
         eps: ε, above 0, added to the variance.
         affine: whether γ and β are learned; they start at 1 and 0.
+        bias: whether there is a β, where they are.
         track: whether running statistics are kept.
 
     Raises:
@@ -123,13 +133,16 @@ class InstanceNorm(Module):
         momentum: float = 0.1,
         eps: float = 1e-5,
         affine: bool = False,
+        bias: bool = True,
         track: bool = False,
     ):
         self.channels = check_size("InstanceNorm", "channels", channels)
-        self.act, self.momentum = act, check_share("InstanceNorm", "momentum", momentum, "the share of the new batch")
+        self.act = check_act("InstanceNorm", act)
+        fix = "give the share of the new batch as a fraction, such as 0.1"
+        self.momentum = check_share("InstanceNorm", "momentum", momentum, fix)
         self.eps, self.affine, self.track = check_positive("InstanceNorm", "eps", eps), affine, track
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
-        self.bias = jnp.zeros(channels, param_dtype()) if affine else None
+        self.bias = jnp.zeros(channels, param_dtype()) if affine and bias else None
         wide = jnp.promote_types(param_dtype(), jnp.float32)
         self.mean = jnp.zeros(channels, wide) if track else None
         self.var = jnp.ones(channels, wide) if track else None

@@ -12,7 +12,7 @@ from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_dr
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_size
+from phlox.nn._checks import check_act, check_size
 from phlox.nn._fused import fused
 from phlox.nn._label import act_text
 from phlox.nn.functional._numeric import spread
@@ -66,7 +66,7 @@ class Bilinear(Module):
         self.in1_size = check_size("Bilinear", "in1_size", in1_size)
         self.in2_size = check_size("Bilinear", "in2_size", in2_size)
         self.out_size = check_size("Bilinear", "out_size", out_size)
-        self.act = act
+        self.act = check_act("Bilinear", act)
         self.weight = init(key_or_draw(key), (in1_size, in2_size, out_size), param_dtype())
         self.bias = jnp.zeros(out_size, param_dtype()) if bias else None
 
@@ -143,7 +143,7 @@ class Scale(Module):
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
         self.size = tuple(check_size("Scale", "size", s) for s in sizes)
-        self.act = act
+        self.act = check_act("Scale", act)
         self.scale = init(key_or_draw(key), self.size, param_dtype())
         self.bias = jnp.zeros(self.size, param_dtype()) if bias else None
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, RangeError, ShapeError, State, describe, harmonise, param_dtype
+from phlox.core import Module, Param, ShapeError, State, describe, harmonise, param_dtype
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_positive, check_size
+from phlox.nn._checks import check_act, check_positive, check_share, check_size
 from phlox.nn._fused import fused
 from phlox.nn.functional._norm import normalise_batch
 
@@ -31,9 +31,11 @@ class BatchNorm(Module):
     Arguments:
         channels: size of the last axis.
         act: σ, applied to the result.
-        momentum: m in [0, 1], the share of the new batch.
+        momentum: m in [0, 1], the share of the new batch; with None the statistics are the mean over all batches
+            so far, m = 1 / (batches so far), which ``count`` counts.
         eps: ε, above 0, added to the variance.
         affine: whether γ and β are learned; they start at 1 and 0.
+        bias: whether there is a β, where they are.
         track: whether running statistics are kept; without them the batch's own serve in inference too.
 
     Raises:
@@ -52,33 +54,32 @@ class BatchNorm(Module):
     bias: Param | None  # (channels,)
     mean: State | None  # (channels,) running mean, moved by the forward pass in training
     var: State | None  # (channels,) running unbiased variance
+    count: State | None = None  # () batches so far, where momentum is None
 
     def __init__(
         self,
         channels: int,
         act: Activation = F.identity,
         *,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         eps: float = 1e-5,
         affine: bool = True,
+        bias: bool = True,
         track: bool = True,
     ):
         self.channels = check_size("BatchNorm", "channels", channels)
-        self.act = act
-        if not 0 <= momentum <= 1:
-            raise RangeError(
-                "momentum in [0, 1]",
-                got=repr(momentum),
-                fix="give the share of the new batch, such as 0.1 (where others have 0.9 as the share of the old)",
-                where="BatchNorm",
-            )
-        self.momentum, self.eps = float(momentum), check_positive("BatchNorm", "eps", eps)
+        self.act = check_act("BatchNorm", act)
+        fix = "give the share of the new batch, such as 0.1 (where others have 0.9 as the share of the old)"
+        self.momentum = None if momentum is None else check_share("BatchNorm", "momentum", momentum, fix)
+        self.eps = check_positive("BatchNorm", "eps", eps)
         self.affine, self.track = affine, track
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
-        self.bias = jnp.zeros(channels, param_dtype()) if affine else None
+        self.bias = jnp.zeros(channels, param_dtype()) if affine and bias else None
         wide = jnp.promote_types(param_dtype(), jnp.float32)
         self.mean = jnp.zeros(channels, wide) if track else None
         self.var = jnp.ones(channels, wide) if track else None
+        if track and momentum is None:
+            self.count = jnp.zeros((), jnp.int32)
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)
@@ -87,11 +88,14 @@ class BatchNorm(Module):
         if not (self.training or not self.track):
             return _infer(self.act, x, self.mean, self.var, scale, bias, eps=self.eps)
         relu = self.act is F.relu  # which the kernel for a CPU does in its last pass
-        y, mean, var = _train(
-            F.identity, x, scale, bias, self.mean, self.var, eps=self.eps, momentum=self.momentum, relu=relu
+        count = self.count if self.momentum is None else None
+        y, mean, var, count = _train(
+            F.identity, x, scale, bias, self.mean, self.var, count, eps=self.eps, momentum=self.momentum, relu=relu
         )
         if self.training and self.track:
             self.mean, self.var = mean, var
+            if count is not None:
+                self.count = count
         return y if relu else self.act(y)
 
     def _brief(self) -> str:
@@ -106,14 +110,17 @@ def _infer(act: Any, x: Any, mean: Any, var: Any, scale: Any, bias: Any, *, eps:
 
 @fused("eps", "momentum", "relu")
 def _train(
-    act: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, eps: float, momentum: float, relu: bool
-) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    act: Any, x: Any, scale: Any, bias: Any, mean: Any, var: Any, count: Any, *, eps: float, momentum: float | None,
+    relu: bool,
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None, jax.Array | None]:  # fmt: skip
     """The output, and the running statistics moved by the batch's."""
     y, batch_mean, batch_var = normalise_batch(x, scale, bias, eps, relu=relu)
-    return act(y), moved(mean, batch_mean, momentum), moved(var, batch_var, momentum)
+    count = None if count is None else count + 1
+    share: Any = 1 / count.astype(mean.dtype) if count is not None else momentum
+    return act(y), moved(mean, batch_mean, share), moved(var, batch_var, share), count
 
 
-def moved(running: Any, batch: jax.Array, momentum: float) -> jax.Array | None:
+def moved(running: Any, batch: jax.Array, momentum: Any) -> jax.Array | None:
     """Running statistics moved towards a batch's, in their own dtype; None stays None."""
     if running is None:
         return None
@@ -134,6 +141,7 @@ class LayerNorm(Module):
         act: σ, applied to the result.
         eps: ε, above 0, added to the variance.
         affine: whether γ and β are learned; they start at 1 and 0.
+        bias: whether there is a β, where they are.
 
     Raises:
         RangeError: a size below 1 or an ε of 0 or less.
@@ -150,13 +158,20 @@ class LayerNorm(Module):
     bias: Param | None  # (*size)
 
     def __init__(
-        self, size: int | Sequence[int], act: Activation = F.identity, *, eps: float = 1e-5, affine: bool = True
+        self,
+        size: int | Sequence[int],
+        act: Activation = F.identity,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        bias: bool = True,
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
         self.size = tuple(check_size("LayerNorm", "size", s) for s in sizes)
-        self.act, self.eps, self.affine = act, check_positive("LayerNorm", "eps", eps), affine
+        self.act, self.eps = check_act("LayerNorm", act), check_positive("LayerNorm", "eps", eps)
+        self.affine = affine
         self.scale = jnp.ones(self.size, param_dtype()) if affine else None
-        self.bias = jnp.zeros(self.size, param_dtype()) if affine else None
+        self.bias = jnp.zeros(self.size, param_dtype()) if affine and bias else None
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)

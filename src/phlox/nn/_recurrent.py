@@ -20,7 +20,7 @@ from phlox.core import (
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._cells import Activation, GRUCell, LSTMCell, RecurrentCell, RNNCell, bare
-from phlox.nn._checks import check_probability, check_size
+from phlox.nn._checks import check_act, check_probability, check_size
 from phlox.nn._dropout import Dropout
 from phlox.nn.functional._loop import is_pure
 
@@ -44,7 +44,7 @@ class RecurrentLayer(Module):
             check_size(name, "in_size", in_size),
             check_size(name, "hidden_size", hidden_size),
         )
-        self.act, self.num_layers = act, check_size(name, "num_layers", num_layers)
+        self.act, self.num_layers = check_act(name, act), check_size(name, "num_layers", num_layers)
         self.bidirectional, self.dropout = bool(bidirectional), check_probability(name, "dropout", dropout)
         self.return_state = bool(return_state)
         self.stateful = None if stateful is None else check_size(name, "stateful", stateful)

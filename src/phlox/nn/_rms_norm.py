@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, param_dtype
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_positive, check_size
+from phlox.nn._checks import check_act, check_positive, check_size
 from phlox.nn._fused import fused
 from phlox.nn._label import act_text
 
@@ -52,7 +52,8 @@ class RMSNorm(Module):
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
         self.size = tuple(check_size("RMSNorm", "size", s) for s in sizes)
-        self.act, self.eps, self.affine = act, check_positive("RMSNorm", "eps", eps), affine
+        self.act, self.eps = check_act("RMSNorm", act), check_positive("RMSNorm", "eps", eps)
+        self.affine = affine
         self.scale = jnp.ones(self.size, param_dtype()) if affine else None
 
     def __call__(self, x: Any) -> jax.Array:

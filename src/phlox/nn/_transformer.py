@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from phlox.core import Module, key_or_draw, seed
+from phlox.core import Module, RangeError, key_or_draw, seed
+from phlox.core._errors import shown
 from phlox.nn import functional as F
 from phlox.nn._attention import MultiHeadAttention
 from phlox.nn._autosize import sized
-from phlox.nn._checks import check_probability, check_size
-from phlox.nn._containers import Chain
+from phlox.nn._checks import check_act, check_probability, check_size
+from phlox.nn._containers import Chain, check_callable
 from phlox.nn._dense import Dense
 from phlox.nn._dropout import Dropout
 from phlox.nn._kv_cache import KVCache
@@ -41,8 +44,9 @@ class TransformerEncoderLayer(Module):
         dropout: probability of a zero, in training: in attention's weights, within the block, and after both.
         norm_first: whether norms come before attention and block, in place of after the shortcuts.
         norm: makes a norm from dim.
+        eps: ε of the norms; by default the norm's own.
         mlp: the feed-forward block, where it is another: a Module or function (..., dim) → (..., dim).
-        bias: whether attention and block have biases.
+        bias: whether attention, block and norms have biases.
         key: where weights and dropout draw from; by default the stream of ``px.seed``.
         attention: options of ``MultiHeadAttention``: ``causal``, ``kv_heads``, ``positions``, ``window``, …
 
@@ -70,6 +74,7 @@ class TransformerEncoderLayer(Module):
         dropout: float = 0.1,
         norm_first: bool = False,
         norm: Callable[[int], Module] = LayerNorm,
+        eps: float | None = None,
         mlp: Callable[[jax.Array], jax.Array] | None = None,
         bias: bool = True,
         key: Any = None,
@@ -77,12 +82,16 @@ class TransformerEncoderLayer(Module):
     ):
         self.dim, self.heads = check_size("TransformerEncoderLayer", "dim", dim), heads
         self.norm_first = norm_first
-        p = check_probability("TransformerEncoderLayer", "dropout", dropout)
+        p, act = (
+            check_probability("TransformerEncoderLayer", "dropout", dropout),
+            check_act("TransformerEncoderLayer", act),
+        )
+        norm = norms("TransformerEncoderLayer", norm, eps, bias)
         with seed(key_or_draw(key)):
             self.attention = MultiHeadAttention(dim, heads, bias=bias, **{"dropout": p, **attention})
             self.norm1 = norm(dim)
             self.dropout1 = _dropout(p)
-            self.mlp = _mlp("TransformerEncoderLayer", dim, hidden, act, p, bias) if mlp is None else mlp
+            self.mlp = _mlp("TransformerEncoderLayer", dim, hidden, act, p, bias) if mlp is None else _made(mlp)
             self.norm2 = norm(dim)
             self.dropout2 = _dropout(p)
 
@@ -114,7 +123,7 @@ class TransformerDecoderLayer(Module):
         memory_mask: (time, keys) or with batch and heads; lengths, memory_lengths: (batch,).
 
     Arguments:
-        dim, heads, hidden, act, dropout, norm_first, norm, mlp, bias, key: as in ``TransformerEncoderLayer``.
+        dim, heads, hidden, act, dropout, norm_first, norm, eps, mlp, bias, key: as in ``TransformerEncoderLayer``.
         memory_dim: features of the memory; dim by default.
         causal: whether a position sees no later one.
         attention: options of both ``MultiHeadAttention``; ``window`` and ``positions`` are for the first.
@@ -143,6 +152,7 @@ class TransformerDecoderLayer(Module):
         dropout: float = 0.1,
         norm_first: bool = False,
         norm: Callable[[int], Module] = LayerNorm,
+        eps: float | None = None,
         mlp: Callable[[jax.Array], jax.Array] | None = None,
         bias: bool = True,
         causal: bool = True,
@@ -151,7 +161,11 @@ class TransformerDecoderLayer(Module):
     ):
         self.dim, self.heads = check_size("TransformerDecoderLayer", "dim", dim), heads
         self.norm_first = norm_first
-        p = check_probability("TransformerDecoderLayer", "dropout", dropout)
+        p, act = (
+            check_probability("TransformerDecoderLayer", "dropout", dropout),
+            check_act("TransformerDecoderLayer", act),
+        )
+        norm = norms("TransformerDecoderLayer", norm, eps, bias)
         options = {"bias": bias, "dropout": p, **attention}
         across = {name: value for name, value in options.items() if name not in _SELF_ONLY}
         with seed(key_or_draw(key)):
@@ -159,7 +173,7 @@ class TransformerDecoderLayer(Module):
             self.norm1, self.dropout1 = norm(dim), _dropout(p)
             self.cross_attention = MultiHeadAttention(dim, heads, key_dim=memory_dim, **across)
             self.norm2, self.dropout2 = norm(dim), _dropout(p)
-            self.mlp = _mlp("TransformerDecoderLayer", dim, hidden, act, p, bias) if mlp is None else mlp
+            self.mlp = _mlp("TransformerDecoderLayer", dim, hidden, act, p, bias) if mlp is None else _made(mlp)
             self.norm3, self.dropout3 = norm(dim), _dropout(p)
 
     def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
@@ -190,6 +204,29 @@ class TransformerDecoderLayer(Module):
 
     def _brief(self) -> str:
         return f"TransformerDecoderLayer({self.dim}, {self.heads})"
+
+
+def norms(layer: str, norm: Callable[..., Module], eps: float | None, bias: bool) -> Callable[[int], Module]:
+    """What makes the norms of a layer: with this ε, and without biases where the layer has none."""
+    if not callable(norm) or isinstance(norm, Module):
+        fix = "give a class, px.RMSNorm, or a function of the size: norm=lambda n: px.LayerNorm(n, eps=1e-6)"
+        raise RangeError("a norm that is a class or function", got=shown(norm), fix=fix, where=layer)
+    takes = inspect.signature(norm).parameters
+    options: dict[str, Any] = {}
+    if eps is not None:
+        if "eps" not in takes:
+            fix = "give it there: norm=lambda n: px.LayerNorm(n, eps=1e-6)"
+            raise RangeError("a norm that takes eps=", got=getattr(norm, "__name__", repr(norm)), fix=fix, where=layer)
+        options["eps"] = eps
+    if not bias and "bias" in takes:
+        options["bias"] = False
+    return functools.partial(norm, **options) if options else norm
+
+
+def _made(mlp: Any) -> Any:
+    """A feed-forward block that was given."""
+    check_callable("mlp", (mlp,))
+    return mlp
 
 
 def _dropout(p: float) -> Any:

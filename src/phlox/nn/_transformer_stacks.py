@@ -9,10 +9,10 @@ import jax
 
 from phlox.core import Module, RangeError, describe, key_or_draw, seed
 from phlox.nn import functional as F
-from phlox.nn._checks import check_size
+from phlox.nn._checks import check_act, check_size
 from phlox.nn._kv_cache import KVCache
 from phlox.nn._norm import LayerNorm
-from phlox.nn._transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from phlox.nn._transformer import TransformerDecoderLayer, TransformerEncoderLayer, norms
 
 Build = Callable[[], Module]
 
@@ -117,11 +117,13 @@ class Transformer(Module):
     Arguments:
         dim, heads, hidden, act: as in ``TransformerEncoderLayer``.
         encoder_layers, decoder_layers: how many.
+        norm, eps, bias: as in ``TransformerEncoderLayer``; also of the norm behind each stack.
+        causal: whether a position of the target sees no later one; the source is never causal.
         key: where the weights are drawn from; by default the stream of ``px.seed``.
-        options: of both layers: ``dropout``, ``norm_first``, ``norm``, ``kv_heads``, …
+        options: of both layers: ``dropout``, ``norm_first``, ``mlp``, ``kv_heads``, …
 
     Options of a call:
-        source_mask, target_mask, memory_mask, source_lengths, target_lengths: what is seen; the target is causal.
+        source_mask, target_mask, memory_mask, source_lengths, target_lengths: what is seen.
 
     Raises:
         RangeError: a number out of its range. ShapeError: an input of another rank or size.
@@ -144,14 +146,19 @@ class Transformer(Module):
         encoder_layers: int = 6,
         decoder_layers: int = 6,
         norm: Callable[[int], Module] = LayerNorm,
+        eps: float | None = None,
+        bias: bool = True,
+        causal: bool = True,
         key: Any = None,
         **options: Any,
     ):
-        options["norm"] = norm
+        check_act("Transformer", act)
+        norm = norms("Transformer", norm, eps, bias)
+        options.update(norm=norm, bias=bias)
         sizes = (dim, heads, hidden, act)
         with seed(key_or_draw(key)):
             encode = lambda: TransformerEncoderLayer(*sizes, **options)  # noqa: E731
-            decode = lambda: TransformerDecoderLayer(*sizes, **options)  # noqa: E731
+            decode = lambda: TransformerDecoderLayer(*sizes, causal=causal, **options)  # noqa: E731
             self.encoder = TransformerEncoder(encode, encoder_layers, norm=norm(dim))
             self.decoder = TransformerDecoder(decode, decoder_layers, norm=norm(dim))
 

@@ -1,5 +1,8 @@
 """Optimisers: named rules, schedules, and the object that applies them in place."""
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.optim._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
 from phlox.optim._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
 from phlox.optim._choice import is_matrix
@@ -96,3 +99,9 @@ __all__ = [
     "triangle_exp",
     "warmup",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

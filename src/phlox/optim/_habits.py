@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from phlox.core import Module, StructureError, describe
+from phlox.core import Module, OptionError, StructureError, describe
 from phlox.optim._numbers import is_plain
 
 # How an argument of PyTorch's, Keras's or optax's optimisers is said here; ``{rule}`` is the class.
@@ -59,7 +59,7 @@ def check_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
     strange = next((name for name in kwargs if name not in known and name in _CURES), None)
     if strange is not None and not takes_all:
-        raise StructureError(
+        raise OptionError(
             f"the arguments {', '.join(known)}" if known else "no arguments",
             got=f"{strange}={_text(kwargs[strange])}",
             fix=_CURES[strange].format(rule=cls.__name__),
@@ -90,29 +90,6 @@ def check_rule(rule: Any, model: Any, kind: type) -> None:
         fix = f"call it, with its learning rate: px.Optimizer(optax.{name}(1e-3), model)"
     what = "a rule of px.optim, or a transformation of optax, as the rule"
     raise StructureError(what, got=told(rule), fix=fix, where="px.Optimizer")
-
-
-_CALLS = {
-    "step": "opt.update(model, grads), with grads from px.grad or px.value_and_grad",
-    "minimize": "opt.update(model, grads), with grads from px.grad or px.value_and_grad",
-    "apply_gradients": "opt.update(model, grads)",
-    "apply_updates": "opt.update(model, grads), which changes the model in place",
-    "apply": "opt.update(model, grads)",
-    "zero_grad": "nothing: gradients are values that px.grad returns, and none pile up",
-    "init": "px.Optimizer(rule, model), which makes the state",
-    "param_groups": "opt.adjust(learning_rate=…), and px.optim.groups for groups of arrays",
-    "add_param_group": "opt.sync(model) once the model has grown, and px.optim.groups for groups of arrays",
-    "load_state_dict": "px.load_state_dict(opt, state)",
-    "state_dict": "px.state_dict(opt)",
-    "lr": "opt.learning_rate, and opt.adjust(learning_rate=…)",
-    "tx": "opt.rule",
-}
-
-
-def missing(name: str) -> str:
-    """What to say of an attribute that an optimiser does not have."""
-    here = f"; write {_CALLS[name]}" if name in _CALLS else ""
-    return f"px.Optimizer has no {name}{here}"
 
 
 def _is_model(value: Any) -> bool:

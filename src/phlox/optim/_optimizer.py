@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, StructureError, at_eager, describe, jit, modules
+from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules
+from phlox.core._methods_elsewhere import OPTIMIZER_METHODS
 from phlox.optim import _adjusting, _habits, _models, _state
 from phlox.optim._applied import ascent
 from phlox.optim._calling import called, extras
@@ -298,18 +299,13 @@ class Optimizer(Module):
             )
         return self.form.packing.unpack(found)
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            known = getattr(type(self), name, None)
-            if isinstance(known, property):  # which has just said why
-                return known.fget(self)
-            raise AttributeError(_habits.missing(name))
-
     def __repr__(self) -> str:
         rule = repr(self.rule) if isinstance(self.rule, Rule) else "optax.GradientTransformation"
         count = len(self.form.arrays)
         return f"Optimizer({rule}, {count} array{'' if count == 1 else 's'})"
+
+
+answer_foreign(Optimizer, OPTIMIZER_METHODS)
 
 
 # Which Modules an optimiser was made for, where each stands, and the Modules in it: no part of the tree, and keeps none

@@ -1,5 +1,8 @@
 """Weight files: a model's arrays on disk and back, whole or not at all."""
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.weights._artifact import load, save
 from phlox.weights._errors import CorruptFileError, FileError, file_error
 from phlox.weights._metadata import read_metadata
@@ -19,3 +22,9 @@ __all__ = [
     "save",
     "save_safetensors",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

@@ -236,4 +236,69 @@ ARGUMENTS = [
           fix: use "reverse" for few outputs, "forward" for few inputs
         """,
     ),
+    Mistake(
+        "option-elsewhere",
+        "An argument of another library. What a layer passes on to an inner one is blamed on the layer.",
+        do="px.LSTM(2, 3, batch_first=True)",
+        ways="as written",
+        text="""
+        OptionError: LSTM expects arguments among (in_size, hidden_size, act, num_layers=, bidirectional=, dropout=,
+                return_state=, stateful=, truncate=, unroll=, proj_size=, key=, **cell), got batch_first=True
+          fix: leave it out: the batch is the first axis, always
+        """,
+    ),
+    Mistake(
+        "option-renamed",
+        "An argument that has another name here.",
+        given="x = jnp.ones((2, 3))",
+        do="px.softmax(x, dim=-1)",
+        text="""
+        OptionError: softmax expects arguments among (x, axis, where=), got dim=-1
+          fix: write axis= for dim=
+        """,
+    ),
+    Mistake(
+        "name-elsewhere",
+        "A name of another library. `from phlox.nn import Linear` says the same.",
+        do="px.nn.Linear(3, 2)",
+        text="""
+        UnknownNameError: px.nn expects a name of its own, got Linear
+          fix: write px.Dense(in, out) for nn.Linear(in, out): an activation is its third argument
+        """,
+    ),
+    Mistake(
+        "method-elsewhere",
+        "A method of another library's models.",
+        given="model = px.Dense(3, 2)",
+        do="model.eval()",
+        text="""
+        UnknownNameError: Dense expects a method or attribute it has, got .eval
+          fix: leave it out: a model trains inside px.grad and infers elsewhere; px.testmode(model) pins it
+        """,
+    ),
+    Mistake(
+        "activation-name",
+        "Activations are functions, not their names.",
+        do='px.Dense(3, 2, "relu")',
+        text="""
+        RangeError: Dense expects an activation that is a function, got 'relu'
+          fix: write px.relu, the function
+        """,
+    ),
+    Mistake(
+        "forward-name",
+        "A Module computes in `__call__`.",
+        given="""
+        class Net(px.Module):
+            def forward(self, x):
+                return x
+
+        model, x = Net(), jnp.ones(3)
+        """,
+        do="model(x)",
+        text="""
+        StructureError: Net expects __call__ for its forward pass, got forward alone
+          fix: rename forward to __call__
+        """,
+    ),
 ]

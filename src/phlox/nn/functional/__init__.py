@@ -1,5 +1,8 @@
 """Functional forms: pure functions of arrays, batch first and channels last."""
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.nn.functional._activations import (
     gelu,
     identity,
@@ -71,6 +74,7 @@ from phlox.nn.functional._gather import (
     segment_mean,
     segment_min,
     segment_prod,
+    segment_softmax,
     segment_sum,
 )
 from phlox.nn.functional._linear import (
@@ -83,6 +87,14 @@ from phlox.nn.functional._mel import (
     db_to_power,
     mel_filterbank,
     power_to_db,
+)
+from phlox.nn.functional._next_token import (
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    sample_min_p,
+    sample_top_k,
+    sample_top_p,
 )
 from phlox.nn.functional._norm import (
     batch_norm,
@@ -251,6 +263,9 @@ __all__ = [
     "instance_norm_train",
     "interpolate",
     "istft",
+    "keep_min_p",
+    "keep_top_k",
+    "keep_top_p",
     "layer_norm",
     "leaky_relu",
     "linear_attention",
@@ -298,11 +313,15 @@ __all__ = [
     "rotary_angles",
     "rotary_frequencies",
     "rrelu",
+    "sample_min_p",
+    "sample_top_k",
+    "sample_top_p",
     "scatter",
     "segment_max",
     "segment_mean",
     "segment_min",
     "segment_prod",
+    "segment_softmax",
     "segment_sum",
     "selective_scan",
     "selu",
@@ -329,3 +348,9 @@ __all__ = [
     "variational_mask",
     "weight_norm",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import in_range, inexact, pointwise, widen
 
 __all__ = [
@@ -42,6 +43,7 @@ def identity(x: ArrayLike) -> Array:
     return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
+@answering
 def sigmoid(x: ArrayLike) -> Array:
     """Squash to (0, 1): ``y = 1 / (1 + exp(-x))``.
 
@@ -57,6 +59,7 @@ def sigmoid(x: ArrayLike) -> Array:
     return jax.nn.sigmoid(widen(array)).astype(array.dtype)
 
 
+@answering
 def tanh(x: ArrayLike) -> Array:
     """Squash to (-1, 1): ``y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))``.
 

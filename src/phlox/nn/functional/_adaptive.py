@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,14 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._pool import first_max, ordered
-from phlox.nn.functional._window import Sizes, per_axis, spatial_sizes
+from phlox.nn.functional._window import per_axis, spatial_sizes
 
 __all__ = ["adaptive_max_pool", "adaptive_mean_pool"]
 
 
-def adaptive_max_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
+@answering
+def adaptive_max_pool(x: jax.Array, output_size: int | Sequence[int | None] | None) -> jax.Array:
     """Max-pool to a given size; the gradient goes to the first of equal maxima, in row-major order.
 
     Formula: ``y[n, p, c] = max x[n, floor(p·space/output) : ceil((p + 1)·space/output), c]``.
@@ -26,7 +29,7 @@ def adaptive_max_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
     not divide the input, and repeat where it is larger.
 
     Arguments:
-        output_size: elements; one int, or one per spatial axis.
+        output_size: elements; one int, or one per spatial axis; None keeps an axis as it is.
 
     Raises:
         ShapeError: ``x`` has not 1 to 3 spatial axes.
@@ -40,7 +43,7 @@ def adaptive_max_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
     """
     x = ordered(x, "adaptive_max_pool")
     space = spatial_sizes(x, "adaptive_max_pool")
-    sizes = per_axis(output_size, len(space), "output_size", "adaptive_max_pool", least=1)
+    sizes = _sizes(output_size, space, "adaptive_max_pool")
     for axis in reversed(range(len(space))):
         if sizes[axis] == space[axis]:
             continue
@@ -51,7 +54,8 @@ def adaptive_max_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
     return x
 
 
-def adaptive_mean_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
+@answering
+def adaptive_mean_pool(x: jax.Array, output_size: int | Sequence[int | None] | None) -> jax.Array:
     """Average to a given size, in float32 at least.
 
     Formula: ``y[n, p, c] = mean x[n, floor(p·space/output) : ceil((p + 1)·space/output), c]``.
@@ -65,9 +69,19 @@ def adaptive_mean_pool(x: jax.Array, output_size: Sizes) -> jax.Array:
     """
     x = jnp.asarray(x)
     space = spatial_sizes(x, "adaptive_mean_pool")
-    sizes = per_axis(output_size, len(space), "output_size", "adaptive_mean_pool", least=1)
+    sizes = _sizes(output_size, space, "adaptive_mean_pool")
     matrices = [None if m == n else averaging_matrix(n, m) for n, m in zip(space, sizes, strict=True)]
     return weigh_axes(x, matrices)
+
+
+def _sizes(output_size: Any, space: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """The size of each axis of the output, None filled in from the input's."""
+    if output_size is None:
+        return space
+    if not isinstance(output_size, (tuple, list)) or None not in output_size:
+        return per_axis(output_size, len(space), "output_size", where, least=1)
+    given = per_axis([1 if m is None else m for m in output_size], len(space), "output_size", where, least=1)
+    return tuple(n if m is None else g for m, g, n in zip(output_size, given, space, strict=True))
 
 
 def adaptive_bounds(size: int, output: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._attention_checks import (
     Window,
     check_heads,
@@ -56,6 +57,7 @@ class Given(NamedTuple):
     key: Array | None
 
 
+@answering
 def dot_product_attention(
     q: ArrayLike,
     k: ArrayLike,
@@ -148,6 +150,7 @@ def dot_product_attention(
     return (y, weights) if return_weights else y
 
 
+@answering
 def causal_mask(
     queries: int, keys: int | None = None, *, offset: ArrayLike = 0, window: Window = None
 ) -> Array:  # (queries, keys)

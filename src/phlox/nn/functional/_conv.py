@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._conv_forms import convolve, transpose
 from phlox.nn.functional._conv_kernels import conv_kernel, conv_transpose_kernel
 from phlox.nn.functional._numeric import spread
@@ -18,6 +19,7 @@ from phlox.nn.functional._window import Padding, Sizes, Window, explicit_pairs, 
 __all__ = ["conv", "conv_transpose", "depthwise_conv"]
 
 
+@answering
 def conv(
     x: jax.Array,
     weight: jax.Array,
@@ -71,6 +73,7 @@ def conv(
     return _convolve(x, weight, bias, window, int(groups))
 
 
+@answering
 def depthwise_conv(
     x: jax.Array,
     weight: jax.Array,
@@ -111,6 +114,7 @@ def depthwise_conv(
     )
 
 
+@answering
 def conv_transpose(
     x: jax.Array,
     weight: jax.Array,

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._activations import tanh
 from phlox.nn.functional._conv import conv
 from phlox.nn.functional._loop import Carry, How, is_pure, loop
@@ -20,6 +21,7 @@ from phlox.nn.functional._recurrent_form import Activation, Run
 __all__ = ["conv_lstm"]
 
 
+@answering
 def conv_lstm(
     x: ArrayLike,
     weight_ih: ArrayLike,

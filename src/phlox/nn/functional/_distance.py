@@ -10,11 +10,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, real, squarable, widen
 
 __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 
 
+@answering
 def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, *, eps: float = 1e-8) -> Array:
     """Cosine of the angle between vectors: ``y = sum(x1 * x2) / (max(||x1||, eps) * max(||x2||, eps))``.
 
@@ -47,6 +49,7 @@ def _unit(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     return x / jnp.where(size < least, least, size)
 
 
+@answering
 def pairwise_distance(
     x1: ArrayLike, x2: ArrayLike, p: float = 2.0, *, eps: float = 1e-6, keepdims: bool = False
 ) -> Array:
@@ -74,6 +77,7 @@ def pairwise_distance(
     return lp_norm(a - b + eps, p, axes, keepdims=keepdims).astype(dtype)
 
 
+@answering
 def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Array:
     """Distances of all vectors with all: ``y_ij = ||x1_i - x2_j||_p``; equal vectors have gradient 0.
 
@@ -104,6 +108,7 @@ def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Array:
     return lp_norm(wide_a - wide_b, p, (wide_a.ndim - 1,)).astype(dtype)
 
 
+@answering
 def pdist(x: ArrayLike, p: float = 2.0) -> Array:
     """Distances of all pairs of vectors of one set, each pair once: ``y_k = ||x_i - x_j||_p`` for i < j, row by row.
 

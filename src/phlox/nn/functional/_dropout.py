@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import axes_of, in_range, inexact, is_concrete, min_rank, real, widen
 
 __all__ = ["alpha_dropout", "drop_path", "dropout", "feature_alpha_dropout", "variational_mask"]
@@ -17,6 +18,7 @@ __all__ = ["alpha_dropout", "drop_path", "dropout", "feature_alpha_dropout", "va
 _SELU_FLOOR = -1.7580993408473766  # the limit of SELU at minus infinity: -scale * alpha
 
 
+@answering
 def dropout(key: Array, x: ArrayLike, p: float | Array, *, axis: int | Sequence[int] | None = None) -> Array:
     """Zero each element with probability ``p``, and enlarge the others: ``y = x * b / (1 - p)``, b is 1 or 0.
 
@@ -48,6 +50,7 @@ def dropout(key: Array, x: ArrayLike, p: float | Array, *, axis: int | Sequence[
     return jnp.where(kept, array * _gain(p).astype(array.dtype), 0.0)
 
 
+@answering
 def alpha_dropout(key: Array, x: ArrayLike, p: float | Array, *, axis: int | Sequence[int] | None = None) -> Array:
     """Dropout for SELU networks, which keeps mean 0 and variance 1: ``y = a * (x * b + s * (1 - b)) + c``.
 
@@ -73,6 +76,7 @@ def alpha_dropout(key: Array, x: ArrayLike, p: float | Array, *, axis: int | Seq
     return _alpha("alpha_dropout", key, x, p, axis)
 
 
+@answering
 def feature_alpha_dropout(key: Array, x: ArrayLike, p: float | Array) -> Array:
     """``alpha_dropout`` of whole channels: one draw for each example and channel.
 
@@ -92,6 +96,7 @@ def feature_alpha_dropout(key: Array, x: ArrayLike, p: float | Array) -> Array:
     return _alpha("feature_alpha_dropout", key, array, p, (0, -1))
 
 
+@answering
 def drop_path(key: Array, x: ArrayLike, p: float | Array) -> Array:
     """Stochastic depth: zero whole examples with probability ``p``, ``y = x * b / (1 - p)``, one b per example.
 
@@ -118,6 +123,7 @@ def drop_path(key: Array, x: ArrayLike, p: float | Array) -> Array:
     return array if kept is None else jnp.where(kept, array * _gain(p).astype(array.dtype), 0.0)
 
 
+@answering
 def variational_mask(key: Array, shape: Sequence[int], p: float | Array, dtype: Any = jnp.float32) -> Array:
     """Draw one dropout mask to use at every time step: 0 with probability ``p``, else ``1 / (1 - p)``.
 

@@ -11,11 +11,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import copied, inexact, is_concrete, real, widen
 
 __all__ = ["embedding", "embedding_bag"]
 
 
+@answering
 def embedding(indices: ArrayLike, table: ArrayLike, *, padding_idx: int | None = None) -> Array:
     """Look up a row for each index: ``y = table[indices]``.
 
@@ -46,11 +48,13 @@ def embedding(indices: ArrayLike, table: ArrayLike, *, padding_idx: int | None =
     return y
 
 
+@answering
 def embedding_bag(
     indices: ArrayLike,
     table: ArrayLike,
     *,
     offsets: ArrayLike | None = None,
+    include_last_offset: bool = False,
     segment_ids: ArrayLike | None = None,
     num_bags: int | None = None,
     weights: ArrayLike | None = None,
@@ -67,6 +71,7 @@ def embedding_bag(
         weights: as indices; y: (bags, features).
 
     Arguments:
+        include_last_offset: whether ``offsets``, then (bags + 1,), end with the number of indices.
         num_bags: how many bags ``segment_ids`` name.
         weights: a factor for each index, with mode "sum" only.
         mode: "sum", "mean" or "max" (the first of equal rows takes the gradient).
@@ -89,6 +94,8 @@ def embedding_bag(
     if mode not in ("sum", "mean", "max"):
         raise RangeError('mode "sum", "mean" or "max"', got=repr(mode), fix="choose one of them", where=name)
     factors = _factors(places, weights, mode)
+    if include_last_offset:
+        offsets = _without_last(offsets, places)
     segments, bags = _bags(places, offsets, segment_ids, num_bags)
     _within(name, places, rows.shape[0])
     places = places.reshape(-1)
@@ -141,6 +148,20 @@ def _bags(
         raise ShapeError(f"segment_ids of shape {places.shape} and num_bags", got=got, fix=fix, where=name)
     _within(name, segments, num_bags, what="segment")
     return segments, num_bags
+
+
+def _without_last(offsets: ArrayLike | None, places: Array) -> ArrayLike:
+    """Offsets without the last, which says how many indices there are."""
+    name = "embedding_bag"
+    ends = None if offsets is None else _indices(name, offsets)
+    if ends is None or ends.ndim != 1 or not ends.size:
+        got = "no offsets" if ends is None else describe(ends)
+        fix = "pass offsets=, the starts and then the number of indices, or leave include_last_offset out"
+        raise ShapeError("offsets of shape (bags + 1,) with include_last_offset", got=got, fix=fix, where=name)
+    if is_concrete(ends) and int(ends[-1]) != places.size:
+        fix = "end the offsets with the number of indices, or leave include_last_offset out"
+        raise RangeError(f"a last offset of {places.size}", got=str(int(ends[-1])), fix=fix, where=name)
+    return ends[:-1]
 
 
 def _from_offsets(starts: Array, places: Array) -> tuple[Array, int]:

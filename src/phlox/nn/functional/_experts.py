@@ -8,11 +8,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import min_rank, real, widen
 
 __all__ = ["load_balancing_loss", "top_k_routing"]
 
 
+@answering
 def top_k_routing(logits: ArrayLike, k: int, *, normalise: bool = True) -> Array:
     """Choose k experts for each token: their softmax probabilities, and zeros for all others.
 
@@ -43,6 +45,7 @@ def top_k_routing(logits: ArrayLike, k: int, *, normalise: bool = True) -> Array
     return weights / jnp.sum(weights, -1, keepdims=True) if normalise else weights
 
 
+@answering
 def load_balancing_loss(logits: ArrayLike, weights: ArrayLike) -> Array:
     """Measure how unevenly experts are used: ``experts * sum_e share_e * mean probability_e``.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._window import Padding, Sizes, Window, is_int, plan_window
@@ -16,6 +17,7 @@ from phlox.nn.functional._window import Padding, Sizes, Window, is_int, plan_win
 __all__ = ["fold", "unfold"]
 
 
+@answering
 def unfold(x: jax.Array, window: Sizes, *, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1) -> jax.Array:
     """Cut out the patch that each position of a sliding window sees.
 
@@ -43,6 +45,7 @@ def unfold(x: jax.Array, window: Sizes, *, stride: Sizes = 1, padding: Padding =
     return copied(functools.partial(_patches, window=plan), x)
 
 
+@answering
 def fold(
     x: jax.Array,
     output_size: Sizes,

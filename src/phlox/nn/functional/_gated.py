@@ -8,12 +8,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._activations import gelu
 from phlox.nn.functional._numeric import axes_of, in_range, real, widen
 
 __all__ = ["geglu", "glu", "maxout", "reglu", "swiglu"]
 
 
+@answering
 def glu(x: ArrayLike, axis: int = -1) -> Array:
     """Gated linear unit: ``y = a * sigmoid(b)``, with a and b the first and second half of x along ``axis``.
 
@@ -35,6 +37,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
     return (a * jax.nn.sigmoid(b)).astype(dtype)
 
 
+@answering
 def reglu(x: ArrayLike, axis: int = -1) -> Array:
     """Gated unit with a rectifier: ``y = a * relu(b)``, halves as in ``glu``.
 
@@ -49,6 +52,7 @@ def reglu(x: ArrayLike, axis: int = -1) -> Array:
     return (a * jax.nn.relu(b)).astype(dtype)
 
 
+@answering
 def geglu(x: ArrayLike, axis: int = -1, approximate: str = "none") -> Array:
     """Gated unit with a GELU: ``y = a * gelu(b)``, halves as in ``glu``.
 
@@ -63,6 +67,7 @@ def geglu(x: ArrayLike, axis: int = -1, approximate: str = "none") -> Array:
     return (a * gelu(b, approximate)).astype(dtype)
 
 
+@answering
 def swiglu(x: ArrayLike, axis: int = -1) -> Array:
     """Gated unit with a SiLU: ``y = a * b * sigmoid(b)``, halves as in ``glu``.
 
@@ -77,6 +82,7 @@ def swiglu(x: ArrayLike, axis: int = -1) -> Array:
     return (a * b * jax.nn.sigmoid(b)).astype(dtype)
 
 
+@answering
 def maxout(x: ArrayLike, pieces: int, axis: int = -1) -> Array:
     """Keep the largest of each group: ``y_i = max(x_{i*pieces}, ..., x_{i*pieces + pieces - 1})`` along ``axis``.
 

@@ -12,17 +12,28 @@ import numpy as np
 from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.nn.functional._numeric import copied
+from phlox.core._options import answering
+from phlox.nn.functional._numeric import copied, real, widen
 from phlox.nn.functional._pool import lowest
 from phlox.nn.functional._window import is_int
 
-__all__ = ["gather", "scatter", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum"]
+__all__ = [
+    "gather",
+    "scatter",
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_prod",
+    "segment_softmax",
+    "segment_sum",
+]
 
 Index = jax.Array | np.ndarray | Sequence[int] | tuple[jax.Array | np.ndarray, ...]
 
 _OPS = ("+", "-", "*", "/", "max", "min", "mean")
 
 
+@answering
 def gather(x: jax.Array, index: Index) -> jax.Array:
     """Take the rows of ``x`` that an index names.
 
@@ -51,6 +62,7 @@ def gather(x: jax.Array, index: Index) -> jax.Array:
     return copied(lambda v, *at: v.at[at].get(mode="fill"), x, *indices)
 
 
+@answering
 def scatter(
     values: jax.Array,
     index: Index,
@@ -107,6 +119,7 @@ def scatter(
     return _reduce(into.astype(wide), indices, values.astype(wide), op).astype(dtype)
 
 
+@answering
 def segment_sum(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
     """Sum the rows of each segment; an empty one is 0.
 
@@ -124,6 +137,7 @@ def segment_sum(values: jax.Array, segments: Index, num_segments: int) -> jax.Ar
     return scatter(values, segments, "+", size=num_segments)
 
 
+@answering
 def segment_mean(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
     """Average the rows of each segment; an empty one is 0.
 
@@ -139,6 +153,7 @@ def segment_mean(values: jax.Array, segments: Index, num_segments: int) -> jax.A
     return scatter(values, segments, "mean", size=num_segments)
 
 
+@answering
 def segment_max(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
     """Take the largest of each segment; an empty one is the dtype's lowest value (-inf).
 
@@ -154,6 +169,7 @@ def segment_max(values: jax.Array, segments: Index, num_segments: int) -> jax.Ar
     return scatter(values, segments, "max", size=num_segments)
 
 
+@answering
 def segment_min(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
     """Take the smallest of each segment; an empty one is the dtype's highest value (inf).
 
@@ -169,6 +185,7 @@ def segment_min(values: jax.Array, segments: Index, num_segments: int) -> jax.Ar
     return scatter(values, segments, "min", size=num_segments)
 
 
+@answering
 def segment_prod(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
     """Multiply the rows of each segment; an empty one is 1.
 
@@ -182,6 +199,32 @@ def segment_prod(values: jax.Array, segments: Index, num_segments: int) -> jax.A
     Source: the same reduction as ``jax.ops.segment_prod``.
     """
     return scatter(values, segments, "*", size=num_segments)
+
+
+@answering
+def segment_softmax(values: jax.Array, segments: Index, num_segments: int) -> jax.Array:
+    """Turn the scores of each segment into probabilities, as attention over the edges into each node of a graph.
+
+    Formula: ``y[k] = exp(values[k]) / Σ_{j: segments[j] = segments[k]} exp(values[j])``, shifted by the segment's
+    maximum and summed in float32 at least. A segment of minus infinities alone gives 0; one with an infinity gives NaN.
+
+    Shapes: ``values`` (n, ...), real; ``segments`` (n,) → as ``values``; a row outside the segments gives 0.
+
+    Arguments and errors: as :func:`segment_sum`.
+
+    >>> segment_softmax(jnp.array([0.0, 0.0, 5.0]), jnp.array([0, 0, 1]), 2).tolist()
+    [0.5, 0.5, 1.0]
+
+    Source: Veličković et al., "Graph attention networks" (arXiv:1710.10903).
+    """
+    array = real(values, "segment_softmax")
+    wide, (index,) = widen(array), _indices(segments, "segment_softmax")
+    top = segment_max(lax.stop_gradient(wide), index, num_segments)
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    inside = ((index >= -num_segments) & (index < num_segments)).reshape(-1, *[1] * (wide.ndim - 1))
+    powers = jnp.where(inside, jnp.exp(wide - top[index]), 0.0)
+    total = segment_sum(powers, index, num_segments)
+    return (powers / jnp.where(total == 0.0, 1.0, total)[index]).astype(array.dtype)
 
 
 def _indices(index: Any, where: str) -> tuple[jax.Array, ...]:

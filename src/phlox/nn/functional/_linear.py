@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import inexact, is_half, spread
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
 
 
+@answering
 def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
     """Multiply features by a matrix: ``y_o = sum_i x_i * weight_io + bias_o``.
 
@@ -47,23 +50,35 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
     return _plus_bias("dense", y, bias)
 
 
-def concatenate(*arrays: ArrayLike, axis: int = -1) -> Array:
+@answering
+def concatenate(*arrays: Any, axis: int | None = None) -> Array:
     """Join arrays along an axis: what ``px.Parallel`` and ``px.SkipConnection`` combine features with.
+
+    A list or tuple of arrays is joined as NumPy, JAX and PyTorch do, ``concatenate([a, b], axis)``: along the first
+    axis unless told otherwise.
 
     Shapes:
         arrays: equal but along ``axis``; y: their sizes added there.
 
     Arguments:
-        axis: the axis to join along, by default the features.
+        axis: the axis to join along; by default the last, the features, for arrays, and the first for a list.
 
     Raises:
         ShapeError: no arrays, no such axis, or sizes that differ along another.
 
     >>> concatenate(jnp.array([[1.0]]), jnp.array([[2.0, 3.0]])).tolist()
     [[1.0, 2.0, 3.0]]
+    >>> concatenate([jnp.array([[1.0]]), jnp.array([[2.0]])]).tolist()
+    [[1.0], [2.0]]
 
     Source: the definition.
     """
+    listed = arrays and isinstance(arrays[0], (list, tuple))
+    if listed and len(arrays) == 2 and axis is None and isinstance(arrays[1], int):  # concatenate([a, b], axis)
+        arrays, axis = arrays[:1], arrays[1]
+    if listed and len(arrays) == 1:
+        arrays, axis = tuple(arrays[0]), 0 if axis is None else axis
+    axis = -1 if axis is None else axis
     parts = [jnp.asarray(a) for a in arrays]
     ranks = {p.ndim for p in parts}
     if len(ranks) != 1 or not -min(ranks) <= axis < min(ranks):
@@ -77,6 +92,7 @@ def concatenate(*arrays: ArrayLike, axis: int = -1) -> Array:
     return jnp.concatenate(parts, at)
 
 
+@answering
 def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
     """Combine two inputs by a product: ``y_o = sum_ij x1_i * weight_ijo * x2_j + bias_o``.
 
@@ -113,6 +129,7 @@ def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | 
     return _plus_bias("bilinear", y, bias)
 
 
+@answering
 def batched_mul(a: ArrayLike, b: ArrayLike) -> Array:
     """Multiply two batches of matrices, pair by pair: ``c[..., :, :] = a[..., :, :] @ b[..., :, :]``.
 

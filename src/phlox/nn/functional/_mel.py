@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core._errors import RangeError
+from phlox.core._options import answering
 from phlox.nn.functional._window import is_int
 
 __all__ = ["db_to_power", "mel_filterbank", "power_to_db"]
@@ -18,6 +19,7 @@ __all__ = ["db_to_power", "mel_filterbank", "power_to_db"]
 _SLANEY_STEP, _SLANEY_KNEE, _SLANEY_LOG = 200 / 3, 1000.0, math.log(6.4) / 27
 
 
+@answering
 def mel_filterbank(
     n_freqs: int,
     n_mels: int,
@@ -73,6 +75,7 @@ def mel_filterbank(
     return jnp.asarray(filters * (2 / (high - low)) if norm else filters, dtype)
 
 
+@answering
 def power_to_db(x: jax.Array, *, ref: float = 1.0, floor: float = 1e-10, top_db: float | None = 80.0) -> jax.Array:
     """Express powers in decibels.
 
@@ -105,6 +108,7 @@ def power_to_db(x: jax.Array, *, ref: float = 1.0, floor: float = 1e-10, top_db:
     return (y if top_db is None else jnp.maximum(y, jnp.max(y) - top_db)).astype(out)
 
 
+@answering
 def db_to_power(x: jax.Array, *, ref: float = 1.0) -> jax.Array:
     """Turn decibels back into powers.
 

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._layer_norm_kernels import layer_norm_kernel
 from phlox.nn.functional._moments import centre
 from phlox.nn.functional._norm_kernels import batch_norm_kernel
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 
+@answering
 def moments(
     x: ArrayLike, axis: int | Sequence[int], *, keepdims: bool = False, axis_name: str | None = None
 ) -> tuple[Array, Array]:
@@ -69,6 +71,7 @@ def moments(
     return (mean, var) if keepdims else (jnp.squeeze(mean, axes), jnp.squeeze(var, axes))
 
 
+@answering
 def batch_norm_train(
     x: ArrayLike,
     scale: ArrayLike | None = None,
@@ -128,6 +131,7 @@ def normalise_batch(
     return y, mean, var * (count / (count - 1))
 
 
+@answering
 def batch_norm(
     x: ArrayLike,
     mean: ArrayLike,
@@ -159,6 +163,7 @@ def batch_norm(
     return _affine((widen(array) - widen(centre)) * lax.rsqrt(widen(spread) + eps), scale, bias, array)
 
 
+@answering
 def layer_norm(
     x: ArrayLike,
     size: int | Sequence[int],
@@ -197,6 +202,7 @@ def layer_norm(
     return _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
 
 
+@answering
 def rms_norm(x: ArrayLike, size: int | Sequence[int], scale: ArrayLike | None = None, *, eps: float = 1e-6) -> Array:
     """Divide each example by its root mean square: ``y = x / sqrt(mean(x**2) + eps) * scale``.
 
@@ -222,6 +228,7 @@ def rms_norm(x: ArrayLike, size: int | Sequence[int], scale: ArrayLike | None = 
     return _affine(wide * lax.rsqrt(power + eps), _shaped("rms_norm", "scale", scale, shape), None, array)
 
 
+@answering
 def group_norm(
     x: ArrayLike, groups: int, scale: ArrayLike | None = None, bias: ArrayLike | None = None, *, eps: float = 1e-5
 ) -> Array:
@@ -256,6 +263,7 @@ def group_norm(
     return _affine((centred * lax.rsqrt(var + eps)).reshape(array.shape), scale, bias, array)
 
 
+@answering
 def instance_norm(
     x: ArrayLike, scale: ArrayLike | None = None, bias: ArrayLike | None = None, *, eps: float = 1e-5
 ) -> Array:
@@ -279,6 +287,7 @@ def instance_norm(
     return _instance("instance_norm", x, scale, bias, eps)[0]
 
 
+@answering
 def instance_norm_train(
     x: ArrayLike, scale: ArrayLike | None = None, bias: ArrayLike | None = None, *, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 
 F = TypeVar("F", bound=Callable[..., Array])
 
@@ -88,7 +89,7 @@ def pointwise(f: F) -> F:
         array = real(x, f.__name__)
         return f(widen(array), *args, **kwargs).astype(array.dtype)
 
-    return cast(F, checked)
+    return cast(F, answering(checked))
 
 
 def is_concrete(x: Any) -> bool:

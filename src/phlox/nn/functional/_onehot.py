@@ -11,11 +11,13 @@ import numpy as np
 from jax.core import Tracer
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._window import is_int
 
 __all__ = ["from_one_hot", "one_hot"]
 
 
+@answering
 def one_hot(
     labels: Any, classes: int | Sequence[Hashable], *, default: Any = None, dtype: Any = jnp.float32
 ) -> jax.Array:
@@ -53,6 +55,7 @@ def one_hot(
     return (jnp.asarray(index)[..., None] == np.arange(count)).astype(dtype)
 
 
+@answering
 def from_one_hot(y: jax.Array, classes: Sequence[Hashable] | None = None, *, axis: int = -1) -> Any:
     """Tell the class of the largest entry of each vector: the inverse of :func:`one_hot`.
 

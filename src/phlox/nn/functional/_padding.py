@@ -9,9 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._window import Pairs, Sizes, explicit_pairs, known, spatial_sizes
 
 __all__ = ["pad_circular", "pad_constant", "pad_reflect", "pad_replicate", "pad_symmetric", "pad_zeros"]
+
+PADDING_MODES = ("zeros", "reflect", "symmetric", "circular", "replicate")
 
 Counts = Sizes | Sequence[tuple[int, int]]
 
@@ -24,6 +27,7 @@ _MODES = {
 }
 
 
+@answering
 def pad_constant(x: jax.Array, padding: Counts, value: float = 0.0) -> jax.Array:
     """Surround the spatial axes with a constant.
 
@@ -53,6 +57,7 @@ def pad_constant(x: jax.Array, padding: Counts, value: float = 0.0) -> jax.Array
     return lax.pad(x, jnp.asarray(value, x.dtype), [(0, 0, 0), *((lo, hi, 0) for lo, hi in pairs), (0, 0, 0)])
 
 
+@answering
 def pad_zeros(x: jax.Array, padding: Counts) -> jax.Array:
     """Surround the spatial axes with zeros.
 
@@ -71,6 +76,7 @@ def pad_zeros(x: jax.Array, padding: Counts) -> jax.Array:
     )
 
 
+@answering
 def pad_reflect(x: jax.Array, padding: Counts) -> jax.Array:
     """Mirror the spatial axes at their first and last element, which is not repeated.
 
@@ -93,6 +99,7 @@ def pad_reflect(x: jax.Array, padding: Counts) -> jax.Array:
     return _public(x, padding, "reflect")
 
 
+@answering
 def pad_symmetric(x: jax.Array, padding: Counts) -> jax.Array:
     """Mirror the spatial axes at their edges, so that the first and last element are repeated.
 
@@ -108,6 +115,7 @@ def pad_symmetric(x: jax.Array, padding: Counts) -> jax.Array:
     return _public(x, padding, "symmetric")
 
 
+@answering
 def pad_circular(x: jax.Array, padding: Counts) -> jax.Array:
     """Continue the spatial axes periodically.
 
@@ -123,6 +131,7 @@ def pad_circular(x: jax.Array, padding: Counts) -> jax.Array:
     return _public(x, padding, "circular")
 
 
+@answering
 def pad_replicate(x: jax.Array, padding: Counts) -> jax.Array:
     """Repeat the first and the last element of each spatial axis.
 

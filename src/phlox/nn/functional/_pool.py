@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._pool_kernels import max_pool_kernel
@@ -25,6 +26,7 @@ __all__ = ["global_max_pool", "global_mean_pool", "lp_pool", "max_pool", "mean_p
 _LONGEST_CHAIN = 16
 
 
+@answering
 def max_pool(
     x: jax.Array,
     window: Sizes,
@@ -64,6 +66,7 @@ def max_pool(
     return _max_over(x, plan) if y is None else y
 
 
+@answering
 def mean_pool(
     x: jax.Array,
     window: Sizes,
@@ -114,6 +117,7 @@ def _divisor(number: float) -> float:
     return number
 
 
+@answering
 def lp_pool(
     x: jax.Array,
     p: float,
@@ -156,6 +160,7 @@ def lp_pool(
     return norm.astype(dtype)
 
 
+@answering
 def global_max_pool(x: jax.Array, *, keepdims: bool = True) -> jax.Array:
     """Take the largest element over all spatial axes; the gradient goes to the first of equal ones.
 
@@ -181,6 +186,7 @@ def global_max_pool(x: jax.Array, *, keepdims: bool = True) -> jax.Array:
     return jnp.expand_dims(y, tuple(range(1, rank + 1))) if keepdims else y
 
 
+@answering
 def global_mean_pool(x: jax.Array, *, keepdims: bool = True) -> jax.Array:
     """Average over all spatial axes, in float32 at least.
 

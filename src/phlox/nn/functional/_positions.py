@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import real, widen
 
 __all__ = [
@@ -35,6 +36,7 @@ _SCALINGS: dict[str, tuple[str, ...]] = {
 _OPTIONAL = {"yarn": ("beta_fast", "beta_slow", "attention_factor", "truncate")}
 
 
+@answering
 def rotary_frequencies(
     size: int, *, base: float = 10000.0, scaling: Mapping[str, Any] | None = None, length: ArrayLike | None = None
 ) -> tuple[Array, float]:
@@ -88,6 +90,7 @@ def rotary_frequencies(
     return jnp.asarray(plain / factor), 1.0
 
 
+@answering
 def rotary_angles(
     positions: ArrayLike, frequencies: ArrayLike, *, gain: float = 1.0
 ) -> tuple[Array, Array]:  # cos, sin
@@ -109,6 +112,7 @@ def rotary_angles(
     return jnp.cos(angles) * gain, jnp.sin(angles) * gain
 
 
+@answering
 def apply_rotary(x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False) -> Array:
     """Turn pairs of features by angles: ``(a, b) -> (a cos - b sin, a sin + b cos)``.
 
@@ -153,6 +157,7 @@ def apply_rotary(x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: b
     return jnp.concatenate([y, rest], -1).astype(array.dtype)
 
 
+@answering
 def sinusoidal_positions(
     positions: ArrayLike, size: int, *, base: float = 10000.0, interleaved: bool = True
 ) -> Array:  # (..., size)
@@ -182,6 +187,7 @@ def sinusoidal_positions(
     return jnp.concatenate([sin, cos], -1)
 
 
+@answering
 def alibi_slopes(heads: int) -> Array:  # (heads,)
     """Compute the slope of every head's linear bias: ``2**(-8 h / heads)`` for h from 1, heads a power of two.
 
@@ -207,6 +213,7 @@ def alibi_slopes(heads: int) -> Array:  # (heads,)
     return jnp.asarray(slopes)
 
 
+@answering
 def alibi_bias(slopes: ArrayLike, queries: ArrayLike, keys: ArrayLike) -> Array:
     """Compute a bias that falls with distance: ``-slope_h * |query - key|``.
 
@@ -223,6 +230,7 @@ def alibi_bias(slopes: ArrayLike, queries: ArrayLike, keys: ArrayLike) -> Array:
     return -steep[:, None, None] * apart[..., None, :, :]
 
 
+@answering
 def relative_buckets(
     relative: ArrayLike, *, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True
 ) -> Array:

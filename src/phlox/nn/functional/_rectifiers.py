@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import in_range, is_concrete, pointwise, real, spread
 
 __all__ = [
@@ -87,6 +88,7 @@ def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> Array:
     return jnp.where(x > 0, x, negative_slope * x)
 
 
+@answering
 def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
     """Rectifier with a learned leak: ``y = x`` where ``x > 0``, else ``slope * x``.
 
@@ -112,6 +114,7 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
     return jnp.where(array > 0, array, (weight * array).astype(array.dtype))
 
 
+@answering
 def rrelu(x: ArrayLike, lower: float = 1 / 8, upper: float = 1 / 3, *, key: Array | None = None) -> Array:
     """Rectifier with a random leak: ``y = x`` where ``x > 0``, else ``a * x``, a uniform on [lower, upper).
 

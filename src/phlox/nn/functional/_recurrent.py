@@ -11,6 +11,7 @@ import functools
 from jax import Array
 from jax.typing import ArrayLike
 
+from phlox.core._options import answering
 from phlox.nn.functional._activations import tanh
 from phlox.nn.functional._loop import Weight
 from phlox.nn.functional._recurrent_cells import gru_parts, lstm_step, rnn_step
@@ -20,6 +21,7 @@ from phlox.nn.functional._recurrent_kernels import gru_kernel, lstm_kernel
 __all__ = ["gru", "lstm", "rnn"]
 
 
+@answering
 def rnn(
     x: ArrayLike,
     weight_ih: ArrayLike,
@@ -65,6 +67,7 @@ def rnn(
     return y, h
 
 
+@answering
 def lstm(
     x: ArrayLike,
     weight_ih: ArrayLike,
@@ -111,6 +114,7 @@ def lstm(
     return y, (h, c)
 
 
+@answering
 def gru(
     x: ArrayLike,
     weight_ih: ArrayLike,

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._activations import tanh
 from phlox.nn.functional._loop import Carry, Product, Step, Weight
 from phlox.nn.functional._numeric import inexact, widen
@@ -18,6 +19,7 @@ from phlox.nn.functional._recurrent_form import Activation, Form
 __all__ = ["gru_cell", "lstm_cell", "rnn_cell"]
 
 
+@answering
 def rnn_cell(
     x: ArrayLike,
     state: ArrayLike | None,
@@ -42,6 +44,7 @@ def rnn_cell(
     return form.once(functools.partial(rnn_step, act), ((form.hh, None),), states)[0]
 
 
+@answering
 def lstm_cell(
     x: ArrayLike,
     state: tuple[ArrayLike, ArrayLike] | None,
@@ -72,6 +75,7 @@ def lstm_cell(
     return h, c
 
 
+@answering
 def gru_cell(
     x: ArrayLike,
     state: ArrayLike | None,

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._loop import Carry, Flags, How, Step, Weight, is_pure, loop
 from phlox.nn.functional._numeric import inexact, is_concrete, result_dtype, widen
 
@@ -21,6 +22,7 @@ Activation = Callable[[Array], Array]
 Kernel = Callable[[Array, Array, Any, Array | None, bool], tuple[Array, Carry] | None]
 
 
+@answering
 def sequence_mask(lengths: ArrayLike, time: int) -> Array:
     """Which steps of each sequence are real: ``mask[b, t] = t < lengths[b]``.
 

@@ -11,11 +11,13 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, min_rank, real, result_dtype, vector, widen
 
 __all__ = ["local_response_norm", "normalize", "spectral_norm", "weight_norm"]
 
 
+@answering
 def normalize(x: ArrayLike, p: float = 2.0, axis: int | Sequence[int] = -1, *, eps: float = 1e-12) -> Array:
     """Scale to unit length: ``y = x / max(||x||_p, eps)``, the norm along ``axis``.
 
@@ -43,6 +45,7 @@ def normalize(x: ArrayLike, p: float = 2.0, axis: int | Sequence[int] = -1, *, e
     return (wide / jnp.where(size < eps, eps, size)).astype(array.dtype)
 
 
+@answering
 def local_response_norm(
     x: ArrayLike, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Array:
@@ -75,6 +78,7 @@ def local_response_norm(
     return (wide * (k + alpha / size * around) ** -beta).astype(array.dtype)
 
 
+@answering
 def weight_norm(direction: ArrayLike, size: ArrayLike, *, axis: int = -1) -> Array:
     """A weight from its direction and its length: ``w = size * direction / ||direction||_2``.
 
@@ -104,6 +108,7 @@ def weight_norm(direction: ArrayLike, size: ArrayLike, *, axis: int = -1) -> Arr
     return y.astype(result_dtype(array, lengths))
 
 
+@answering
 def spectral_norm(
     weight: ArrayLike, u: ArrayLike, v: ArrayLike, *, steps: int = 1, axis: int = -1, eps: float = 1e-12
 ) -> tuple[Array, Array, Array]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._adaptive import adaptive_mean_pool, weigh_axes
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional._window import Sizes, is_int, per_axis, spatial_sizes
@@ -25,6 +26,7 @@ _MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubi
 Scales = float | Sequence[float]
 
 
+@answering
 def interpolate(
     x: jax.Array,
     size: Sizes | None = None,

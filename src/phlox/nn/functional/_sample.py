@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._resize import cubic_kernel
 from phlox.nn.functional._window import Sizes, per_axis, spatial_sizes
 
@@ -21,6 +22,7 @@ _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
 
 
+@answering
 def grid_sample(
     x: jax.Array,
     grid: jax.Array,
@@ -77,6 +79,7 @@ def grid_sample(
     return _sample(x, places, mode, padding_mode, align_corners)
 
 
+@answering
 def affine_grid(theta: jax.Array, size: Sizes, *, align_corners: bool = False) -> jax.Array:
     """Make the grid that lets :func:`grid_sample` apply an affine map to an image or volume.
 
@@ -118,6 +121,7 @@ def affine_grid(theta: jax.Array, size: Sizes, *, align_corners: bool = False) -
     return grid.astype(theta.dtype)
 
 
+@answering
 def imrotate(
     x: jax.Array, angle: jax.Array | float, *, mode: str = "bilinear", center: tuple[float, float] | None = None
 ) -> jax.Array:

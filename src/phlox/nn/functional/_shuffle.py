@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._window import Sizes, is_int, per_axis, spatial_sizes
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
 
 
+@answering
 def pixel_shuffle(x: jax.Array, factor: Sizes) -> jax.Array:
     """Move channels into space: each element becomes a block of ``factor`` elements along every spatial axis.
 
@@ -50,6 +52,7 @@ def pixel_shuffle(x: jax.Array, factor: Sizes) -> jax.Array:
     return x.reshape(x.shape[0], *(n * r for n, r in zip(space, factors, strict=True)), x.shape[-1])
 
 
+@answering
 def pixel_unshuffle(x: jax.Array, factor: Sizes) -> jax.Array:
     """Move space into channels: each block of ``factor`` elements along every spatial axis becomes one element.
 
@@ -87,6 +90,7 @@ def pixel_unshuffle(x: jax.Array, factor: Sizes) -> jax.Array:
     return y.transpose(order).reshape(x.shape[0], *small, x.shape[-1] * math.prod(factors))
 
 
+@answering
 def channel_shuffle(x: jax.Array, groups: int) -> jax.Array:
     """Interleave groups of channels, so that the next grouped convolution sees all of them.
 

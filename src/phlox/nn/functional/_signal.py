@@ -12,6 +12,7 @@ from jax import lax
 from jax.core import Tracer
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._window import is_int
 
 __all__ = ["hamming_window", "hann_window", "istft", "spectrogram", "stft"]
@@ -19,6 +20,7 @@ __all__ = ["hamming_window", "hann_window", "istft", "spectrogram", "stft"]
 _PAD_MODES = {"reflect": "reflect", "constant": "constant", "replicate": "edge", "circular": "wrap"}
 
 
+@answering
 def hann_window(length: int, *, periodic: bool = True, dtype: Any = jnp.float32) -> jax.Array:
     """Make a Hann window.
 
@@ -42,6 +44,7 @@ def hann_window(length: int, *, periodic: bool = True, dtype: Any = jnp.float32)
     return _cosine_window(length, 0.5, 0.5, periodic, dtype, "hann_window")
 
 
+@answering
 def hamming_window(
     length: int, *, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, dtype: Any = jnp.float32
 ) -> jax.Array:
@@ -68,6 +71,7 @@ def hamming_window(
     return _cosine_window(length, alpha, beta, periodic, dtype, "hamming_window")
 
 
+@answering
 def stft(
     x: jax.Array,
     n_fft: int,
@@ -127,6 +131,7 @@ def stft(
     return jnp.fft.rfft(frames, norm=norm) if onesided else jnp.fft.fft(frames, norm=norm)
 
 
+@answering
 def istft(
     y: jax.Array,
     n_fft: int,
@@ -189,6 +194,7 @@ def istft(
     return jnp.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, missing)]) if missing > 0 else signal
 
 
+@answering
 def spectrogram(
     x: jax.Array,
     n_fft: int = 400,

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import axes_of, in_range, real, widen
 
 __all__ = ["gumbel_softmax", "log_softmax", "logsumexp", "softmax", "softmin"]
@@ -17,6 +18,7 @@ __all__ = ["gumbel_softmax", "log_softmax", "logsumexp", "softmax", "softmin"]
 Axis = int | tuple[int, ...]
 
 
+@answering
 def softmax(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None) -> Array:
     """Turn scores into probabilities: ``y_i = exp(x_i) / sum_j exp(x_j)``, the sum along ``axis``.
 
@@ -48,6 +50,7 @@ def softmax(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None) ->
     return (weights / jnp.where(total == 0.0, 1.0, total)).astype(array.dtype)
 
 
+@answering
 def softmin(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None) -> Array:
     """Turn costs into probabilities: ``y = softmax(-x)``.
 
@@ -61,6 +64,7 @@ def softmin(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None) ->
     return softmax(-real(x, "softmin"), axis, where=where)
 
 
+@answering
 def log_softmax(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None) -> Array:
     """Logarithm of the softmax, without underflow: ``y_i = x_i - log(sum_j exp(x_j))``.
 
@@ -84,6 +88,7 @@ def log_softmax(x: ArrayLike, axis: Axis = -1, *, where: ArrayLike | None = None
     return jnp.where(kept, shifted - jnp.log(jnp.where(total == 0.0, 1.0, total)), -jnp.inf).astype(array.dtype)
 
 
+@answering
 def logsumexp(x: ArrayLike, axis: Axis = -1, *, keepdims: bool = False, where: ArrayLike | None = None) -> Array:
     """Smooth maximum: ``y = log(sum_i exp(x_i))``, the sum along ``axis``; minus infinity where a mask leaves nothing.
 
@@ -116,6 +121,7 @@ def logsumexp(x: ArrayLike, axis: Axis = -1, *, keepdims: bool = False, where: A
     return (y if keepdims else jnp.squeeze(y, axes)).astype(array.dtype)
 
 
+@answering
 def gumbel_softmax(key: Array, logits: ArrayLike, tau: ArrayLike = 1.0, *, hard: bool = False, axis: int = -1) -> Array:
     """Draw a relaxed one-hot sample: ``y = softmax((logits + g) / tau)``, g standard Gumbel noise.
 

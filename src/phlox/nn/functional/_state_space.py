@@ -16,11 +16,13 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._numeric import inexact, real, widen
 
 __all__ = ["linear_attention", "linear_recurrence", "selective_scan"]
 
 
+@answering
 def linear_recurrence(
     a: ArrayLike, b: ArrayLike, state: ArrayLike | None = None, *, reverse: bool = False
 ) -> tuple[Array, Array]:
@@ -71,6 +73,7 @@ def _composed(one: tuple[Array, Array], two: tuple[Array, Array]) -> tuple[Array
     return one[0] * two[0], two[0] * one[1] + two[1]
 
 
+@answering
 def selective_scan(
     x: ArrayLike,
     delta: ArrayLike,
@@ -161,6 +164,7 @@ def _positive(x: Array) -> Array:
     return jax.nn.elu(x) + 1
 
 
+@answering
 def linear_attention(
     q: ArrayLike,
     k: ArrayLike,

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core._options import answering
 from phlox.nn.functional._pool import beats, ordered, pad_lowest, plan_pool
 from phlox.nn.functional._window import Padding, Sizes, Window, explicit_pairs, per_axis, spatial_sizes
 
 __all__ = ["max_pool_with_indices", "max_unpool"]
 
 
+@answering
 def max_pool_with_indices(
     x: jax.Array,
     window: Sizes,
@@ -59,6 +61,7 @@ def _max_and_place(x: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
     return x, place
 
 
+@answering
 def max_unpool(
     x: jax.Array,
     indices: jax.Array,

@@ -26,6 +26,9 @@ The scaled ones also take ``mode="fan_in" | "fan_out" | "fan_avg"``. ``xavier_*`
 names of ``glorot_*`` and ``kaiming_*``.
 """
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.nn.init._fans import calculate_gain, fans
 from phlox.nn.init._initializer import Initializer
 from phlox.nn.init._random import Glorot, Kaiming, Lecun, Normal, TruncatedNormal, Uniform
@@ -98,3 +101,10 @@ def constant(value: complex) -> Constant:
     constant(value=0.5)
     """
     return Constant(value, name="constant")
+
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

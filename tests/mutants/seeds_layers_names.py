@@ -1,0 +1,163 @@
+"""Seeded bugs in layers' options, names and arguments of other libraries, parts by path, and draws of tokens."""
+
+_OPTIONS = "tests/nn/test_layers_options.py::"
+_NAMES = "tests/core/test_names_elsewhere.py::"
+_AT = "tests/core/test_at.py::"
+_TOKENS = "tests/nn/functional/test_next_token.py::"
+
+MUTANTS = [
+    (
+        "LayerNorm without a bias has one",
+        "nn/_norm.py",
+        "self.bias = jnp.zeros(self.size, param_dtype()) if affine and bias else None",
+        "self.bias = jnp.zeros(self.size, param_dtype()) if affine else None",
+        (_OPTIONS + "test_layer_norm_without_a_bias_is_pytorchs",),
+    ),
+    (
+        "a cumulative mean counts a batch too many",
+        "nn/_norm.py",
+        "share: Any = 1 / count.astype(mean.dtype)",
+        "share: Any = 1 / (count + 1).astype(mean.dtype)",
+        (_OPTIONS + "test_momentum_none_is_pytorchs_cumulative_mean",),
+    ),
+    (
+        "a new pass over the data leaves the count",
+        "loop/_batch_norm.py",
+        "norm.count = jnp.asarray(count, norm.count.dtype)",
+        "norm.count = norm.count",
+        (_OPTIONS + "test_a_gradient_moves_the_count_once_and_a_new_pass_sets_it",),
+    ),
+    (
+        "the encoder is causal too",
+        "nn/_transformer_stacks.py",
+        "encode = lambda: TransformerEncoderLayer(*sizes, **options)",
+        "encode = lambda: TransformerEncoderLayer(*sizes, causal=causal, **options)",
+        (_OPTIONS + "test_causal_is_about_the_target_alone",),
+    ),
+    (
+        "norms keep an eps of their own",
+        "nn/_transformer.py",
+        'options["eps"] = eps',
+        'options["eps"] = 1e-5',
+        (_OPTIONS + "test_norms_of_ones_own_keep_what_they_are",),
+    ),
+    (
+        "an adaptive pool shrinks the axis it keeps",
+        "nn/functional/_adaptive.py",
+        "n if m is None else g for m, g, n",
+        "g if m is None else g for m, g, n",
+        (_OPTIONS + "test_adaptive_pools_keep_an_axis",),
+    ),
+    (
+        "the size to reach forgets the padding at the high side",
+        "nn/_conv_transpose.py",
+        "least = [n - lo - hi for n,",
+        "least = [n - lo for n,",
+        (_OPTIONS + "test_a_transposed_convolution_reaches_a_size",),
+    ),
+    (
+        "offsets lose their start, not their end",
+        "nn/functional/_embedding.py",
+        "return ends[:-1]",
+        "return ends[1:]",
+        (_OPTIONS + "test_offsets_with_their_end_are_pytorchs",),
+    ),
+    (
+        "any padding mode passes the constructor",
+        "nn/_checks.py",
+        "if mode not in PADDING_MODES:",
+        "if not mode:",
+        (_OPTIONS + "test_names_of_paddings_are_checked_at_construction",),
+    ),
+    (
+        "None is an activation",
+        "nn/_checks.py",
+        "if callable(act) and not isinstance(act, type):",
+        "if act is None or (callable(act) and not isinstance(act, type)):",
+        (_NAMES + "test_what_is_no_activation_is_refused_with_the_cure",),
+    ),
+    (
+        "an option that is passed on is blamed on the inner class",
+        "core/_options.py",
+        "passed_on = error.option in kwargs and error.option not in signature.parameters",
+        "passed_on = False",
+        (_NAMES + "test_an_unknown_option_that_is_passed_on_lists_both",),
+    ),
+    (
+        "a renamed argument is looked for everywhere but in the signature",
+        "core/_options.py",
+        "ours = [n for n in RENAMED.get(option, ()) if n in own]",
+        "ours = [n for n in RENAMED.get(option, ()) if n not in own]",
+        (_NAMES + "test_an_argument_of_another_library_is_answered",),
+    ),
+    (
+        "an import of another library's name says nothing",
+        "core/_elsewhere.py",
+        "if fix is not None and _importing(sys._getframe(2)):",
+        "if fix is None and _importing(sys._getframe(2)):",
+        (_NAMES + "test_a_name_of_another_library_is_answered",),
+    ),
+    (
+        "another library's methods take the names from classes",
+        "core/_elsewhere.py",
+        "    def __get__(self, ",
+        "    def __set__(self, module: Any, value: Any) -> None: ...\n\n    def __get__(self, ",
+        (_NAMES + "test_a_class_may_use_those_names_itself",),
+    ),
+    (
+        "a forward pass named call is not seen",
+        "core/_module.py",
+        'for n in ("forward", "call") if',
+        'for n in ("forward",) if',
+        (_NAMES + "test_a_forward_pass_of_another_name_is_said",),
+    ),
+    (
+        "a list is joined along the features",
+        "nn/functional/_linear.py",
+        "tuple(arrays[0]), 0 if axis is None else axis",
+        "tuple(arrays[0]), -1 if axis is None else axis",
+        ("tests/test_coming_from_differences.py::test_what_is_claimed_is_so[concatenate]",),
+    ),
+    (
+        "a part in a tuple is put first",
+        "core/_at.py",
+        "children[labels.index(label)] = part",
+        "children[0] = part",
+        (_AT + "test_a_part_is_replaced_and_nothing_else",),
+    ),
+    (
+        "a key with a dot is not found",
+        "core/_at.py",
+        'steps = text.count(".") + 1',
+        "steps = 1",
+        (_AT + "test_every_printed_path_leads_to_its_array_and_module",),
+    ),
+    (
+        "top-p keeps from the unlikely end",
+        "nn/functional/_next_token.py",
+        "jnp.cumsum(rising, -1) > 1 - jnp.asarray(p, rising.dtype)",
+        "jnp.cumsum(rising, -1) > jnp.asarray(p, rising.dtype)",
+        (_TOKENS + "test_what_is_kept",),
+    ),
+    (
+        "min-p is a share of one, not of the largest",
+        "nn/functional/_next_token.py",
+        "least = jnp.max(wide, -1, keepdims=True) + jnp.log",
+        "least = jax.nn.logsumexp(wide, -1, keepdims=True) + jnp.log",
+        (_TOKENS + "test_what_is_kept",),
+    ),
+    (
+        "the temperature multiplies",
+        "nn/functional/_next_token.py",
+        "return wide / jnp.where(t == 0, 1, t)",
+        "return wide * jnp.where(t == 0, 1, t)",
+        (_TOKENS + "test_tokens_are_drawn_by_what_is_left",),
+    ),
+    (
+        "a segment of minus infinities is NaN",
+        "nn/functional/_gather.py",
+        "jnp.where(jnp.isneginf(top), 0.0, top)",
+        "jnp.where(jnp.isposinf(top), 0.0, top)",
+        (_TOKENS + "test_segment_softmax_at_its_ends",),
+    ),
+]
