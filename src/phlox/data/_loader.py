@@ -45,9 +45,9 @@ class DataLoader:
     process gets its own rows of every batch, so that they all take the same steps as one process would.
 
     Arguments:
-        data: arrays, pandas frames, lists, or tuples and dicts of them; datasets of Phlox, Grain, PyTorch and Hugging
-            Face, or anything with a length and an index; an iterable that can start over, or a function that gives
-            one, such as a generator function.
+        data: arrays, tensors, frames and tables of pandas, polars and pyarrow, sparse matrices, lists, or tuples and
+            dicts of them; datasets of Phlox, Grain, PyTorch and Hugging Face, or anything with a length and an index;
+            an iterable that can start over, or a function that gives one, such as a generator function.
         batch_size: observations in a batch.
         shuffle: an order by the seed for each epoch. A stream, which has no index, is shuffled within windows of so
             many observations.

@@ -205,10 +205,12 @@ def _places(loader: Any, limit: int | None, where: str) -> np.ndarray[Any, Any] 
     Raises:
         RangeError: a loader in an order of its own that does not tell it, or that leaves observations out.
     """
-    if getattr(loader, "keeps_order", True):
+    from phlox.data._foreign import has_own_order  # slow to import
+
+    if getattr(loader, "keeps_order", not has_own_order(loader)):
         return None
-    rows = loader.coming()
-    left_out = "limit_batches" if limit is not None else "drop_last" if loader.leaves_out else None
+    rows = loader.coming() if hasattr(loader, "coming") else None
+    left_out = "limit_batches" if limit is not None else "drop_last" if getattr(loader, "leaves_out", 0) else None
     if rows is None or left_out:
         raise RangeError(
             "a loader in the order of the data, or one that tells its order and leaves nothing out",
