@@ -45,9 +45,9 @@ class DataLoader:
     process gets its own rows of every batch, so that they all take the same steps as one process would.
 
     Arguments:
-        data: arrays, pandas frames, lists, or tuples and dicts of them; datasets of Phlox, Grain, PyTorch and Hugging
-            Face, or anything with a length and an index; an iterable that can start over, or a function that gives
-            one, such as a generator function.
+        data: arrays, tensors, frames and tables of pandas, polars and pyarrow, sparse matrices, lists, or tuples and
+            dicts of them; datasets of Phlox, Grain, PyTorch and Hugging Face, or anything with a length and an index;
+            an iterable that can start over, or a function that gives one, such as a generator function.
         batch_size: observations in a batch.
         shuffle: an order by the seed for each epoch. A stream, which has no index, is shuffled within windows of so
             many observations.
@@ -193,6 +193,34 @@ class DataLoader:
     def masked(self) -> Iterator[tuple[Any, jax.Array]]:
         """Pairs of a full batch and its mask, true for real observations; else as ``iter(loader)``."""
         return self._pass(self._begin(), padded=True)
+
+    def coming(self) -> np.ndarray | None:
+        """(rows,) which observations the next pass gives, in its order; None of a stream, which does not tell.
+
+        With ``drop_last`` those are missing that the epoch leaves out.
+
+        >>> import numpy as np, phlox as px
+        >>> loader = px.DataLoader(np.arange(6), 2, shuffle=True)
+        >>> rows = loader.coming()
+        >>> bool((np.concatenate(list(loader)) == rows).all())
+        True
+        """
+        if isinstance(self._source, Stream):
+            return None
+        epoch, first = (self._epoch + 1, 0) if self._begun else (self._epoch, self._batch)
+        order = self._laid_out
+        rows = [order.take(epoch, number, False).rows for number in range(first, order.batches)]
+        return np.concatenate([np.arange(0), *rows])
+
+    @property
+    def leaves_out(self) -> int:
+        """How many observations of an epoch are in none of its batches, by ``drop_last``; 0 of a stream, unknown."""
+        return 0 if isinstance(self._source, Stream) else self._laid_out.left_out
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether observations come as they lie in the data: neither shuffled nor put together by length."""
+        return not self.shuffle and self._buckets is None
 
     # --- many batches in one array ------------------------------------------------------------------
 

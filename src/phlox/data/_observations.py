@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from phlox.core import RangeError, ShapeError, describe
+from phlox.data._foreign import is_sparse, is_table, native
 
 Index = int | slice | Sequence[int] | np.ndarray
 
@@ -31,6 +32,8 @@ def numobs(data: Any) -> int:
         return int(data)
     if is_array(data) and data.ndim > 0:
         return data.shape[0]
+    if is_sparse(data):
+        return int(data.shape[0])
     if isinstance(data, (tuple, Mapping)):
         counts = {name: numobs(part) for name, part in _parts(data)}
         if len(set(counts.values())) == 1:
@@ -75,11 +78,19 @@ def _taken(data: Any, index: int | slice | np.ndarray) -> Any:
         return np.arange(data)[index] if not isinstance(index, int) else index
     if hasattr(data, "iloc"):
         return data.iloc[index]
+    if is_table(data) or is_sparse(data):
+        return native(data)[index] if isinstance(index, int) else _rows_of_table(data, index)
     if is_array(data) or isinstance(index, int):
         return data[index]
     if isinstance(data, list):
         return data[index] if isinstance(index, slice) else [data[i] for i in index]
     return ObsView(data, np.arange(len(data))[index])
+
+
+def _rows_of_table(table: Any, index: slice | np.ndarray) -> Any:
+    """Some rows of a table of polars, pyarrow or SciPy, as such a table."""
+    rows = np.arange(numobs(table))[index]
+    return table.take(rows) if hasattr(table, "take") and not hasattr(table, "tocsr") else table[rows]
 
 
 def _checked(index: Any, count: int) -> int | slice | np.ndarray:
@@ -106,7 +117,9 @@ def is_array(x: Any) -> TypeGuard[np.ndarray | jax.Array]:
 
 def is_dataset(x: Any) -> bool:
     """True where observations are read one by one: neither an array nor a frame, a list, or parts side by side."""
-    return not (is_array(x) or isinstance(x, (tuple, Mapping, list, int, np.integer)) or hasattr(x, "iloc"))
+    if is_array(x) or isinstance(x, (tuple, Mapping, list, int, np.integer)) or hasattr(x, "iloc"):
+        return False
+    return not (is_table(x) or is_sparse(x))
 
 
 def _parts(data: tuple[Any, ...] | Mapping[Any, Any]) -> list[tuple[Any, Any]]:

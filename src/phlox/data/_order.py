@@ -72,6 +72,7 @@ class Order:
         sizes = [count] if buckets is None else np.bincount(buckets[0], minlength=len(buckets[1])).tolist()
         self.batches = sum(n // size if drop_last else -(-n // size) for n in sizes)
         self.partial = not drop_last and any(n % size for n in sizes)
+        self.left_out = sum(n % size for n in sizes) if drop_last else 0  # observations of an epoch
         self._epoch, self._known = -1, (np.arange(0), [])
 
     def take(self, epoch: int, number: int, padded: bool) -> Take:

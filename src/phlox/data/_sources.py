@@ -11,6 +11,7 @@ import numpy as np
 from phlox.core import ShapeError, StructureError, describe
 from phlox.core._aligned import aligned
 from phlox.data._batches import batch
+from phlox.data._foreign import SparseRows, is_from, native
 from phlox.data._observations import ObsView, _side_by_side, getobs, is_array, numobs
 
 Collate = Callable[[list[Any]], Any]
@@ -41,6 +42,7 @@ def source_of(data: Any, collate: Collate | None, *, one_by_one: bool = False) -
     Raises:
         ShapeError: parts of different numbers. StructureError: an iterator that cannot start over, or no data at all.
     """
+    data = native(data)
     columns = None if collate is not None or one_by_one else _columns(data)
     if columns is not None:
         numobs(columns)  # refuses parts of different numbers
@@ -54,15 +56,11 @@ def source_of(data: Any, collate: Collate | None, *, one_by_one: bool = False) -
 
 def _counted(data: Any) -> bool:
     """Whether data tells its length; PyTorch's streams inherit an index that they do not have."""
-    return hasattr(data, "__len__") and not (_is_from(data, "torch") and hasattr(data, "__iter__"))
-
-
-def _is_from(data: Any, package: str) -> bool:
-    return any(c.__module__.partition(".")[0] == package for c in type(data).__mro__)
+    return hasattr(data, "__len__") and not (is_from(data, "torch") and hasattr(data, "__iter__"))
 
 
 def _is_hugging_face(data: Any) -> bool:
-    return _is_from(data, "datasets") and hasattr(data, "with_format") and hasattr(data, "__len__")
+    return is_from(data, "datasets") and hasattr(data, "with_format") and hasattr(data, "__len__")
 
 
 # --- columns in memory --------------------------------------------------------------------------------
@@ -89,9 +87,11 @@ def _columns(data: Any) -> Any:
     if isinstance(data, (tuple, Mapping)) and data:
         found = _side_by_side(_columns, data)
         return None if any(part is None for part in (found.values() if isinstance(found, dict) else found)) else found
-    if _is_from(data, "torch"):
+    if is_from(data, "torch"):
         tensors = getattr(data, "tensors", None)  # a TensorDataset
-        return tuple(np.asarray(t) for t in tensors) if tensors is not None else _tensor(data)
+        return None if tensors is None else native(tuple(tensors))
+    if isinstance(data, SparseRows):
+        return data
     if hasattr(data, "iloc"):
         return _frame(data)
     if isinstance(data, list):
@@ -105,13 +105,14 @@ def _columns(data: Any) -> Any:
     return np.asarray(data) if on_host else data
 
 
-def _tensor(data: Any) -> np.ndarray | None:
-    return np.asarray(data) if hasattr(data, "detach") and data.ndim else None
-
-
 def _frame(data: Any) -> np.ndarray:
-    """The numbers of a pandas frame or series."""
+    """The numbers of a pandas frame or series; those kept beside a mask are as good where none is missing."""
     array = data.to_numpy()
+    if array.dtype.kind == "O" and not data.isna().to_numpy().any():
+        kinds = data.dtypes if data.ndim == 2 else [data.dtype]
+        own = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
+        if all(isinstance(kind, np.dtype) and kind.kind in "biufc" for kind in own):
+            array = data.to_numpy(dtype=np.result_type(*own))
     if array.dtype.kind not in "biufc":
         fix = "read it with px.data.Table, which turns categories into codes and fills in what is missing"
         raise StructureError("frames of numbers", got=f"a frame of {array.dtype}", fix=fix, where="DataLoader")
@@ -138,6 +139,8 @@ class Columns:
 
 
 def _rows(column: Any, index: np.ndarray) -> Any:
+    if isinstance(column, SparseRows):
+        return column[index]
     if isinstance(column, _Chosen):
         return _rows(column.column, column.index[index])
     if isinstance(column, np.ndarray):
@@ -224,7 +227,8 @@ class Stream:
             fix = "give what can start over for the next epoch: the list, the dataset, or the function that yields"
             what = "data to read, again for each epoch"
             raise StructureError(what, got=describe(data), fix=fix, where="DataLoader")
-        self.data, self.collate = data, collate
+        self.data = data.with_format("numpy") if is_from(data, "datasets") else data  # lists as arrays
+        self.collate = collate
 
     def start(self, epoch: int) -> Iterator[Any]:
         """A fresh iterator for an epoch."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, RangeError, answering, copy, jit, training
+from phlox.core import Module, RangeError, ShapeError, answering, copy, jit, training
 from phlox.loop._batch import read_batch
 from phlox.loop._checks import told
 from phlox.loop._chunk import Part
@@ -176,14 +176,21 @@ def predict(
         limit_batches: look at so many batches at most.
 
     Returns:
-        The model's outputs joined along their first axis, as NumPy arrays in the form in which the model gives them.
+        The model's outputs joined along their first axis, as NumPy arrays in the form in which the model gives them. A
+        shuffled or bucketed ``px.DataLoader`` is put back into the order of its data.
+
+    Raises:
+        RangeError: a loader in another order that cannot be put back: a shuffled stream, one that leaves batches out.
+        ShapeError: outputs of different shapes.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> px.predict(px.Dense.of(2 * jnp.ones((1, 1)), None), [jnp.array([[1.0]]), jnp.array([[3.0]])]).tolist()
     [[2.0], [6.0]]
     """
     where = "px.predict"
-    feed = Feed(loader_of(data, batch_size, None, where=where), limit_batches, masked=True, where=where)
+    loader = loader_of(data, batch_size, None, where=where)
+    places = _places(loader, limit_batches, where)
+    feed = Feed(loader, limit_batches, masked=True, where=where)
     call = _call(Precision.of(precision, where))
     outputs: list[Any] = []
     with training(False):
@@ -194,7 +201,44 @@ def predict(
                 real = np.asarray(read.mask)
                 output = jax.tree.map(lambda a, real=real: np.asarray(a)[real], output)
             outputs.append(output)
-    return jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts]), *outputs)
+    return jax.tree.map(lambda *parts: _joined(parts, places, where), *outputs)
+
+
+def _places(loader: Any, limit: int | None, where: str) -> np.ndarray[Any, Any] | None:
+    """Where in the loader's order each of its observations stands, in the order of the data; None where they agree.
+
+    Raises:
+        RangeError: a loader in an order of its own that does not tell it, or that leaves observations out.
+    """
+    from phlox.data._foreign import has_own_order  # slow to import
+
+    if getattr(loader, "keeps_order", not has_own_order(loader)):
+        return None
+    rows = loader.coming() if hasattr(loader, "coming") else None
+    left_out = "limit_batches" if limit is not None else "drop_last" if getattr(loader, "leaves_out", 0) else None
+    if rows is None or left_out:
+        raise RangeError(
+            "a loader in the order of the data, or one that tells its order and leaves nothing out",
+            got=f"{loader!r}" + (f" with {left_out}" if left_out else ""),
+            fix="give the data itself, or a px.DataLoader without shuffle and bucket_by",
+            where=where,
+        )
+    return np.argsort(rows, kind="stable")
+
+
+def _joined(parts: Sequence[Any], places: np.ndarray[Any, Any] | None, where: str) -> np.ndarray[Any, Any]:
+    """The outputs of all batches in one array, in the order of the data."""
+    arrays = [np.asarray(part) for part in parts]
+    shapes = dict.fromkeys(array.shape[1:] for array in arrays)
+    if len(shapes) > 1:
+        raise ShapeError(
+            "outputs of one shape for all examples",
+            got=" and ".join(str(list(shape)) for shape in shapes),
+            fix="let the model return one vector an example, or call it batch by batch",
+            where=where,
+        )
+    joined = np.concatenate(arrays)
+    return joined if places is None else joined[places]
 
 
 @functools.lru_cache(maxsize=8)

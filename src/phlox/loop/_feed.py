@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from phlox.core import ShapeError
 from phlox.loop._batch import Masked, Slot, Stack
+from phlox.loop._loading import plain_batches
 
 
 class Fed(NamedTuple):
@@ -65,7 +66,9 @@ class Feed:
         """The first batch where it is at hand, so that nothing is read twice; else None."""
         if getattr(self.loader, "stackable", False):
             return self.example() if len(self.loader) else None
-        return self.loader[0] if isinstance(self.loader, list) and self.loader else None
+        if isinstance(self.loader, list) and self.loader:
+            return next(plain_batches(self.loader[:1], self.where))
+        return None
 
     def check(self) -> None:
         """Refuse a loader that knows that it gives no batch.
@@ -114,7 +117,9 @@ class Feed:
         return self._batches() if self._positioned else itertools.islice(self._batches(), skip, None)
 
     def _batches(self) -> Iterator[Any]:
-        return itertools.starmap(Masked, self.loader.masked()) if self.masked else iter(self.loader)
+        if self.masked:
+            return itertools.starmap(Masked, self.loader.masked())
+        return iter(self.loader) if hasattr(self.loader, "masked") else plain_batches(self.loader, self.where)
 
     def _stacked(self, slots: int) -> Iterator[Slot]:
         slots, stack = min(slots, len(self.loader)), None

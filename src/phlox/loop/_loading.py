@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from phlox.core import DtypeError, RangeError, ShapeError, describe
+from phlox.core import RangeError, ShapeError, describe
 from phlox.loop._checks import check_whole, told
 
 
@@ -31,6 +32,11 @@ def loader_of(
         ShapeError: parts of different lengths.
     """
     check_whole("batch_size", batch_size, 1, where)
+    if not isinstance(data, Iterator) and not is_plain(data):
+        from phlox.data._foreign import batches_of, native
+
+        theirs = batches_of(data)
+        data = native(data, where) if theirs is None else theirs
     if weight is not None:
         data = _weighted(data, weight, where)
     if _has_batches(data):
@@ -42,16 +48,72 @@ def loader_of(
         raise RangeError(
             "arrays, a tuple or dict of arrays, a px.DataLoader, or batches that can be iterated",
             got=told(data),
-            fix="pass for example (x, y)",
+            fix="pass px.DataLoader(function, batch_size=32) for a function that yields examples, or a list of batches"
+            if callable(data)
+            else "pass for example (x, y)",
             where=where,
         )
-    from phlox.data import DataLoader  # Grain is slow to import
+    _check_items(data, where)
+    from phlox.data import DataLoader  # slow to import
 
+    ordered = seed is None or _is_stream(data)  # a stream is shuffled by whoever made it, or by a loader with a window
     try:
-        return DataLoader(data, batch_size=batch_size, shuffle=seed is not None, seed=seed or 0)
+        return DataLoader(data, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
     except ShapeError as error:  # of numobs
         error.where = where
         raise
+
+
+def is_plain(tree: Any) -> bool:
+    """Whether a tree holds nothing but arrays of NumPy and JAX, and numbers."""
+    known = (jax.Array, bool, int, float, complex, np.generic)
+    return all(type(leaf) is np.ndarray or isinstance(leaf, known) for leaf in jax.tree.leaves(tree))
+
+
+def plain_batches(batches: Iterable[Any], where: str) -> Iterator[Any]:
+    """Batches of other libraries' tensors as batches of arrays; others as they are."""
+    coming = iter(batches)
+    for first in coming:
+        if is_plain(first):
+            yield first
+            yield from coming
+        else:
+            from phlox.data._foreign import native_batches  # slow to import
+
+            yield from native_batches(itertools.chain([first], coming), where)
+
+
+def _is_stream(data: Any) -> bool:
+    """Whether examples come one after the other, without an index."""
+    from phlox.data._sources import Stream, source_of
+
+    return isinstance(source_of(data, None), Stream)
+
+
+def _check_items(data: Any, where: str) -> None:
+    """Refuse an object whose items may be examples or batches: only its maker knows, and the numbers would differ.
+
+    Raises:
+        RangeError: every part of its first item has the same first axis, as a batch has.
+    """
+    known = ("phlox", "torch", "datasets", "grain", "polars", "pyarrow", "scipy", "pandas")
+    package = type(data).__module__.partition(".")[0]
+    if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc") or package in known:
+        return
+    from phlox.data._foreign import is_from
+
+    if any(is_from(data, name) for name in known) or not hasattr(data, "__len__") or not len(data):
+        return
+    item = data[0]
+    parts = list(item.values()) if isinstance(item, Mapping) else item if isinstance(item, (tuple, list)) else []
+    sizes = {np.shape(part)[:1] for part in parts}
+    if len(parts) > 1 and len(sizes) == 1 and min(sizes)[:1] > (1,):
+        raise RangeError(
+            "to be told whether the items are examples or batches",
+            got=f"{told(data)} whose first item has {min(sizes)[0]} rows in every part",
+            fix="pass px.DataLoader(data, batch_size) for examples, or [data[i] for i in range(len(data))] for batches",
+            where=where,
+        )
 
 
 def _has_batches(data: Any) -> bool:
@@ -105,26 +167,26 @@ def check_batches(data: Any, where: str) -> None:
         )
 
 
-def check_numbers(data: Any, where: str, at: str = "") -> None:
-    """Refuse strings where numbers are needed, ``at`` being where in the data."""
-    if isinstance(data, (tuple, Mapping)):
-        for name, part in data.items() if isinstance(data, Mapping) else enumerate(data):
-            check_numbers(part, where, f"{at}[{name!r}]")
-        return
-    text = _a_string(data)
-    if text is not None:
-        raise DtypeError(
-            f"numbers in data{at}",
-            got=f"strings such as {text!r}",
-            fix="encode them: names, y = np.unique(strings, return_inverse=True); y counts the classes from 0",
+def check_axis(x: Any, target: Any, where: str) -> None:
+    """Refuse a single example (x, y) in the place of a batch: its target has no axis at all."""
+    if np.ndim(target) == 0 and np.ndim(x) > 0:
+        raise ShapeError(
+            "batches (x, y) with an axis of examples in both",
+            got=f"{describe(x)} and a single number",
+            fix="pass (x, y) as arrays of all examples, or px.DataLoader(pairs, batch_size) for a list of pairs",
             where=where,
         )
 
 
-def _a_string(column: Any) -> str | None:
-    """The first entry of an array, or of a pandas series, that is a string."""
-    kind = getattr(getattr(column, "dtype", None), "kind", "O")
-    if kind not in "UO" or not (_is_array(column) or hasattr(column, "iloc")) or not np.size(column):
-        return None
-    first = np.asarray(column).flat[0]
-    return str(first) if isinstance(first, str) else None
+def check_numbers(data: Any, where: str, at: str = "") -> None:
+    """Refuse what is no number, ``at`` being where in the data."""
+    if isinstance(data, (tuple, Mapping)):
+        for name, part in data.items() if isinstance(data, Mapping) else enumerate(data):
+            check_numbers(part, where, f"{at}[{name!r}]")
+        return
+    if _is_array(data) or hasattr(data, "iloc"):
+        kind = getattr(getattr(data, "dtype", None), "kind", "O")
+        if kind not in "biufc":
+            from phlox.data._foreign import refuse_kind  # slow to import
+
+            refuse_kind(np.asarray(data) if hasattr(data, "iloc") and data.ndim == 1 else data, at, where)

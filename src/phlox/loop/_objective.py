@@ -13,6 +13,7 @@ import numpy as np
 from phlox.core import Module, RangeError, ShapeError, describe
 from phlox.loop._batch import Batch, read_batch
 from phlox.loop._checks import told
+from phlox.loop._loading import check_axis
 
 
 class Report(NamedTuple):
@@ -72,7 +73,12 @@ class Objective:
             )
         named = {} if read.mask is None else {"weight": self._accepted(read.mask)}
         parts = (read.whole,) if read.parts is None else read.parts
-        value = self.loss(model, *parts, **named)
+        try:
+            value = self.loss(model, *parts, **named)
+        except KeyError as error:
+            if isinstance(read.whole, Mapping) and error.args[:1] and error.args[0] not in read.whole:
+                error.add_note(f"{self.where}: the batch has {', '.join(map(repr, read.whole))}")
+            raise
         loss, scalars = scalar_and_more(value, "loss", self.where)
         return loss, Report(read.count(read.mask), scalars)
 
@@ -104,6 +110,7 @@ class Objective:
             what = "batches (x, y) or (x, y, weight) for a loss of prediction and target"
             raise ShapeError(what, got=got, fix=fix, where=self.where)
         x, target = read.parts[:2]
+        check_axis(x, target, self.where)
         return x, target, read.parts[2] if len(read.parts) == 3 else None
 
     def _accepted(self, weight: Any) -> Any:

@@ -24,6 +24,7 @@ from phlox.loop._batch import examples
 from phlox.loop._checks import check_model, check_optimizer, told
 from phlox.loop._chunk import Part, program, slots_for
 from phlox.loop._ledger import Ledger
+from phlox.loop._loading import plain_batches
 from phlox.loop._objective import Objective, check_loss
 from phlox.loop._precision import Refusal
 from phlox.loop._step import Step
@@ -75,7 +76,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     check_loss(loss, where)
     check_optimizer(opt, model, where)
     objective, others = Objective(loss, where=where), {"guard": Refusal()}
-    batches = iter(data)
+    batches = plain_batches(data, where)
     first = next(batches, None)
     if first is None:
         raise ShapeError("at least one batch", got="none", fix="pass a list of batches, or a loader", where=where)
