@@ -7,10 +7,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec
 
-import jax
-import jax.numpy as jnp
-
 from phlox.core import MissingExtraError, RangeError
+from phlox.optim._steps import as_float, as_step, held
 
 P = ParamSpec("P")
 Curve = Callable[[Any], Any]
@@ -32,7 +30,7 @@ class Schedule:
         self._build, self._arguments, self._curve = build, arguments, curve
 
     def __call__(self, step: Any) -> Any:
-        return self._curve(jnp.asarray(step).astype(jax.dtypes.canonicalize_dtype(float)))
+        return as_float(self._curve(as_step(step)))
 
     def _key(self) -> Any:
         return self._build, tuple(_hashable(v) for _, v in self._arguments)
@@ -73,9 +71,13 @@ def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
-        return Schedule(build, tuple(given.arguments.items()), build(*args, **kwargs))
+        return Schedule(build, tuple(given.arguments.items()), _curve(build, args, kwargs))
 
     return make
+
+
+def _curve(build: Callable[..., Curve], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Curve:
+    return build(*held(args), **{k: held(v) for k, v in kwargs.items()})
 
 
 def at_least(name: str, value: float, low: float, where: str) -> None:
