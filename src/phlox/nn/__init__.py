@@ -20,6 +20,7 @@ from phlox.nn._experts import MixtureOfExperts
 from phlox.nn._fold import Fold, Unfold
 from phlox.nn._gated_mlp import GatedMLP
 from phlox.nn._group_norm import GroupNorm, InstanceNorm
+from phlox.nn._kinds import KINDS, ParameterKind, kind_by_name, parameter_kinds
 from phlox.nn._kv_cache import KVCache
 from phlox.nn._linear import Bilinear, Scale
 from phlox.nn._linear_attention import LinearAttention
@@ -49,6 +50,7 @@ from phlox.nn._transformer_stacks import Transformer, TransformerDecoder, Transf
 __all__ = [
     "AUTO",
     "GRU",
+    "KINDS",
     "LRU",
     "LSTM",
     "RNN",
@@ -98,6 +100,7 @@ __all__ = [
     "PReLU",
     "PairwiseFusion",
     "Parallel",
+    "ParameterKind",
     "PixelShuffle",
     "PixelUnshuffle",
     "PositionEmbedding",
@@ -138,7 +141,9 @@ __all__ = [
     "flatten",
     "functional",
     "init",
+    "kind_by_name",
     "output_shape",
+    "parameter_kinds",
     "remove_weight_norm",
     "summary",
 ]

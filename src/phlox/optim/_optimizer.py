@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,12 @@ from phlox.core import (
     paths,
     trainable_arrays,
     training,
+    warn_of_one_array_twice,
     write_arrays,
 )
+from phlox.nn import ParameterKind, parameter_kinds
 from phlox.optim import _state
+from phlox.optim._choice import known_kinds
 from phlox.optim._packing import Packing
 from phlox.optim._rule import Rule, check
 
@@ -89,11 +93,13 @@ class Optimizer(Module):
     [[0.5], [0.5]]
     """
 
+    kinds: tuple[tuple[str, str, int, int], ...] = ()  # path, and what px.parameter_kinds says; none in older files
+
     def __init__(self, rule: Rule | optax.GradientTransformation, model: Module):
+        warn_of_one_array_twice(model)
         self.rule = rule
         self.slots = Slots()
-        params = trainable_arrays(model)
-        self._keep(self.transform.init(params), params)
+        self._keep(*self._started(model))
         _remember(self, model)
 
     @property
@@ -112,6 +118,17 @@ class Optimizer(Module):
     def _packed(self) -> Any:
         """The state as it is kept, small arrays together."""
         return jax.tree_util.tree_unflatten(self.form.treedef, [getattr(self.slots, n) for n in self.form.names])
+
+    def _started(self, model: Module) -> tuple[Any, dict[str, Any]]:
+        """The state of the rule for a model at its start, and the arrays that it is for."""
+        params = trainable_arrays(model)
+        self.kinds = tuple((path, *kind) for path, kind in parameter_kinds(model).items() if path in params)
+        with self.knowing():
+            return self.transform.init(params), params
+
+    def knowing(self) -> AbstractContextManager[None]:
+        """Within the block, rules know what the arrays of this optimiser are."""
+        return known_kinds({path: ParameterKind(*kind) for path, *kind in self.kinds})
 
     def _keep(self, state: Any, params: dict[str, Any]) -> None:
         """Hold another state, for these trained arrays."""
@@ -190,10 +207,9 @@ class Optimizer(Module):
         Where only the freezing changed, nothing need be done; but what was frozen for long has moments that lag behind
         the count. Synchronise after freezing and after thawing, and it starts anew.
         """
-        params = trainable_arrays(model)
+        fresh, params = self._started(model)
         replaced = tuple(f"{path}." for path in _replaced_parts(self, model))
         same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
-        fresh = self.transform.init(params)
         self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
 
@@ -323,9 +339,10 @@ def _step(opt: Optimizer, model: Module, grads: dict[str, Any], value: Any, valu
 
 def _stepped(opt: Optimizer, grads: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any, Any]:
     """The arrays that kernels moved, what is to be added to the others, and the state after it."""
-    if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
-        return {}, *opt.transform.update(grads, state, params, **extra)
-    moved, steps, after = opt.rule.moved(grads, state, params, **extra)
+    with opt.knowing():
+        if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
+            return {}, *opt.transform.update(grads, state, params, **extra)
+        moved, steps, after = opt.rule.moved(grads, state, params, **extra)
     return moved, jax.tree.map(jnp.negative, steps), after
 
 

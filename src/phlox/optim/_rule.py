@@ -13,6 +13,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.optim import _numbers
+from phlox.optim._choice import kind_of
 from phlox.optim._numbers import HELD, Number
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Rule:
 
     - ``start(w)``: the arrays it keeps for an array w, by name; none by default;
     - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, and
-      what ``corrections`` gave;
+      what ``corrections`` gave. Of parameters that a ``RepeatedLayer`` stacked, both see one at a time;
     - ``componentwise = True``, where ``step`` and ``start`` treat each component alone, so that small arrays can be
       moved as one; ``n.path`` is then no array's;
     - ``corrections(n, t)``: numbers that depend on how many updates arrays have had, where the rule has such; t counts
@@ -175,7 +176,7 @@ class Rule:
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         paths, arrays = _numbers.names_of(p for p, _ in leaves), [v for _, v in leaves]
         self.check_paths(paths, arrays)
-        started = [self.start(v) for v in arrays]
+        started = [self._one_by_one(self.start, p, v)(v) for p, v in zip(paths, arrays, strict=True)]
         names = tuple(started[0]) if started else ()
         counting = any(callable(v) for v in self.numbers.values())
         return RuleState(
@@ -201,7 +202,7 @@ class Rule:
 
         def step(g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array | None, Slots]:
             if n.path not in taken:
-                return self.step(g, w, slots, n)
+                return self._stepped(g, w, slots, n)
             n.before = tuple(before[-3:])
             before.append(g)
             after[n.path], slots = self.move(g, w, slots, n)
@@ -212,7 +213,17 @@ class Rule:
 
     def _update(self, grads: Any, state: RuleState, params: Any = None, **extra: Any) -> tuple[Any, RuleState]:
         del extra
-        return self._each(self.step, grads, state, params)
+        return self._each(self._stepped, grads, state, params)
+
+    def _stepped(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        return self._one_by_one(lambda g, w, slots: self.step(g, w, slots, n), n.path, w)(g, w, slots)
+
+    def _one_by_one(self, formula: Any, path: str, w: jax.Array) -> Any:
+        """A formula of arrays for each of those that a layer stacked; componentwise ones see no difference."""
+        if not vars(type(self)).get("componentwise", False):
+            for _ in range(kind_of(path, w).stacked):
+                formula = jax.vmap(formula)
+        return formula
 
     def _each(self, formula: Any, grads: Any, state: RuleState, params: Any) -> tuple[Any, RuleState]:
         """Apply a formula in the form of ``step`` to every array."""
