@@ -60,10 +60,10 @@ def test_owners_of_the_same_shape_differ():
 class Own(px.Module):
     """A user's layer: what it declares, what its names say, what its axes say, and a list."""
 
-    parameter_kinds = {"table": "embedding", "shift": "bias"}  # noqa: RUF012
+    parameter_kinds = {"table": "embedding", "shift": "bias", "gain": ("scale", 1)}  # noqa: RUF012
 
     def __init__(self):
-        self.table, self.shift = jnp.ones((6, 2)), jnp.ones((2,))
+        self.table, self.shift, self.gain = jnp.ones((6, 2)), jnp.ones((2,)), jnp.ones((2,))
         self.w, self.gamma, self.out_bias = jnp.ones((2, 2)), jnp.ones((2,)), jnp.ones((2,))
         self.several = [jnp.ones((2, 2)), jnp.ones((2,))]
         self.count = jnp.zeros((), jnp.int32)
@@ -76,6 +76,7 @@ def test_a_class_of_ones_own():
     wanted = {
         "table": ("embedding", 2, 0),
         "shift": ("bias", 1, 0),
+        "gain": ("scale", 1, 0),
         "w": ("matrix", 2, 0),
         "gamma": ("scale", 1, 0),
         "out_bias": ("bias", 1, 0),
@@ -85,6 +86,7 @@ def test_a_class_of_ones_own():
     assert kinds(Own()) == wanted
     twice = px.RepeatedLayer(lambda: px.RepeatedLayer(Own, 2), 3)
     assert kinds(twice) == {f"block.block.{k}": (kind, rank, 2) for k, (kind, rank, _) in wanted.items()}
+    assert kinds(px.vmap(lambda _: Own())(jnp.arange(2)))["gain"] == ("scale", 1, 1)
     assert kinds(px.RepeatedLayer(Own, 3, share=True)) == {f"block.{k}": v for k, v in wanted.items()}
 
     class Wrong(Own):
@@ -102,7 +104,8 @@ def test_choices_by_kind():
     with pytest.raises(px.RangeError, match="got none"):
         o.of_kind()
     # outside an optimiser the name and the axes decide
-    assert o.is_matrix("w", jnp.ones((2, 3))) and not o.is_matrix("b.bias", jnp.ones((2, 3)))
+    assert o.is_matrix("w", jnp.ones((2, 3)))
+    assert not o.is_matrix("b.bias", jnp.ones((2, 3)))
 
 
 # --- rules: a RepeatedLayer learns as a Chain of its blocks --------------------------------------------------
@@ -126,8 +129,10 @@ def loss(model):
     return ((model(X) - TARGET) ** 2).mean()
 
 
+# What moves each component by itself sees no axes, and tests/optim/test_packing.py holds it to that. Apollo draws by
+# path, and paths differ.
 ALL = {
-    **{k: rule for k, rule in RULES.items() if k != "Apollo"},  # it draws by path, and paths differ
+    **{k: rule for k, rule in RULES.items() if k != "Apollo" and not rule.by_component},
     "by rank": o.AdamW(0.1, weight_decay=0.5, mask=lambda path, w: w.ndim >= 2),
     "groups": o.groups({"norm.*": None, "*bias": o.Descent(0.1), "*": o.Adam(0.1)}),
     "ClipNorm": o.chain(o.ClipNorm(0.01), o.WeightDecay(0.5, mask=o.is_matrix), o.Descent(0.1)),
@@ -154,7 +159,7 @@ def test_a_stack_of_layers_learns_as_its_layers_do():
         for name, rule in ALL.items():
             one = px.copy(model)
             opt = px.Optimizer(rule, one)
-            for _ in range(1 if rule.by_component else 2):
+            for _ in range(2):
                 opt.update(one, grads, value_fn=loss)
             after[name] = px.split(one)[0]
         return after
@@ -263,6 +268,14 @@ def test_muons_recipe_takes_a_model_with_every_kind():
         with pytest.raises(px.ShapeError, match=r"Muon expects a matrix or a kernel .*" + text) as caught:
             px.Optimizer(o.Muon(), model)
         assert 'px.optim.of_kind("matrix", "kernel")' in str(caught.value)
+
+
+def test_a_norm_of_stacked_weights_is_refused():
+    stack = px.RepeatedLayer(lambda: px.Dense(3, 3), 4)
+    for wrap, name in ((px.nn.SpectralNorm, "weight"), (px.nn.WeightNorm, "weight"), (px.nn.SpectralNorm, "bias")):
+        with pytest.raises(px.ShapeError, match=rf"expects the {name} of one layer, got .* stacked") as caught:
+            wrap(stack.block, name)
+        assert f"RepeatedLayer(lambda: {wrap.__name__}(…), …)" in str(caught.value)
 
 
 def test_initialisers_see_one_layer_of_a_stack():

@@ -23,8 +23,8 @@ Choice = Module | str | Callable[[str, Any], bool]
 def copy(tree: T) -> T:
     """A copy that can change without the original: Modules anew, sharing kept, arrays shared until written.
 
-    Takes a Module, or a list, tuple or dict of them. Arrays are immutable, so nothing is moved in memory. An array alone
-    comes back as one of its own, for a parameter that is to start equal to another.
+    Takes a Module, or a list, tuple or dict of them. Arrays are immutable, so nothing is moved in memory. An array
+    alone comes back as one of its own, for a parameter that is to start equal to another.
 
     >>> import phlox as px
     >>> a = px.Dense(2, 3); b = px.copy(a)

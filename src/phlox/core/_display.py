@@ -135,7 +135,9 @@ class _Reader:
         modes = _modes(module)
         line.notes = tuple(mode for mode in modes if mode not in above)
         if not has_parts:
-            places = {i: self.index[m, i] if kind == ARRAY else self._new(tied.get(i)) for i, kind in enumerate(kinds)}
+            places = {
+                i: self.index[m, i] if kind == ARRAY else self._here(m, i, tied.get(i)) for i, kind in enumerate(kinds)
+            }
             leaves = {i: leaf for i, leaf in places.items() if leaf is not None}
             again = [f"{layout.heads[i]} tied to {self._first(k)}" for i, k in tied.items() if i not in leaves]
             line.notes = (*line.notes, *again)
@@ -147,7 +149,7 @@ class _Reader:
             if not isinstance(spec, int):
                 line.parts.append(Line(_written(spec.value), "", name, where, kind="function"))
             elif kinds[spec] == ARRAY or spec in tied:
-                leaf = self.index[m, spec] if spec not in tied else self._new(tied[spec])
+                leaf = self.index[m, spec] if spec not in tied else self._here(m, spec, tied[spec])
                 line.parts.append(
                     self._array(leaf, name, where) if leaf is not None else self._tied(tied[spec], name, where)
                 )
@@ -161,12 +163,11 @@ class _Reader:
     def _is_veiled(self, m: int) -> bool:
         return self.structure.nodes[m][0].cls._veiled
 
-    def _new(self, m: int | None) -> int | None:
-        """The array of a ``Tied`` where it is met first."""
-        if m is None or m in self.seen:
+    def _here(self, m: int, item: int, tied: int | None) -> int | None:
+        """The array of a ``Tied`` where its path is that of this item."""
+        if tied is None or self.structure.parents.get(tied) != (m, item):
             return None
-        self.seen.add(m)
-        return self.index.get((m, 0))
+        return self.index.get((tied, 0))
 
     def _first(self, m: int) -> str:
         return displayed(self.structure.module_path(m)[1]).lstrip(".")

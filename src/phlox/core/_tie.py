@@ -146,7 +146,7 @@ def untie(model: M, path: str) -> M:
     del left[id(place.module), place.name]
     _release(place, cell)
     if len(left) == 1:
-        _release(*left.values(), cell)
+        _release(next(iter(left.values())), cell)
     return model
 
 
@@ -281,7 +281,7 @@ def _places(model: Module) -> dict[str, _Place]:
                 found[dotted(here)] = _Place(plan.module(m), layout.heads[i], (m, i), direct, state, frozen)
             elif isinstance(kind, int):
                 ends.append((kind, here))
-    return found
+    return dict(sorted(found.items(), key=lambda one: one[1].order))
 
 
 def _leaf(plan: Plan, index: dict[tuple[int, int], int], m: int, item: int, kind: Any) -> int | None:

@@ -26,7 +26,6 @@ from phlox.nn._group_norm import GroupNorm, InstanceNorm
 from phlox.nn._linear import Bilinear, Scale
 from phlox.nn._norm import BatchNorm, LayerNorm
 from phlox.nn._positions import PositionEmbedding, RelativePositionBias
-from phlox.nn._reparametrize import WeightNorm
 from phlox.nn._repeated import RepeatedLayer
 from phlox.nn._rms_norm import RMSNorm
 from phlox.nn._state_space import LRU, S4D, Mamba
@@ -38,7 +37,7 @@ class ParameterKind(NamedTuple):
     """What a parameter is."""
 
     kind: str
-    """``"matrix"``, ``"kernel"`` (of a convolution), ``"bias"``, ``"scale"`` (of a norm), ``"embedding"``, ``"other"``."""
+    """``matrix``, ``kernel`` (of a convolution), ``bias``, ``scale`` (of a norm), ``embedding`` or ``other``."""
     rank: int
     """The axes of one such parameter."""
     stacked: int
@@ -84,7 +83,6 @@ _TABLE: dict[type[Module], _Rows] = {
     LayerNorm: {"scale": ("scale", _sizes), "bias": ("bias", _sizes)},
     RMSNorm: {"scale": ("scale", _sizes)},
     Scale: {"scale": ("scale", _sizes), "bias": ("bias", _sizes)},
-    WeightNorm: {"size": _SCALE},
     PReLU: {"slope": _VECTOR},
     Swish: {"beta": ("other", 0)},
     LRU: {"nu": _VECTOR, "theta": _VECTOR, "gamma": _VECTOR, "b": ("other", 3), "c": ("other", 3), "d": _VECTOR},
@@ -104,9 +102,10 @@ _NORMS, _RANKS = ("scale", "gamma"), {"matrix": 2, "embedding": 2}
 def parameter_kinds(model: Module) -> dict[str, ParameterKind]:
     """What each parameter of a model is, by path: matrix, kernel, bias, scale, embedding or other, and how stacked.
 
-    Layers of Phlox say so by a table. A class of your own may say it, ``parameter_kinds = {"table": "embedding"}`` in
-    its body; else the name tells (``bias``, ``scale``, ``…embedding…``, ``kernel``), and then the number of axes, those
-    that a ``RepeatedLayer`` stacked not counted. A parameter that is tied is an embedding where one of its owners is.
+    Layers of Phlox say so by a table. A class of your own may say it in its body, ``parameter_kinds = {"table":
+    "embedding", "gain": ("scale", 1)}``, with the axes of one where ``px.vmap`` will build several; else the name tells
+    (``bias``, ``scale``, ``…embedding…``, ``kernel``), and then the number of axes, those that a ``RepeatedLayer``
+    stacked not counted. A parameter that is tied is an embedding where one of its owners is.
 
     Returns:
         ``ParameterKind(kind, rank, stacked)`` by path: the axes of one, and how many stand in front of them.
@@ -131,6 +130,11 @@ def parameter_kinds(model: Module) -> dict[str, ParameterKind]:
     return found
 
 
+def own_kind(layer: Module, name: str) -> ParameterKind:
+    """What one attribute of a layer is, by the layer alone."""
+    return _kind(layer, (name,), getattr(layer, name).ndim, 0)
+
+
 def kind_by_name(name: str, axes: int) -> str:
     """What an array of a user's own class is, for want of anything better."""
     name = name.lower()
@@ -149,8 +153,8 @@ def _kind(owner: Module, names: tuple[Any, ...], axes: int, depth: int) -> Param
     name = next(str(n) for n in reversed(names) if not isinstance(n, int))
     declared = getattr(type(owner), "parameter_kinds", {}).get(names[0])
     if declared is not None:
-        rank = _RANKS.get(_checked(declared, owner), axes - depth)
-        return _stacked(declared, rank, axes)
+        kind, rank = declared if isinstance(declared, tuple) else (declared, _RANKS.get(declared, axes - depth))
+        return _stacked(_checked(kind, owner), rank, axes)
     row = _rows(type(owner)).get(names[0])
     if row is not None:
         kind, rank = row

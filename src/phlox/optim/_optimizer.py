@@ -122,13 +122,14 @@ class Optimizer(Module):
     def _started(self, model: Module) -> tuple[Any, dict[str, Any]]:
         """The state of the rule for a model at its start, and the arrays that it is for."""
         params = trainable_arrays(model)
-        self.kinds = tuple((path, *kind) for path, kind in parameter_kinds(model).items() if path in params)
+        found = parameter_kinds(model).items()
+        self.kinds = tuple((path, k.kind, k.rank, k.stacked) for path, k in found if path in params)
         with self.knowing():
             return self.transform.init(params), params
 
     def knowing(self) -> AbstractContextManager[None]:
         """Within the block, rules know what the arrays of this optimiser are."""
-        return known_kinds({path: ParameterKind(*kind) for path, *kind in self.kinds})
+        return known_kinds({path: ParameterKind(kind, rank, stacked) for path, kind, rank, stacked in self.kinds})
 
     def _keep(self, state: Any, params: dict[str, Any]) -> None:
         """Hold another state, for these trained arrays."""
