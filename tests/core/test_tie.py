@@ -277,6 +277,8 @@ def test_an_owner_above_its_reader_and_three_of_one():
             self.table = jnp.ones((2, 2))
             px.tie(self, "inner.weight", "table")
             px.tie(self, "other.weight", "inner.weight", transpose=True)
+            self.third = px.Dense(2, 2, bias=False)
+            px.tie(self, "third.weight", "other.weight")
 
     model = Root()
     assert isinstance(model, Root)
@@ -285,6 +287,8 @@ def test_an_owner_above_its_reader_and_three_of_one():
     assert "# 2 parameters, weight tied to table" in repr(model)
     model.table = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     assert model.other.weight.tolist() == [[1.0, 3.0], [2.0, 4.0]]
+    assert model.third.weight.tolist() == [[1.0, 3.0], [2.0, 4.0]]
+    px.untie(model, "third.weight")
     assert pickle.loads(pickle.dumps(model.inner)).weight.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     px.untie(model, "inner.weight")
     model.inner.weight = jnp.zeros((2, 2))
@@ -292,7 +296,7 @@ def test_an_owner_above_its_reader_and_three_of_one():
     assert model.table.tolist() == [[1.0, 2.0], [5.0, 4.0]]
     px.untie(model, "table")
     assert type(model.inner) is type(model.other) is px.Dense
-    assert len(px.paths(model)) == 5
+    assert len(px.paths(model)) == 6
     assert model.table is not model.other.weight
 
 
@@ -389,6 +393,7 @@ def test_one_array_at_two_paths_is_warned_of():
         px.Optimizer(px.optim.Descent(0.1), own)
         px.Optimizer(px.optim.Descent(0.1), px.freeze(Assigned(), "b.*"))  # a target network
         px.Optimizer(px.optim.Descent(0.1), px.untie(LM(), "head.weight"))
+        px.Optimizer(px.optim.Descent(0.1), px.untie(Pair(), "second.weight"))
         shared = px.Chain(px.Dense(2, 2))
         px.Optimizer(px.optim.Descent(0.1), px.Chain(shared, shared[0]))
 

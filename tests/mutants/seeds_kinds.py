@@ -80,14 +80,14 @@ MUTANTS = [
         "core/_tie.py",
         "_attach(mine, cell, source.flipped != transpose)",
         "_attach(mine, cell, transpose)",
-        (_TIE + "test_freezing_takes_hold_of_both",),
+        (_TIE + "test_an_owner_above_its_reader_and_three_of_one",),
     ),
     (
         "untying leaves one array at two paths",
         "core/_tie.py",
         "jnp.array(value, copy=True)",
         "value",
-        (_TIE + "test_an_owner_above_its_reader_and_three_of_one",),
+        (_TIE + "test_one_array_at_two_paths_is_warned_of",),
     ),
     (
         "a frozen array is thawed by a tie",

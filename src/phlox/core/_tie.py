@@ -164,7 +164,7 @@ def warn_of_one_array_twice(model: Module) -> None:
             warnings.warn(
                 f"one array is trained at {a} and at {b}: two parameters, which part at the first step. If they are "
                 f'to be one, px.tie(model, "{b}", "{a}"); if not, give each its own, px.copy(array).',
-                stacklevel=4,
+                stacklevel=3,
             )
             return
 
