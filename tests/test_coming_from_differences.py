@@ -163,6 +163,25 @@ def key() -> None:
         peer("equinox").nn.Dropout(0.5)(x)
 
 
+def tied() -> None:
+    torch, nnx = peer("torch"), peer("flax.nnx")
+    theirs = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+    theirs[1].weight = theirs[0].weight
+    assert len(list(theirs.parameters())) == 3
+    of_nnx = nnx.List([nnx.Linear(2, 2, rngs=nnx.Rngs(0)), nnx.Linear(2, 2, rngs=nnx.Rngs(1))])
+    of_nnx[1].kernel = of_nnx[0].kernel
+    assert len(jax.tree.leaves(nnx.state(of_nnx, nnx.Param))) == 3
+    model = px.Chain(px.Dense(2, 2), px.Dense(2, 2))
+    model[1].weight = model[0].weight
+    with pytest.warns(UserWarning, match="which part at the first step"):
+        opt = px.Optimizer(px.optim.Descent(0.1), model)
+    px.tie(model, "layers.1.weight", "layers.0.weight")
+    opt.sync(model)
+    opt.update(model, px.grad(lambda model: model(jnp.ones((1, 2))).sum())(model))
+    assert len(px.paths(model)) == 3
+    assert bool((model[0].weight == model[1].weight).all())
+
+
 def keras_eps() -> None:
     grads, rates = [1e-3] * 3, [0.1] * 3
     theirs = keras_steps_of(lambda: peer("keras").optimizers.Adam(epsilon=1e-4), grads, rates)
@@ -262,6 +281,7 @@ CLAIMS: dict[str, Callable[[], None]] = {
     "mode": mode_follows_the_gradient,
     "jit": jit,
     "key": key,
+    "tied": tied,
     "keras-eps": keras_eps,
     "decay": decay,
     "velocity": velocity,

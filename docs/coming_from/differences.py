@@ -63,6 +63,12 @@ CLAIMS: dict[str, str] = {
         "**A dropout draws from a key of its own**, which moves on with each call in training and is saved with the "
         "model. Linen and Equinox want a key at each call, NNX has `rngs=`."
     ),
+    "tied": (
+        "**Assigning a weight to another layer does not tie them.** Arrays are values: after `self.head.weight = "
+        "self.embed.weight` there are two parameters, which part at the first step (the optimiser warns). In PyTorch "
+        'and NNX it ties. `px.tie(self, "head.weight", "embed.weight")` does here, `transpose=True` turned; a whole '
+        "layer is shared by assigning it."
+    ),
     "keras-eps": (
         "**Keras adds eps before Adam's correction.** Its first step is that of eps/√(1-β₂), 32 times as much; "
         "after some thousand steps they agree."

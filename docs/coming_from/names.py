@@ -22,6 +22,7 @@ PYTORCH: Table = (
     ("`optimizer.step()`", "`opt.update(model, grads)`", ""),
     ("`torch.no_grad()` `loss.detach()`", "nothing, `px.stop_gradient(x)`", "what is not differentiated costs nothing"),
     ("`model.requires_grad_(False)`", "`px.freeze(model.part)`", "it also infers: its statistics stand still"),
+    ("`nn.Linear(…).weight = embed.weight`", "`px.tie(m, path, to)`", "assigning alone ties nothing: see above"),
     ("`model.state_dict()` `model.load_state_dict(d)`", "`px.state_dict(m)` `px.load_state_dict(m, d)`", ""),
     ("`model.to(device)` `model.half()`", "`px.to(m, device)` `px.f16(m)`", "another model; the old one stays"),
     ("`model.register_forward_hook(f)`", "`px.capture(model, x)`", "activations by path"),
@@ -122,7 +123,7 @@ EQUINOX: Table = (
     ("`eqx.tree_at(where, m, new)`", "`m.layer = new`", "a model changes like any object; `px.copy(m)` before it"),
     ("`eqx.apply_updates(m, steps)`", "`opt.update(m, grads)`", ""),
     ("`eqx.tree_serialise_leaves(f, m)`", "`px.weights.save_safetensors(m, f)`", "by path; other programs read it"),
-    ("`eqx.nn.Shared`", "nothing", "a layer in two places is one layer"),
+    ("`eqx.nn.Shared`", "nothing, `px.tie(m, path, to)`", "a layer in two places is one layer; `px.tie` for an array"),
     ("`eqx.filter_eval_shape(f, x)`", "`px.eval_shape(f, x)`", ""),
 )
 

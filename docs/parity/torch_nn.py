@@ -18,7 +18,11 @@ CONTAINERS = Section(
     "Modules and containers",
     (
         have("Module", "px.Module", "`__call__` for `forward`; submodules and arrays are found, not registered"),
-        have("Parameter", "px.Param", "an annotation of the class; floating arrays are parameters without it"),
+        have(
+            "Parameter",
+            "px.Param",
+            "an annotation of the class; floating arrays are parameters without it; `px.tie` for one in two places",
+        ),
         have("Buffer", "px.State", "an annotation of the class: a floating array that no gradient reaches"),
         have("Sequential", "px.Chain", "functions are layers too; a tuple is spread over the next layer"),
         absent("ModuleList ModuleDict ParameterList ParameterDict", "lists, tuples and dicts are part of the model"),

@@ -22,7 +22,11 @@ RULES = Section(
         have("Rprop", "px.optim.Rprop"),
         have("ASGD", "px.optim.ASGD", '`opt.slot("average")` gives the mean by path'),
         have("Adafactor", "px.optim.Adafactor"),
-        have("Muon", "px.optim.Muon", "orthogonalises in float32, PyTorch in bfloat16; weights are (in, out)"),
+        have(
+            "Muon",
+            "px.optim.Muon",
+            "orthogonalises in float32, PyTorch in bfloat16; weights are (in, out), and convolutions have it too",
+        ),
         have("LBFGS", "px.optim.LBFGS", "always with a search by the strong Wolfe conditions; the loss is `value_fn=`"),
         absent("SparseAdam", "JAX has no sparse gradients: the compiler scatters into a dense one"),
         absent("swap_in_optimizer_params_and_state", "weights and state are loaded in place by `px.load_state_dict`"),

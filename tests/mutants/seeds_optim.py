@@ -163,9 +163,9 @@ MUTANTS = [
     ),
     (
         "restarts come a cycle late",
-        "optim/_decays.py",
-        "start = steps * (jnp.power(float(factor), cycle) - 1) / (factor - 1)",
-        "start = steps * jnp.power(float(factor), cycle) / (factor - 1)",
+        "optim/_steps.py",
+        'method="scan_unrolled") - 1',
+        'method="scan_unrolled") - 2',
         (_SCHEDULE + "[torch CosineAnnealingWarmRestarts]",),
     ),
     (

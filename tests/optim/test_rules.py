@@ -386,6 +386,6 @@ def test_ranges_are_checked_at_construction(make, text):
 
 
 def test_muon_refuses_what_is_no_matrix():
-    with pytest.raises(px.ShapeError, match=r"Muon expects a matrix at b, got float32\[3\]") as caught:
+    with pytest.raises(px.ShapeError, match=r"Muon expects a matrix or a kernel at b, got float32\[3\]") as caught:
         px.Optimizer(px.optim.Muon(), Weights())
     assert "px.optim.groups" in str(caught.value)

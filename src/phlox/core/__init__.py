@@ -46,7 +46,17 @@ from phlox.core._pure import apply, merge, split
 from phlox.core._random import advance, is_key, key_or_draw, seed
 from phlox.core._remat import remat
 from phlox.core._shapes import eval_shape
-from phlox.core._tree import global_norm, gradients_by_path, modules, paths, trainable_arrays, tree_map, write_arrays
+from phlox.core._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
+from phlox.core._tree import (
+    global_norm,
+    gradients_by_path,
+    modules,
+    owners,
+    paths,
+    trainable_arrays,
+    tree_map,
+    write_arrays,
+)
 from phlox.core._vmap import vmap
 from phlox.core._watch import NonFiniteError, capture, watch_nonfinite
 
@@ -70,6 +80,7 @@ __all__ = [
     "State",
     "StateError",
     "StructureError",
+    "Tied",
     "UnknownNameError",
     "advance",
     "answer_foreign",
@@ -116,8 +127,10 @@ __all__ = [
     "load_state_dict",
     "merge",
     "modules",
+    "owners",
     "param_dtype",
     "paths",
+    "plain_class",
     "policy",
     "python_control_flow",
     "remat",
@@ -130,16 +143,21 @@ __all__ = [
     "stop_gradient",
     "testmode",
     "thaw",
+    "tie",
+    "tied_class",
+    "ties_of",
     "to",
     "trainable_arrays",
     "training",
     "trainmode",
     "tree_map",
     "unknown_name",
+    "untie",
     "value",
     "value_and_grad",
     "vjp",
     "vmap",
+    "warn_of_one_array_twice",
     "watch_nonfinite",
     "while_loop",
     "write_arrays",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from phlox.core._errors import StructureError, describe
 from phlox.core._functionalize import is_module
@@ -22,13 +23,16 @@ Choice = Module | str | Callable[[str, Any], bool]
 def copy(tree: T) -> T:
     """A copy that can change without the original: Modules anew, sharing kept, arrays shared until written.
 
-    Takes a Module, or a list, tuple or dict of them. Arrays are immutable, so nothing is moved in memory.
+    Takes a Module, or a list, tuple or dict of them. Arrays are immutable, so nothing is moved in memory. An array
+    alone comes back as one of its own, for a parameter that is to start equal to another.
 
     >>> import phlox as px
     >>> a = px.Dense(2, 3); b = px.copy(a)
     >>> b is a, b.weight is a.weight
     (False, True)
     """
+    if isinstance(tree, jax.Array):
+        return jnp.array(tree, copy=True)
     flat, treedef = jax.tree_util.tree_flatten(tree, is_leaf=is_module)
     roots = list({id(v): v for v in flat if isinstance(v, Module)}.values())
     plan = plan_of(roots).check_read()

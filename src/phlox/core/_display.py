@@ -123,7 +123,8 @@ class _Reader:
         module, (layout, kinds) = self.plan.module(m), self.structure.nodes[m]
         chain = getattr(module, "_positional", None)
         entries = list(_entries(layout.attrs, chain))
-        has_parts = _has_parts(entries, kinds)
+        tied = {i: k for i, k in enumerate(kinds) if isinstance(k, int) and k != ARRAY and self._is_veiled(k)}
+        has_parts = _has_parts(entries, tuple(ARRAY if i in tied else k for i, k in enumerate(kinds)))
         line = Line(type(module).__name__, arguments_text(module, named=has_parts), label, path)
         if m in self.seen:
             first = displayed(self.structure.module_path(m)[1]).lstrip(".")
@@ -134,14 +135,24 @@ class _Reader:
         modes = _modes(module)
         line.notes = tuple(mode for mode in modes if mode not in above)
         if not has_parts:
-            leaves = [self.index[m, i] for i, kind in enumerate(kinds) if kind == ARRAY]
-            return self._counted(line, leaves, [displayed(self._path(i)).lstrip(".") for i in leaves])
+            places = {
+                i: self.index[m, i] if kind == ARRAY else self._here(m, i, tied.get(i)) for i, kind in enumerate(kinds)
+            }
+            leaves = {i: leaf for i, leaf in places.items() if leaf is not None}
+            again = [f"{layout.heads[i]} tied to {self._first(k)}" for i, k in tied.items() if i not in leaves]
+            line.notes = (*line.notes, *again)
+            line = self._counted(line, [*leaves.values()], [displayed(layout.paths[i]).lstrip(".") for i in leaves])
+            line.warnings = tuple(w for w in line.warnings if not again or w != "all zero")  # of what is its own alone
+            return line
         for where, spec in entries:
             name = _label(where, chain)
             if not isinstance(spec, int):
                 line.parts.append(Line(_written(spec.value), "", name, where, kind="function"))
-            elif kinds[spec] == ARRAY:
-                line.parts.append(self._array(self.index[m, spec], name, where))
+            elif kinds[spec] == ARRAY or spec in tied:
+                leaf = self.index[m, spec] if spec not in tied else self._here(m, spec, tied[spec])
+                line.parts.append(
+                    self._array(leaf, name, where) if leaf is not None else self._tied(tied[spec], name, where)
+                )
             elif isinstance(kinds[spec], int):
                 line.parts.append(self.line(kinds[spec], name, where, (*above, *modes)))
         line.params = sum(part.params for part in line.parts)
@@ -149,9 +160,21 @@ class _Reader:
         line.parts = _grouped(line.parts)
         return line
 
-    def _path(self, leaf: int) -> Path:
-        m, item = self.structure.leaves[leaf]
-        return self.structure.nodes[m][0].paths[item]
+    def _is_veiled(self, m: int) -> bool:
+        return self.structure.nodes[m][0].cls._veiled
+
+    def _here(self, m: int, item: int, tied: int | None) -> int | None:
+        """The array of a ``Tied`` where its path is that of this item."""
+        if tied is None or self.structure.parents.get(tied) != (m, item):
+            return None
+        return self.index.get((tied, 0))
+
+    def _first(self, m: int) -> str:
+        return displayed(self.structure.module_path(m)[1]).lstrip(".")
+
+    def _tied(self, m: int, label: str, path: Path) -> Line:
+        """An array that stood in another Module before."""
+        return Line("…", "", label, path, notes=(f"tied to {self._first(m)}",), kind="function")
 
     def _array(self, leaf: int, label: str, path: Path) -> Line:
         """An array that a Module with parts holds itself."""

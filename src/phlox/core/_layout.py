@@ -192,13 +192,29 @@ def refuse_hidden_arrays(value: Any, path: Path) -> None:
 class Layout:
     """A Module with its items taken out; interned, so that equal Layouts are one object."""
 
-    __slots__ = ("__weakref__", "attrs", "auto", "cls", "forced", "frozen", "hash", "key", "paths", "pinned", "take")
+    __slots__ = (
+        "__weakref__",
+        "attrs",
+        "auto",
+        "cls",
+        "forced",
+        "frozen",
+        "hash",
+        "heads",
+        "key",
+        "paths",
+        "pinned",
+        "take",
+    )
 
-    def __init__(self, cls: type, attrs: tuple[tuple[str, Spec], ...], flags: tuple[Any, ...], key: Any):
+    def __init__(self, cls: Any, attrs: tuple[tuple[str, Spec], ...], flags: tuple[Any, ...], key: Any):
         self.cls, self.attrs, self.key, self.hash = cls, attrs, key, hash(key)
         self.frozen, self.pinned, self.auto = flags
         self.forced: dict[str, Spec] = dict(attrs)  # for copies: what was an item stays one, whatever it holds
         self.paths: tuple[Path, ...] = tuple(p for name, spec in attrs for p in _item_paths(spec, (name,)))
+        if cls._veiled:
+            self.paths = ((),) * len(self.paths)
+        self.heads = tuple(name for name, spec in attrs for _ in range(spec.size))  # each item's attribute
         direct = [name for name, spec in attrs if spec is ITEM]
         simple = all(spec is ITEM or isinstance(spec, Static) for _, spec in attrs)
         self.take: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None

@@ -68,6 +68,7 @@ class Module:
     _px: Meta
     _roles: ClassVar[dict[str, str]] = {}  # by annotation
     _default_role: ClassVar[str | None] = None  # of attributes without one
+    _veiled: ClassVar[bool] = False  # where its place in paths is empty
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
@@ -239,7 +240,8 @@ def _flatten(module: Module) -> tuple[Sequence[Any], Layout]:
 
 def _flatten_with_keys(module: Module) -> tuple[list[tuple[Any, Any]], Layout]:
     items, layout = _flatten(module)
-    keys = [jax.tree_util.GetAttrKey(_layout.dotted(p)) for p in layout.paths]
+    named = layout.heads if layout.cls._veiled else map(_layout.dotted, layout.paths)
+    keys = [jax.tree_util.GetAttrKey(name) for name in named]
     return list(zip(keys, items, strict=True)), layout
 
 

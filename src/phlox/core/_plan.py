@@ -99,7 +99,7 @@ class Structure:
         """True where the class annotates the array as State."""
         m, item = self.leaves[leaf]
         layout = self.nodes[m][0]
-        return layout.cls._roles.get(layout.paths[item][0], layout.cls._default_role) == "State"
+        return layout.cls._roles.get(layout.heads[item], layout.cls._default_role) == "State"
 
     def is_frozen(self, leaf: int) -> bool:
         """True where ``px.freeze`` reached the array."""

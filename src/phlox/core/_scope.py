@@ -183,7 +183,7 @@ def check_write(module: Module, what: str, before: list[Any] | None = None) -> N
     ``before`` is what the Module held, where the write (into a list or dict) has already happened.
     """
     meta: Meta = module._px
-    name, root = f"{path_of(module)}.{what}", root_of(module)
+    name, root = f"{path_of(module)}.{what}".rstrip("."), root_of(module)
     if meta.constant:
         raise StateError(
             "no writes, because px.constant made it",

@@ -13,7 +13,7 @@ from phlox.core import _errors as errors
 from phlox.core._compat import Tracer
 from phlox.core._errors import StructureError
 from phlox.core._functionalize import is_module, write_back
-from phlox.core._layout import dotted, is_array
+from phlox.core._layout import Path, dotted, is_array
 from phlox.core._module import Module
 from phlox.core._plan import ARRAY, Plan, plan_of
 
@@ -28,7 +28,9 @@ def modules(model: Module) -> dict[str, Module]:
     ['', 'layers.0', 'layers.1']
     """
     plan = plan_of([model])
-    return {dotted(plan.structure.module_path(m)[1]): plan.module(m) for m in range(len(plan.modules))}
+    structure = plan.structure
+    shown = [m for m, (layout, _) in enumerate(structure.nodes) if not layout.cls._veiled]
+    return {dotted(structure.module_path(m)[1]): plan.module(m) for m in shown}
 
 
 def paths(model: Any) -> dict[str, Any]:
@@ -57,6 +59,37 @@ def paths(model: Any) -> dict[str, Any]:
                     found[f"{prefix}.{name}"] = leaf
             seen.update(owners)
     return found
+
+
+Above = list[tuple[Module, Any]]
+
+
+def owners(model: Module) -> list[tuple[str, Any, list[tuple[Above, Path]]]]:
+    """Every array of a model but State, with its first path and the ways to it.
+
+    A way is the Modules on it, each with the attribute that it goes on by, and the path within the last. An array
+    has one way, the first, unless it is tied: then it has one for each Module that reads it.
+    """
+    plan = plan_of([model]).check_read()
+    structure = plan.structure
+
+    def above(m: int, item: int) -> Above:
+        way = [(plan.module(m), structure.nodes[m][0].heads[item])]
+        return [*above(*structure.parents[m]), *way] if m in structure.parents else way
+
+    def ways(m: int, item: int) -> list[tuple[Above, Path]]:
+        if not structure.nodes[m][0].cls._veiled:
+            return [(above(m, item), structure.nodes[m][0].paths[item])]
+        return [
+            way
+            for p, (_, kinds) in enumerate(structure.nodes)
+            for i, k in enumerate(kinds)
+            if k == m
+            for way in ways(p, i)
+        ]
+
+    arrays = zip(structure.names(), plan.gather(), structure.leaves, strict=True)
+    return [(name, v, ways(*leaf)) for i, (name, v, leaf) in enumerate(arrays) if not structure.is_state(i)]
 
 
 def tree_map(fn: Callable[..., Any], tree: T, *others: Any) -> T:

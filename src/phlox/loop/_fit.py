@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import Module, RangeError, answering, copy
+from phlox.core import Module, RangeError, answering, copy, warn_of_one_array_twice
 from phlox.loop._callback import Callback, as_callbacks, overrides
 from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
@@ -142,6 +142,8 @@ def fit(
         model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
         callbacks, steps, checkpoint_dir, log_dir, time_limit, progress = (), 1, None, None, None, False
         limit_batches = accumulate
+    if isinstance(optimizer, Optimizer):  # making one looks too
+        warn_of_one_array_twice(model)
     opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
     check_optimizer(opt, model, WHERE)
     parallel = None if devices is None else data_parallel(devices)

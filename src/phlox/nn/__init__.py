@@ -23,6 +23,7 @@ from phlox.nn._experts import MixtureOfExperts
 from phlox.nn._fold import Fold, Unfold
 from phlox.nn._gated_mlp import GatedMLP
 from phlox.nn._group_norm import GroupNorm, InstanceNorm
+from phlox.nn._kinds import KINDS, ParameterKind, kind_by_name, parameter_kinds
 from phlox.nn._kv_cache import KVCache
 from phlox.nn._linear import Bilinear, Scale
 from phlox.nn._linear_attention import LinearAttention
@@ -52,6 +53,7 @@ from phlox.nn._transformer_stacks import Transformer, TransformerDecoder, Transf
 __all__ = [
     "AUTO",
     "GRU",
+    "KINDS",
     "LRU",
     "LSTM",
     "RNN",
@@ -101,6 +103,7 @@ __all__ = [
     "PReLU",
     "PairwiseFusion",
     "Parallel",
+    "ParameterKind",
     "PixelShuffle",
     "PixelUnshuffle",
     "PositionEmbedding",
@@ -141,7 +144,9 @@ __all__ = [
     "flatten",
     "functional",
     "init",
+    "kind_by_name",
     "output_shape",
+    "parameter_kinds",
     "remove_weight_norm",
     "summary",
 ]

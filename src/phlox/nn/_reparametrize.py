@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from phlox.core import Module, Param, RangeError, ShapeError, State, describe, k
 from phlox.nn import functional as F
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
+from phlox.nn._kinds import own_kind
 
 # Layers hold the computed weight only while they run; two threads that run one eager model take turns.
 _turns = threading.RLock()
@@ -71,6 +72,7 @@ class WeightNorm(_Reparametrized):
 
     layer: Module
     size: Param  # (n,) the length of each output's weight
+    parameter_kinds: ClassVar[dict[str, tuple[str, int]]] = {"size": ("scale", 1)}
 
     def __init__(self, layer: Module, name: str = "weight", *, axis: int = -1):
         weight = _weight_of("WeightNorm", layer, name, axis)
@@ -178,6 +180,13 @@ def _weight_of(wrapper: str, layer: Any, name: str, axis: int) -> jax.Array:
     if weight.ndim < 2:
         raise ShapeError(
             "a weight of two axes or more", got=describe(weight), fix="wrap weights, not biases", where=wrapper
+        )
+    if own_kind(layer, name).stacked:
+        raise ShapeError(
+            f"the {name} of one layer",
+            got=f"{describe(weight)}, those of several, stacked",
+            fix=f"wrap inside the function that builds each: RepeatedLayer(lambda: {wrapper}(…), …)",
+            where=wrapper,
         )
     if not -weight.ndim <= axis < weight.ndim:
         raise RangeError(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from phlox.core import unknown_name as _unknown_name
 from phlox.optim._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
 from phlox.optim._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
-from phlox.optim._choice import is_matrix
+from phlox.optim._choice import is_matrix, of_kind
 from phlox.optim._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
 from phlox.optim._composed import composed, loop, product, sequence, shifted, stretched, warmup
 from phlox.optim._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
@@ -83,6 +83,7 @@ __all__ = [
     "loop",
     "multi_step",
     "multiplicative",
+    "of_kind",
     "one_cycle",
     "plot_schedule",
     "polynomial",

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from phlox.core import RangeError
 from phlox.optim._numbers import Number
 from phlox.optim._schedule import Curve, above, at_least, schedule
+from phlox.optim._steps import epochs, filled, held
 
 
 def _value(part: Number, t: Any) -> Any:
-    return part(t) if callable(part) else jnp.full_like(t, part)
+    return part(t) if callable(part) else filled(t, part)
 
 
 @schedule
@@ -38,7 +39,7 @@ def sequence(parts: Sequence[Number], lengths: Sequence[int]) -> Curve:
     for length in lengths:
         at_least("lengths", length, 0, "sequence")
     kept = tuple(parts)
-    starts = [sum(lengths[:i]) for i in range(len(kept))]
+    starts = [held(sum(lengths[:i])) for i in range(len(kept))]
 
     def curve(t: Any) -> Any:
         found = _value(kept[0], t)
@@ -72,7 +73,7 @@ def warmup(steps: int, then: Number, start: float = 0.0) -> Curve:
 
     def curve(t: Any) -> Any:
         first = _value(then, jnp.zeros_like(t))
-        up = start + (first - start) * t / steps
+        up = start * ((steps - t) / steps) + first * (t / steps)
         return jnp.where(t < steps, up, _value(then, jnp.maximum(t - steps, 0)))
 
     return curve
@@ -117,7 +118,7 @@ def stretched(part: Callable[[Any], Any], rate: float) -> Curve:
     [1.0, 1.0, 0.5, 0.25]
     """
     above("rate", rate, 0, "stretched")
-    return lambda t: part(jnp.floor(t / rate))
+    return lambda t: part(epochs(t, rate))
 
 
 @schedule
@@ -130,7 +131,7 @@ def product(*parts: Number) -> Curve:
     """
 
     def curve(t: Any) -> Any:
-        found = jnp.ones_like(t)
+        found = filled(t, 1)
         for part in parts:
             found = found * _value(part, t)
         return found

@@ -9,19 +9,20 @@ import jax.numpy as jnp
 
 from phlox.core import RangeError
 from phlox.optim._schedule import Curve, above, at_least, schedule
+from phlox.optim._steps import power
 
 
 def _triangle(t: Any, period: int) -> Any:
     """From 0 up to 1 in half a period, and back: 2/π |asin(sin(πt/T))|."""
-    return 1 - jnp.abs(2 * ((t / period) % 1) - 1)
+    return 1 - jnp.abs(2 * (t % period / period) - 1)
 
 
 def _sine(t: Any, period: int) -> Any:
-    return jnp.abs(jnp.sin(math.pi * t / period))
+    return jnp.abs(jnp.sin(math.pi * (t % period / period)))
 
 
 def _halved(t: Any, period: int) -> Any:
-    return jnp.power(0.5, jnp.floor(t / period))
+    return power(0.5, t // period)
 
 
 @schedule
@@ -65,7 +66,7 @@ def triangle_exp(low: float, high: float, period: int, factor: float) -> Curve:
     0.25
     """
     at_least("period", period, 1, "triangle_exp")
-    return lambda t: low + (high - low) * _triangle(t, period) * jnp.power(factor, t)
+    return lambda t: low + (high - low) * _triangle(t, period) * power(factor, t)
 
 
 @schedule
@@ -109,7 +110,7 @@ def sine_exp(low: float, high: float, period: int, factor: float) -> Curve:
     0.25
     """
     at_least("period", period, 1, "sine_exp")
-    return lambda t: low + (high - low) * _sine(t, period) * jnp.power(factor, t)
+    return lambda t: low + (high - low) * _sine(t, period) * power(factor, t)
 
 
 @schedule
@@ -151,7 +152,7 @@ def cyclic(
     def curve(t: Any) -> Any:
         at = t % total
         share = jnp.where(at <= up, at / up, (total - at) / down)
-        height = {"none": 1.0, "half": _halved(t, total), "exp": jnp.power(factor, t)}[decay]
+        height = {"none": 1.0, "half": _halved(t, total), "exp": power(factor, t)}[decay]
         return low + (high - low) * share * height
 
     return curve

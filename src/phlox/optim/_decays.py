@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import RangeError
 from phlox.optim._schedule import Curve, above, at_least, schedule
+from phlox.optim._steps import Cycles, filled, half_cosine, held, power
 
 
 @schedule
@@ -21,7 +21,7 @@ def constant(value: float) -> Curve:
     >>> float(px.optim.constant(0.5)(100))
     0.5
     """
-    return lambda t: jnp.full_like(t, value)
+    return lambda t: filled(t, value)
 
 
 @schedule
@@ -42,10 +42,10 @@ def step_decay(value: float, factor: float, every: int | Sequence[int]) -> Curve
     """
     if isinstance(every, int):
         at_least("every", every, 1, "step_decay")
-        return lambda t: value * jnp.power(factor, jnp.floor(t / every))
+        return lambda t: value * power(factor, t // every)
     for length in every:
         at_least("every", length, 1, "step_decay")
-    ends = [sum(every[: i + 1]) for i in range(len(every) - 1)]
+    ends = [held(sum(every[: i + 1])) for i in range(len(every) - 1)]
     return multi_step(value, factor, ends)
 
 
@@ -63,7 +63,7 @@ def multi_step(value: float, factor: float, milestones: Sequence[int]) -> Curve:
     [1.0, 0.5, 0.25]
     """
     marks = tuple(milestones)
-    return lambda t: value * jnp.power(factor, sum((t >= m).astype(t.dtype) for m in marks) + 0 * t)
+    return lambda t: value * power(factor, sum((t >= m).astype(jnp.int32) for m in marks) + jnp.zeros_like(t))
 
 
 @schedule
@@ -78,7 +78,7 @@ def exponential(value: float, factor: float) -> Curve:
     >>> float(px.optim.exponential(1.0, 0.5)(3))
     0.125
     """
-    return lambda t: value * jnp.power(factor, t)
+    return lambda t: value * power(factor, t)
 
 
 @schedule
@@ -119,7 +119,7 @@ def polynomial(value: float, steps: int, power: float = 1.0, end: float = 0.0) -
     0.25
     """
     at_least("steps", steps, 1, "polynomial")
-    return lambda t: end + (value - end) * jnp.power(1 - jnp.clip(t / steps, 0, 1), power)
+    return lambda t: end + (value - end) * jnp.power(jnp.clip(steps - t, 0, steps) / steps, power)
 
 
 @schedule
@@ -139,7 +139,7 @@ def linear(start: float, end: float, steps: int) -> Curve:
     0.75
     """
     at_least("steps", steps, 1, "linear")
-    return lambda t: start + (end - start) * jnp.clip(t / steps, 0, 1)
+    return lambda t: start * (jnp.clip(steps - t, 0, steps) / steps) + end * (jnp.clip(t, 0, steps) / steps)
 
 
 @schedule
@@ -165,14 +165,14 @@ def cosine_annealing(value: float, steps: int, end: float = 0.0, *, after: str =
     at_least("steps", steps, 1, "cosine_annealing")
     along: dict[str, Callable[[Any], Any]] = {
         "stay": lambda t: jnp.minimum(t, steps),
-        "bounce": lambda t: t,
+        "bounce": lambda t: t % held(2 * steps),
         "restart": lambda t: t % steps,
     }
     if after not in along:
         raise RangeError(
             'after="stay", "bounce" or "restart"', got=repr(after), fix="choose one of these", where="cosine_annealing"
         )
-    return lambda t: end + (value - end) * (1 + jnp.cos(math.pi * along[after](t) / steps)) / 2
+    return lambda t: end + (value - end) * half_cosine(steps - along[after](t), steps)
 
 
 @schedule
@@ -197,14 +197,11 @@ def cosine_restarts(value: float, steps: int, factor: int = 1, end: float = 0.0)
     at_least("steps", steps, 1, "cosine_restarts")
     at_least("factor", factor, 1, "cosine_restarts")
 
+    cycles = None if factor == 1 else Cycles(steps, factor)
+
     def curve(t: Any) -> Any:
-        if factor == 1:
-            start, length = jnp.floor(t / steps) * steps, steps
-        else:
-            cycle = jnp.floor(jnp.log(t / steps * (factor - 1) + 1.0) / math.log(factor) + 1e-5)
-            length = steps * jnp.power(float(factor), cycle)
-            start = steps * (jnp.power(float(factor), cycle) - 1) / (factor - 1)
-        return end + (value - end) * (1 + jnp.cos(math.pi * (t - start) / length)) / 2
+        inside, length = (t % steps, steps) if cycles is None else cycles.at(t)
+        return end + (value - end) * half_cosine(length - inside, length)
 
     return curve
 
@@ -255,11 +252,12 @@ def one_cycle(
     values = [start, peak, start, start / end_divisor] if three_phases else [start, peak, start / end_divisor]
 
     def curve(t: Any) -> Any:
-        found = jnp.full_like(t, values[-1])
+        found = filled(t, values[-1])
         for i in reversed(range(len(ends) - 1)):
-            share = jnp.clip((t - ends[i]) / (ends[i + 1] - ends[i]), 0, 1)
-            share = share if shape == "linear" else (1 - jnp.cos(math.pi * share)) / 2
-            found = jnp.where(t <= ends[i + 1], values[i] + (values[i + 1] - values[i]) * share, found)
+            length = ends[i + 1] - ends[i]
+            done, left = (jnp.clip(x, 0, length) for x in (t - ends[i], ends[i + 1] - t))
+            done, left = (x / length if shape == "linear" else half_cosine(x, length) for x in (done, left))
+            found = jnp.where(t <= ends[i + 1], values[i] * left + values[i + 1] * done, found)
         return found
 
     return curve
@@ -282,6 +280,6 @@ def multiplicative(value: float, factor: Callable[[Any], Any]) -> Curve:
 
     def curve(t: Any) -> Any:
         one = lambda i, v: jnp.where(i < t, v * factor(i + 1), v).astype(v.dtype)  # noqa: E731
-        return jax.lax.fori_loop(0, jnp.max(t).astype(jnp.int32), one, jnp.full_like(t, value))
+        return jax.lax.fori_loop(0, jnp.max(t).astype(jnp.int32), one, filled(t, value))
 
     return curve

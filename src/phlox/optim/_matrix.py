@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError, ShapeError, describe
+from phlox.nn import KINDS
 from phlox.optim._adam import Adam, AdamW, abs2
-from phlox.optim._choice import chosen
+from phlox.optim._choice import chosen, is_matrix, kind_of
 from phlox.optim._numbers import Number
 from phlox.optim._rule import Ranges, Rule, Slots
 from phlox.optim._rules import POSITIVE, RATE, UNIT
 
+_A = {k: f"a{'n' if k[0] in 'eo' else ''} {k}" for k in KINDS} | {"other": "no weight", "scale": "the scale of a norm"}
 _NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
 
 
@@ -30,8 +32,10 @@ class Muon(Rule):
     bfloat16. s is $\sqrt{\max(1, \text{out}/\text{in})}$ for a weight (in, out), or with ``match_adam``
     $0.2\sqrt{\max(\text{in}, \text{out})}$. optax averages the momentum otherwise.
 
-    Only arrays of two axes have such a step. Give biases, norms and convolutions another rule:
-    ``px.optim.groups([(is_matrix, Muon()), ("*", AdamW())])``.
+    The kernel of a convolution, and any weight of more axes, is seen as the matrix (all others, last), as the author's
+    own code does; parameters that a ``RepeatedLayer`` stacked are taken one by one. Biases, norms and what else is no
+    matrix have no such step. Give them, and embeddings, another rule:
+    ``px.optim.groups([(px.optim.of_kind("matrix", "kernel"), Muon()), ("*", AdamW())])``.
 
     Arguments:
         learning_rate: η, a number or a schedule of the update count.
@@ -44,7 +48,7 @@ class Muon(Rule):
 
     Raises:
         RangeError: a number outside its range.
-        ShapeError: from ``px.Optimizer``, an array that is no matrix.
+        ShapeError: from ``px.Optimizer``, an array that is no matrix and no kernel.
 
     Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
 
@@ -63,13 +67,15 @@ class Muon(Rule):
     ranges: ClassVar[Ranges] = {**RATE, "momentum": UNIT, "weight_decay": POSITIVE, "eps": POSITIVE}
 
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
-        """All must be matrices."""
+        """All must be matrices, or weights that can be seen as such."""
         for path, array in zip(paths, arrays, strict=True):
-            if array.ndim != 2:
+            kind = kind_of(path, array)
+            if kind.rank < 2 or not is_matrix(path, array):
                 raise ShapeError(
-                    f"a matrix at {path}",
-                    got=describe(array),
-                    fix="give it another rule: px.optim.groups([(px.optim.is_matrix, Muon()), …])",
+                    f"a matrix or a kernel at {path}",
+                    got=f"{describe(array)}, {_A[kind.kind]}{' of each layer' if kind.stacked else ''}",
+                    fix='give it another rule: px.optim.groups([(px.optim.of_kind("matrix", "kernel"), '
+                    'px.optim.Muon()), ("*", px.optim.AdamW())])',
                     where="Muon",
                 )
 
@@ -81,9 +87,10 @@ class Muon(Rule):
         """The formula above."""
         v = n.momentum * slots["velocity"] + (1 - n.momentum) * g
         u = n.momentum * v + (1 - n.momentum) * g if self.nesterov else v
-        ins, outs = w.shape
+        ins, outs = _as_matrix(w).shape
         scale = 0.2 * math.sqrt(max(ins, outs)) if self.match_adam else math.sqrt(max(1.0, outs / ins))
-        direction = scale * _orthogonal(u, self.steps, self.eps).astype(g.dtype) + n.weight_decay * w
+        straight = _orthogonal(_as_matrix(u), self.steps, self.eps).astype(g.dtype).reshape(w.shape)
+        direction = scale * straight + n.weight_decay * w
         return n.learning_rate * direction, {"velocity": v}
 
 

@@ -21,6 +21,7 @@ from phlox.core import (
 )
 from phlox.core._plan import plan_of
 from phlox.core._tree import agreed
+from phlox.nn import ParameterKind, parameter_kinds
 
 Models = Any  # a Module, or a list, tuple or dict of Models
 
@@ -70,6 +71,12 @@ def trained(model: Models) -> dict[str, Any]:
             if first[_under(at, path)] == _under(at, path):
                 found[_under(at, path)] = value
     return found
+
+
+def kinds(model: Models) -> dict[str, ParameterKind]:
+    """What each array is, by its first path."""
+    found = roots(model).items()
+    return {_under(at, path): kind for at, root in found for path, kind in parameter_kinds(root).items()}
 
 
 def _first_paths(model: Models) -> dict[str, str]:

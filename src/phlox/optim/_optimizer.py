@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules
+from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules, warn_of_one_array_twice
 from phlox.core._methods_elsewhere import OPTIMIZER_METHODS
+from phlox.nn import ParameterKind
 from phlox.optim import _adjusting, _habits, _models, _state
 from phlox.optim._applied import ascent
 from phlox.optim._calling import called, extras
+from phlox.optim._choice import known_kinds
 from phlox.optim._packing import Packing
 from phlox.optim._rule import Rule
 
@@ -96,13 +99,16 @@ class Optimizer(Module):
     [[0.5], [0.5]]
     """
 
+    kinds: tuple[tuple[str, str, int, int], ...] = ()  # path, and what px.parameter_kinds says; none in older files
+
     def __init__(self, rule: Rule | optax.GradientTransformation, model: _models.Models):
         _habits.check_rule(rule, model, Rule)
         _models.check_models(model, "px.Optimizer", "write px.Optimizer(px.optim.Adam(1e-3), model)")
+        for root in _models.roots(model).values():
+            warn_of_one_array_twice(root)
         self.rule = rule
         self.slots = Slots()
-        params = _models.trained(model)
-        self._keep(self.transform.init(params), params)
+        self._keep(*self._started(model))
         _remember(self, model)
 
     @property
@@ -124,11 +130,24 @@ class Optimizer(Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.form = self.form.rebuilt(self.transform)
+        with self.knowing():
+            self.form = self.form.rebuilt(self.transform)
 
     def _packed(self) -> Any:
         """The state as it is kept, small arrays together."""
         return jax.tree_util.tree_unflatten(self.form.treedef, [getattr(self.slots, n) for n in self.form.names])
+
+    def _started(self, model: _models.Models) -> tuple[Any, dict[str, Any]]:
+        """The state of the rule for a model at its start, and the arrays that it is for."""
+        params = _models.trained(model)
+        found = _models.kinds(model).items()
+        self.kinds = tuple((path, k.kind, k.rank, k.stacked) for path, k in found if path in params)
+        with self.knowing():
+            return self.transform.init(params), params
+
+    def knowing(self) -> AbstractContextManager[None]:
+        """Within the block, rules know what the arrays of this optimiser are."""
+        return known_kinds({path: ParameterKind(kind, rank, stacked) for path, kind, rank, stacked in self.kinds})
 
     def _keep(self, state: Any, params: dict[str, Any]) -> None:
         """Hold another state, for these trained arrays."""
@@ -233,11 +252,10 @@ class Optimizer(Module):
         Where only the freezing changed, nothing need be done; but what was frozen for long has moments that lag behind
         the count. Synchronise after freezing and after thawing, and it starts anew.
         """
-        params = _models.trained(model)
+        fresh, params = self._started(model)
         others = _exchanged_roots(self, model) + _replaced_parts(self, _models.roots(model).values())
         replaced = tuple(f"{path}." for path in others)
         same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
-        fresh = self.transform.init(params)
         self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
 
@@ -363,9 +381,10 @@ def _step(opt: Optimizer, model: _models.Models, grads: dict[str, Any], value: A
 
 def _stepped(opt: Optimizer, grads: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any, Any]:
     """The arrays that kernels moved, what is to be added to the others, and the state after it."""
-    if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
-        return {}, *called(opt.transform.update, grads, state, params, extra)
-    moved, steps, after = opt.rule.moved(grads, state, params, **extra)
+    with opt.knowing():
+        if not isinstance(opt.rule, Rule) or not opt.rule.taken(grads, params):
+            return {}, *called(opt.transform.update, grads, state, params, extra)
+        moved, steps, after = opt.rule.moved(grads, state, params, **extra)
     return moved, jax.tree.map(jnp.negative, steps), after
 
 

@@ -15,6 +15,7 @@ from jax.core import Tracer
 from phlox.core import RangeError, StructureError
 from phlox.core._static import static_key
 from phlox.optim import _applied, _habits, _numbers
+from phlox.optim._choice import kind_of
 from phlox.optim._numbers import HELD, Number
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Rule:
     - ``start(w)``: the arrays it keeps for an array w, by name; none by default;
     - ``step(g, w, slots, n)``: what to subtract from w, and the new slots. ``n`` has the numbers as attributes, what
       ``corrections`` gave, and the array's ``path`` and ``dtype``. float16 and bfloat16 come as float32, and go back
-      rounded. A complex gradient comes as the direction of ascent, the conjugate of what ``px.grad`` gives;
+      rounded. A complex gradient comes as the direction of ascent, the conjugate of what ``px.grad`` gives. Of
+      parameters that a ``RepeatedLayer`` stacked, both see one at a time;
     - ``ranges``: its numbers and their ranges, which are checked; without it, all its attributes that are numbers
       are its numbers;
     - ``componentwise = True``, where ``step`` and ``start`` treat each component alone, so that small arrays can be
@@ -197,7 +199,8 @@ class Rule:
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         paths, arrays = _numbers.names_of(p for p, _ in leaves), [v for _, v in leaves]
         self.check_paths(paths, arrays)
-        started = [_applied.started(self.start, self._by_parts, v) for v in arrays]
+        start = functools.partial(_applied.started, self.start, self._by_parts)
+        started = [self._one_by_one(start, p, v)(v) for p, v in zip(paths, arrays, strict=True)]
         names = tuple(started[0]) if started else ()
         counting = any(callable(v) for v in self.numbers.values())
         return RuleState(
@@ -223,7 +226,7 @@ class Rule:
 
         def step(rule: Rule, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array | None, Slots]:
             if n.path not in taken:
-                return rule.step(g, w, slots, n)
+                return rule._stepped(g, w, slots, n)
             n.before = tuple(before[-3:])
             before.append(g)
             after[n.path], slots = rule.move(g, w, slots, n)
@@ -234,7 +237,17 @@ class Rule:
 
     def _update(self, grads: Any, state: RuleState, params: Any = None, **extra: Any) -> tuple[Any, RuleState]:
         del extra
-        return self._each(lambda rule, *args: rule.step(*args), grads, state, params)
+        return self._each(lambda rule, *args: rule._stepped(*args), grads, state, params)
+
+    def _stepped(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
+        return self._one_by_one(lambda g, w, slots: self.step(g, w, slots, n), n.path, w)(g, w, slots)
+
+    def _one_by_one(self, formula: Any, path: str, w: jax.Array) -> Any:
+        """A formula of arrays for each of those that a layer stacked; componentwise ones see no difference."""
+        if not vars(type(self)).get("componentwise", False):
+            for _ in range(kind_of(path, w).stacked):
+                formula = jax.vmap(formula)
+        return formula
 
     def _each(self, formula: Any, grads: Any, state: RuleState, params: Any) -> tuple[Any, RuleState]:
         """Apply a formula, ``step`` of the rule that is its first argument, to every array."""

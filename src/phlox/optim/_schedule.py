@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
-import jax
-import jax.numpy as jnp
-
 from phlox.core import MissingExtraError, RangeError
 from phlox.core._static import static_key
+from phlox.optim._steps import as_float, as_step, held
 
 P = ParamSpec("P")
 Curve = Callable[[Any], Any]
@@ -38,14 +36,14 @@ class Schedule:
     def _curve(self) -> Curve:
         given = inspect.signature(self._build).bind_partial()
         given.arguments.update(self.arguments)
-        return self._build(*given.args, **given.kwargs)
+        return _curve(self._build, given.args, given.kwargs)
 
     @property
     def _build(self) -> Callable[..., Curve]:
         return _builders[self.make]
 
     def __call__(self, step: Any) -> Any:
-        return self._curve(jnp.asarray(step).astype(jax.dtypes.canonicalize_dtype(float)))
+        return as_float(self._curve(as_step(step)))
 
     def _key(self) -> Any:
         return self.make, tuple(_alike(v) for _, v in self.arguments)
@@ -94,12 +92,16 @@ def schedule(build: Callable[P, Curve]) -> Callable[P, Schedule]:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         made = Schedule(build.__name__, tuple(given.arguments.items()))
-        made.__dict__["_curve"] = build(*args, **kwargs)  # which checks its arguments
+        made.__dict__["_curve"] = _curve(build, args, kwargs)  # which checks its arguments
         return made
 
     _builders[build.__name__] = build
     make.makes_schedules = True  # pyright: ignore[reportAttributeAccessIssue]  # by which a rule knows it is no schedule
     return make
+
+
+def _curve(build: Callable[..., Curve], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Curve:
+    return build(*held(args), **{k: held(v) for k, v in kwargs.items()})
 
 
 def at_least(name: str, value: float, low: float, where: str) -> None:

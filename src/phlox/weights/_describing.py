@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, StructureError, describe, modules, state_dict
+from phlox.core import Module, StructureError, Tied, describe, modules, plain_class, state_dict, ties_of
 from phlox.weights._naming import name_of
 
 VERSION = 1
@@ -58,6 +58,7 @@ class _Writer:
     def __init__(self, model: Module, where: str):
         self.where = where
         self.paths = {id(module): path for path, module in modules(model).items()}
+        self.tied: dict[int, str] = {}  # the path that a tied array was met at first
         self.left = set(state_dict(model))  # names of arrays that were not met yet
         self.index: dict[int, int] = {}
         self.entries: list[dict[str, Any]] = []
@@ -71,13 +72,15 @@ class _Writer:
     def module(self, module: Module, path: str, level: int) -> int:
         if id(module) in self.index:
             return self.index[id(module)]
-        path, name = self.paths.get(id(module), path), name_of(type(module))
+        path, cls = self.paths.get(id(module), path), plain_class(type(module))
+        name, ties = name_of(cls), dict(ties_of(type(module)))
         if name is None or level > MOST_LEVELS:
-            raise self.refusal(type(module), path)
+            raise self.refusal(cls, path)
         state = module.__getstate__()
-        attributes = [
-            [at, self.value(v, f"{path}.{at}" if path else at, level, 0)] for at, v in state["attributes"].items()
-        ]
+        attributes = []
+        for at, v in state["attributes"].items():
+            where = f"{path}.{at}" if path else at
+            attributes.append([at, self.tie(v, where, ties[at]) if at in ties else self.value(v, where, level, 0)])
         frozen = state["frozen"] if isinstance(state["frozen"], bool) else sorted(state["frozen"])
         self.entries.append({"attributes": attributes, "class": name, "frozen": frozen, "pinned": state["pinned"]})
         self.index[id(module)] = len(self.index)
@@ -96,6 +99,12 @@ class _Writer:
         if plain is not _NOTHING:
             return plain
         return self.container(value, path, lambda v, at: self.value(v, f"{path}.{at}", level, depth + 1))
+
+    def tie(self, held: Tied, path: str, flipped: bool) -> Any:
+        """An array that is tied, by the path that a file has it under."""
+        path = self.tied.setdefault(id(held), path)
+        self.left.discard(path)
+        return {"tied": [path, flipped, held._px.frozen is True]}
 
     def container(self, value: Any, path: str, inside: Callable[[Any, Any], Any]) -> Any:
         """A value with others in it; ``inside`` describes one of them."""

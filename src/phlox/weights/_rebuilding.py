@@ -6,12 +6,12 @@ import enum
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, StructureError, modules, state_dict
+from phlox.core import Module, StructureError, Tied, modules, state_dict, tied_class
 from phlox.weights._describing import DEEPEST, FAMILIES, KINDS, LARGEST, MOST_LEVELS, VERSION, fields_of
 from phlox.weights._naming import Allowed
 
@@ -75,10 +75,18 @@ def _text(value: Any) -> str:
     return value
 
 
+class _Place(NamedTuple):
+    """What stands in an attribute that is tied."""
+
+    cell: Tied
+    flipped: bool
+
+
 class _Reader:
     def __init__(self, arrays: Mapping[str, Any], allowed: Allowed):
         self.arrays, self.allowed = dict(arrays), allowed
         self.made: list[Module] = []
+        self.tied: dict[str, Tied] = {}
         self.levels: list[int] = []
         self.inner = 0  # the deepest level among the Modules that the one being read holds
 
@@ -94,7 +102,9 @@ class _Reader:
             if self.inner >= MOST_LEVELS:
                 raise MalformedError(f"more than {MOST_LEVELS} Modules inside each other")
             flag = frozen if isinstance(frozen, bool) else frozenset(_text(f) for f in _sized(frozen))
-            module = Module.__new__(cls)
+            ties = tuple(sorted((at, v.flipped) for at, v in values.items() if isinstance(v, _Place)))
+            values = {at: v.cell if isinstance(v, _Place) else v for at, v in values.items()}
+            module = Module.__new__(tied_class(cls, ties))
             module.__setstate__({"attributes": values, "frozen": flag, "pinned": pinned})
             self.made.append(module)
             self.levels.append(self.inner + 1)
@@ -124,6 +134,15 @@ class _Reader:
         if _text(content) not in self.arrays:
             raise MalformedError(f"no array {content[:200]!r}, or one that is used twice")
         return self.arrays.pop(content)
+
+    def tie(self, content: Any, depth: int) -> _Place:
+        path, flipped, frozen = _sized(content, 3)
+        if depth > 1 or type(flipped) is not bool or type(frozen) is not bool:
+            raise MalformedError("a tied array that is no attribute of a Module, or with other flags")
+        if _text(path) not in self.tied:
+            self.tied[path] = Tied(self.array(path, depth))
+            self.tied[path]._px.frozen = frozen
+        return _Place(self.tied[path], flipped)
 
     def module(self, content: Any, depth: int) -> Module:
         if type(content) is not int or not 0 <= content < len(self.made):
@@ -225,5 +244,6 @@ _READERS: dict[str, Callable[[_Reader, Any, int], Any]] = {
     "range": lambda reader, content, depth: range(*map(_whole, _sized(content, 3))),
     "record": _Reader.record,
     "scalar": _Reader.scalar,
+    "tied": _Reader.tie,
     "slice": lambda reader, content, depth: reader.several(slice, content, 3, depth),
 }

@@ -228,6 +228,38 @@ ARGUMENTS = [
         """,
     ),
     Mistake(
+        "tie-arrays",
+        "An array does not know where it stands. In PyTorch a parameter is an object, which an assignment shares.",
+        given="model = px.Chain(px.Embedding(9, 4), px.Dense(4, 9))",
+        do="px.tie(model, model[1].weight, model[0].weight)",
+        text="""
+        StructureError: px.tie expects the path of an array of this Chain, got the array at layers.1.weight itself
+          fix: name two of its paths as text, such as 'layers.0.weight', 'layers.1.weight', 'layers.1.bias'
+        """,
+    ),
+    Mistake(
+        "tie-transposed",
+        "An Embedding's weight is (num, dim), that of the layer that gives its logits (dim, num).",
+        given="model = px.Chain(px.Embedding(9, 4), px.Dense(4, 9))",
+        do='px.tie(model, "layers.1.weight", "layers.0.weight")',
+        text="""
+        ShapeError: px.tie expects layers.1.weight float32[4, 9] to be layers.0.weight, got layers.0.weight
+                float32[9, 4]
+          fix: pass transpose=True
+        """,
+    ),
+    Mistake(
+        "muon-bias",
+        "Muon makes the step of a matrix orthogonal; a bias has no such step, nor have the biases of stacked layers.",
+        given="model = px.RepeatedLayer(lambda: px.Dense(3, 3), 4)",
+        do="px.Optimizer(px.optim.Muon(), model)",
+        text="""
+        ShapeError: Muon expects a matrix or a kernel at block.bias, got float32[4, 3], a bias of each layer
+          fix: give it another rule: px.optim.groups([(px.optim.of_kind("matrix", "kernel"), px.optim.Muon()),
+                ("*", px.optim.AdamW())])
+        """,
+    ),
+    Mistake(
         "jacobian-mode",
         "There are two ways to compute a Jacobian.",
         do='px.jacobian(jnp.sin, mode="both")',
