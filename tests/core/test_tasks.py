@@ -138,3 +138,4 @@ def test_blocks_of_generators_end_in_any_order():
     b.close()
     with px.seed(2):
         np.testing.assert_array_equal(second, px.Dense(2, 2).weight)
+    assert Told().training is False

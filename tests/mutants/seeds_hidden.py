@@ -102,7 +102,7 @@ MUTANTS = [
     (
         "a block puts back what it found",
         "core/_setting.py",
-        "        self.setting.keyed.set_local(self.setting.variable.get())",
+        "        self.setting.keyed.set_local(rest[-1][0] if rest else self.setting.default)",
         "        self.setting.keyed.set_local(self.new)",
         (_TASKS + "test_a_plain_program_is_keyed_by_the_tasks_own_mode",),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from phlox.core import _compat
@@ -27,7 +27,8 @@ class Setting:
     """
 
     def __init__(self, name: str, default: Any):
-        self.variable: ContextVar[Any] = ContextVar(name, default=default)
+        self.default = default
+        self.opened: ContextVar[tuple[tuple[Any, Block], ...]] = ContextVar(name, default=())
         self.keyed = _compat.thread_setting(default)
         self.blocks = 0
         self.strays = False  # a task was seen in a state that another had left: one may outlive the block it began in
@@ -35,7 +36,8 @@ class Setting:
     @property
     def value(self) -> Any:
         """What holds here."""
-        value = self.variable.get()
+        opened = self.opened.get()
+        value = opened[-1][0] if opened else self.default
         if self.keyed.value is not value:
             self.keyed.set_local(value)
             self.strays = True
@@ -57,14 +59,17 @@ class Block:
 
     def __init__(self, setting: Setting, value: Any):
         self.setting, self.new = setting, value
-        self.tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
-        self.tokens.append(self.setting.variable.set(self.new))
+        opened = self.setting.opened
+        opened.set((*opened.get(), (self.new, self)))
         self.setting.keyed.set_local(self.new)
         self.setting.count(+1)
 
     def __exit__(self, *exc: object) -> None:
         self.setting.count(-1)
-        self.setting.variable.reset(self.tokens.pop())
-        self.setting.keyed.set_local(self.setting.variable.get())
+        opened = self.setting.opened.get()
+        last = max(n for n, (_, block) in enumerate(opened) if block is self)  # blocks of generators end in any order
+        self.setting.opened.set((*opened[:last], *opened[last + 1 :]))
+        rest = self.setting.opened.get()
+        self.setting.keyed.set_local(rest[-1][0] if rest else self.setting.default)
