@@ -139,3 +139,14 @@ def test_blocks_of_generators_end_in_any_order():
     with px.seed(2):
         np.testing.assert_array_equal(second, px.Dense(2, 2).weight)
     assert Told().training is False
+
+
+def test_after_a_block_plain_programs_are_found_again():
+    traced = []
+    plain = jax.jit(lambda x: traced.append(1) or x)
+    for mode in (True, False):
+        plain(1.0)
+        with px.training(mode), px.training(None):
+            pass
+    plain(1.0)
+    assert len(traced) == 1

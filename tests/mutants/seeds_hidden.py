@@ -104,7 +104,7 @@ MUTANTS = [
         "core/_setting.py",
         "        self.setting.keyed.set_local(rest[-1][0] if rest else self.setting.default)",
         "        self.setting.keyed.set_local(self.new)",
-        (_TASKS + "test_a_plain_program_is_keyed_by_the_tasks_own_mode",),
+        (_TASKS + "test_after_a_block_plain_programs_are_found_again",),
     ),
     (
         "plain programs are keyed by another task's mode",
