@@ -339,8 +339,9 @@ def test_a_module_that_holds_itself_prints():
         pass
 
     loop = Loop()
-    loop.inner = [loop]
-    assert repr(loop) == "Loop(…)  # one that holds itself among its own parts"
+    loop.inner = []
+    loop.inner.append(loop)
+    assert repr(loop) == "Loop(…)  # one that holds itself among its own parts, at .inner[0]"
     assert "holds itself" in loop._repr_html_()
 
 

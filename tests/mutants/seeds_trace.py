@@ -110,8 +110,8 @@ MUTANTS = [
     (
         "a loop line by line takes any carry",
         "core/_loops.py",
-        "        form.check(given, carry)\n        for stack",
-        "        for stack",
+        "        form.check(given, carry)\n        parts =",
+        "        parts =",
         (_MISTAKES + "[scan-carry-path line by line]",),
     ),
     (

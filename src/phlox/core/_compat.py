@@ -102,6 +102,14 @@ from jaxlib._jax import ArrayImpl as ArrayImpl  # noqa: E402
 user_context = jax.make_user_context
 
 
+def thread_setting(default: Any) -> Any:
+    """What is below a user context: ``value``, and ``set_local`` for this thread.
+
+    JAX offers blocks alone; they put back what they found, which is wrong where asyncio tasks interleave.
+    """
+    return user_context(default)._obj
+
+
 def lowers_for_one_cpu(ctx: Any) -> bool:
     """Whether a lowering rule works for a program of this process that one device runs, or each of several by itself.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from phlox.core._bound import carried, named_after
 from phlox.core._errors import RangeError, ShapeError, describe, form
 from phlox.core._functionalize import Outcome, functionalize, is_module
 from phlox.core._grad import Argnums, Differentiated, numbers_as_arrays, scalar_of
@@ -38,8 +38,9 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[A
     (0.0, 1.0)
     """
     primals = numbers_as_arrays(primals, range(len(primals)))
-    call = functionalize(fn, primals, {}, kind="vjp")
-    wrt = Differentiated(call, primals, range(len(primals)))
+    inner, first, named = carried(fn)
+    call = functionalize(inner, (*first, *primals), named, kind="vjp")
+    wrt = Differentiated(call, primals, range(len(primals)), first=first)
 
     def arrays(diff: Any) -> tuple[list[Any], Outcome]:
         outcome = call.pure(*wrt.merge(diff))
@@ -111,8 +112,9 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any])
             fix="give one for each; None for what does not change", where="px.jvp",
         )  # fmt: skip
     primals = numbers_as_arrays(primals, range(len(primals)))
-    call = functionalize(fn, primals, {}, kind="jvp")
-    wrt = Differentiated(call, primals, range(len(primals)))
+    inner, first, named = carried(fn)
+    call = functionalize(inner, (*first, *primals), named, kind="jvp")
+    wrt = Differentiated(call, primals, range(len(primals)), first=first)
     values = jax.tree.map(jnp.asarray, wrt.values)
 
     def arrays(diff: Any) -> tuple[list[Any], Outcome]:
@@ -160,11 +162,13 @@ def jacobian(
         )
     transform = jax.jacrev if mode == "reverse" else jax.jacfwd
 
-    @functools.wraps(fn)
+    inner, first, named = carried(fn)
+
+    @named_after(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         args = numbers_as_arrays(args, argnums)
-        call = functionalize(fn, args, kwargs, kind="jacobian")
-        wrt = Differentiated(call, args, argnums)
+        call = functionalize(inner, (*first, *args), {**named, **kwargs}, kind="jacobian")
+        wrt = Differentiated(call, args, argnums, first=first)
 
         def arrays(diff: Any) -> tuple[list[Any], Outcome]:
             outcome = call.pure(*wrt.merge(diff))
@@ -196,11 +200,13 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     [[6.0, 0.0], [0.0, 12.0]]
     """
 
-    @functools.wraps(fn)
+    inner, first, named = carried(fn)
+
+    @named_after(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         args = numbers_as_arrays(args, argnums)
-        call = functionalize(fn, args, kwargs, kind="hessian")
-        wrt = Differentiated(call, args, argnums)
+        call = functionalize(inner, (*first, *args), {**named, **kwargs}, kind="hessian")
+        wrt = Differentiated(call, args, argnums, first=first)
 
         def slope(diff: Any) -> tuple[Any, Outcome]:
             def value(diff: Any) -> tuple[Any, Outcome]:
@@ -241,8 +247,9 @@ def hvp(fn: Callable[..., Any], inputs: Any, v: Any) -> tuple[Any, Any]:
     single = not isinstance(inputs, tuple)
     primals, tangents = ((inputs,), (v,)) if single else (inputs, v)
     primals = numbers_as_arrays(primals, range(len(primals)))
-    call = functionalize(fn, primals, {}, kind="hvp")
-    wrt = Differentiated(call, primals, 0 if single else range(len(primals)))
+    inner, first, named = carried(fn)
+    call = functionalize(inner, (*first, *primals), named, kind="hvp")
+    wrt = Differentiated(call, primals, 0 if single else range(len(primals)), first=first)
     values = jax.tree.map(jnp.asarray, wrt.values)
 
     def slope(diff: Any) -> tuple[Any, Outcome]:

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import _compat
 from phlox.core._errors import DtypeError, RangeError, describe
 from phlox.core._scope import warn_once
+from phlox.core._setting import Setting
 
 if TYPE_CHECKING:
     from phlox.core._module import Module
@@ -30,7 +30,7 @@ class Policy:
     on_mismatch: Literal["warn", "error", "convert", "promote"] = "warn"
 
 
-_policy = _compat.user_context(Policy())
+_policy = Setting("px.dtypes", Policy())
 
 
 def dtypes(
@@ -40,7 +40,7 @@ def dtypes(
     output: Any = None,
     on_mismatch: Literal["warn", "error", "convert", "promote"] = "warn",
 ) -> AbstractContextManager[Any]:
-    """Set the dtype policy for a block and this thread.
+    """Set the dtype policy for a block, in this thread and asyncio task.
 
     Arguments:
         param: dtype of parameters that constructors make; None is float32.
@@ -99,6 +99,13 @@ def adopt_numpy(value: Any, name: str) -> Any:
     """A NumPy array as a JAX array; a warning where float64 becomes float32, an error where integers would wrap."""
     if not isinstance(value, np.ndarray):
         return value
+    if value.dtype.kind in "OSUMm":
+        raise DtypeError(
+            "an array of numbers",
+            got=describe(value),
+            fix="keep text and objects in a list or tuple: array.tolist()",
+            where=name,
+        )
     narrow = jax.dtypes.canonicalize_dtype(value.dtype)
     if narrow != value.dtype:
         if value.dtype.kind in "iu" and not np.array_equal(value.astype(narrow), value):

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from phlox.core._bound import carried
 from phlox.core._display import bytes_text
 from phlox.core._functionalize import functionalize
 from phlox.core._jit import Jit
@@ -59,10 +60,9 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     >>> print(px.explain(px.Dense(4, 2), jnp.ones((8, 4))).flops >= 2 * 8 * 4 * 2)
     True
     """
-    inner = fn.fn if isinstance(fn, Jit) else fn
-    if isinstance(fn, Module):
-        inner, args = type(fn).__call__, (fn, *args)
-    call = functionalize(inner, args, kwargs, kind="jit", scalars=True)
+    function, first, named = carried(fn)
+    inner = function.fn if isinstance(function, Jit) else function
+    call = functionalize(inner, (*first, *args), {**named, **kwargs}, kind="jit", scalars=True)
     traced = jax.jit(pure_of(call)).trace(call.leaves, call.bare)
     compiled = traced.lower().compile()
     cost = compiled.cost_analysis() or {}
@@ -75,5 +75,5 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
         argument_bytes=getattr(memory, "argument_size_in_bytes", 0),
         output_bytes=getattr(memory, "output_size_in_bytes", 0),
         temporary_bytes=getattr(memory, "temp_size_in_bytes", 0),
-        retraces=fn.retraces() if isinstance(fn, Jit) else "not compiled by px.jit",
+        retraces=function.retraces() if isinstance(function, Jit) else "not compiled by px.jit",
     )

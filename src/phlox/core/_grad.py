@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from phlox.core._bound import carried, named_after
 from phlox.core._errors import DtypeError, ShapeError, describe, form
 from phlox.core._functionalize import SCALARS, Call, Outcome, functionalize, is_module
 from phlox.core._module import Module
@@ -47,11 +47,13 @@ def value_and_grad(
     (7.0, [[3.0], [4.0]])
     """
 
-    @functools.wraps(fn)
+    inner, first, named = carried(fn)
+
+    @named_after(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         args = numbers_as_arrays(args, argnums)
-        call = functionalize(fn, args, kwargs, kind="grad")
-        wrt = Differentiated(call, args, argnums)
+        call = functionalize(inner, (*first, *args), {**named, **kwargs}, kind="grad")
+        wrt = Differentiated(call, args, argnums, first=first)
 
         def loss(diff: Any) -> tuple[Any, Outcome]:
             outcome = call.pure(*wrt.merge(diff))
@@ -75,7 +77,7 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False)
     """
     both = value_and_grad(fn, argnums, has_aux=has_aux)
 
-    @functools.wraps(fn)
+    @named_after(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         value, grads = both(*args, **kwargs)
         return (grads, value[1]) if has_aux else grads
@@ -137,12 +139,15 @@ def _scalar_cure(value: jax.Array) -> str:
 class Differentiated:
     """The arrays of a call that are differentiated, and how gradients take the arguments' form again."""
 
-    def __init__(self, call: Call, args: Sequence[Any], argnums: Argnums, *, train: bool = True):
+    def __init__(
+        self, call: Call, args: Sequence[Any], argnums: Argnums, *, train: bool = True, first: Sequence[Any] = ()
+    ):
+        """``args`` are the user's; what the function brought along comes ``first`` in the call."""
         self.call, self.single = call, isinstance(argnums, int)
         wanted = [argnums] if isinstance(argnums, int) else list(argnums)
         self.args = [args[n] for n in wanted]
         # Each differentiated argument flattens to leaves of the call, found by position.
-        ends = [0]
+        ends = [len(jax.tree_util.tree_leaves(tuple(first), is_leaf=is_module))]
         for a in args:
             ends.append(ends[-1] + len(jax.tree_util.tree_leaves(a, is_leaf=is_module)))
         self.spec = [call.spec[ends[n] : ends[n + 1]] for n in range(len(args))]

@@ -14,6 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import jax
 
 from phlox.core import _compat, _dtypes, _mode
+from phlox.core._bound import carried, constants
 from phlox.core._errors import StateError, lost_buffers
 from phlox.core._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
 from phlox.core._layout import is_array
@@ -71,11 +72,27 @@ def jit(
     """
     if fn is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
-    if isinstance(fn, Module):  # its arrays are arguments, as those of any Module
-        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-        compiled = Jit(type(fn).__call__, [n + 1 for n in numbers], static_argnames, donate)
-        return types.MethodType(compiled, fn)
-    return Jit(fn, static_argnums, static_argnames, donate)
+    compiled = compiling(fn, static_argnums, static_argnames, donate)
+    first, named = compiled.first, compiled.named
+    if len(first) == 1 and not named and isinstance(first[0], Module):
+        return types.MethodType(compiled, first[0])
+    return functools.partial(compiled, *first, **named) if first or named else compiled
+
+
+def compiling(
+    fn: Callable[..., Any], static_argnums: int | Sequence[int], static_argnames: str | Sequence[str], donate: bool
+) -> Jit[Any, Any]:
+    """What compiles ``fn``. Modules that it brings along (a method's, a partial's) are arguments like any."""
+    inner, first, named = carried(fn)
+    if not first and not named:
+        return Jit(fn, static_argnums, static_argnames, donate)
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    fixed, known = constants(first, named)
+    shifted = [n if n < 0 else n + len(first) for n in numbers]
+    compiled: Jit[Any, Any] = Jit(inner, [*fixed, *shifted], [*names, *known], donate)
+    compiled.first, compiled.named = first, named
+    return compiled
 
 
 class Jit(Generic[P, R]):
@@ -90,8 +107,12 @@ class Jit(Generic[P, R]):
     ):
         functools.update_wrapper(self, fn)
         self.fn, self.donate = fn, donate
+        self.first: tuple[Any, ...] = ()  # what the function brought along, for the looks ahead
+        self.named: dict[str, Any] = {}
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        count = len(_parameters(fn)) if any(n < 0 for n in numbers) else 0
+        numbers = tuple(n + count if n < 0 else n for n in numbers)
         self.static_names = frozenset(names) | _names_at(fn, numbers)
         self.static_numbers = frozenset(numbers) | _numbers_of(fn, names)
         self.hides = bool(self.static_names or self.static_numbers)
@@ -117,13 +138,41 @@ class Jit(Generic[P, R]):
             return self._inside(args, kwargs)
         key, bare = _quick_key(args, kwargs)
         entry = self.entries.get(key)
-        if entry is None or not entry.plan.valid() or entry.context != _context():
+        if entry is None or not entry.plan.valid() or entry.context != call_context():
             entry, bare = self._enter(args, kwargs, key)
         return entry.run(bare)
 
     def retraces(self) -> str:
         """Each time the function was traced, and what had changed since the trace before."""
         return self.history.report()
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """The call traced and lowered for these arguments, or shapes that stand for them; nothing runs.
+
+        Returns what ``jax.jit(f).lower`` does: ``.as_text()``, ``.cost_analysis()``, ``.compile()``. The compiled call
+        takes Modules of this structure and changes them in place, as the function does.
+        """
+        return self.trace(*args, **kwargs).lower()
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """The call traced for these arguments: ``.jaxpr``, ``.lower()``."""
+        from phlox.core._ahead import Traced
+
+        return Traced(self, (*self.first, *args), {**self.named, **kwargs})
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The shapes and dtypes of what the call would return; see ``px.eval_shape``."""
+        args, kwargs = (*self.first, *args), {**self.named, **kwargs}
+        if self.hides:
+            args, kwargs = self._hide_statics(args, kwargs)
+        call = self._call(args, kwargs)
+        outcome = jax.eval_shape(lambda *xs: call.pure(*xs), call.leaves, call.bare)
+        return outcome.record.result.rebuild(outcome.outputs, call.plan.module)
+
+    def clear_cache(self) -> None:
+        """Drop the compiled programs; the next call compiles anew."""
+        self.programs.clear()
+        self.entries.clear()
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
         return functionalize(_unhidden(self.fn) if self.hides else self.fn, args, kwargs, kind="jit", scalars=True)
@@ -140,7 +189,7 @@ class Jit(Generic[P, R]):
 
     def _enter(self, args: Sequence[Any], kwargs: dict[str, Any], key: Any) -> tuple[Entry, list[Any]]:
         call = self._call(args, kwargs)
-        bare, plan, context = call.bare, call.plan, _context()
+        bare, plan, context = call.bare, call.plan, call_context()
         roots = [plan.module(r) for r in plan.structure.roots]
         for root in roots:
             root._meet(roots)
@@ -150,12 +199,15 @@ class Jit(Generic[P, R]):
             with self.making:
                 program = self.programs.get(where)
                 if program is None:
-                    program = self.programs[where] = Program(call, self)
+                    program = self.programs[where] = self._compile(call)
         entry = Entry(plan, program, context)
         forget = functools.partial(_forget, weakref.ref(self), key)
         entry.owners = [weakref.ref(root, forget) for root in roots]
         self.entries[key] = entry
         return entry, bare
+
+    def _compile(self, call: Call) -> Program:
+        return Program(call, self)
 
 
 def _forget(jitted: weakref.ref[Jit[Any, Any]], key: Any, _: Any) -> None:
@@ -164,7 +216,8 @@ def _forget(jitted: weakref.ref[Jit[Any, Any]], key: Any, _: Any) -> None:
         owner.entries.pop(key, None)
 
 
-def _context() -> Any:
+def call_context() -> Any:
+    """What a program depends on besides its arguments: the mode and the policy of dtypes."""
     return _mode.automatic(), _dtypes.policy()
 
 
@@ -262,10 +315,14 @@ class Program:
         self.kept = [i for i in range(count) if i not in set(overwritten)]
         self.call = call  # for the traces that follow: what the arguments look like, without their arrays
         arrays, bare = array_names(call)
-        names = [arrays[i] for i in (*self.donated, *self.kept)] + bare
-        self.jitted = jax.jit(named(lambda *xs: self._replayed(*xs), call, names), donate_argnums=0)
+        self.names = [arrays[i] for i in (*self.donated, *self.kept)] + bare
+        self.jitted = self.jitted_anew()
         call.leaves, call.bare = [], []
         del call.plan  # it knows where the first model's arrays are, and would keep them alive
+
+    def jitted_anew(self) -> Any:
+        """The program as JAX compiles it."""
+        return jax.jit(named(lambda *xs: self._replayed(*xs), self.call, self.names), donate_argnums=0)
 
     def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
         leaves: list[Any] = [None] * (len(donated) + len(kept))

@@ -9,21 +9,23 @@ each item sits, and what its containers held, so that a later change is noticed.
 from __future__ import annotations
 
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MappingView
+from functools import partial
 from operator import is_, itemgetter
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 import jax
 import numpy as np
 
 from phlox.core import _compat
-from phlox.core._errors import StructureError, describe
+from phlox.core._errors import StructureError
 from phlox.core._static import static_key
 
 Path = tuple[Any, ...]
 ARRAY_TYPES = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
+USED_UP = (GeneratorType, map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())))
+_DEEPEST = 100  # levels of containers in one attribute: more is one that holds itself
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType})
 
 # Filled by _module: the base class, which this file must recognise and cannot import.
@@ -59,8 +61,9 @@ class Item:
 
     key: Any = "item"
     size = 1
+    bound = False  # holds a bound method of its owner
 
-    def make(self, items: Iterator[Any]) -> Any:
+    def make(self, items: Iterator[Any], owner: Any) -> Any:
         return next(items)
 
     def bind(self, binder: Binder, holder: Any, at: Any, value: Any, path: Path) -> None:
@@ -74,34 +77,51 @@ class Static:
     """A value that holds no array."""
 
     size = 0
+    bound = False
 
     def __init__(self, value: Any):
         self.value = value
         self.key = ("static", static_key(value))
 
-    def make(self, items: Iterator[Any]) -> Any:
+    def make(self, items: Iterator[Any], owner: Any) -> Any:
         return self.value
 
     def bind(self, binder: Binder, holder: Any, at: Any, value: Any, path: Path) -> None:
         pass
 
 
+class OwnMethod(Static):
+    """A bound method of the very Module that holds it: in a copy it is the copy's."""
+
+    bound = True
+
+    def __init__(self, function: Any):
+        self.value = function
+        self.key = ("own method", static_key(function))
+
+    def make(self, items: Iterator[Any], owner: Any) -> Any:
+        return MethodType(self.value, owner)
+
+
 class Container:
-    """A list, tuple, dict or registered pytree node with specs for its children."""
+    """A list, tuple, dict, partial, method of another Module, or registered pytree node; specs for its children."""
 
     def __init__(self, kind: Any, labels: Path, children: tuple[Any, ...], treedef: Any = None):
         self.kind, self.labels, self.children, self.treedef = kind, labels, children, treedef
         self.size = sum(c.size for c in children)
+        self.bound = any(c.bound for c in children)
         self.key = (kind, static_key(labels), tuple(c.key for c in children), treedef)
 
-    def make(self, items: Iterator[Any]) -> Any:
-        values = [child.make(items) for child in self.children]
+    def make(self, items: Iterator[Any], owner: Any) -> Any:
+        values = [child.make(items, owner) for child in self.children]
         if self.kind is list:
             return values
         if self.kind is tuple:
             return tuple(values)
         if self.kind is dict:
             return dict(zip(self.labels, values, strict=True))
+        if self.treedef is None:
+            return _method_or_partial(self.kind, values)
         return jax.tree_util.tree_unflatten(self.treedef, values)
 
     def bind(self, binder: Binder, holder: Any, at: Any, value: Any, path: Path) -> None:
@@ -122,6 +142,16 @@ class Container:
 Spec = Item | Static | Container
 
 
+def is_plain(value: Any) -> bool:
+    """True for what is no container and no Module, by its type alone."""
+    return type(value) in _PLAIN or is_array(value)
+
+
+def is_own_method(value: Any, owner: Any) -> bool:
+    """True for a bound method of ``owner``."""
+    return type(value) is MethodType and value.__self__ is owner
+
+
 def children_of(value: Any) -> list[Any] | None:
     """The children of a container, one level down; None for what is no container."""
     kind = type(value)
@@ -129,61 +159,98 @@ def children_of(value: Any) -> list[Any] | None:
         return list(value)
     if kind is dict:
         return list(value.values())
-    if kind in _PLAIN or is_array(value) or isinstance(value, module_class):
+    if kind in _PLAIN or is_array(value) or isinstance(value, (module_class, *USED_UP, MappingView)):
         return None
+    if kind is MethodType:
+        return [value.__self__, value.__func__] if isinstance(value.__self__, module_class) else None
+    if kind is partial or (isinstance(value, partial) and _takes_module(value.func)):
+        return [value.func, value.args, value.keywords]
     leaves = jax.tree_util.tree_leaves(value, is_leaf=lambda v: v is not value)
     return None if len(leaves) == 1 and leaves[0] is value else leaves
 
 
+def _takes_module(function: Any) -> bool:
+    """True for a Module or a method of one: a ``jax.tree_util.Partial`` would hide it in its static part."""
+    return isinstance(function, module_class) or (
+        type(function) is MethodType and isinstance(function.__self__, module_class)
+    )
+
+
+def _method_or_partial(kind: type, parts: list[Any]) -> Any:
+    """A bound method or partial from what ``children_of`` gave."""
+    if kind is MethodType:
+        return MethodType(parts[1], parts[0])
+    function, args, keywords = parts
+    made = kind(function)
+    made.__setstate__((function, args, keywords, {}))  # these very keywords: slots may point into the dict
+    return made
+
+
 def labels_of(value: Any, children: list[Any]) -> Path:
-    """Names of the children: dict keys, namedtuple fields, else positions."""
+    """Names of the children: dict keys, namedtuple fields, a method's and a partial's attributes, else positions."""
     if type(value) is dict:
         return tuple(value)
+    if type(value) is MethodType:
+        return "__self__", "__func__"
+    if isinstance(value, partial) and len(children) == 3 and children[0] is value.func:
+        return "func", "args", "keywords"
     fields = getattr(type(value), "_fields", None)
     if isinstance(value, tuple) and isinstance(fields, tuple) and len(fields) == len(children):
         return fields
     return tuple(range(len(children)))
 
 
-def spec_of(value: Any, path: Path) -> Spec:
-    """Describe a value by what it holds; ``path`` is for the error."""
-    if is_array(value) or isinstance(value, module_class):
+def spec_of(value: Any, path: Path, owner: Any) -> Spec:
+    """Describe a value by what it holds; ``path`` is for the error, ``owner`` the Module whose attribute it is."""
+    if is_array(value):
         return ITEM
     kind = type(value)
+    if isinstance(value, module_class):
+        if value is owner:
+            refuse_cycle(owner, path)
+        if kind is weakref.ProxyType or kind is weakref.CallableProxyType:  # it says it were a Module
+            _refuse_hidden(value, path, owner)
+        return ITEM
     if kind in _PLAIN:
+        if kind is FunctionType and (value.__closure__ or value.__defaults__ or value.__kwdefaults__):
+            _refuse_hidden(value, path, owner)
         return Static(value)
+    if is_own_method(value, owner):
+        return OwnMethod(value.__func__)
     children = children_of(value)
     if children is None:
-        refuse_hidden_arrays(value, path)
+        _refuse_hidden(value, path, owner)
         return Static(value)
+    if len(path) > _DEEPEST:
+        refuse_cycle(owner, (*path[:3], "…"))
     labels = labels_of(value, children)
-    specs = tuple(spec_of(c, (*path, label)) for c, label in zip(children, labels, strict=True))
+    specs = tuple(spec_of(c, (*path, label), owner) for c, label in zip(children, labels, strict=True))
     if kind in (list, tuple, dict):
         return Container(kind, labels, specs)
+    if labels and labels[0] in ("func", "__self__") and (kind is MethodType or isinstance(value, partial)):
+        made = Container(kind, labels, specs)
+        return made if made.size or made.bound else Static(value)
     treedef = jax.tree_util.tree_structure(value, is_leaf=lambda v: v is not value)
     return Container(kind, labels, specs, treedef)
 
 
-def refuse_hidden_arrays(value: Any, path: Path) -> None:
-    """Raise where a container that JAX does not know holds an array or a Module: both would be frozen."""
-    if isinstance(value, (set, frozenset, deque)):
-        inner: Any = value
-    elif isinstance(value, (np.ndarray, np.generic, type)):
-        return
-    elif isinstance(value, MethodType):
-        inner = ()  # a bound method reads its owner when it is called; the guard speaks then
-    else:
-        inner = getattr(value, "__dict__", {}).values() if not callable(value) else ()
-    for v in list(inner):
-        if is_array(v) or isinstance(v, module_class):
-            raise StructureError(
-                "arrays and Modules in lists, tuples, dicts, Modules or registered pytrees",
-                got=f"a {type(value).__name__} at {displayed(path)} that holds {describe(v)}, which JAX cannot see",
-                fix=f"use a list, tuple or dict for {displayed(path)}"
-                if isinstance(value, (set, frozenset, deque))
-                else f"make {type(value).__name__} a px.Module, or register it with jax.tree_util.register_dataclass",
-                where=f"attribute {path[0]}",
-            )
+def _refuse_hidden(value: Any, path: Path, owner: Any) -> None:
+    from phlox.core._hidden import refuse
+
+    refuse(value, path, owner)
+
+
+def refuse_cycle(module: Any, path: Path) -> None:
+    """Raise: a Module is found again among its own parts, at ``path`` below it."""
+    from phlox.core._trail import variable_of  # which looks into no Module
+
+    raise StructureError(
+        "a tree of Modules",
+        got=f"one that holds itself among its own parts, at {displayed(path)}",
+        fix="keep references back to a parent out of the attributes, and pass it as an argument",
+        where=f"{variable_of(module) or 'model'} {module._brief()}",
+        located=True,
+    )
 
 
 # --- layouts ---------------------------------------------------------------------------------------
@@ -221,9 +288,9 @@ class Layout:
         if simple:
             self.take = (lambda d: ()) if not direct else itemgetter(*direct) if len(direct) > 1 else _Only(direct[0])
 
-    def make(self, items: Iterator[Any]) -> dict[str, Any]:
-        """Fresh attributes around the given items."""
-        return {name: spec.make(items) for name, spec in self.attrs}
+    def make(self, items: Iterator[Any], owner: Any) -> dict[str, Any]:
+        """Fresh attributes around the given items, for the Module ``owner``."""
+        return {name: spec.make(items, owner) for name, spec in self.attrs}
 
     def __hash__(self) -> int:
         return self.hash
@@ -303,6 +370,8 @@ def _replaced(node: Any, way: Path, value: Any) -> Any:
     children[way[0]] = _replaced(children[way[0]], way[1:], value)
     if type(node) is tuple:
         return tuple(children)
+    if type(node) is MethodType or isinstance(node, partial):
+        return _method_or_partial(type(node), children)
     return _compat.rebuild_one_level(node, children)
 
 
@@ -327,7 +396,7 @@ class Binder:
             self.slots.append((holder, at))
 
     def watch(self, value: Any) -> None:
-        if not isinstance(value, tuple):
+        if not isinstance(value, (tuple, MethodType, partial)):
             self.snaps.append(Snap(value))
 
     def enter(self, holder: Any, at: Any, value: Any) -> Binder:
@@ -368,7 +437,8 @@ class Snap:
         elif any(v is ITEM for v in self.expected):
             self.mode = "arrays"
         elif type(container) is list and all(
-            type(v) in _BY_IDENTITY or isinstance(v, module_class) for v in self.expected
+            type(v) in _BY_IDENTITY or (isinstance(v, module_class) and type(v).__eq__ is object.__eq__)
+            for v in self.expected
         ):
             self.mode = "equal"  # list == compares identities first, at C speed
         else:

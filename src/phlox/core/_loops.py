@@ -90,9 +90,8 @@ def _python_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool) -> tup
         given = jax.tree_util.tree_leaves(carry, is_leaf=is_module) if ys else form.leaves
         carry, y = carry_and_y(fn(carry, x))
         form.check(given, carry)
-        for stack, part in zip(
-            stacks.values(), [m for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)], strict=False
-        ):
+        parts = {id(m): m for m in jax.tree_util.tree_leaves(x, is_leaf=is_module) if is_module(m)}
+        for stack, part in zip(stacks.values(), parts.values(), strict=True):  # each once, however often it is passed
             _put_slice(stack, part, before[id(part)], t)
         ys.append(y)
     if reverse:

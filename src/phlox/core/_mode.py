@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from phlox.core import _compat
 from phlox.core._scope import warn_once
+from phlox.core._setting import Setting
 
 if TYPE_CHECKING:
     from phlox.core._module import Module
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Module")
 
 # A user context is part of every jit key, so a program compiled in one mode never runs in another.
-_answer = _compat.user_context(None)
+_answer = Setting("px.training", None)
 
 
 def training(mode: bool | None) -> AbstractContextManager[Any]:
-    """Set the automatic answer to "does it train?" for a block and this thread.
+    """Set the automatic answer to "does it train?" for a block, in this thread and asyncio task.
 
     Pinned parts (``px.trainmode``, ``px.testmode``) and frozen parts keep theirs.
 

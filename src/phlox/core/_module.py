@@ -5,20 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args
 
 import jax
 
 from phlox.core import _compat, _layout, _mode
+from phlox.core._class_body import array_defaults
 from phlox.core._dtypes import adopt_numpy, cast_output
 from phlox.core._elsewhere import ForeignMethod
 from phlox.core._errors import StateError, StructureError
-from phlox.core._layout import Anatomy, Item, Layout, intern_layout, is_array, spec_of
+from phlox.core._layout import Anatomy, Item, Layout, OwnMethod, intern_layout, is_array, refuse_cycle, spec_of
 from phlox.core._methods_elsewhere import METHODS
 from phlox.core._options import answering_init, explained, of_this_library
 from phlox.core._outlives import may_be_reused, outside
-from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, warn_once
+from phlox.core._scope import Meta, body_trace, check_read, check_write, held, here, on_guard, path_of, warn_once
+from phlox.core._setting import any_open, settle
 from phlox.core._trail import locate, variable_of
 
 
@@ -69,11 +71,13 @@ class Module:
     _roles: ClassVar[dict[str, str]] = {}  # by annotation
     _default_role: ClassVar[str | None] = None  # of attributes without one
     _veiled: ClassVar[bool] = False  # where its place in paths is empty
+    _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
-        self = object.__new__(cls)
-        object.__setattr__(self, "_px", Meta())
+        self = _unborn(cls)
+        for name, value in cls._defaults.items():
+            self.__dict__[name] = adopt_numpy(value, f"{cls.__name__}.{name}")
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -83,6 +87,7 @@ class Module:
             role = _role_in(annotation)
             if role is not None:
                 cls._roles[name] = role
+        cls._defaults = {**cls._defaults, **array_defaults(cls)}
         call = cls.__dict__.get("__call__")
         if call is not None:
             cls.__call__ = _traced_call(call)
@@ -107,17 +112,28 @@ class Module:
             attributes[name] = adopt_numpy(value, f"{type(self).__name__}.{name}")
             return
         if is_array(value) or is_array(old) or isinstance(value, Module):
+            if is_array(value) and here.calls and not getattr(old, "_veiled", False):
+                _refuse_new_array(self, name, old)
             if not meta.at_home():
                 check_write(self, name)
             value = adopt_numpy(value, f"{type(self).__name__}.{name}")
         if not is_array(value):
-            spec_of(value, (name,))  # refuses what JAX cannot see into, before anything changes
+            spec_of(value, (name,), self)  # refuses what JAX cannot see into, before anything changes
         object.__setattr__(self, name, value)
         touch(meta, name)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         touch(self._px, name)
+
+    def __copy__(self) -> Any:
+        """What ``copy.copy`` gives: lists and parts are shared, as with any object; its own methods are its own."""
+        twin = _unborn(type(self))
+        twin.__setstate__(self.__getstate__())
+        for name, spec in examine(self).layout.attrs:
+            if isinstance(spec, OwnMethod):
+                twin.__dict__[name] = spec.make(iter(()), twin)
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         return {"attributes": self.__dict__.copy(), "frozen": self._px.frozen, "pinned": self._px.pinned}
@@ -168,6 +184,24 @@ def _is_foreign(cls: type, name: str) -> bool:
 answer_foreign(Module, METHODS)
 
 
+def _unborn(cls: type) -> Any:
+    """An instance without attributes; no ``__init__`` runs."""
+    self = object.__new__(cls)
+    object.__setattr__(self, "_px", Meta())
+    return self
+
+
+def _refuse_new_array(module: Module, name: str, old: Any) -> None:
+    """Raise where a forward pass would make a part of the model, and so a parameter, out of what it computed."""
+    if any(running is module for running in here.calls):
+        was = "is new" if old is _MISSING else f"was {type(old).__name__}"
+        raise StructureError(
+            "a model whose structure stays as it was while it is called",
+            got=f"an array for {path_of(module)}.{name}, which {was}, and would be a parameter from now on",
+            fix=f"make it in __init__ with its shape, annotated {name}: px.State; to look at activations: px.capture",
+        )
+
+
 def touch(meta: Meta, name: str | None = None) -> None:
     """Note that a Module's structure changed, so that plans are made anew."""
     meta.version += 1
@@ -203,15 +237,49 @@ def examine(module: Module) -> Anatomy:
     flags = (meta.frozen, meta.pinned, meta.auto)
     forced = meta.forced
     if forced is None:
-        layout = intern_layout(type(module), tuple((n, spec_of(v, (n,))) for n, v in attributes.items()), flags)
+        layout = intern_layout(type(module), tuple((n, spec_of(v, (n,), module)) for n, v in attributes.items()), flags)
         anatomy = Anatomy(attributes, layout, meta.version)
     else:
         anatomy = _examine_forced(module, forced, flags)
     if anatomy_changed(meta.anatomy, anatomy):
         touch(meta)
         anatomy.version = meta.version
+    if meta.sound != epoch[0]:
+        _refuse_cycles(module)
     meta.anatomy = anatomy
     return anatomy
+
+
+def _refuse_cycles(root: Module) -> None:
+    """Raise where a Module below ``root`` holds itself; each is walked once while no structure changes."""
+    now, above = epoch[0], {id(root)}
+    walk = [(root, ("",), _parts_of(root))]  # from the root down to where we are
+    while walk:
+        module, _, rest = walk[-1]
+        step, part = next(rest, (None, None))
+        if step is None or part is None:
+            walk.pop()
+            above.discard(id(module))
+            module._px.sound = now
+        elif id(part) in above:
+            start = next(n for n, (m, _, _) in enumerate(walk) if m is part)
+            refuse_cycle(part, tuple(s for _, way, _ in walk[start + 1 :] for s in way) + step)
+        elif part._px.sound != now:
+            above.add(id(part))
+            walk.append((part, step, _parts_of(part)))
+
+
+def _parts_of(module: Module) -> Iterator[tuple[Any, Any]]:
+    """The Modules that a Module holds itself, with the ways to them."""
+    stack = [((name,), value) for name, value in reversed(module.__dict__.items())]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, Module):
+            yield path, value
+        elif not _layout.is_plain(value) and not _layout.is_own_method(value, module):
+            children = _layout.children_of(value) or []
+            labels = _layout.labels_of(value, children) if children else ()
+            stack += [((*path, label), child) for label, child in zip(labels, children, strict=True)][::-1]
 
 
 def anatomy_changed(old: Anatomy | None, new: Anatomy) -> bool:
@@ -222,15 +290,17 @@ def anatomy_changed(old: Anatomy | None, new: Anatomy) -> bool:
 def _examine_forced(module: Module, forced: dict[str, Any], flags: tuple[Any, ...]) -> Anatomy:
     """Examine a Module whose items were decided when it was rebuilt, whatever they hold now."""
     attributes, version = module.__dict__, module._px.version
-    attrs = tuple((n, forced[n] if n in forced else spec_of(v, (n,))) for n, v in attributes.items())
+    attrs = tuple((n, forced[n] if n in forced else spec_of(v, (n,), module)) for n, v in attributes.items())
     try:
         return Anatomy(attributes, intern_layout(type(module), attrs, flags), version)
     except _layout.StructureError:  # a container changed since: decide it by what it holds
-        attrs = tuple((n, s if isinstance(s, Item) else spec_of(attributes[n], (n,))) for n, s in attrs)
+        attrs = tuple((n, s if isinstance(s, Item) else spec_of(attributes[n], (n,), module)) for n, s in attrs)
         return Anatomy(attributes, intern_layout(type(module), attrs, flags), version)
 
 
 def _flatten(module: Module) -> tuple[Sequence[Any], Layout]:
+    if any_open:
+        settle()
     if here.scope is not None and not module._px.at_home():
         check_read(module)
     anatomy = examine(module)
@@ -247,7 +317,7 @@ def _flatten_with_keys(module: Module) -> tuple[list[tuple[Any, Any]], Layout]:
 
 def blank(layout: Layout) -> Any:
     """A Module of the layout's class and flags without attributes; no ``__init__`` runs."""
-    module = Module.__new__(layout.cls)
+    module = _unborn(layout.cls)
     meta = module._px
     meta.frozen, meta.pinned, meta.auto = layout.frozen, layout.pinned, layout.auto
     meta.forced = layout.forced
@@ -257,7 +327,7 @@ def blank(layout: Layout) -> Any:
 def fill(module: Module, layout: Layout, items: Any) -> None:
     """Give a blank Module its attributes."""
     attributes = module.__dict__
-    attributes.update(layout.make(iter(items)))
+    attributes.update(layout.make(iter(items), module))
     module._px.anatomy = Anatomy(attributes, layout, module._px.version)
 
 

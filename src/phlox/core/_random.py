@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import threading
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -39,20 +39,15 @@ def _fold_in(key: Any, count: Any) -> Any:
     return jax.random.fold_in(key, count)
 
 
-class _ThisThread(threading.local):
-    def __init__(self) -> None:
-        self.streams: list[_Stream] = []
-
-
 _everywhere = [_Stream(secrets.randbits(31))]
-_here = _ThisThread()
+_opened: ContextVar[tuple[_Stream, ...]] = ContextVar("px.seed", default=())  # by blocks of this thread and task
 
 
 class seed:  # noqa: N801 - used like a function
     """Set the stream that constructors draw from, for the process or for a block.
 
-    ``px.seed(0)`` sets it from here on; ``with px.seed(7): model = build()`` sets it for the block and this
-    thread, and restores what was before. Without a call the stream starts from the system's entropy.
+    ``px.seed(0)`` sets it from here on; ``with px.seed(7): model = build()`` sets it for the block, in this
+    thread and asyncio task, and restores what was before. Without a call the stream starts from the system's entropy.
 
     Arguments:
         value: an integer, or a typed JAX key.
@@ -78,11 +73,13 @@ class seed:  # noqa: N801 - used like a function
     def __enter__(self) -> seed:
         if _everywhere[0] is self._stream:
             _everywhere[0] = self._before
-        _here.streams.append(self._stream)
+        _opened.set((*_opened.get(), self._stream))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _here.streams.remove(self._stream)
+        streams = _opened.get()
+        last = len(streams) - 1 - streams[::-1].index(self._stream)  # blocks of generators may end in another order
+        _opened.set((*streams[:last], *streams[last + 1 :]))
 
 
 def draw_key() -> Any:
@@ -91,7 +88,8 @@ def draw_key() -> Any:
     Raises:
         StateError: inside a traced function that opened no stream of its own.
     """
-    return (_here.streams[-1] if _here.streams else _everywhere[0]).draw()
+    streams = _opened.get()
+    return (streams[-1] if streams else _everywhere[0]).draw()
 
 
 def key_or_draw(key: Any = None) -> Any:

@@ -36,6 +36,7 @@ class Meta:
         "orphan",
         "pinned",
         "scope",
+        "sound",
         "trace",
         "uid",
         "version",
@@ -44,6 +45,7 @@ class Meta:
     def __init__(self) -> None:
         self.uid = next(_uids)
         self.version = 0
+        self.sound = -1  # the epoch at which no Module from here down held itself
         self.scope = here.scope
         trace = _compat.current_trace()
         self.trace = None if trace is _compat.EAGER else trace._weakref
@@ -166,7 +168,7 @@ def check_read(module: Module) -> None:
                 where=where(module),
                 located=True,
             )
-        if scope.kind == "jit":
+        if scope.kind == "jit" and not _born_within(home, scope):
             raise CaptureError(
                 "to be an argument of the px.jit function that reads it",
                 got="a read from outside, which would freeze its weights into the compiled code",
@@ -175,6 +177,13 @@ def check_read(module: Module) -> None:
                 located=True,
             )
         scope = scope.parent
+
+
+def _born_within(home: Scope | None, scope: Scope) -> bool:
+    """True where a Module's own scope lies in another, though it may have ended: a backward pass runs after it."""
+    while home is not None and home is not scope:
+        home = home.parent
+    return home is scope
 
 
 def check_write(module: Module, what: str, before: list[Any] | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from phlox.core._bound import carried
 from phlox.core._functionalize import functionalize
 from phlox.core._names import pure_of
 from phlox.core._random import seed
@@ -25,11 +26,13 @@ def eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     (1000000, 1000000)
     """
 
+    inner, first, named = carried(fn)
+
     def seeded(*args: Any, **kwargs: Any) -> Any:
         with seed(0):
-            return fn(*args, **kwargs)
+            return inner(*args, **kwargs)
 
-    seeded.__wrapped__ = fn  # type: ignore[attr-defined]  # what names and signature are asked of
-    call = functionalize(seeded, args, kwargs, kind="eval_shape", scalars=True)
+    seeded.__wrapped__ = inner  # type: ignore[attr-defined]  # what names and signature are asked of
+    call = functionalize(seeded, (*first, *args), {**named, **kwargs}, kind="eval_shape", scalars=True)
     outcome = jax.eval_shape(pure_of(call), call.leaves, call.bare)
     return outcome.record.result.rebuild(outcome.outputs, call.plan.module)

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from phlox.core import _compat, _layout
-from phlox.core._errors import PhloxError, lost_buffers
+from phlox.core._errors import PhloxError, StructureError, lost_buffers
 from phlox.core._layout import Path, displayed
 from phlox.core._scope import here
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 def locate(error: BaseException) -> PhloxError | None:
     """Add the path of the innermost running Module to an exception, once; or give one that says more."""
-    if getattr(error, "_phlox_located", False):
+    if getattr(error, "_phlox_located", False) or getattr(error, "located", False):
         return None
+    if isinstance(error, RecursionError) and len(here.calls) >= _DEEP:
+        return _too_deep(len(here.calls))  # short: there is no room for a search here, and each level would search
     module = here.calls[-1]
     text = f"{path_of(module)} {module._brief()}"
     if isinstance(error, PhloxError):
@@ -36,6 +38,19 @@ def locate(error: BaseException) -> PhloxError | None:
     with suppress(AttributeError):  # an exception class with slots: the note may then stand twice
         error._phlox_located = True  # type: ignore[attr-defined]
     return None
+
+
+_DEEP = 100  # Modules inside each other
+
+
+def _too_deep(depth: int) -> PhloxError:
+    return StructureError(
+        "Modules nested as deep as Python can call them",
+        got=f"{depth} calls inside each other at the recursion limit of {sys.getrecursionlimit()}",
+        fix="put layers side by side, px.Chain(*layers), or call sys.setrecursionlimit(10_000)",
+        where=type(here.calls[0]).__name__,
+        located=True,
+    )
 
 
 def _first_dead(root: Module) -> Path | None:
@@ -71,8 +86,8 @@ def _within_a_variable(module: Module) -> str | None:
     for frame in _frames():
         for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
             if isinstance(value, _layout.module_class) and not name.startswith((".", "_")):
-                step = find(value, module)
-                if step is not None and not _is_self(frame, name, value):
+                step = None if _is_self(frame, name, value) else find(value, module)
+                if step is not None:
                     return name + displayed(step)
     return None
 
@@ -122,11 +137,13 @@ def _internal(frame: FrameType) -> bool:
 def _outermost_owner(module: Module) -> Module:
     """The Module whose method called ``module``, where that method was not ``__call__``."""
     owner: Any = module
+    running = {id(m) for m in here.calls}  # they are below it, and a search in each would take long
     for frame in _frames():
         first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
         candidate: Any = frame.f_locals.get(first[0]) if first else None
         if (
             isinstance(candidate, _layout.module_class)
+            and id(candidate) not in running
             and candidate is not owner
             and find(candidate, owner) is not None
         ):

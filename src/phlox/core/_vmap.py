@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
+from phlox.core._bound import carried, named_after
 from phlox.core._errors import ShapeError, StateError, describe, form
 from phlox.core._functionalize import Call, Record, functionalize, is_module, write_back
 from phlox.core._plan import named_path, path_text
@@ -48,10 +48,18 @@ def vmap(
     ((5, 2, 3), (5, 3))
     """
 
-    @functools.wraps(fn)
+    inner, first, named = carried(fn)
+    same = [None] * len(jax.tree_util.tree_leaves(first, is_leaf=is_module))  # what it brings is one for all examples
+
+    @named_after(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
-        call = functionalize(fn, args, kwargs, kind="vmap")
-        return _Mapping(call, args, kwargs, in_axes, out_axes, axis_name, axis_size).run()
+        call = functionalize(inner, (*first, *args), {**named, **kwargs}, kind="vmap")
+        names = {k: 0 if k in kwargs else None for k in sorted({*named, *kwargs})}  # as a dict flattens
+        given = {k: kwargs.get(k, named.get(k)) for k in names}
+        axes = [*same, *_axes_of(in_axes, args)]
+        for k, axis in names.items():
+            axes += [axis] * len(jax.tree_util.tree_leaves(given[k], is_leaf=is_module))
+        return _Mapping(call, axes, out_axes, axis_name, axis_size).run()
 
     return mapped
 
@@ -59,11 +67,8 @@ def vmap(
 class _Mapping:
     """One mapped call."""
 
-    def __init__(
-        self, call: Call, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, name: str | None, size: int | None
-    ):
+    def __init__(self, call: Call, axes: list[Any], out_axes: Any, name: str | None, size: int | None):
         self.call, self.out_axes, self.name = call, out_axes, name
-        axes = _axes_of(in_axes, args) + [0] * len(jax.tree_util.tree_leaves(kwargs, is_leaf=is_module))
         structure = call.plan.structure
         self.roots: dict[int, Any] = {}
         self.bare: list[Any] = []

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import _compat
+from phlox.core._bound import carried
 from phlox.core._compat import Tracer
 from phlox.core._custom import gradient_hook
-from phlox.core._errors import PhloxError, describe
+from phlox.core._errors import PhloxError, StructureError, describe
 from phlox.core._layout import dotted
 from phlox.core._module import Module
 from phlox.core._plan import plan_of
@@ -35,7 +36,13 @@ def capture(model: Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
     >>> {path: y.shape for path, y in px.capture(model, jnp.ones((3, 4))).items()}
     {'layers.0': (3, 8), 'layers.1': (3, 2), '': (3, 2)}
     """
-    plan = plan_of([model])
+    function, first, named = carried(model)
+    if not first:
+        raise StructureError(
+            "a Module, or a method of one", got=describe(model), fix="pass the model: px.capture(model, x)",
+            where="px.capture",
+        )  # fmt: skip
+    plan = plan_of(first[:1])
     names = {id(plan.module(m)): dotted(plan.structure.module_path(m)[1]) for m in range(len(plan.modules))}
     found: dict[str, Any] = {}
     calls: dict[str, int] = {}
@@ -48,7 +55,7 @@ def capture(model: Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return y
 
     with _tapped(tap):
-        model(*args, **kwargs)
+        function(*first, *args, **{**named, **kwargs})
     return found
 
 

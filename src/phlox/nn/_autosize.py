@@ -16,7 +16,16 @@ from typing import Any, NoReturn, TypeVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, StructureError, answering_init, eval_shape, seed
+from phlox.core import (
+    Module,
+    RangeError,
+    ShapeError,
+    StructureError,
+    answering_init,
+    describe,
+    eval_shape,
+    seed,
+)
 
 M = TypeVar("M", bound=Module)
 C = TypeVar("C", bound=type[Module])
@@ -211,6 +220,14 @@ def structs(shapes: Any, dtype: Any) -> list[Any]:
     """Abstract inputs: from one shape, one array or struct, or a list of either."""
     if hasattr(shapes, "shape"):
         return [shapes]
+    if not isinstance(shapes, (list, tuple)):
+        raise ShapeError(
+            "inputs as shapes with their batch axis, arrays, or a list of either",
+            got=describe(shapes),
+            fix="give the shape, such as (32, 784), an array, or a jax.ShapeDtypeStruct; of a dict of inputs give its "
+            "values",
+            where="an input",
+        )
     if all(isinstance(n, int) for n in shapes):
         return [jax.ShapeDtypeStruct(tuple(shapes), dtype)]
     return [s for given in shapes for s in structs(given, dtype)]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from phlox.core import Module, apply, copy, is_key, modules, split
+from phlox.core import Module, StructureError, apply, copy, describe, is_key, modules, split
 from phlox.nn._autosize import structs
 from phlox.nn._flops import MARK, Tally, count
 from phlox.nn.functional._kernels import reference_forms
@@ -100,13 +100,21 @@ def summary(model: Module, *inputs: Any, dtype: Any = jnp.float32, train: bool =
         activation_bytes, calls), and the totals ``.parameters``, ``.state``, ``.flops``, ``.activation_bytes``.
 
     Raises:
-        ShapeError: the model does not take these inputs; names the layer.
+        ShapeError: the model does not take these inputs; names the layer. Inputs that are no shapes and no arrays.
+        StructureError: the model is no Module.
 
     >>> import phlox as px
     >>> found = px.nn.summary(px.Chain(px.Dense(4, 8, px.relu), px.Dense(8, 2)), (32, 4))
     >>> [(r.path, r.output, r.parameters, r.flops) for r in found.rows[1:]]
     [('layers.0', ((32, 8),), 40, 2560), ('layers.1', ((32, 2),), 18, 1088)]
     """
+    if not isinstance(model, Module):
+        raise StructureError(
+            "a Module",
+            got=describe(model),
+            fix="summarise each Module by itself, or put them in one: px.Chain(*layers), px.Chain(name=layer)",
+            where="px.summary",
+        )
     given = [s for x in inputs for s in structs(x, dtype)]
     marked = copy(model)
     found = modules(marked)

@@ -263,7 +263,8 @@ CAPTURE = [
         """,
         do="px.grad(lambda model: model(x).sum())(model)",
         text="""
-        StructureError: model Chain expects a tree of Modules, got one that holds itself among its own parts
+        StructureError: model Chain expects a tree of Modules, got one that holds itself among its own
+                parts, at .layers[0].owner
           fix: keep references back to a parent out of the attributes, and pass it as an argument
         """,
     ),
