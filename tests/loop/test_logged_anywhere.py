@@ -16,6 +16,7 @@ from phlox.loop._precision import LossScale
 
 X, Y = (np.concatenate(part) for part in zip(*batches(4, size=8), strict=True))
 SETTINGS = dict(loss=px.losses.cross_entropy, progress=False)
+MSE = {"loss": px.losses.mse}
 
 
 def stream():
@@ -214,7 +215,7 @@ def test_a_loss_of_validation_that_is_nan_is_told():
     x = X.copy()
     x[5, 2] = np.nan
     message = (
-        r"the loss of validation behind step 1 is nan\. validation_data\[0\] has NaN or infinity in column 2, in 1 of "
+        r"the loss of validation behind step 1 is nan\. validation_data\[0\] has NaN or infinity in column 2, in 1"
     )
     with pytest.warns(UserWarning, match=message):
         px.fit(mlp(), [(X, Y)], validation_data=(x, Y), optimizer=px.optim.Adam(), **SETTINGS)
