@@ -47,8 +47,8 @@ def test_swa_anneals_a_schedule_as_torch_does(tmp_path, chained):
     seen = []
     history = px.fit(mlp(), (X, Y), optimizer=make(), callbacks=callbacks(seen), **options)
     np.testing.assert_allclose(seen, [*schedule, *expected], rtol=1e-5)
-    base = make()
-    assert history.optimizer.rule.learning_rate(3) == base.learning_rate(3) if not chained else True
+    rule = history.optimizer.rule.rules[1] if chained else history.optimizer.rule
+    assert rule.learning_rate(7) == px.optim.cosine_annealing(0.5, 20)(7)  # as it was
     cut, rest = [], []
     px.fit(
         mlp(), (X, Y), optimizer=make(), callbacks=callbacks(cut), checkpoint_dir=tmp_path, **{**options, "epochs": 5}
@@ -62,7 +62,7 @@ def test_swa_refuses_a_schedule_without_a_length():
         def __iter__(self):
             return iter(batches(2))
 
-    with pytest.raises(px.StructureError, match="data that knows how many batches it has.*got data without a length"):
+    with pytest.raises(px.StructureError, match=r"data that knows how many batches it has.*got data without a length"):
         px.fit(mlp(), Endless(), optimizer=px.optim.Adam(lambda step: 0.1), callbacks=[px.SWA(0, 0.05)], **SETTINGS)
 
 

@@ -55,7 +55,7 @@ def part_of(value: Any, name: Name, what: str, where: str) -> Any:
         return value[name]
     if isinstance(value, tuple | list) and isinstance(name, int) and name < len(value):
         return value[name]
-    if isinstance(name, str) and hasattr(value, "_fields") and name in value._fields:
+    if isinstance(name, str) and name in getattr(value, "_fields", ()):
         return getattr(value, name)
     if isinstance(value, Mapping):
         got = f"a dict of {', '.join(map(str, value))}"
@@ -119,7 +119,7 @@ class OfOutput(Metric):
     def reset(self) -> None:
         self.metric.reset()
 
-    def merge(self, other: OfOutput) -> None:
+    def merge(self, other: Any) -> None:
         self.metric.merge(other.metric)
 
     def _parts(self, prediction: Any, target: Any, weight: Any) -> tuple[Any, Any, Any]:

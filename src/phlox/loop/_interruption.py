@@ -74,7 +74,7 @@ class Interruption:
         """Let signals do what they did before; what ends this training ends the one around it."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        around = self._before.get(self.number or 0)
+        around: Any = self._before.get(self.number or 0)
         self._before = {}
         if isinstance(getattr(around, "__self__", None), Interruption):
             around(self.number, None)

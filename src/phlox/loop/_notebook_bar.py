@@ -40,7 +40,7 @@ class NotebookBar:
         self._task |= values
         shown = {"text/plain": self.text()}
         if self._handle is None:
-            from IPython.display import display  # there, where a notebook is
+            from IPython.display import display  # pyright: ignore[reportMissingImports]  # where a notebook is
 
             self._handle = display(shown, raw=True, display_id=True)
         else:

@@ -67,7 +67,7 @@ def decoded(value: Any, arrays: dict[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     mark = next(iter(value), None) if len(value) == 1 else None
-    held = value.get(mark) if mark in _MARKS else None
+    held: Any = value.get(mark) if mark in _MARKS else None
     if mark == _TUPLE:
         return tuple(decoded(v, arrays) for v in held)
     if mark == _DICT:

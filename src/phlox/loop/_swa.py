@@ -96,6 +96,7 @@ class SWA(Callback):
     def _rate(self, run: Run, schedule: Any, step: Any) -> Any:
         """The rate at a step: the schedule's, then along half a cosine from where that was."""
         assert run.steps_per_epoch is not None
+        assert self.learning_rate is not None
         start = self._updates + self._first * run.steps_per_epoch
         since = (step - start) // run.steps_per_epoch
         done = jnp.clip(since / self.anneal, 0.0, 1.0) if self.anneal else 1.0

@@ -353,7 +353,8 @@ def numbers_of(found: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             parts = value
         elif isinstance(value, tuple):
-            parts = value._asdict() if hasattr(value, "_asdict") else dict(enumerate(value))
+            names: Any = getattr(value, "_fields", range(len(value)))
+            parts = dict(zip(names, value, strict=True))
         else:
             flat[name] = value
             continue

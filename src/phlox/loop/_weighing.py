@@ -75,10 +75,11 @@ def class_factor(
     two classes.
     """
     factors, t = jnp.asarray(class_weight, jnp.float32), jnp.asarray(target)
-    shape = jnp.shape(prediction) if hasattr(prediction, "dtype") else ()
-    by_class = len(shape) == t.ndim + 1 and shape[-1] != 1
+    shape: tuple[int, ...] = jnp.shape(prediction) if hasattr(prediction, "dtype") else ()
+    last = shape[-1] if shape else 1
+    by_class = len(shape) == t.ndim + 1 and last != 1
     of_classes = "class_weight" in parameters_of(loss) and t.ndim > 1 and not by_class
-    classes = shape[-1] if by_class else t.shape[-1] if of_classes else 2
+    classes = last if by_class else t.shape[-1] if of_classes else 2
     if factors.size != classes:
         yes_no = "" if by_class or of_classes else ", no and yes,"
         raise ShapeError(
