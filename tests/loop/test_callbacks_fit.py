@@ -94,7 +94,7 @@ def test_early_stopping_ends_fit_and_gives_the_best_weights():
     stopping = px.EarlyStopping("loss", patience=2, min_delta=10.0, restore_best=True)
     model, history = trained([weights, stopping], epochs=9)
     assert len(history) == 3
-    assert history.reason.endswith("since epoch 0")
+    assert history.reason.endswith("since epoch 1")
     np.testing.assert_array_equal(model["head"].weight, weights.seen[4]["layers.head.weight"])
 
 
@@ -126,7 +126,7 @@ def test_the_first_nan_names_its_layer_and_leaves_the_model_as_it_was(multi_step
     options = dict(loss=px.losses.mse, optimizer=px.optim.Descent(0.1), progress=False, multi_step=multi_step)
     expected, ours = model(), model()
     px.fit(expected, batches[:2], **options)
-    with pytest.raises(px.NonFiniteError, match=r"px.fit, epoch 0: model.layers\[2\] Dense\(2 → 1\) expects finite"):
+    with pytest.raises(px.NonFiniteError, match=r"px.fit, epoch 1: model.layers\[2\] Dense\(2 → 1\) expects finite"):
         px.fit(ours, batches, callbacks=[px.StopOnNonFinite()], **options)
     for path, value in px.state_dict(expected).items():
         np.testing.assert_array_equal(px.state_dict(ours)[path], value)
@@ -158,8 +158,9 @@ def test_a_resumed_run_is_the_whole_run(make, tmp_path):
     whole, history = trained(make(), epochs=4)
     folder = dict(checkpoint_dir=tmp_path)
     interruption = px.LambdaCallback(on_epoch_start=lambda run: run.epoch == 2 and raise_(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        trained([*make(), interruption], epochs=4, **folder)
+    _, broken_off = trained([*make(), interruption], epochs=4, **folder)
+    assert broken_off.interrupted
+    assert broken_off.epochs == history.epochs[:2]
     resumed, again = trained(make(), epochs=4, resume=True, **folder)
     assert again.epochs == history.epochs
     for path, value in px.state_dict(whole).items():

@@ -20,9 +20,9 @@ def a_run(**options):
 
 def after_epoch(run, callback, **numbers):
     """Tell a callback that an epoch with these numbers is over."""
-    run.history.add_epoch({"epoch": run.epoch, **numbers})
+    run.close_row({"epoch": run.epoch, **numbers})
     callback.on_epoch_end(run)
-    run.epoch += 1
+    run.next_epoch()
 
 
 def epochs_until_stop(callback, values, name=CALM):
@@ -68,7 +68,7 @@ def test_epochs_without_validation_are_passed_over():
         assert not run.stopping
     after_epoch(run, stopping, **{CALM: 0.5})
     assert run.stopping
-    assert run.history.reason == "val_loss no better than 0.5 since epoch 2"
+    assert run.history.reason == "val_loss no better than 0.5 since epoch 3"
 
 
 def test_the_best_weights_come_back_with_their_state():

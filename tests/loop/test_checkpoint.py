@@ -158,12 +158,12 @@ def test_the_best_of_validations_between_epochs_is_kept(tmp_path):
 
 @pytest.mark.parametrize("every", ["epoch", 1])
 def test_ctrl_c_saves_says_how_to_go_on_and_it_goes_on(tmp_path, whole, capsys, every):
-    with pytest.raises(KeyboardInterrupt) as caught:
-        fit(tmp_path, callbacks=[At(4, send(signal.SIGINT))], checkpoint_every=every)
+    _, history = fit(tmp_path, callbacks=[At(4, send(signal.SIGINT))], checkpoint_every=every)
+    assert history.interrupted
     message = f"go on with px.fit(…, checkpoint_dir={str(tmp_path)!r}, resume=True)"
-    assert str(caught.value).startswith("Ctrl-C at step 4; saved up to step 4 in ")
-    assert message in str(caught.value)
     said = capsys.readouterr().err
+    assert "Ctrl-C at step 4; saved up to step 4 in " in said
+    assert said.count(message) == 1
     assert "Ctrl-C: saving at the end of this step; Ctrl-C again stops at once" in said
     assert message in said
     assert saved(tmp_path)[-1] == (4, 1, "Ctrl-C")
@@ -197,7 +197,7 @@ def test_an_exception_in_a_callback_between_steps_is_no_place_to_save(tmp_path):
     with pytest.raises(ZeroDivisionError, match="in a callback") as caught:
         fit(tmp_path, callbacks=[At(4, fail)])
     assert saved(tmp_path) == [(3, 0, "an epoch")]
-    assert caught.value.__notes__[0] == "raised in At.on_step_end, epoch 1, step 4"
+    assert caught.value.__notes__[0] == "raised in At.on_step_end, epoch 2, step 4"
     assert caught.value.__notes__[1].startswith("ZeroDivisionError at step 4; saved up to step 3 in ")
     assert "resume=True" in caught.value.__notes__[1]
 
@@ -349,8 +349,7 @@ def test_a_folder_of_another_training_is_not_mixed_with_this_one(tmp_path):
 
 def test_a_callback_of_ones_own_is_resumed_from(tmp_path, whole):
     checkpoint = px.Checkpoint(tmp_path, every=2, keep=1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(callbacks=[At(4, send(signal.SIGINT)), checkpoint])
+    fit(callbacks=[At(4, send(signal.SIGINT)), checkpoint])
     net, _ = fit(callbacks=[px.Checkpoint(tmp_path, every=2)], resume=True, net=model(8))
     assert words(net) == whole[0]
     with pytest.raises(px.RangeError, match=r"px\.fit expects checkpoint_dir or a px\.Checkpoint, got both"):

@@ -141,8 +141,7 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
             run.log("loss", 99.0, step=3)
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        trained(logs, callbacks=[px.LambdaCallback(on_epoch_start=stop)], **saved)
+    trained(logs, callbacks=[px.LambdaCallback(on_epoch_start=stop)], **saved)
     _, history = trained(logs, resume=True, **saved)
     found = [(e.step, e.value) for e in events_of(logs).Scalars("loss")]
     assert found == [(2, np.float32(history["loss"][0])), (4, np.float32(history["loss"][1]))]

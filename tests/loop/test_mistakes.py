@@ -2,6 +2,7 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,7 +94,7 @@ CASES = {
     "hook": case(
         px.StructureError, "px.fit expects methods on_… of Misspelt that are hooks: on_fit_start, on_fit_end, "
         "on_epoch_start, on_epoch_end, on_step_start, on_step_end, on_validation_start, on_validation_end, "
-        "on_exception, got on_epoch_ended", "name it on_epoch_end", callbacks=Misspelt(),
+        "on_validation_logged, on_exception, got on_epoch_ended", "name it on_epoch_end", callbacks=Misspelt(),
     ),
     "time": case(
         px.RangeError, "TimeLimit expects a limit in seconds, or a timedelta, above 0, got '1h'",
@@ -233,17 +234,22 @@ def test_an_exception_of_a_callback_tells_whose_it_is():
     options = {"loss": px.losses.cross_entropy, "optimizer": px.optim.Adam(1e-2), "progress": False}
     with pytest.raises(KeyError) as caught:
         px.fit(mlp(), (X, Y), callbacks=Fails(), **options)
-    assert caught.value.__notes__ == ["raised in Fails.on_step_end, epoch 0, step 1"]
+    assert caught.value.__notes__ == ["raised in Fails.on_step_end, epoch 1, step 1"]
     with pytest.raises(KeyError) as caught:
         px.fit(mlp(), (X, Y), callbacks=FailsInTheStep(), **options)
     assert "raised in FailsInTheStep.after_update" in caught.value.__notes__
 
 
 def test_a_loss_that_is_not_finite_is_told_once_by_its_step():
-    data = [(X, Y), (X * np.float32(np.nan), Y), (X, Y)]
-    text = r"px\.fit: the loss of step 2, in epoch 0, is nan\. Lower the learning rate.*StopOnNonFinite.*classes - 1"
+    data = [(X, Y), (X + 1000, Y), (X, Y)]
+
+    def loss(model, x, y):
+        spoiled = jnp.where(x.sum() > 1000, jnp.nan, 0.0)
+        return px.losses.cross_entropy(model(x), y) + spoiled
+
+    text = r"px\.fit: the loss of step 2, in epoch 1, is nan\. Lower the learning rate.*StopOnNonFinite.*classes - 1"
     with pytest.warns(UserWarning, match=text) as warned:
-        px.fit(mlp(), data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), epochs=2, progress=False)
+        px.fit(mlp(), data, loss=loss, optimizer=px.optim.Adam(1e-2), epochs=2, progress=False)
     assert len(warned) == 1
     assert warned[0].filename == __file__
 

@@ -157,8 +157,8 @@ MUTANTS = [
     (
         "handlers of signals are not put back",
         "loop/_interruption.py",
-        "signal.signal(number, signal.SIG_DFL if handler is None else handler)",
-        "pass",
+        "            signal.signal(number, handler)\n",
+        "            pass\n",
         (_FIT + "test_saving_changes_no_number",),
     ),
     (
@@ -192,7 +192,7 @@ MUTANTS = [
     (
         "the validation of the step of a checkpoint is left out when it is resumed",
         "loop/_training.py",
-        "            self.log(self.validate())\n        if self.over():\n            self.close_epoch()\n",
+        "            self.validate_inside()\n        if self.over():\n            self.close_epoch()\n",
         "            pass\n        if self.over():\n            self.close_epoch()\n",
         (_KILLS + "test_a_training_of_so_many_steps_with_workers_changes_nothing_either",),
     ),

@@ -45,7 +45,7 @@ MUTANTS = [
     (
         "class weights take the place of sample weights",
         "loop/_objective.py",
-        "weight = factor if weight is None else factor * _spread(weight, factor)",
+        "weight = factor if weight is None else factor * spread(weight, factor)",
         "weight = factor",
         (_FIT + "test_class_and_sample_weights_are_those_of_torch",),
     ),
@@ -80,8 +80,8 @@ MUTANTS = [
     (
         "evaluation trains where somebody left training on",
         "loop/_evaluate.py",
-        "    with training(False):\n        for fed in feed.epoch():\n            batch =",
-        "    with training(True):\n        for fed in feed.epoch():\n            batch =",
+        "    with training(False):\n        for fed in opened(feed.epoch()):\n            batch =",
+        "    with training(True):\n        for fed in opened(feed.epoch()):\n            batch =",
         (_FIT + "test_evaluation_infers_and_changes_nothing",),
     ),
     (

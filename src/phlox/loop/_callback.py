@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phlox.core import RangeError, StructureError
 from phlox.loop._checks import told
@@ -20,7 +20,8 @@ class Callback:
 
     Order: ``on_fit_start``; for each epoch ``on_epoch_start``, its chunks of steps (``on_step_start``, the steps in one
     compiled call, ``on_step_end``), validation, ``on_epoch_end``; then ``on_fit_end``. After an exception, also that
-    of Ctrl-C, ``on_exception`` and ``on_fit_end`` run on every callback and the exception goes on.
+    of Ctrl-C, ``on_exception`` and ``on_fit_end`` run on every callback, and the exception goes on; but after Ctrl-C
+    ``fit`` returns. What a callback raises in these two becomes a note of the exception.
 
     Steps run in chunks, and a chunk ends where any callback wants control: see ``steps_until``. How the steps are cut
     never changes what they compute.
@@ -45,8 +46,15 @@ class Callback:
     """Callbacks run by this number, those of one number as they were given: what looks at the others' work (loggers,
     checkpoints) has a higher one."""
 
+    _given: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
     modules: tuple[str, ...] = ()
     """Names of attributes that hold Modules which the traced hooks change, such as averaged weights."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        made._given = args, kwargs  # by which a checkpoint tells callbacks of one class from each other
+        return made
 
     # --- outside the compiled step ---------------------------------------------------------------
 
@@ -73,6 +81,9 @@ class Callback:
 
     def on_validation_end(self, run: Run) -> None:
         """Validation is over: ``run.logs`` has the ``val_*`` values."""
+
+    def on_validation_logged(self, run: Run) -> None:
+        """A validation inside an epoch is logged: a place to act on it. At the end of an epoch that is its end."""
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         """Training ends with this exception."""
@@ -108,9 +119,10 @@ class Callback:
         """Raise where training cannot do what this callback is for; asked of all before the first ``on_fit_start``."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep: by name a JSON-able value, an array, or a dict of arrays.
+        """What a checkpoint must keep, by name: numbers, text, arrays, random keys, and lists, tuples, dicts of them.
 
-        The arrays of ``modules`` are kept without being named here.
+        All comes back in ``restore`` as it was; anything else is refused. The arrays of ``modules`` are kept without
+        being named here. A checkpoint knows a callback by its class and the arguments it was made with.
         """
         return {}
 
@@ -124,6 +136,9 @@ class Callback:
     def log_scalars(self, step: int, scalars: dict[str, float]) -> None:
         """Numbers by name, at a step."""
 
+    def log_arrays(self, step: int, arrays: dict[str, Any]) -> None:
+        """NumPy arrays by name, such as a confusion matrix, at a step."""
+
 
 def overrides(callback: Callback, hook: str) -> bool:
     """Whether a callback has its own version of a hook, in its class or on itself."""
@@ -132,7 +147,8 @@ def overrides(callback: Callback, hook: str) -> bool:
 
 HOOKS = (
     "on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_step_start", "on_step_end",
-    "on_validation_start", "on_validation_end", "on_exception", "before_backward", "after_backward", "after_update",
+    "on_validation_start", "on_validation_end", "on_validation_logged", "on_exception",
+    "before_backward", "after_backward", "after_update",
 )  # fmt: skip
 
 
@@ -160,7 +176,7 @@ def check_hooks(callback: Callback, where: str) -> None:
         if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name)):
             near = difflib.get_close_matches(name, HOOKS, 1)
             fix = f"name it {near[0]}" if near else "begin the name of a method of your own with another word"
-            what = f"methods on_… of {type(callback).__name__} that are hooks: {', '.join(HOOKS[:9])}"
+            what = f"methods on_… of {type(callback).__name__} that are hooks: {', '.join(HOOKS[:10])}"
             raise StructureError(what, got=name, fix=fix, where=where)
 
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from phlox.core import PhloxError, RangeError
+from phlox.core import RangeError
 from phlox.loop._callback import Callback
 from phlox.loop._checkpoint_store import CheckpointStore
 from phlox.loop._interruption import Interruption
@@ -96,7 +96,8 @@ class Checkpoint(Callback):
         if self.monitor is None and self.keep_best:
             name = "loss" if run.validation is None else "val_loss"
             self.monitor = Monitor(name, "min", 0.0, "Checkpoint")
-        self._interruption.start()
+        self._interruption = run.interruption
+        self._interruption.before_saving()
 
     def on_epoch_start(self, run: Run) -> None:
         self._boundary = _place(run)
@@ -126,11 +127,16 @@ class Checkpoint(Callback):
     def on_validation_end(self, run: Run) -> None:
         self._interruption.at_once = None
         if run.config.get("steps") and self.monitor is not None:  # else the end of the epoch has the number
-            score = _number(run.logs.get(self.monitor.name))
+            score = _number(run.logs[self.monitor.name]) if self.monitor.name in run.logs else None
             if self._among_best(score):
                 self._save(run, "one of the best", score)
         if not self._final:
             self._held = None
+
+    def on_validation_logged(self, run: Run) -> None:
+        self._boundary = _place(run)
+        if run.stopping:  # by what validation said: a longer training goes on from here
+            self._final, self._held = True, (_place(run), run.state())
 
     def on_epoch_end(self, run: Run) -> None:
         self._boundary = _place(run)
@@ -154,7 +160,6 @@ class Checkpoint(Callback):
         error.add_note(self._how_to_resume(run, type(error).__name__))
 
     def on_fit_end(self, run: Run) -> None:
-        self._interruption.end()
         try:
             if not self._failed:
                 self.store.wait()
@@ -217,7 +222,7 @@ class Checkpoint(Callback):
 
     def _try_to_save(self, run: Run, reason: str) -> None:
         """Save where that is possible: after an exception the arrays may be gone."""
-        with suppress(PhloxError, RuntimeError, OSError):
+        with suppress(Exception):
             self._save(run, reason)
             self.store.wait()
 
@@ -252,5 +257,5 @@ def _validation_may_follow(run: Run) -> bool:
 
 
 def _number(value: float | None) -> float | None:
-    """The number, None for NaN too."""
-    return None if value is None or math.isnan(value) else float(value)
+    """The number, None for one that is not finite: it is never among the best."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from phlox.core import RangeError
 from phlox.loop._callback import Callback
+from phlox.loop._history import in_words
 from phlox.loop._memory_room import resident_memory
+from phlox.loop._notebook_bar import NotebookBar
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -23,7 +25,8 @@ class ProgressBar(Callback):
     In a terminal or a notebook it is a bar that ``rich`` draws; elsewhere, in log files, there is a line for each epoch
     and one in between where an epoch takes long. The loss shown is that of the last step whose result is there already:
     nothing waits for it. A line for an epoch has the mean loss and the metrics, behind a slash those of validation, the
-    time, and how many examples were trained on in a second.
+    time, and how many examples were trained on in a second; validations inside an epoch have lines of their own. At the
+    end it says why training stopped, where that was before its time.
 
     Arguments:
         style: ``"auto"``, True for the bar, or ``"plain"``.
@@ -46,14 +49,14 @@ class ProgressBar(Callback):
         self._looked = self._began = 0.0
         self._first = 0
         self._pending: list[Any] = []
-        self._loss = float("nan")
+        self._loss: float | None = None  # none yet
 
     # --- hooks -----------------------------------------------------------------------------------
 
     def on_fit_start(self, run: Run) -> None:
         self._looked = time.perf_counter()
         if self._draws():
-            self._bar = _rich_bar()
+            self._bar = NotebookBar() if _in_notebook() else _rich_bar()
             self._bar.start()
 
     def on_epoch_start(self, run: Run) -> None:
@@ -78,6 +81,19 @@ class ProgressBar(Callback):
         else:
             self._bar.update(self._bar.task_ids[0], completed=self._steps(run), numbers=text)
 
+    def on_validation_start(self, run: Run) -> None:
+        if self._bar is not None and self._bar.task_ids:
+            text = f"{_epoch(run)}  validation"
+            self._bar.update(self._bar.task_ids[0], description=text, completed=self._steps(run))
+
+    def on_validation_end(self, run: Run) -> None:
+        if self._bar is not None and self._bar.task_ids:
+            self._bar.update(self._bar.task_ids[0], description=_epoch(run))
+
+    def on_validation_logged(self, run: Run) -> None:
+        row = {name: value for name, value in run.row.items() if name in run.fresh}
+        self._print("  ".join([_epoch(run), f"step {run.step}", *_numbers(row)]))
+
     def on_epoch_end(self, run: Run) -> None:
         row = run.history.epochs[-1]
         parts = [_epoch(run)] + ([f"step {run.step}"] if run.epochs is None else [])
@@ -88,19 +104,22 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if run.stopping:
+            self._print(f"stopped: {run.history.reason}")
 
     # --- what it says ----------------------------------------------------------------------------
 
     def _numbers(self, run: Run) -> str:
-        parts = [f"loss {self._latest(run):.4g}", _speed(run)]
+        loss = self._latest(run)
+        parts = ["" if loss is None else f"loss {loss:.4g}", _speed(run)]
         left = self._left(run)
         if left is not None:
             parts.append(f"{_time(left)} left")
         parts.append(_memory())
         return "  ".join(filter(None, parts))
 
-    def _latest(self, run: Run) -> float:
-        """The newest loss that is there without waiting."""
+    def _latest(self, run: Run) -> float | None:
+        """The newest loss that is there without waiting; None before the first."""
         for part in reversed(run.ledger.waiting):
             if part.record.loss.is_ready():
                 self._loss = float(part.numbers().loss[-1])
@@ -126,13 +145,17 @@ class ProgressBar(Callback):
     def _draws(self) -> bool:
         if self.style == "plain":
             return False
-        return self.style is True or sys.stderr.isatty() or "ipykernel" in sys.modules
+        return self.style is True or sys.stderr.isatty() or _in_notebook()
 
     def _print(self, line: str) -> None:
         if self._bar is not None:
             self._bar.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
 
 
 def _rich_bar() -> Any:
@@ -147,15 +170,21 @@ def _epoch(run: Run) -> str:
     return f"epoch {run.epoch + 1}" + ("" if run.epochs is None else f"/{run.epochs}")
 
 
-def _numbers(row: dict[str, float]) -> list[str]:
+def _numbers(row: dict[str, Any]) -> list[str]:
     """``loss 0.12/0.15``: each number of an epoch by its name, and behind a slash the one of validation."""
     shown = []
     for name, value in row.items():
         if name in ("epoch", "step") or (name.startswith("val_") and name[4:] in row):
             continue
-        of_validation = f"/{row[f'val_{name}']:.4g}" if f"val_{name}" in row else ""
-        shown.append(f"{name} {value:.4g}{of_validation}")
+        of_validation = f"/{_shown(row[f'val_{name}'])}" if f"val_{name}" in row else ""
+        shown.append(f"{name} {_shown(value)}{of_validation}")
     return shown
+
+
+def _shown(value: Any) -> str:
+    """A number in four digits, an array in words."""
+    value = in_words(value)
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _speed(run: Run) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from phlox.core import RangeError, load_state_dict, state_dict
 from phlox.loop._callback import Callback
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 class EarlyStopping(Callback):
     """Ends training when a number has not improved for some epochs.
 
-    An epoch improves when its number is better than the best so far by more than ``min_delta``; NaN never is. After
-    ``patience`` epochs in a row that do not, training ends. Where the number comes from validation, epochs without one
-    are passed over.
+    An epoch improves when its number is better than the best so far by more than ``min_delta``; NaN and infinity never
+    are. After ``patience`` epochs in a row that do not, training ends. Where the number comes from validation, epochs
+    without one are passed over, and validations inside an epoch, as ``px.fit(steps=…, validation_every=…)`` has them,
+    count as epochs do.
 
     Arguments:
         monitor: the name of the number in ``run.logs``.
@@ -29,7 +31,7 @@ class EarlyStopping(Callback):
         baseline: a number that an epoch must beat to be the first best.
 
     Attributes:
-        best, best_epoch: the best number so far and its epoch, or None.
+        best, best_epoch: the best number so far and its epoch from 0, or None.
 
     Raises:
         RangeError: an argument outside its range.
@@ -44,6 +46,8 @@ class EarlyStopping(Callback):
     {'best': None, 'best_epoch': None, 'bad': 0}
     """
 
+    order: ClassVar[int] = 10  # behind those that log
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -57,6 +61,10 @@ class EarlyStopping(Callback):
         if not patience >= 1:
             raise RangeError(
                 "patience of at least 1", got=repr(patience), fix="give a number of epochs", where="EarlyStopping"
+            )
+        if baseline is not None and not math.isfinite(baseline):
+            raise RangeError(
+                "a baseline that is a finite number", got=repr(baseline), fix="leave it out", where="EarlyStopping"
             )
         self.monitor = Monitor(monitor, mode, min_delta, "EarlyStopping")
         self.patience, self.restore_best = patience, restore_best
@@ -76,6 +84,9 @@ class EarlyStopping(Callback):
     def on_fit_start(self, run: Run) -> None:
         self._forget()
 
+    def on_validation_logged(self, run: Run) -> None:
+        self.on_epoch_end(run)
+
     def on_epoch_end(self, run: Run) -> None:
         value = self.monitor.read(run)
         if value is None:
@@ -90,7 +101,7 @@ class EarlyStopping(Callback):
 
     def _reason(self) -> str:
         best = "no number" if self.best is None else f"{self.best:.6g}"
-        since = "" if self.best_epoch is None else f" since epoch {self.best_epoch}"
+        since = "" if self.best_epoch is None else f" since epoch {self.best_epoch + 1}"
         return f"{self.monitor.name} no better than {best}{since}"
 
     def on_exception(self, run: Run, error: BaseException) -> None:

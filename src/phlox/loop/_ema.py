@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
+
 from phlox.core import Module, RangeError, StructureError, paths, write_arrays
 from phlox.loop._averaged_model import AveragedModel
 from phlox.loop._callback import Callback
@@ -17,7 +19,8 @@ class EMA(Callback):
 
     The average is worked out within the compiled step. Validation looks at it, and training goes on from the weights
     themselves. ``ema.model`` is a copy of the model that holds it. State, such as statistics of BatchNorm, is that of
-    the model. A second ``fit`` of the same model goes on with the average.
+    the model. A second ``fit`` of the same model goes on with the average, unless there is NaN or infinity in it: a
+    weight that was no number once stays in an average for good, and shows in validation.
 
     Arguments:
         decay: d in [0, 1): about the last 1 / (1 - d) steps count.
@@ -57,7 +60,7 @@ class EMA(Callback):
         return self.average.applied_to(self._trained)
 
     def on_fit_start(self, run: Run) -> None:
-        if self.average is None or self._trained is not run.model:
+        if self.average is None or self._trained is not run.model or not _finite(self.average):
             self.average = AveragedModel(run.model, self.decay, warmup=self.warmup)
         self._trained, self._failed = run.model, False
 
@@ -83,3 +86,7 @@ class EMA(Callback):
     def on_fit_end(self, run: Run) -> None:
         if self.write and not self._failed and self.average is not None:
             self.average.write_to(run.model)
+
+
+def _finite(average: AveragedModel) -> bool:
+    return all(bool(jnp.isfinite(v).all()) for v in average.weights.values())

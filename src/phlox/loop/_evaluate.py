@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, RangeError, ShapeError, answering, copy, jit, training
+from phlox.core import (
+    Module,
+    PhloxError,
+    RangeError,
+    ShapeError,
+    answering,
+    copy,
+    describe,
+    eval_shape,
+    jit,
+    training,
+)
 from phlox.loop._batch import read_batch
+from phlox.loop._by_output import OutputLosses, as_loss, metrics_by_output
 from phlox.loop._checks import told
 from phlox.loop._chunk import Part
 from phlox.loop._feed import Feed
+from phlox.loop._interruption import uninterrupted
 from phlox.loop._ledger import Ledger
 from phlox.loop._loading import loader_of
-from phlox.loop._objective import Objective, as_class_weight, check_loss
+from phlox.loop._objective import Objective, check_loss
 from phlox.loop._precision import Precision
 from phlox.loop._step import Record
+from phlox.loop._weighing import as_class_weight
 from phlox.metrics import Metric, Metrics
 
 
@@ -28,7 +43,8 @@ def evaluate(
     model: Module,
     data: Any,
     *,
-    loss: Callable[..., Any] | None = None,
+    loss: Any = None,
+    loss_weights: Any = None,
     metrics: Any = None,
     batch_size: int = 32,
     precision: str | None = None,
@@ -39,7 +55,8 @@ def evaluate(
 
     Arguments:
         model: stays as it is.
-        data, loss, batch_size, precision, class_weight: as for ``px.fit``; a loss or metrics must be given.
+        data, loss, loss_weights, batch_size, precision, class_weight: as for ``px.fit``; a loss or metrics must be
+            given.
         metrics: a metric, a dict of them by name, or ``px.metrics.Metrics``; they stay as they are.
         limit_batches: look at so many batches at most.
 
@@ -56,7 +73,8 @@ def evaluate(
     {'loss': 2.0, 'mae': 1.0}
     """
     where = "px.evaluate"
-    measured = as_metrics(metrics, where)
+    loss = as_loss(loss, loss_weights, where)
+    measured = as_metrics(metrics, where, loss)
     if loss is None and measured is None:
         raise RangeError("a loss or metrics", got="neither", fix="pass loss= or metrics=", where=where)
     if loss is not None:
@@ -77,16 +95,24 @@ def evaluated(
     metrics: Metrics | None,
     precision: Precision,
     place: Callable[[Any], Any] | None = None,
+    opened: Callable[[Iterable[Any]], Iterator[Any]] = iter,
 ) -> dict[str, Any]:
-    """Numbers of a model over an epoch of a feed; the metrics stay as they are. ``place`` puts a batch on devices."""
+    """Numbers of a model over an epoch of a feed; the metrics stay as they are.
+
+    Arguments:
+        place: puts a batch on devices.
+        opened: goes through the batches, and lets Ctrl-C act where one is fetched.
+    """
     measured, ledger = copy(metrics), Ledger()
     measure = _measure(objective, precision)
     if measured is not None:
         measured.reset()
     with training(False):
-        for fed in feed.epoch():
+        for fed in opened(feed.epoch()):
             batch = fed.batch if place is None else place(fed.batch)
-            ledger.add([Part(measure(model, measured, batch), None)])
+            with uninterrupted():
+                part = Part(measure(model, measured, batch), None)
+            ledger.add([part])
     return ledger.means() | computed(measured)
 
 
@@ -121,14 +147,16 @@ def no_loss(prediction: Any, target: Any, weight: Any = None) -> Any:
     return jnp.float32(0)
 
 
-def as_metrics(given: Any, where: str) -> Metrics | None:
-    """Metrics by name, from a metric, a dict or a list of them, or ``Metrics``.
+def as_metrics(given: Any, where: str, loss: Any = None) -> Metrics | None:
+    """Metrics by name, from a metric, a dict or a list of them, or ``Metrics``; by output where the loss is.
 
     Raises:
         RangeError: anything else.
     """
     if given is None or isinstance(given, Metrics):
         return given
+    if isinstance(loss, OutputLosses):
+        given = metrics_by_output(given, loss.outputs, _name, where)
     if isinstance(given, Metric):
         given = [given]
     named = dict(given) if isinstance(given, Mapping) else {}
@@ -158,8 +186,12 @@ def computed(metrics: Metrics | None) -> dict[str, Any]:
     """The values of metrics by name: floats, or arrays on the host where a value is one."""
     if metrics is None:
         return {}
-    values = jax.tree.map(np.asarray, metrics.compute())
-    return {name: float(v) if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v for name, v in values.items()}
+    values = metrics.compute()
+    found: dict[str, Any] = {}
+    for name in metrics.metrics:  # in the order in which they were given, which a compiled call forgets
+        value = jax.tree.map(np.asarray, values[name])
+        found[name] = float(value) if isinstance(value, np.ndarray) and np.ndim(value) == 0 else value
+    return found
 
 
 @answering
@@ -196,7 +228,11 @@ def predict(
     with training(False):
         for fed in feed.epoch():
             read = read_batch(fed.batch)
-            output = call(model, read.whole if read.parts is None else read.parts[0])
+            try:
+                with uninterrupted():
+                    output = call(model, read.whole if read.parts is None else read.parts[0])
+            except PhloxError as error:
+                raise _without_batch(model, data, error, where) from None
             if read.mask is not None:
                 real = np.asarray(read.mask)
                 output = jax.tree.map(lambda a, real=real: np.asarray(a)[real], output)
@@ -239,6 +275,18 @@ def _joined(parts: Sequence[Any], places: np.ndarray[Any, Any] | None, where: st
         )
     joined = np.concatenate(arrays)
     return joined if places is None else joined[places]
+
+
+def _without_batch(model: Module, data: Any, error: PhloxError, where: str) -> PhloxError:
+    """The error to raise: another one where data is one example, which the model takes with an axis for the batch."""
+    if isinstance(data, np.ndarray | jax.Array):
+        with suppress(Exception), training(False):
+            eval_shape(model, data[None])
+            return ShapeError(
+                "examples along the first axis", got=f"one example {describe(data)}",
+                fix="pass x[None] in place of x, and take the first of what comes back", where=where,
+            )  # fmt: skip
+    return error
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from phlox.core import Module, RangeError, answering, copy, warn_of_one_array_twice
+from phlox.loop._by_output import as_loss
 from phlox.loop._callback import Callback, as_callbacks, overrides
+from phlox.loop._changes import made_of
 from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
 from phlox.loop._clip import Clip
@@ -23,7 +25,7 @@ from phlox.loop._limits import TimeLimit
 from phlox.loop._loading import loader_of
 from phlox.loop._log_files import CSVLogger, JSONLinesLogger
 from phlox.loop._memory_fit import check_memory
-from phlox.loop._objective import Objective, as_class_weight, check_loss
+from phlox.loop._objective import Objective, check_loss
 from phlox.loop._plateau import ReduceOnPlateau
 from phlox.loop._precision import Precision
 from phlox.loop._rehearsal import rehearsed
@@ -31,6 +33,7 @@ from phlox.loop._run import Run
 from phlox.loop._step import Hooks, OwnStep, Step
 from phlox.loop._throughput import Throughput
 from phlox.loop._training import Plan, Training
+from phlox.loop._weighing import as_class_weight
 from phlox.optim import Optimizer
 from phlox.parallel import data_parallel
 
@@ -42,7 +45,7 @@ def fit(
     model: Module,
     train_data: Any,
     *,
-    loss: Callable[..., Any] | None = None,
+    loss: Any = None,
     optimizer: Any,
     epochs: int = 1,
     steps: int | None = None,
@@ -70,6 +73,7 @@ def fit(
     checkpoint_every: int | str = "epoch",
     resume: bool | str = False,
     memory: str | tuple[str, int] | None = None,
+    loss_weights: Any = None,
 ) -> History:
     """Train a model, in place, and return the history of it.
 
@@ -83,7 +87,8 @@ def fit(
             ``px.DataLoader``, or anything else that gives batches each time it is iterated.
         loss: ``loss(prediction, target)``, such as those of ``px.losses``, or a function whose first parameter is named
             ``model``: ``loss(model, x, y)`` for tuples, ``loss(model, batch)`` for other batches. It returns a scalar,
-            or a scalar and a dict of further scalars to log. With weights or padding it must take ``weight=``.
+            or a scalar and a dict of further scalars to log. With weights or padding it must take ``weight=``. For a
+            model that returns a dict or a tuple, a dict of losses by key, or a list of them: they are added up.
         optimizer: a ``px.Optimizer`` made for this model, or a rule such as ``px.optim.Adam(1e-3)``.
         epochs: how often to go through the data; without meaning where ``steps`` is given.
         steps: optimiser steps in all, over as many epochs as that takes.
@@ -91,7 +96,7 @@ def fit(
         validation_data: as ``train_data``; its numbers get the names ``val_…``.
         validation_every: epochs between validations; with ``steps``, steps between them.
         metrics: metrics of ``px.metrics`` by name, taken of training and validation; of validation alone where the
-            loss calls the model itself.
+            loss calls the model itself. By output where the losses are: one, a list, or a dict by name for each.
         callbacks: what else is to happen, one or several: see ``px.Callback``.
         seed: of the order of the data.
         log_dir: a folder for loggers; ``history.csv`` and ``log.jsonl`` are written there.
@@ -100,7 +105,8 @@ def fit(
         clip: the largest norm of all gradients together, or ``{"value": c}`` for each component.
         precision: ``"bf16"`` or ``"fp16"`` to compute in while the parameters stay float32, with dynamic loss scaling
             for the latter; ``"float64"``.
-        class_weight: a number for each class, by which its examples count.
+        class_weight: a number for each class, by which its examples count; ``"balanced"`` for arrays ``(x, y)``: so
+            that all classes count alike, as scikit-learn has it.
         sample_weight: (examples,) a number for each example of ``(x, y)``.
         time_limit: seconds, or a ``timedelta``, after which training ends.
         dry_run: take one step and look at one validation batch, on copies, to see that all fits together.
@@ -115,12 +121,15 @@ def fit(
         memory: ``"check"`` refuses, before the first step, a step that needs more than the device has, and says what
             would help; ``"auto"`` makes it fit where that keeps the numbers, by micro-batches or ``px.remat``.
             ``("check", bytes)`` and ``("auto", bytes)`` set the limit themselves. See ``px.memory``.
+        loss_weights: factors of the losses by output, 1 where nothing is said.
 
     Returns:
-        The ``History``; its ``optimizer`` is the one that trained.
+        The ``History``; its ``optimizer`` is the one that trained. Ctrl-C ends training behind the step that runs:
+        the history then is ``interrupted``, and model and optimiser are those of that step. A second Ctrl-C raises.
 
     Raises:
         RangeError, StructureError, ShapeError: arguments that mean nothing or do not fit, before the first step.
+        Exception: whatever ends training has what was measured until then as its attribute ``history``.
         NotEnoughMemoryError: see ``memory``.
 
     >>> import jax.numpy as jnp, phlox as px
@@ -129,13 +138,14 @@ def fit(
     >>> history = px.fit(model, batches, loss=px.losses.mse, optimizer=px.optim.Descent(0.1), epochs=3, progress=False)
     >>> history
     epoch  step   loss
-        0     1     10
-        1     2    2.5
-        2     3  0.625
+        1     1     10
+        2     2    2.5
+        3     3  0.625
     """
     callbacks = as_callbacks(callbacks, WHERE)
     given = {name: value for name, value in locals().items() if name not in ("model", "train_data", "validation_data")}
-    _check(model, given)
+    loss = as_loss(loss, loss_weights, WHERE)
+    _check(model, given | {"loss": loss})
     kind = Precision.of(precision, WHERE)
     kind.prepare(model, optimizer, WHERE)
     if dry_run:
@@ -147,7 +157,7 @@ def fit(
     opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
     check_optimizer(opt, model, WHERE)
     parallel = None if devices is None else data_parallel(devices)
-    objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE), WHERE)
+    objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE, train_data), WHERE)
     where, masked = f"{WHERE}(train_data)", objective.takes_weights
     train = loader_of(train_data, batch_size, seed, where=where, weight=sample_weight)
     feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=masked, where=where)
@@ -162,7 +172,7 @@ def fit(
         opt,
         loader=train,
         validation=validation,
-        metrics=as_metrics(metrics, WHERE),
+        metrics=as_metrics(metrics, WHERE, loss),
         callbacks=[*callbacks, *_callbacks(time_limit, progress, log_dir, checkpoint_dir, checkpoint_every)],
         epochs=None if steps else epochs,
         steps_per_epoch=_steps_in(feed.count(), accumulate),
@@ -175,7 +185,10 @@ def fit(
     if scale is not None:
         run.moving["guard"] = scale
     run.objective = None if step else objective
-    scalars = rehearsed(model, objective, kind, None if step else feed, validation_feed)
+    looked = None if step else (feed, train_data)
+    later = None if validation_feed is None else (validation_feed, validation_data)
+    measured = None if run.metrics is None else run.metrics.metrics
+    scalars = rehearsed(model, objective, kind, looked, later, measured)
     saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
     hooks = _hooks(run)
     plan = Plan(
@@ -192,8 +205,11 @@ def fit(
         resume=(saving[0].store.folder, resume) if resume and saving else None,
         memory=memory,
         parallel=parallel,
+        data={"train_data": train_data, "validation_data": validation_data},
     )
     run.names = _names(run, scalars, plan.train_metrics)
+    if saving:
+        run.made = made_of(model, opt.rule, given, {"train_data": train_data, "validation_data": validation_data})
     return Training(run, plan).go()
 
 

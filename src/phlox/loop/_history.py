@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 class History:
     """What a run measured: a row of numbers for each epoch, what was logged between, and the loss of every step.
 
-    ``history["loss"]`` is a column, ``history.epochs`` the rows. ``model`` and ``optimizer`` are those that trained.
+    ``history["loss"]`` is a column, ``history.epochs`` the rows, ``history.logged("val_loss")`` every number of a name
+    with its step. ``model`` and ``optimizer`` are those that trained. Ctrl-C ends ``px.fit``, which then returns the
+    history with ``interrupted`` true; an exception that ends it has the history as its attribute ``history``. The last
+    row is then that of an epoch which was broken off. Epochs are counted from 0 in the rows, as in ``run.epoch``, and
+    from 1 where they are shown.
 
     >>> import phlox as px
     >>> history = px.History()
@@ -28,14 +32,15 @@ class History:
     ([0.5, 0.25], 2)
     >>> history
     epoch  loss
-        0   0.5
-        1  0.25
+        1   0.5
+        2  0.25
     """
 
     def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-        self.steps: list[tuple[int, dict[str, float]]] = []  # numbers of run.log, by step
+        self.epochs: list[dict[str, Any]] = []  # numbers, and arrays where a metric gives one
+        self.steps: list[tuple[int, dict[str, Any]]] = []  # what was logged between, by step
         self.reason = ""  # why training ended, in words
+        self.interrupted = False  # by Ctrl-C
         self.model: Module | None = None
         self.optimizer: Optimizer | None = None
         self._losses: list[np.ndarray[Any, Any]] = []
@@ -47,7 +52,7 @@ class History:
             self._losses = [np.concatenate(self._losses)]
         return self._losses[0] if self._losses else np.zeros(0, np.float32)
 
-    def add_epoch(self, row: dict[str, float]) -> None:
+    def add_epoch(self, row: dict[str, Any]) -> None:
         """Add the row of an epoch."""
         self.epochs.append(dict(row))
 
@@ -55,7 +60,7 @@ class History:
         """Add the losses of steps."""
         self._losses.append(np.asarray(losses))
 
-    def add(self, step: int, name: str, value: float) -> None:
+    def add(self, step: int, name: str, value: Any) -> None:
         """Add a number at a step; numbers of one step share a row."""
         if self.steps and self.steps[-1][0] == step:
             self.steps[-1][1][name] = value
@@ -67,7 +72,13 @@ class History:
         """The names of the columns, in the order of their first row."""
         return list(dict.fromkeys(name for row in self.epochs for name in row))
 
-    def __getitem__(self, name: str) -> list[float]:
+    def logged(self, name: str) -> list[tuple[int, Any]]:
+        """Each time that a name was logged, in an epoch or at its end: the step and the number, in order."""
+        found = {step: row[name] for step, row in self.steps if name in row}
+        found |= {row["step"]: row[name] for row in self.epochs if name in row and row.get("step") not in found}
+        return sorted(found.items())
+
+    def __getitem__(self, name: str) -> list[Any]:
         """A number of every epoch that has it.
 
         Raises:
@@ -90,12 +101,15 @@ class History:
         return iter(self.epochs)
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the epochs as a table of comma-separated values, a column for each name; returns the path."""
+        """Write the epochs as a table of comma-separated values, a column for each name; returns the path.
+
+        Of an array there is its shape in words.
+        """
         path = Path(path)
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.names)
             writer.writeheader()
-            writer.writerows(self.epochs)
+            writer.writerows({name: in_words(value) for name, value in row.items()} for row in self.epochs)
         return path
 
     def plot(self, path: str | Path | None = None) -> Any:
@@ -117,11 +131,27 @@ class History:
         if not self.epochs:
             return "History(no epoch yet)"
         names = self.names
-        cells = [names, *[[_cell(row.get(name)) for name in names] for row in self.epochs]]
+        cells = [names, *[[_cell(name, row.get(name)) for name in names] for row in self.epochs]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
         return "\n".join(lines if len(lines) <= 21 else [*lines[:11], "…", *lines[-10:]])
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
+def in_words(value: Any) -> Any:
+    """A number as it is; of an array its shape, as tables have no room for more: ``array 3 × 3``.
+
+    >>> in_words(0.5), in_words(np.zeros((3, 3))), in_words((np.zeros(2), np.zeros(2)))
+    (0.5, 'array 3 × 3', 'tuple')
+    """
+    if isinstance(value, np.ndarray) and value.ndim:
+        return "array " + " × ".join(map(str, value.shape))
+    return value if np.isscalar(value) else type(value).__name__
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    value = in_words(value)
+    if isinstance(value, int):
+        return str(value + 1 if name == "epoch" else value)
+    return value if isinstance(value, str) else f"{value:.4g}"

@@ -1,43 +1,146 @@
-"""Ctrl-C and SIGTERM while a model trains: noted, and acted upon where the training can be saved."""
+"""Ctrl-C and SIGTERM while a model trains: noted, and acted upon where model and optimiser are whole.
+
+A step gives its old arrays away before it has new ones. An exception between the two would take the model with it, so
+signals wait where a step is on its way, and act where nothing changes: while data is fetched, or looked at.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
+OPEN, BETWEEN, MOVING = 0, 1, 2
+"""What a signal finds: nothing changes and it acts at once; it waits, and a second Ctrl-C acts; a step is on its way,
+and not before the third one is it left half done."""
+
 
 class Interruption:
-    """Notes the first Ctrl-C or SIGTERM between ``start`` and ``end``; a second Ctrl-C acts at once.
+    """Notes Ctrl-C, and SIGTERM where asked for, between ``start`` and ``end``; a second Ctrl-C does not wait.
 
-    Only the main thread can listen to signals; in any other, nothing changes.
+    Only the main thread can listen to signals; in any other, nothing changes. A signal that the process ignores stays
+    ignored. A child that was forked meanwhile does with a signal what it would do without.
 
     Attributes:
-        at_once: called by the first one, where set: while nothing changes, there is no need to wait.
+        number: of the first signal, None where none came.
+        forced: whether a further Ctrl-C acted.
+        at_once: called in place of raising ``KeyboardInterrupt``, where a signal may act.
+        saves: whether a checkpoint is to be made first: a signal then acts where ``at_once`` is set alone.
     """
 
     def __init__(self) -> None:
-        self.number: int | None = None
         self.at_once: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.number: int | None = None
+        self.forced = self.saves = False
+        self._count, self._level, self._process = 0, OPEN, os.getpid()
+
+    # --- from when to when -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Listen."""
-        self.number = None
-        if threading.current_thread() is threading.main_thread():
-            for number in _NAMES:
-                self._before[number] = signal.signal(number, self._note)
+        """Listen to Ctrl-C, which waits from here on, but for ``at(OPEN)``."""
+        self._forget()
+        self._before, self._level = {}, BETWEEN
+        self._listen(signal.SIGINT)
+
+    def wait(self) -> None:
+        """Let what comes from here on wait, also where a block was left before it could put its level back."""
+        self._level = BETWEEN
+
+    def before_saving(self) -> None:
+        """Listen to SIGTERM too, and let both wait for a checkpoint."""
+        self.saves = True
+        self._listen(signal.SIGTERM)
+
+    def _listen(self, number: int) -> None:
+        if threading.current_thread() is not threading.main_thread() or number in self._before:
+            return
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            self._before[number] = signal.signal(number, self._note)
 
     def end(self) -> None:
-        """Let signals do what they did before."""
+        """Let signals do what they did before; what ends this training ends the one around it."""
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, handler)
+        around: Any = self._before.get(self.number or 0)
         self._before = {}
+        if isinstance(getattr(around, "__self__", None), Interruption):
+            around(self.number, None)
+
+    # --- what a signal finds ---------------------------------------------------------------------
+
+    @contextmanager
+    def at(self, level: int) -> Iterator[None]:
+        """Within the block a signal finds this; one that waited acts where it may."""
+        before = self._level
+        self._level = level
+        try:
+            self.act_where_allowed()
+            yield
+        finally:
+            self._level = before
+        self.act_where_allowed()
+
+    def moving(self) -> Any:
+        """A block that gives arrays away and gets new ones: it is left whole."""
+        return self.at(MOVING)
+
+    def opened(self, source: Iterable[T]) -> Iterator[T]:
+        """Items of a source; while the next one is fetched, a signal acts at once."""
+        iterator = iter(source)
+        while True:
+            with self.at(OPEN):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def act_where_allowed(self) -> None:
+        """Do what a noted signal asks for, where it may."""
+        if self.number is not None and self._may_act():
+            self._act()
+
+    def _may_act(self) -> bool:
+        if self._count > 1 and self._level <= (BETWEEN if self._count == 2 else MOVING):
+            return True
+        return self._level == OPEN and (not self.saves or self.at_once is not None)
+
+    def _act(self) -> None:
+        self.forced = self._count > 1
+        if self.at_once is not None and not self.forced:
+            self.at_once()
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a child: this training is not its own
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+            os.kill(os.getpid(), number)
+            return
+        first = self.number is None
+        self.number = number if first else self.number
+        self._count += number == signal.SIGINT
+        if number == signal.SIGTERM and not first:
+            return
+        if self._may_act():
+            self._act()
+        if first:
+            then = "saving at the end" if self.saves else "waiting for the end"
+            print(f"{self.name}: {then} of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+
+    # --- what came -------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -50,10 +153,27 @@ class Interruption:
             return SystemExit(128 + signal.SIGTERM)
         return KeyboardInterrupt(message)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None and number == signal.SIGINT:
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A block that is run to its end; a Ctrl-C meanwhile is raised behind it. In a training, that is the training's."""
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not plain:
+        yield
+        return
+    came = 0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came += 1
+        if came > 2:  # somebody insists
             raise KeyboardInterrupt
-        self.number = number if self.number is None else self.number
-        if self.at_once is not None:
-            self.at_once()
-        print(f"{self.name}: saving at the end of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+
+    process = os.getpid()
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if came and os.getpid() == process:
+            raise KeyboardInterrupt

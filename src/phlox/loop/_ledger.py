@@ -21,6 +21,7 @@ class Ledger:
         self.columns: dict[str, list[np.ndarray[Any, Any]]] = {}
         self.fetched = 0  # steps whose records are on the host
         self.bad: int | None = None  # the first of these with a loss that counts and is not finite
+        self.left_out = 0  # how many of these do not count
 
     def add(self, parts: Sequence[Part]) -> None:
         """Take in the records of calls that may not have run yet."""
@@ -34,8 +35,10 @@ class Ledger:
             record = self.waiting.popleft().numbers()
             columns = {"loss": record.loss, "weight": record.weight, **record.scalars}
             for name, values in columns.items():
-                self.columns.setdefault(name, []).append(values.astype(np.float32))
+                wide = values.dtype == np.float64  # the loss of a training in float64
+                self.columns.setdefault(name, []).append(values if wide else values.astype(np.float32))
             bad = np.flatnonzero(~np.isfinite(record.loss) & (record.weight != 0))
+            self.left_out += int(np.count_nonzero(record.weight == 0))
             if bad.size and self.bad is None:
                 self.bad = self.fetched + int(bad[0])
             self.fetched += len(record.loss)
@@ -61,7 +64,7 @@ class Ledger:
         """Be ready for the next epoch."""
         self.waiting.clear()
         self.columns.clear()
-        self.fetched, self.bad = 0, None
+        self.fetched, self.bad, self.left_out = 0, None, 0
 
     def state(self) -> dict[str, Any]:
         """The columns, as arrays."""

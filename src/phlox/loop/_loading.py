@@ -169,6 +169,8 @@ def check_batches(data: Any, where: str) -> None:
 
 def check_axis(x: Any, target: Any, where: str) -> None:
     """Refuse a single example (x, y) in the place of a batch: its target has no axis at all."""
+    if isinstance(target, (Mapping, tuple, list)):  # targets by output
+        return
     if np.ndim(target) == 0 and np.ndim(x) > 0:
         raise ShapeError(
             "batches (x, y) with an axis of examples in both",

@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from phlox.core import StructureError
 from phlox.loop._callback import Callback
+from phlox.loop._history import in_words
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -42,8 +45,9 @@ def set_aside(path: Path) -> None:
 class CSVLogger(Callback):
     """Writes a row for each epoch to a file of comma-separated values.
 
-    The file is whole after every epoch. A column that appears later is empty in the rows before. A resumed run goes on
-    in the file, without the rows of epochs that are trained again; a new run gives a file that is there a number.
+    The file is whole after every epoch; behind a validation inside an epoch, its last row is that of the epoch so far.
+    Of an array there is its shape in words. A column that appears later is empty in the rows before. A resumed run goes
+    on in the file, without the rows of epochs that are trained again; a new run gives a file that is there a number.
 
     Arguments:
         path: the file; by default ``history.csv`` in the ``log_dir`` of ``px.fit``.
@@ -61,33 +65,55 @@ class CSVLogger(Callback):
         self.path = None if path is None else Path(path)
         self._columns: list[str] | None = None  # of the file, once it is begun
         self._resumed = False
+        self._last: dict[str, Any] | None = None  # the row that was written last
 
     def on_fit_start(self, run: Run) -> None:
         self.path = log_path(self.path, "history.csv", run, "CSVLogger")
-        self._columns, self._resumed = None, False
+        self._columns, self._resumed, self._last = None, False, None
 
     def restore(self, state: dict[str, Any]) -> None:
         self._resumed = True
 
+    def on_validation_logged(self, run: Run) -> None:
+        row = {"epoch": run.epoch, "step": run.step, **run.row}
+        self._write([*run.history, row], list(dict.fromkeys((*run.history.names, *row))))
+        self._columns = None  # the end of the epoch writes all anew
+        self._resumed = True  # and this file is that of this run
+
     def on_epoch_end(self, run: Run) -> None:
         assert self.path is not None
-        if self._columns is None and not self._resumed:
-            set_aside(self.path)
         if self._columns == run.history.names:
             with self.path.open("a", newline="") as file:
                 file.write(_row(run.history.names, run.history.epochs[-1]))
         else:
-            self._columns = run.history.names
-            text = "".join(_row(self._columns, row) for row in [{n: n for n in self._columns}, *run.history])
-            whole = self.path.with_name(self.path.name + ".part")
-            whole.write_text(text, newline="")
-            whole.replace(self.path)
+            self._write(list(run.history), run.history.names)
+        self._last = dict(run.history.epochs[-1])
+
+    def on_fit_end(self, run: Run) -> None:
+        if self._last is not None and not _same(self._last, run.history.epochs[-1]):  # something was logged since
+            self._write(list(run.history), run.history.names)
+
+    def _write(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
+        """The whole table."""
+        assert self.path is not None
+        if self._columns is None and not self._resumed:
+            set_aside(self.path)
+        self._columns = columns
+        text = "".join(_row(columns, row) for row in [{n: n for n in columns}, *rows])
+        whole = self.path.with_name(self.path.name + ".part")
+        whole.write_text(text, newline="")
+        whole.replace(self.path)
 
 
 def _row(columns: list[str], row: Mapping[str, Any]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow([row.get(name, "") for name in columns])
+    csv.writer(line).writerow([in_words(row[name]) if name in row else "" for name in columns])
     return line.getvalue()
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two rows hold the very numbers."""
+    return a.keys() == b.keys() and all(b[name] is value for name, value in a.items())
 
 
 class JSONLinesLogger(Callback):
@@ -95,7 +121,7 @@ class JSONLinesLogger(Callback):
 
     A line is handed to the system whole, so a reader, or a crash, never sees half of one. A resumed run cuts off what
     was written after its checkpoint; a new run gives a file that is there a number. ``time`` is in seconds since 1970.
-    What JSON has no numbers for is written as the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+    Arrays are lists. What JSON has no numbers for is written as ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
 
     Arguments:
         path: the file; by default ``log.jsonl`` in the ``log_dir`` of ``px.fit``.
@@ -124,6 +150,9 @@ class JSONLinesLogger(Callback):
         line = {"step": step, "time": round(time.time(), 3), **{k: _jsonable(v) for k, v in scalars.items()}}
         os.write(self._file, (json.dumps(line, allow_nan=False) + "\n").encode())
 
+    def log_arrays(self, step: int, arrays: dict[str, Any]) -> None:
+        self.log_scalars(step, {name: _as_lists(np.asarray(array).tolist()) for name, array in arrays.items()})
+
     def _open(self) -> None:
         assert self.path is not None
         if self._resumed_at is None:
@@ -145,7 +174,13 @@ class JSONLinesLogger(Callback):
         self._resumed_at = state["length"]
 
 
-def _jsonable(value: float) -> float | str:
+def _as_lists(value: Any) -> Any:
+    return list(map(_as_lists, value)) if isinstance(value, list) else _jsonable(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, (list, str)):
+        return value
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from phlox.core import RangeError, StructureError
+import numpy as np
+
+from phlox.core import RangeError, StructureError, describe
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -59,24 +61,31 @@ class Monitor:
         self.mode = mode_of(name, where) if mode == "auto" else mode
 
     def better(self, value: float, best: float | None) -> bool:
-        """Whether a number is better than the best so far, None being none yet; NaN never is."""
-        if math.isnan(value) or best is None:
-            return not math.isnan(value)
+        """Whether a number is better than the best so far, None being none yet; NaN and infinity never are."""
+        if not math.isfinite(value) or best is None:
+            return math.isfinite(value)
         gain = best - value if self.mode == "min" else value - best
         return gain > self.min_delta
 
     def read(self, run: Run) -> float | None:
-        """The number of this epoch, or None where the epoch had no validation to give it.
+        """The number, where it was logged since callbacks last looked; else None.
 
         Raises:
-            StructureError: nothing of this name is logged.
+            StructureError: an epoch is over and nothing of this name is logged; or what is logged is no number.
         """
-        epoch = run.history.epochs[-1] if run.history.epochs else {}
-        if self.name in epoch:
-            return float(epoch[self.name])
-        if self.name.startswith("val_") and run.validation is not None:
+        if self.name in run.fresh:
+            return self._number(run.logs[self.name])
+        if self.name in run.logs or not run.epoch_over or (self.name.startswith("val_") and run.validation is not None):
             return None
-        raise self._unknown(set(epoch))
+        raise self._unknown(set(run.history.epochs[-1]))
+
+    def _number(self, value: Any) -> float:
+        if np.ndim(value) == 0:
+            return float(value)
+        raise StructureError(
+            f"a number logged as {self.name!r}", got=describe(value), fix="choose a monitor that is one number",
+            where=self.where,
+        )  # fmt: skip
 
     def check(self, run: Run) -> None:
         """Refuse, before training, a name that no epoch will have, as far as that is known.

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from phlox.core import Module, RangeError, ShapeError, describe, jit, scan
+from phlox.loop._interruption import uninterrupted
 from phlox.optim import Optimizer
 
 
@@ -57,6 +58,7 @@ def multi_step(step: Callable[..., Any], n: int) -> Callable[..., Any]:
             if getattr(leaf, "shape", ())[:1] != (n,):
                 fix = "stack the batches of the steps, for example with np.stack"
                 raise ShapeError(f"arrays ({n}, batch, ...)", got=describe(leaf), fix=fix, where="px.multi_step")
-        return compiled(model, opt, *batch)
+        with uninterrupted():
+            return compiled(model, opt, *batch)
 
     return checked

@@ -33,7 +33,7 @@ class StopOnNonFinite(Callback):
     >>> history = px.fit(model, batches, loss=px.losses.mse, optimizer=px.optim.Descent(0.1),
     ...                  callbacks=[px.StopOnNonFinite()], progress=False)
     Traceback (most recent call last):
-    phlox.core._watch.NonFiniteError: px.fit, epoch 0: model.layers[2] Dense(1 → 1) expects finite values, got ...
+    phlox.core._watch.NonFiniteError: px.fit, epoch 1: model.layers[2] Dense(1 → 1) expects finite values, got ...
     """
 
     def on_fit_start(self, run: Run) -> None:
@@ -44,7 +44,7 @@ class StopOnNonFinite(Callback):
         bad = np.flatnonzero(~np.isfinite(losses))
         if not bad.size:
             return
-        where = f"px.fit, epoch {run.epoch}"
+        where = f"px.fit, epoch {run.epoch + 1}"
         if run.objective is None:
             raise NonFiniteError(
                 "finite values", got=f"a loss of {losses[bad[0]]} from your own step",

@@ -12,8 +12,10 @@ import numpy as np
 
 from phlox.core import Module, RangeError, ShapeError, describe
 from phlox.loop._batch import Batch, read_batch
+from phlox.loop._by_output import OutputLosses, part_of
 from phlox.loop._checks import told
 from phlox.loop._loading import check_axis
+from phlox.loop._weighing import check_takes_weights, class_factor, parameters_of, spread, takes_weights, weighed
 
 
 class Report(NamedTuple):
@@ -47,13 +49,12 @@ class Objective:
     @property
     def takes_model(self) -> bool:
         """Whether the loss calls the model itself."""
-        return next(iter(_parameters(self.loss)), None) in ("model", "m")
+        return next(iter(parameters_of(self.loss)), None) in ("model", "m")
 
     @property
     def takes_weights(self) -> bool:
         """Whether examples can count differently."""
-        names = _parameters(self.loss)
-        return "weight" in names or ("reduction" in names and not self.takes_model)
+        return "weight" in parameters_of(self.loss) if self.takes_model else takes_weights(self.loss)
 
     def __call__(self, model: Module, batch: Any) -> tuple[Any, Report]:
         """The loss of a batch and its report."""
@@ -71,7 +72,9 @@ class Objective:
                 fix=fix,
                 where=self.where,
             )
-        named = {} if read.mask is None else {"weight": self._accepted(read.mask)}
+        if read.mask is not None:
+            check_takes_weights(self.loss, self.takes_weights, self.where)
+        named = {} if read.mask is None else {"weight": read.mask}
         parts = (read.whole,) if read.parts is None else read.parts
         try:
             value = self.loss(model, *parts, **named)
@@ -85,16 +88,18 @@ class Objective:
     def _of_prediction(self, model: Module, read: Batch) -> tuple[Any, Report]:
         x, target, given = self.pair(read)
         prediction = model(x)
-        weight = counted = read.combined(given)
+        by_name = isinstance(given, Mapping)
+        weight = counted = {n: read.combined(w) for n, w in given.items()} if by_name else read.combined(given)
         if self.class_weight is not None:
-            factor = _class_factor(self.class_weight, prediction, target, self.where)
-            weight = factor if weight is None else factor * _spread(weight, factor)
-        if weight is None:
-            value = self.loss(prediction, target)
-        else:
-            value = self._weighted(prediction, target, self._accepted(weight))
+            if isinstance(self.loss, OutputLosses):
+                fix = "weigh classes in the loss of the output, for example with its class_weight="
+                raise RangeError("one loss for class_weight", got="losses by output", fix=fix, where=self.where)
+            factor = class_factor(self.loss, self.class_weight, prediction, target, self.where)
+            weight = factor if weight is None else factor * spread(weight, factor)
+        value = weighed(self.loss, prediction, target, weight, self.where)
         loss, scalars = scalar_and_more(value, "loss", self.where)
-        return loss, Report(read.count(weight), scalars, prediction, target, counted)
+        counts = next(iter(weight.values())) if isinstance(weight, Mapping) else weight
+        return loss, Report(read.count(counts), scalars, prediction, target, counted)
 
     def pair(self, read: Batch) -> tuple[Any, Any, Any]:
         """Input, target and weight of a batch for a loss of prediction and target."""
@@ -113,26 +118,6 @@ class Objective:
         check_axis(x, target, self.where)
         return x, target, read.parts[2] if len(read.parts) == 3 else None
 
-    def _accepted(self, weight: Any) -> Any:
-        if not self.takes_weights:
-            name = getattr(self.loss, "__name__", type(self.loss).__name__)
-            raise RangeError(
-                "a loss that can weigh examples, for sample weights or a padded batch",
-                got=f"{name}, which takes no weight",
-                fix="give it a parameter weight=, one number for each example; or use batches of one size without "
-                "padding",
-                where=self.where,
-            )
-        return weight
-
-    def _weighted(self, prediction: Any, target: Any, weight: Any) -> Any:
-        if "weight" in _parameters(self.loss):
-            return self.loss(prediction, target, weight=weight)
-        each = self.loss(prediction, target, reduction="none")
-        w = _spread(weight, each)
-        total = w.sum()
-        return jnp.where(w == 0, 0, each * w).sum() / jnp.where(total == 0, 1, total)
-
 
 def scalar_and_more(value: Any, what: str, where: str) -> tuple[Any, dict[str, Any]]:
     """The loss and further scalars, from what a loss or a step of the user's returned."""
@@ -149,49 +134,20 @@ def scalar_and_more(value: Any, what: str, where: str) -> tuple[Any, dict[str, A
             fix="end it with return loss" if loss is None else "reduce it, for example with .mean()",
             where=where,
         )
-    return loss, {name: jnp.asarray(v, jnp.float32) for name, v in scalars.items()}
+    wide = jnp.promote_types(jnp.float32, loss.dtype) == jnp.float64
+    return loss, {name: jnp.asarray(v, jnp.float64 if wide else jnp.float32) for name, v in scalars.items()}
 
 
-def _parameters(loss: Callable[..., Any]) -> list[str]:
-    try:
-        return list(inspect.signature(loss).parameters)
-    except (TypeError, ValueError):  # what is written in C tells nothing
-        return []
-
-
-def _spread(weight: Any, like: Any) -> Any:
-    """Weights of the leading axes, spread over the rest."""
-    w = jnp.asarray(weight)
-    w = w.astype(like.dtype if jnp.issubdtype(like.dtype, jnp.floating) else jnp.float32)
-    return jnp.broadcast_to(w.reshape(w.shape + (1,) * (like.ndim - w.ndim)), like.shape)
-
-
-def _class_factor(class_weight: tuple[float, ...], prediction: Any, target: Any, where: str) -> Any:
-    """How much each target counts by its class; a negative class, as of ignored places, not at all."""
-    factors, t = jnp.asarray(class_weight, jnp.float32), jnp.asarray(target)
-    classes = jnp.shape(prediction)[-1] if hasattr(prediction, "dtype") and jnp.ndim(prediction) > t.ndim else 1
-    if classes not in (1, factors.size):  # one column may stand for two classes
-        raise ShapeError(
-            f"class_weight for the {classes} classes of the prediction {describe(prediction)}",
-            got=f"{factors.size} numbers",
-            fix="give class_weight one number for each class",
-            where=where,
-        )
-    if jnp.issubdtype(t.dtype, jnp.integer):
-        return jnp.where(t < 0, 0, factors[jnp.clip(t, 0, factors.size - 1)])
-    if t.ndim and t.shape[-1] == factors.size:
-        return t.astype(jnp.float32) @ factors
-    raise ShapeError(
-        f"integer targets, or probabilities of {factors.size} classes, for class_weight",
-        got=describe(t),
-        fix="give class_weight one number for each class",
-        where=where,
-    )
+def by_output(loss: Callable[..., Any], *values: Any) -> list[tuple[Any, ...]]:
+    """A loss with its prediction, target and their like; of losses by output, a row for each."""
+    if not isinstance(loss, OutputLosses):
+        return [(loss, *values)]
+    return [(part, *[part_of(v, name, "output", loss.where) for v in values]) for name, part in loss.losses]
 
 
 def check_labels(loss: Callable[..., Any], prediction: Any, target: Any, where: str) -> None:
     """Refuse labels that are no classes of a prediction, where the loss is one of classes; nothing is computed with."""
-    of = inspect.signature(loss).parameters.get("ignore_index") if _parameters(loss) else None
+    of = inspect.signature(loss).parameters.get("ignore_index") if parameters_of(loss) else None
     shape, labels = np.shape(prediction), target
     if of is None or not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or not labels.size:
         return
@@ -206,24 +162,12 @@ def check_labels(loss: Callable[..., Any], prediction: Any, target: Any, where: 
     )
 
 
-def as_class_weight(given: Any, where: str) -> tuple[float, ...] | None:
-    """Class weights from class 0 on, from a sequence or a dict by class."""
-    if given is None:
-        return None
-    if isinstance(given, Mapping):
-        if sorted(given) != list(range(len(given))):
-            fix = "give each class from 0 on its weight"
-            raise RangeError("class_weight by class 0, 1, …", got=str(sorted(given)), fix=fix, where=where)
-        given = [given[c] for c in range(len(given))]
-    weights = np.asarray(given, np.float32)
-    if weights.ndim != 1 or not (weights >= 0).all():
-        fix = "give one number of at least 0 for each class"
-        raise RangeError("class_weight (classes,)", got=describe(given), fix=fix, where=where)
-    return tuple(weights.tolist())
-
-
 def check_loss(loss: Any, where: str) -> None:
     """Refuse what cannot be called, and a loss of prediction and target that takes other arguments than these."""
+    if isinstance(loss, OutputLosses):
+        for name, part in loss.losses:
+            check_loss(part, f"{where}(loss[{name!r}])")
+        return
     if not callable(loss) or isinstance(loss, type):
         raise RangeError(
             "a function as loss",
@@ -231,7 +175,7 @@ def check_loss(loss: Any, where: str) -> None:
             fix="pass one of px.losses, such as px.losses.cross_entropy, or loss(model, x, y)",
             where=where,
         )
-    names = _parameters(loss)
+    names = parameters_of(loss)
     if not names or names[0] in ("model", "m"):
         return
     given = {"weight": None} if "weight" in names[2:] else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 class ReduceOnPlateau(Callback):
     """Multiplies the learning rate by a factor when a number has not improved for some epochs.
 
-    It is ``px.optim.ReduceOnPlateau``, which loops by hand use, fed with a logged number at the end of each epoch. The
-    rate of the next epoch is logged as ``learning_rate``.
+    It is ``px.optim.ReduceOnPlateau``, which loops by hand use, fed with a logged number at the end of each epoch, and
+    behind each validation inside one. The rate that follows is logged as ``learning_rate``. NaN and infinity are no
+    improvement.
 
     Arguments:
         monitor: the name of the number in ``run.logs``.
@@ -39,6 +41,8 @@ class ReduceOnPlateau(Callback):
     {'best': None, 'bad': 0, 'cooling': 0}
     """
 
+    order: ClassVar[int] = 10  # behind those that log
+
     def __init__(self, monitor: str = "val_loss", factor: float = 0.1, *, mode: str = "auto", **options: Any):
         self.monitor = Monitor(monitor, mode, 0.0, "ReduceOnPlateau")
         self.plateau = optim.ReduceOnPlateau(factor, maximize=self.monitor.mode == "max", **options)
@@ -46,10 +50,13 @@ class ReduceOnPlateau(Callback):
     def check_run(self, run: Run) -> None:
         self.monitor.check(run)
 
+    def on_validation_logged(self, run: Run) -> None:
+        self.on_epoch_end(run)
+
     def on_epoch_end(self, run: Run) -> None:
         value = self.monitor.read(run)
         if value is not None and run.opt is not None:
-            self.plateau.update(run.opt, value)
+            self.plateau.update(run.opt, value if math.isfinite(value) else float("nan"))
             run.log("learning_rate", run.opt.learning_rate)
 
     def state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,16 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", got="none", fix='pip install "phlox[plots]"', where="plot") from None
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+    class Shown(Figure):
+        """A figure that notebooks show by itself, where it is the value of a cell."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Shown(figsize=(width, height), dpi=150, layout="constrained")
 
 
 def plot_history(history: History, path: str | Path | None = None) -> Figure:
@@ -55,7 +65,7 @@ def plot_history(history: History, path: str | Path | None = None) -> Figure:
     """
     if not len(history):
         raise RangeError("a history with an epoch", got="none yet", fix="train first", where="History.plot")
-    names = [name for name in history.names if name not in _NO_PANEL]
+    names = [name for name in history.names if name not in _NO_PANEL and np.isscalar(history[name][0])]
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in names))
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)

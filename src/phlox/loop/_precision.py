@@ -150,7 +150,8 @@ class LossScale(Guard):
         """Every finite step; s moves."""
         good = jnp.where(finite, self.good + 1, 0)
         grows = good >= self.interval
-        kept = jnp.where(grows, self.value * self.growth, self.value)
+        larger = self.value * self.growth
+        kept = jnp.where(grows & jnp.isfinite(larger), larger, self.value)  # infinity would never come back
         self.value = jnp.where(finite, kept, self.value * self.backoff)
         self.good = jnp.where(grows, 0, good)
         return finite

@@ -12,12 +12,19 @@ import numpy as np
 
 from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
 from phlox.loop._callback import Callback, called
+from phlox.loop._callback_names import constructed, matched
+from phlox.loop._changes import warn_of_changes
 from phlox.loop._history import History
+from phlox.loop._interruption import Interruption
 from phlox.loop._ledger import Ledger
+from phlox.loop._plain_state import decoded, encoded
 
 if TYPE_CHECKING:
     from phlox.loop._objective import Objective
     from phlox.optim import Optimizer
+
+
+LOOKING_ON = 40  # the least order of callbacks that show and write what the others do
 
 
 class Run:
@@ -36,6 +43,9 @@ class Run:
         config: the settings of ``fit``, JSON-able.
         log_dir, seed, device_count: as given to ``fit``.
         stopping: whether somebody called ``stop``.
+        row: what was logged in the epoch that is going on; it becomes a part of its row in the history.
+        fresh: the names of what was logged since callbacks last looked, at the end of an epoch or behind a validation.
+        interruption: what Ctrl-C finds.
     """
 
     def __init__(
@@ -61,13 +71,19 @@ class Run:
         self.log_dir = None if log_dir is None else Path(log_dir)
         self.seed, self.config, self.device_count = seed, config or {}, device_count
         self.epoch = self.step = self.batch = self.examples = 0
-        self.logs: dict[str, float] = {}
+        self.logs: dict[str, Any] = {}
+        self.row: dict[str, Any] = {}
+        self.fresh: set[str] = set()
+        self.interruption = Interruption()
+        self._early: list[tuple[int, dict[str, Any]]] | None = None  # logged before loggers were ready
         self.ledger = Ledger()  # the losses of this epoch
         self._losses: Any = np.zeros(0, np.float32)
         self.history = History()
         self.history.model, self.history.optimizer = model, opt
         self.stopping = False
+        self.ended = False  # the last epoch is over
         self.epoch_over = False  # its row is in the history: a resumed run starts with the next one
+        self.made: dict[str, Any] = {}  # of what the run was made, for a resumed one to compare with
         self.moving: dict[str, Module] = {}  # what else the engine's steps change, by name: the loss scale
         self.position: Any = None  # of the loader, after the last batch that was used
         self.batches: list[Any] = []  # those of the last chunk
@@ -96,26 +112,62 @@ class Run:
             self.stopping, self.history.reason = True, reason
 
     def log(self, name: str, value: Any, step: int | None = None) -> None:
-        """Add a number: to ``logs``, to the history, and to every logger.
+        """Give a number to everybody who looks, whichever hook it comes from.
+
+        It is in ``logs``, in the row of its epoch in the history, in ``history.steps``, in every logger's file, and on
+        the screen; callbacks that watch a number see it at the end of the epoch, or behind the next validation. Of
+        several in one epoch the row has the last.
 
         Arguments:
             name: what it is called.
-            value: a number or an array of shape ().
+            value: a number, or an array, which the history keeps and loggers that know numbers alone pass over.
             step: where it belongs; the present step by default.
         """
-        number = float(value)
-        at = self.step if step is None else step
-        self.logs[name] = number
-        self.history.add(at, name, number)
-        if self.epoch_over and step is None and self.history.epochs:
-            self.history.epochs[-1][name] = number
-        for callback in self.callbacks:
-            callback.log_scalars(at, {name: number})
+        self.record({name: float(value) if np.ndim(value) == 0 else np.asarray(value)}, step)
 
-    def report(self, row: dict[str, float]) -> None:
-        """Give the numbers of an epoch or a validation to every logger."""
+    def record(self, numbers: dict[str, Any], step: int | None = None) -> None:
+        """Give numbers to everybody who looks: see ``log``."""
+        at = self.step if step is None else step
+        self.logs |= numbers
+        self.fresh |= numbers.keys()
+        for name, value in numbers.items():
+            self.history.add(at, name, value)
+        closed = (self.epoch_over or self.ended) and len(self.history)
+        row = self.history.epochs[-1] if closed else self.row
+        row |= numbers
+        self.report(numbers, at)
+
+    def prepare(self) -> None:
+        """Loggers are not ready yet: keep what is logged for them."""
+        self._early = []
+
+    def begin(self) -> None:
+        """Every logger is ready: give them what was logged before."""
+        early, self._early = self._early or [], None
+        for step, numbers in early:
+            self.report(numbers, step)
+
+    def close_row(self, row: dict[str, Any]) -> None:
+        """The numbers of an epoch that is over: its row in the history, with what was logged meanwhile."""
+        self.logs |= row
+        self.fresh |= row.keys()
+        self.history.add_epoch({**row, **{name: v for name, v in self.row.items() if name not in row}})
+        self.row = {}
+        self.report(row, self.step)
+        self.epoch_over = True
+
+    def report(self, row: dict[str, Any], step: int) -> None:
+        """Give numbers to every logger; arrays to those that have a place for them."""
+        if self._early is not None:
+            self._early.append((step, row))
+            return
+        scalars = {name: value for name, value in row.items() if np.ndim(value) == 0}
+        arrays = {name: value for name, value in row.items() if name not in scalars}
         for callback in self.callbacks:
-            callback.log_scalars(self.step, row)
+            if scalars:
+                callback.log_scalars(step, scalars)
+            if arrays:
+                callback.log_arrays(step, arrays)
 
     def callback_names(self) -> dict[Callback, str]:
         """The name of each callback in a checkpoint."""
@@ -124,11 +176,29 @@ class Run:
     def next_epoch(self) -> None:
         """Stand at the beginning of the next epoch."""
         self.epoch, self.batch, self.epoch_over = self.epoch + 1, 0, False
+        self.fresh.clear()
 
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook on every callback, in their order."""
         for callback in self.callbacks:
-            called(callback, hook, self, *args, at=f", epoch {self.epoch}, step {self.step}")
+            called(callback, hook, self, *args, at=f", epoch {self.epoch + 1}, step {self.step}")
+
+    def call_all(self, hook: str, *args: Any, failure: BaseException | None = None) -> None:
+        """Call a hook on every callback, also where it fails on one.
+
+        Raises:
+            BaseException: the first that a callback raised; notes on ``failure`` where there is one, which goes on.
+        """
+        first = None
+        for callback in self.callbacks:
+            try:
+                called(callback, hook, self, *args, at=f", epoch {self.epoch + 1}, step {self.step}")
+            except BaseException as error:
+                if failure is not None:
+                    failure.add_note(f"then {type(callback).__name__}.{hook} failed: {type(error).__name__}: {error}")
+                first = first or error
+        if first is not None and failure is None:
+            raise first
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -167,6 +237,7 @@ class Run:
         arrays["epoch"] = self.ledger.state()
         values: dict[str, Any] = {
             "format": 1,
+            "encoded": True,  # callbacks' state and history: any form, and not JSON's alone
             "epoch": self.epoch,
             "epoch_over": self.epoch_over,
             "batch": self.batch,
@@ -174,16 +245,24 @@ class Run:
             "examples": self.examples,
             "seconds": self.seconds,
             "seed": self.seed,
-            "logs": dict(self.logs),
-            "history": self.history.state(),
+            "logs": encoded(self.logs, arrays["history"], "logs", "Run.state"),
+            "row": encoded(self.row, arrays["history"], "row", "Run.state"),
+            "history": encoded(self.history.state(), arrays["history"], "history", "Run.state"),
+            "made": self.made,
             "loader": self.position,
             "keys": {part: names for part, names in keys.items() if names},
             "callbacks": {},
+            "constructed": {},
+            "keeping": [],  # callbacks that decide how the run goes on
         }
+        modules = self._modules()
         for name, callback in self._named_callbacks().items():
-            state = callback.state()
-            values["callbacks"][name] = {k: v for k, v in state.items() if not _holds_arrays(v)}
-            held = {k: v for k, v in state.items() if _holds_arrays(v)}
+            held: dict[str, Any] = {}
+            values["callbacks"][name] = encoded(callback.state(), held, "state", f"{type(callback).__name__}.state")
+            values["constructed"][name] = constructed(callback)
+            holds = values["callbacks"][name] or any(f"{name}.{at}" in modules for at in callback.modules)
+            if holds and callback.order < LOOKING_ON:
+                values["keeping"].append(name)
             if held:
                 arrays[f"{name}.state"] = held
         return {"arrays": arrays, "values": values}
@@ -191,16 +270,19 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave: model, optimiser, metrics, callbacks and counters change in place.
 
-        A callback that the state does not know starts afresh. Nothing is changed where an error is raised.
+        Callbacks are told by class and arguments; one that the state does not know starts afresh. A warning tells what
+        else of the run is not as it was. Nothing is changed where an error is raised.
 
         Raises:
-            StructureError: the state is that of another model, optimiser or set of metrics.
+            StructureError: the state is that of another model, optimiser or set of metrics, or of callbacks of one
+                class that cannot be told apart.
         """
         arrays, values = state["arrays"], state["values"]
-        for name, callback in self._named_callbacks().items():
-            if name in values["callbacks"]:
-                callback.prepare(self, values["callbacks"][name])
-        found = {part: module for part, module in self._modules().items() if part in arrays}
+        callbacks, names = self._named_callbacks(), self._names_in(state)
+        states = {name: _state_of(state, theirs) for name, theirs in names.items()}
+        for name, callback_state in states.items():
+            callbacks[name].prepare(self, callback_state)
+        found = {part: module for part, module in self._modules(names).items() if part in arrays}
         missing = [part for part in ("model", "opt") if part in self._modules() and part not in found]
         if missing:
             raise StructureError(
@@ -215,21 +297,32 @@ class Run:
             write_arrays(module, {path: jax.numpy.array(v) for path, v in new[part].items()})
         for name in ("epoch", "epoch_over", "batch", "step", "examples", "seed"):
             setattr(self, name, values[name])
-        self.logs, self.position = dict(values["logs"]), values["loader"]
-        self.history.restore(values["history"])
+        beside = arrays["history"]
+        self.logs, self.row = decoded(values["logs"], beside), {**decoded(values.get("row", {}), beside), **self.row}
+        self.position = values["loader"]
+        self.history.restore(decoded(values["history"], beside))
         self.history._losses = [np.asarray(arrays["history"]["losses"])]
         self.ledger.restore(arrays.get("epoch", {}))
         self._seconds_before, self._started = values["seconds"], time.perf_counter()
         self.time_steps(afresh=True)
-        for name, callback in self._named_callbacks().items():
-            if name in values["callbacks"]:
-                callback.restore({**values["callbacks"][name], **arrays.get(f"{name}.state", {})})
+        for name, callback_state in states.items():
+            callbacks[name].restore(callback_state)
+        warn_of_changes(self.made, values.get("made"))
 
-    def _modules(self) -> dict[str, Module]:
-        """Every Module that the run changes, by name."""
+    def _names_in(self, state: dict[str, Any]) -> dict[str, str]:
+        """The name in a state of each callback that it knows, by the name it has here."""
+        ours, values = self._named_callbacks(), state["values"]
+        if "constructed" not in values:  # of a version that told callbacks by their order
+            return {name: name for name in ours if name in values["callbacks"]}
+        return matched(ours, values["constructed"], set(values["keeping"]))
+
+    def _modules(self, names: dict[str, str] | None = None) -> dict[str, Module]:
+        """Every Module that the run changes, by name; those of callbacks under ``names`` where these are given."""
         found = {"model": self.model, "opt": self.opt, "metrics": self.metrics, **self.moving}
         for name, callback in self._named_callbacks().items():
-            found |= {f"{name}.{attribute}": getattr(callback, attribute) for attribute in callback.modules}
+            if names is None or name in names:
+                known = name if names is None else names[name]
+                found |= {f"{known}.{attribute}": getattr(callback, attribute) for attribute in callback.modules}
         return {name: module for name, module in found.items() if module is not None}
 
     def _named_callbacks(self) -> dict[str, Callback]:
@@ -247,8 +340,10 @@ class Run:
         return f"Run({type(self.model).__name__}, epoch {self.epoch + 1}{of}, step {self.step})"
 
 
-def _holds_arrays(value: Any) -> bool:
-    return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
+def _state_of(state: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a callback's ``state()`` gave, by its name in a run's state."""
+    kept, held = state["values"]["callbacks"][name], state["arrays"].get(f"{name}.state", {})
+    return decoded(kept, held) if state["values"].get("encoded") else {**kept, **held}
 
 
 def _without_keys(arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

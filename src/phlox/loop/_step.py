@@ -38,13 +38,14 @@ class Sums(Module):
 
     def __init__(self, model: Module):
         self.grads = {path: jnp.zeros_like(v) for path, v in trainable_arrays(model).items()}
-        self.weight, self.loss = jnp.float32(0), jnp.float32(0)
+        wide = any(v.dtype == jnp.float64 for v in self.grads.values())
+        self.weight, self.loss = jnp.float32(0), jnp.zeros((), jnp.float64 if wide else jnp.float32)
 
     def add(self, grads: Module, loss: Any, weight: Any) -> None:
         """Take a batch in."""
         for path, g in paths(grads).items():
             self.grads[path] = self.grads[path] + (weight * g).astype(g.dtype)
-        self.loss = self.loss + weight * loss.astype(jnp.float32)
+        self.loss = self.loss + weight * loss.astype(self.loss.dtype)
         self.weight = self.weight + weight
 
     def mean(self, grads: Module) -> tuple[Module, Any]:
@@ -141,7 +142,7 @@ class Step:
             loss, weight = self._finish(model, opt, others, grads, loss, report.weight, batch)
             return Record(loss, weight, report.scalars)
         sums.add(grads, loss, report.weight)
-        idle = lambda *_: (jnp.float32(0), jnp.float32(0))  # noqa: E731
+        idle = lambda *_: (jnp.zeros_like(sums.loss), jnp.float32(0))  # noqa: E731
         loss, weight = cond(last, self._finish_sums, idle, model, opt, others, grads)
         return Record(loss, weight, report.scalars)
 

@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from phlox.core import Module, RangeError
+import jax.numpy as jnp
+
+from phlox.core import Module, RangeError, StructureError
 from phlox.loop._averaged_model import AveragedModel
 from phlox.loop._batch_norm import update_batch_norm
 from phlox.loop._callback import Callback
+from phlox.loop._rescheduled import rescheduled, updates_done
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -19,8 +22,9 @@ class SWA(Callback):
     r"""Averages the weights at the ends of the last epochs, all alike, and gives the model the average at the end.
 
     From epoch ``start`` on, the learning rate goes to ``learning_rate`` in ``anneal`` epochs along half a cosine and
-    stays there. When ``fit`` ends, the model takes the average, and the statistics of every BatchNorm are worked out
-    anew in one pass over the training data. After an exception the model stays as it is.
+    stays there; a schedule does so too, and is as it was when ``fit`` has ended. When ``fit`` ends, the model takes the
+    average, and the statistics of every BatchNorm are worked out anew in one pass over the training data. After an
+    exception the model stays as it is.
 
     Arguments:
         start: the first epoch that counts, from 0; or a float in (0, 1), that share of the epochs.
@@ -31,7 +35,8 @@ class SWA(Callback):
 
     Raises:
         RangeError: an argument outside its range.
-        StructureError: at the start of an epoch, where the learning rate of the optimiser is a schedule.
+        StructureError: when training starts, where the rate is a schedule and nobody knows how many steps an epoch has;
+            at the start of an epoch, where the optimiser has no learning rate as state.
 
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018; PyTorch's
         ``SWALR`` and ``update_bn``.
@@ -63,16 +68,44 @@ class SWA(Callback):
         self._base: float | None = None  # the rate that annealing starts from
         self._first = 0  # the first epoch that counts
         self._failed = False
+        self._scheduled: Any = None  # the optimiser's rule, while its schedule is wrapped
+        self._updates = 0  # that the schedule had counted before this training
 
     def on_fit_start(self, run: Run) -> None:
         if isinstance(self.start, float) and run.epochs is None:
             _refuse("an epoch as start, where nobody knows how many there are", self.start, "give a whole number")
         self._first = int(self.start * (run.epochs or 0)) if isinstance(self.start, float) else self.start
         self._failed, self._base, self.average = False, None, AveragedModel(run.model)
+        self._wrap_schedule(run)
+
+    def _wrap_schedule(self, run: Run) -> None:
+        """Where the learning rate is a schedule of the step, have one that ends as this asks for."""
+        self._scheduled = None
+        if self.learning_rate is None or run.opt is None:
+            return
+        rule = rescheduled(run.opt.rule, lambda schedule: lambda step: self._rate(run, schedule, step))
+        if rule is run.opt.rule:
+            return
+        if run.steps_per_epoch is None:
+            raise StructureError(
+                "data that knows how many batches it has, to anneal a schedule by epochs", got="data without a length",
+                fix="give SWA no learning_rate, and let the schedule end as you want it", where="SWA",
+            )  # fmt: skip
+        self._scheduled, run.opt.rule, self._updates = run.opt.rule, rule, updates_done(run.opt)
+
+    def _rate(self, run: Run, schedule: Any, step: Any) -> Any:
+        """The rate at a step: the schedule's, then along half a cosine from where that was."""
+        assert run.steps_per_epoch is not None
+        assert self.learning_rate is not None
+        start = self._updates + self._first * run.steps_per_epoch
+        since = (step - start) // run.steps_per_epoch
+        done = jnp.clip(since / self.anneal, 0.0, 1.0) if self.anneal else 1.0
+        share = (1 - jnp.cos(jnp.pi * done)) / 2
+        return jnp.where(since < 0, schedule(step), share * self.learning_rate + (1 - share) * schedule(start))
 
     def on_epoch_start(self, run: Run) -> None:
         since = run.epoch - self._first
-        if self.learning_rate is None or since < 0 or run.opt is None:
+        if self.learning_rate is None or since < 0 or run.opt is None or self._scheduled is not None:
             return
         if self._base is None:
             self._base = run.opt.learning_rate
@@ -88,6 +121,8 @@ class SWA(Callback):
         self._failed = True
 
     def on_fit_end(self, run: Run) -> None:
+        if self._scheduled is not None and run.opt is not None:
+            run.opt.rule, self._scheduled = self._scheduled, None
         if self._failed or self.average is None or not int(self.average.count):
             return
         self.average.write_to(run.model)
@@ -95,10 +130,10 @@ class SWA(Callback):
             update_batch_norm(run.model, run.loader, self.forward)
 
     def state(self) -> dict[str, Any]:
-        return {"base": self._base}
+        return {"base": self._base, "updates": self._updates}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._base = state["base"]
+        self._base, self._updates = state["base"], state.get("updates", 0)
 
 
 def _refuse(expected: str, got: Any, fix: str) -> None:

@@ -20,9 +20,12 @@ from phlox.core import (
     value_and_grad,
     watch_nonfinite,
 )
-from phlox.loop._batch import examples
+from phlox.loop._batch import examples, read_batch
+from phlox.loop._by_output import as_loss
 from phlox.loop._checks import check_model, check_optimizer, told
 from phlox.loop._chunk import Part, program, slots_for
+from phlox.loop._first_look import where_nan
+from phlox.loop._interruption import uninterrupted
 from phlox.loop._ledger import Ledger
 from phlox.loop._loading import plain_batches
 from phlox.loop._objective import Objective, check_loss
@@ -64,6 +67,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
         NonFiniteError: tells the batch, and the layer where the first NaN or infinity appeared.
         StructureError: an optimiser of another model.
         ShapeError: no batch.
+        KeyboardInterrupt: Ctrl-C; model and optimiser are then whole, those of the last call that was handed over.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Dense.of(jnp.zeros((1, 1)), None)
@@ -73,6 +77,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     """
     where = "px.train"
     _check_order(loss, model, data, opt, where)
+    loss = as_loss(loss, None, where)
     check_loss(loss, where)
     check_optimizer(opt, model, where)
     objective, others = Objective(loss, where=where), {"guard": Refusal()}
@@ -85,7 +90,8 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     waiting, done = deque[tuple[list[Any], list[Part]]](), Ledger()
     batches, count, settled = itertools.chain([first], batches), 0, 0
     while chunk := list(itertools.islice(batches, run.slots)):
-        waiting.append((chunk, run(model, opt, others, chunk, None)))
+        with uninterrupted():
+            waiting.append((chunk, run(model, opt, others, chunk, None)))
         count += sum(map(examples, chunk))
         if len(waiting) > 2:  # calls run while the next ones are handed over, but not far ahead
             settled = _settle(*waiting.popleft(), done, objective, model, settled)
@@ -129,6 +135,9 @@ def nonfinite(objective: Objective, model: Module, batch: Any, where: str) -> No
                 value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
     except NonFiniteError as error:
         error.where = f"{where}: {error.where}"
+        spoiled = where_nan(read_batch(batch).whole, "the batch")
+        if spoiled:
+            error.add_note(f"{spoiled}: look at the data, not at the layer")
         return error
     return NonFiniteError(
         "finite values",

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
-from phlox.loop._batch import Slot, examples
+from phlox.loop._batch import Slot, alone, examples
 from phlox.loop._callback import Callback
 from phlox.loop._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop._evaluate import computed, evaluated
 from phlox.loop._feed import Fed, Feed
+from phlox.loop._first_look import where_nan
 from phlox.loop._history import History
 from phlox.loop._memory_fit import step_that_fits
 from phlox.loop._objective import Objective
@@ -44,6 +48,7 @@ class Plan:
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
     memory: Any = None  # whether it is checked, or chosen, what a step needs
     parallel: DataParallel | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # as it was given, by the name of its argument
 
 
 class Training:
@@ -55,28 +60,77 @@ class Training:
         self.pace = Pace()
         self.program: Program | None = None  # once the first batch is there
         self.sums: Sums | None = None
-        self.warned = False  # of a loss that is not finite
+        self.warned = self.warned_of_validation = False  # of a loss that is not finite
 
     def go(self) -> History:
-        """Train to the end, or to the exception."""
+        """Train to the end, to Ctrl-C, or to the exception, which has the history as its ``history``."""
         run = self.run
         for callback in run.callbacks:
             callback.check_run(run)
+        run.interruption.start()
+        try:
+            self.train()
+        except BaseException as error:
+            with suppress(Exception):  # an exception may have no room for it
+                error.history = run.history  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        finally:
+            run.interruption.end()
+        return run.history
+
+    def train(self) -> None:
+        """The whole training, its ends included."""
+        run = self.run
+        run.prepare()
         try:
             run.call("on_fit_start")
             if self.plan.resume is not None:
                 self.resume(*self.plan.resume)
+            run.begin()
             while not self.over():
                 self.epoch()
             if not run.stopping:
                 run.history.reason = f"{run.step} steps" if self.plan.steps else f"{run.epoch} epochs"
         except BaseException as error:
-            run.history.reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            run.call("on_exception", error)
-            raise
-        finally:
-            run.call("on_fit_end")
-        return run.history
+            self.broken_off(error)
+            if not isinstance(error, KeyboardInterrupt) or run.interruption.forced:
+                raise
+            return
+        run.ended = True
+        run.call_all("on_fit_end")
+        if run.interruption.number == signal.SIGTERM:  # it came behind the last step
+            raise run.interruption.error("")
+        run.history.interrupted = run.interruption.number is not None
+
+    def broken_off(self, error: BaseException) -> None:
+        """End training with an exception: callbacks are told, and the history keeps the steps that were taken."""
+        run = self.run
+        run.interruption.wait()
+        interrupted = isinstance(error, KeyboardInterrupt)
+        where = f"at step {run.step}, in epoch {run.epoch + 1}"
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        run.history.reason = f"{run.interruption.name or 'KeyboardInterrupt'} {where}" if interrupted else told
+        run.history.interrupted = interrupted
+        run.call_all("on_exception", error, failure=error)
+        run.ended = True
+        run.call_all("on_fit_end", failure=error)
+        with suppress(Exception):  # what failed may have taken the numbers with it
+            self.keep_open_epoch()
+        if interrupted and not error.args and not run.interruption.forced:
+            text = f"px.fit: {run.history.reason}: model, optimiser and history are those of this step"
+            print(text, file=sys.stderr, flush=True)
+
+    def keep_open_epoch(self) -> None:
+        """Give the history what there is of an epoch that was broken off."""
+        run = self.run
+        losses = run.ledger.column("loss")
+        if run.epoch_over or not (losses.size or run.row):
+            return
+        row = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
+        if self.plan.train_metrics and losses.size:
+            row |= numbers_of(computed(run.metrics))
+        run.history.add_losses(losses)
+        run.history.add_epoch({**row, **{name: v for name, v in run.row.items() if name not in row}})
 
     def resume(self, folder: Any, which: Any) -> None:
         """Stand where a checkpoint was made."""
@@ -97,7 +151,7 @@ class Training:
         run = self.run
         at, row = run.history.steps[-1] if run.history.steps else (0, {})
         if self.validation_follows() and not (at == run.step and any(name.startswith("val_") for name in row)):
-            self.log(self.validate())
+            self.validate_inside()
         if self.over():
             self.close_epoch()
 
@@ -118,14 +172,14 @@ class Training:
             self.take(chunk)
             run.call("on_step_end")
             if self.validation_follows():
-                self.log(self.validate())
+                self.validate_inside()
             if self.over():
                 break
         self.close_epoch()
 
     def chunks(self) -> Iterator[list[Fed]]:
         """The batches of the epoch in chunks of whole steps, each as long as nobody wants control."""
-        feed = self.plan.feed.epoch(self.run.batch, self.slots())
+        feed = self.run.interruption.opened(self.plan.feed.epoch(self.run.batch, self.slots()))
         for first in feed:
             wanted = self.steps_until_control(first.batch) * self.plan.accumulate
             yield [first, *itertools.islice(feed, wanted - 1)]
@@ -183,26 +237,27 @@ class Training:
         assert self.program is not None
         ends = [(run.batch + n + 1) % accumulate == 0 or fed.last for n, fed in enumerate(chunk)]
         batches, flags = [fed.batch for fed in chunk], None if accumulate == 1 else ends
-        placed = [self.placed(batch) for batch in batches]
-        parts = self.program(run.model, self.opt, self.others(), placed, flags)
-        run.ledger.add(parts)
+        placed, count = [self.placed(batch) for batch in batches], sum(map(examples, batches))
+        with run.interruption.moving():
+            parts = self.program(run.model, self.opt, self.others(), placed, flags)
+            run.ledger.add(parts)
+            run.step += sum(ends)
+            run.batch += len(chunk)
+            run.examples += count
+            run.batches, run.position = batches, chunk[-1].position
+            run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
         self.watch()
-        run.step += sum(ends)
-        run.batch += len(chunk)
-        run.examples += sum(map(examples, batches))
-        run.batches, run.position = batches, chunk[-1].position
-        run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
         self.pace.note(parts, sum(ends))
         run.time_steps(afresh=self.pace.first)
 
     def close_epoch(self) -> None:
         """Means, metrics and validation of an epoch, and its row in the history."""
         run, plan = self.run, self.plan
-        row: dict[str, float] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
+        row: dict[str, Any] = {"epoch": run.epoch, "step": run.step, **run.ledger.means()}
         run.time_steps()
-        self.watch()
+        self.watch(over=True)
         if plan.train_metrics and run.metrics is not None:
-            row |= scalars(computed(run.metrics))
+            row |= numbers_of(computed(run.metrics))
         run.logs |= row
         if plan.validation and self.validation_is_due():
             row |= self.validate()  # a checkpoint made meanwhile has the epoch as it was behind its last step
@@ -210,31 +265,60 @@ class Training:
         run.ledger.clear()
         if plan.train_metrics and run.metrics is not None:
             run.metrics.reset()
-        run.history.add_epoch(row)
-        run.report(row)
-        run.epoch_over = True
+        run.close_row(row)
         run.call("on_epoch_end")
         run.next_epoch()
 
-    def watch(self) -> None:
+    def watch(self, *, over: bool = False) -> None:
         """Warn, once, of a loss that is not finite; only losses that are on the host already are looked at."""
-        run, bad = self.run, self.run.ledger.bad
-        if bad is None or self.warned:
+        run, ledger, bad = self.run, self.run.ledger, self.run.ledger.bad
+        if self.warned:
+            return
+        if bad is None:
+            if over and "guard" in run.moving and ledger.fetched and ledger.left_out == ledger.fetched:
+                self.warned = True
+                message = (
+                    f"px.fit: no step of epoch {run.epoch + 1} was taken: the gradients of all {ledger.fetched} are "
+                    "not finite. Compute in bf16 or float32, and look at the data."
+                )
+                warnings.warn(message, stacklevel=7)
             return
         self.warned, losses = True, run.ledger.column("loss")
         at = run.step - len(losses) + bad + 1
-        message = (
-            f"px.fit: the loss of step {at}, in epoch {run.epoch}, is {losses[bad]}. Lower the learning rate, or clip "
-            "the gradients with clip=1.0; callbacks=[px.StopOnNonFinite()] ends training there and names the layer. "
-            "A loss of classes is nan where a label is not in 0 … classes - 1."
+        cure = self.spoiled_data("train_data") or (
+            "Lower the learning rate, or clip the gradients with clip=1.0; callbacks=[px.StopOnNonFinite()] ends "
+            "training there and names the layer. A loss of classes is nan where a label is not in 0 … classes - 1."
         )
-        warnings.warn(message, stacklevel=6)  # where fit was called
+        message = f"px.fit: the loss of step {at}, in epoch {run.epoch + 1}, is {losses[bad]}. {cure}"
+        warnings.warn(message, stacklevel=7)  # where fit was called
 
-    def log(self, row: dict[str, float]) -> None:
-        """Numbers in the middle of an epoch."""
-        for name, value in row.items():
-            self.run.history.add(self.run.step, name, value)
-        self.run.report(row)
+    def spoiled_data(self, name: str) -> str:
+        """What to do about data that is not finite, where it can be looked at; else nothing."""
+        given = self.plan.data.get(name)
+        at_hand = isinstance(given, tuple | list | dict | np.ndarray | jax.Array)
+        found = where_nan(given, name) if at_hand else ""
+        if not found and name == "train_data":
+            found = where_nan([alone(batch) for batch in self.run.batches], "the last batches")
+        return f"{found}. Leave these out, or fill them in, for example with px.data.TableEncoder." if found else ""
+
+    def watch_validation(self, found: dict[str, Any]) -> None:
+        """Warn, once, of a loss of validation that is not finite."""
+        loss = found.get("loss", 0.0)
+        if np.isfinite(loss) or self.warned_of_validation or self.warned:
+            return
+        self.warned_of_validation = True
+        cure = self.spoiled_data("validation_data") or (
+            "A loss of classes is nan where a label is not in 0 … classes - 1; else the model says what is not finite."
+        )
+        message = f"px.fit: the loss of validation behind step {self.run.step} is {loss}. {cure}"
+        warnings.warn(message, stacklevel=8)
+
+    def validate_inside(self) -> None:
+        """Validation in the middle of an epoch; its numbers go wherever those of an epoch go."""
+        run = self.run
+        run.record(self.validate())
+        run.call("on_validation_logged")
+        run.fresh.clear()
 
     def validation_follows(self) -> bool:
         """Whether the step that was just taken is followed by validation."""
@@ -247,22 +331,35 @@ class Training:
             return self.over() and self.run.step % self.plan.validation_every != 0
         return (self.run.epoch + 1) % self.plan.validation_every == 0
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         """Go through the validation data; what it logged."""
         run, plan = self.run, self.plan
         assert plan.validation is not None
         run.call("on_validation_start")
         place = self.placed if plan.validation.masked else None  # batches of one size
-        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place)
-        logs = {f"val_{name}": value for name, value in scalars(found).items()}
+        opened = run.interruption.opened
+        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place, opened)
+        self.watch_validation(found)
+        logs = {f"val_{name}": value for name, value in numbers_of(found).items()}
         run.logs |= logs
         run.call("on_validation_end")
-        return logs
+        return {name: run.logs[name] for name in logs}  # callbacks may have put another one in its place
 
 
-def scalars(found: dict[str, Any]) -> dict[str, float]:
-    """The numbers among values; a metric may give an array."""
-    return {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
+def numbers_of(found: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and arrays by name; what a metric gives together, such as the points of a curve, each by its own name."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, dict):
+            parts = value
+        elif isinstance(value, tuple):
+            names: Any = getattr(value, "_fields", range(len(value)))
+            parts = dict(zip(names, value, strict=True))
+        else:
+            flat[name] = value
+            continue
+        flat |= numbers_of({f"{name}_{part}": v for part, v in parts.items()})
+    return {name: float(v) if isinstance(v, np.ndarray) and not v.ndim else v for name, v in flat.items()}
 
 
 def looks_always(callback: Callback) -> bool:

@@ -1,0 +1,171 @@
+"""Seeded bugs in the loop's ends, its numbers and its state: name, file, original, replaced, tests that catch it."""
+
+_INTERRUPTED = "tests/loop/test_interruption.py::"
+_LOGGED = "tests/loop/test_logged_anywhere.py::"
+_STATE = "tests/loop/test_state_of_callbacks.py::"
+_OUTPUT = "tests/loop/test_by_output.py::"
+_ENDS = "tests/loop/test_ends_and_screens.py::"
+
+MUTANTS = [
+    (
+        "Ctrl-C acts while a step is on its way",
+        "loop/_training.py",
+        "        with run.interruption.moving():\n",
+        "        with run.interruption.at(0):\n",
+        (_INTERRUPTED + "test_ctrl_c_between_donation_and_write_back_leaves_the_step_whole",),
+    ),
+    (
+        "Ctrl-C waits for the data",
+        "loop/_interruption.py",
+        "            with self.at(OPEN):\n",
+        "            with self.at(BETWEEN):\n",
+        (_INTERRUPTED + "test_ctrl_c_while_data_is_fetched_acts_at_once",),
+    ),
+    (
+        "calls outside fit are interrupted half way",
+        "loop/_interruption.py",
+        "    signal.signal(signal.SIGINT, note)\n",
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n",
+        (_INTERRUPTED + "test_train_evaluate_predict_and_multi_step_end_behind_the_call",),
+    ),
+    (
+        "a signal behind the last step is lost",
+        "loop/_training.py",
+        "        if run.interruption.number == signal.SIGTERM:",
+        "        if False:",
+        (_INTERRUPTED + "test_sigterm_behind_the_last_step_ends_the_process[on_fit_end]",),
+    ),
+    (
+        "the history forgets the epoch that was broken off",
+        "loop/_training.py",
+        "            self.keep_open_epoch()\n",
+        "            pass\n",
+        (_INTERRUPTED + "test_an_exception_has_the_history_and_it_the_optimiser",),
+    ),
+    (
+        "a callback that fails at the end hides what happened",
+        "loop/_run.py",
+        "        if first is not None and failure is None:\n",
+        "        if first is not None:\n",
+        (_INTERRUPTED + "test_what_fails_while_training_ends_masks_nothing",),
+    ),
+    (
+        "validation inside an epoch is looked at by nobody",
+        "loop/_training.py",
+        '        run.call("on_validation_logged")\n',
+        "        pass\n",
+        (_LOGGED + "test_validation_inside_an_epoch_reaches_everybody",),
+    ),
+    (
+        "one number is looked at twice",
+        "loop/_training.py",
+        "        run.fresh.clear()\n",
+        "        pass\n",
+        (_LOGGED + "test_validation_inside_an_epoch_reaches_everybody",),
+    ),
+    (
+        "what is logged in an epoch is not in its row",
+        "loop/_run.py",
+        "{**row, **{name: v for name, v in self.row.items() if name not in row}}",
+        "{**row}",
+        (_LOGGED + "test_a_number_logged_from_any_hook_is_in_the_row_and_watched[on_step_end]",),
+    ),
+    (
+        "infinity is an improvement",
+        "loop/_monitor.py",
+        "        if not math.isfinite(value) or best is None:\n            return math.isfinite(value)\n",
+        "        if math.isnan(value) or best is None:\n            return not math.isnan(value)\n",
+        (_LOGGED + "test_nan_and_infinity_never_improve[min-values3-3.0-3]",),
+    ),
+    (
+        "an infinite score is the best checkpoint's",
+        "loop/_checkpoint.py",
+        "value is not None and math.isfinite(value)",
+        "value is not None and not math.isnan(value)",
+        (_LOGGED + "test_no_checkpoint_of_nan_or_infinity_is_the_best[max-inf]",),
+    ),
+    (
+        "the loss scale grows to infinity",
+        "loop/_precision.py",
+        "jnp.where(grows & jnp.isfinite(larger), larger, self.value)",
+        "jnp.where(grows, larger, self.value)",
+        (_LOGGED + "test_a_loss_scale_never_grows_to_infinity",),
+    ),
+    (
+        "the step of a loss that is nan is counted from a resume",
+        "loop/_training.py",
+        "        at = run.step - len(losses) + bad + 1\n",
+        "        at = bad + 1 - run.ledger.fetched + len(run.batches)\n",
+        (_LOGGED + "test_a_loss_that_is_nan_behind_a_resume_is_named_by_its_step",),
+    ),
+    (
+        "callbacks are told by their order",
+        "loop/_callback_names.py",
+        "if theirs_text == text and n not in found.values()]",
+        "if _class(theirs_text) == _class(text) and n not in found.values()]",
+        (_STATE + "test_callbacks_in_another_order_get_their_own_state",),
+    ),
+    (
+        "tuples come back as lists",
+        "loop/_plain_state.py",
+        "        return tuple(decoded(v, arrays) for v in held)\n",
+        "        return [decoded(v, arrays) for v in held]\n",
+        (_STATE + "test_state_of_any_form_comes_back_as_it_was",),
+    ),
+    (
+        "what changed since a checkpoint goes without a word",
+        "loop/_changes.py",
+        "if name in ours and ours[name] != theirs[name]]",
+        "if name not in ours]",
+        (_STATE + "test_what_changed_since_a_checkpoint_is_named",),
+    ),
+    (
+        "a limit of batches counts from the resume",
+        "loop/_feed.py",
+        "max(self.limit - skip, 0)",
+        "self.limit",
+        (_STATE + "test_limit_batches_and_a_resume_inside_the_epoch",),
+    ),
+    (
+        "factors of losses by output are left out",
+        "loop/_by_output.py",
+        "            term = value * factors.get(name, 1.0)\n",
+        "            term = value\n",
+        (_OUTPUT + "test_losses_by_output_are_those_of_torch",),
+    ),
+    (
+        "yes counts as no",
+        "loop/_weighing.py",
+        "        return factors[0] + yes * (factors[1] - factors[0])\n",
+        "        return factors[1] + yes * (factors[0] - factors[1])\n",
+        (_OUTPUT + "test_weights_of_no_and_yes_are_those_of_torch[form0]",),
+    ),
+    (
+        "labels beyond the first batch are not looked at",
+        "loop/_rehearsal.py",
+        "        yield data[1]\n",
+        "        pass\n",
+        (_OUTPUT + "test_labels_beyond_the_first_batch_are_looked_at",),
+    ),
+    (
+        "SWA anneals a schedule from where it began",
+        "loop/_swa.py",
+        "(1 - share) * schedule(start))",
+        "(1 - share) * schedule(self._updates))",
+        (_ENDS + "test_swa_anneals_a_schedule_as_torch_does[False]",),
+    ),
+    (
+        "statistics of BatchNorm count padding",
+        "loop/_batch_norm.py",
+        "    return jax.tree.map(lambda v: v[mask], batch.batch)\n",
+        "    return batch.batch\n",
+        (_ENDS + "test_statistics_of_batch_norm_with_a_padded_last_batch", _ENDS + "test_swa_with_a_padded_last_batch"),
+    ),
+    (
+        "losses of float64 are rounded",
+        "loop/_ledger.py",
+        "values if wide else values.astype(np.float32)",
+        "values.astype(np.float32)",
+        (_ENDS + "test_losses_of_float64_are_not_rounded[1]",),
+    ),
+]
