@@ -102,6 +102,11 @@ from jaxlib._jax import ArrayImpl as ArrayImpl  # noqa: E402
 user_context = jax.make_user_context
 
 
+def jit_is_disabled() -> bool:
+    """Whether `jax.disable_jit` holds here; `jax.config` names its flags dynamically."""
+    return bool(jax.config.jax_disable_jit)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def lowers_for_one_cpu(ctx: Any) -> bool:
     """Whether a lowering rule works for a program of this process that one device runs, or each of several by itself.
 
