@@ -109,7 +109,7 @@ MUTANTS = [
     (
         "the cache counts padding",
         "nn/_kv_cache.py",
-        "moved = k.shape[1] if lengths is None else jnp.asarray(lengths, jnp.int32)",
+        "moved = k.shape[1] if moved is None else moved",
         "moved = k.shape[1]",
         (_LAYER + "test_a_cache_holds_prompts_of_different_lengths",),
     ),

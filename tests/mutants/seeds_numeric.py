@@ -16,7 +16,7 @@ MUTANTS = [
     (
         "a convolution's bias is broadcast plainly",
         "nn/functional/_conv.py",
-        "return y + (spread(bias, y.shape) if bias.dtype == y.dtype else bias)",
+        "return y + (spread(bias, y.shape) if bias.dtype == y.dtype else beside(bias, y.ndim))",
         "return y + bias",
         (_SUMS + "[conv_transpose bias-bfloat16]",),
     ),

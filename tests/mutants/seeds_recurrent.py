@@ -83,8 +83,8 @@ MUTANTS = [
     (
         "lengths count one step too many",
         _FORM,
-        "return jnp.arange(time) < given[:, None]",
-        "return jnp.arange(time) <= given[:, None]",
+        "return jnp.arange(time)[None] < given[:, None]",
+        "return jnp.arange(time)[None] <= given[:, None]",
         (_PACKED + "[RNN]",),
     ),
     (
@@ -125,8 +125,8 @@ MUTANTS = [
     (
         "the selective scan forgets the step in its input",
         "nn/functional/_state_space.py",
-        "(delta * x)[..., None] * b[:, :, None, :], h)",
-        "x[..., None] * b[:, :, None, :], h)",
+        "(delta * x)[..., None] * b[:, :, None, :]\n",
+        "x[..., None] * b[:, :, None, :]\n",
         (_SPACE + "test_selective_scan_is_the_loop_for_every_chunk",),
     ),
     (

@@ -110,6 +110,11 @@ def thread_setting(default: Any) -> Any:
     return user_context(default)._obj
 
 
+def jit_is_disabled() -> bool:
+    """Whether `jax.disable_jit` holds here; `jax.config` names its flags dynamically."""
+    return bool(jax.config.jax_disable_jit)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def lowers_for_one_cpu(ctx: Any) -> bool:
     """Whether a lowering rule works for a program of this process that one device runs, or each of several by itself.
 

@@ -26,7 +26,7 @@ from phlox.nn._dense import Dense
 from phlox.nn._dropout import Dropout
 from phlox.nn._fused import fused
 from phlox.nn._kv_cache import KVCache
-from phlox.nn.functional._attention_checks import window_of
+from phlox.nn.functional._attention_checks import check_lengths, window_of
 
 
 @sized(dim=-1)
@@ -69,7 +69,8 @@ class MultiHeadAttention(Module):
 
     Raises:
         RangeError: sizes or heads that do not divide, a cache for attention that is not causal, a full cache.
-        ShapeError: inputs of another rank or size.
+        ShapeError: inputs of another rank or size, a cache of another layer or batch.
+        DtypeError: a mask of integers.
 
     Source: Vaswani et al., "Attention is all you need", 2017.
 
@@ -141,6 +142,10 @@ class MultiHeadAttention(Module):
         return_weights: bool = False,
     ) -> Any:
         self._check_inputs(q, k, v, cache)
+        if python_control_flow():  # while they can be read
+            batch, time, _ = jnp.shape(q)
+            check_lengths(None, "lengths", lengths, batch, time)
+            check_lengths(None, "kv_lengths", kv_lengths, batch, time if k is None else jnp.shape(k)[1])
         if k is None and kv_lengths is None:
             kv_lengths = lengths
         k = q if k is None else k
@@ -157,7 +162,7 @@ class MultiHeadAttention(Module):
             keys, values, kv_lengths = cache.keys, cache.values, cache.position
         offset = None if cache is None else start  # that there is none is known when a program is traced
         y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, offset, return_weights)
-        y = self.out_proj(y.reshape(*y.shape[:2], -1).astype(dtype))
+        y = self.out_proj(y.reshape(*y.shape[:2], self.heads * self.head_dim).astype(dtype))
         return (y, weights) if return_weights else y
 
     def _attend(
@@ -195,6 +200,16 @@ class MultiHeadAttention(Module):
             got = "k with a cache" if k is not None else "causal=False"
             fix = "build the layer with causal=True, and pass q alone; without that, later keys would change the past"
             raise RangeError("self-attention with causal=True where a cache is used", got=got, fix=fix)
+        if cache is not None:
+            self._check_cache(cache, q.shape[0])
+
+    def _check_cache(self, cache: Any, batch: int) -> None:
+        sizes = (batch, "length", self.kv_heads, self.head_dim)
+        held = jnp.shape(cache.keys) if isinstance(cache, KVCache) else ()
+        if not held or held != (batch, held[1], *sizes[2:]):
+            got = f"one of {held}" if held else describe(cache)
+            fix = f"make it by this layer's init_cache({batch}, length), anew for each batch size"
+            raise ShapeError(f"a cache of ({', '.join(map(str, sizes))})", got=got, fix=fix)
 
     def _brief(self) -> str:
         return f"MultiHeadAttention({self.dim}, {self.heads})"

@@ -11,6 +11,7 @@ from phlox.core import Module, RangeError, State, param_dtype
 from phlox.nn import functional as F
 from phlox.nn._checks import check_size
 from phlox.nn._fused import fused
+from phlox.nn.functional._attention_checks import check_lengths
 from phlox.nn.functional._numeric import is_concrete
 
 
@@ -72,7 +73,8 @@ class KVCache(Module):
                 fix="make the cache longer: init_cache(batch, length)",
                 where="KVCache",
             )
-        moved = k.shape[1] if lengths is None else jnp.asarray(lengths, jnp.int32)
+        moved = check_lengths("KVCache", "lengths", lengths, k.shape[0], k.shape[1])
+        moved = k.shape[1] if moved is None else moved
         self.keys, self.values = _write(F.identity, self.keys, self.values, k, v, self.position)
         self.position = self.position + moved
         return fits

@@ -74,7 +74,8 @@ class LinearAttention(StateSpaceLayer):
         self.out = Dense(dim, dim, bias=bias, key=out)
 
     def _over(self, x: Any, state: Any) -> tuple[jax.Array, Any]:
-        q, k, v = (y.reshape(*y.shape[:2], self.heads, -1) for y in (self.query(x), self.keys(x), self.value(x)))
+        split = lambda y: y.reshape(*y.shape[:2], self.heads, self.dim // self.heads)  # noqa: E731
+        q, k, v = split(self.query(x)), split(self.keys(x)), split(self.value(x))
         features = self.feature_map
         run = _attended if features is None or is_pure(features) else inspect.unwrap(_attended)
         y, last = run(F.identity, q, k, v, state, feature_map=features, causal=self.causal, chunk=self.chunk)

@@ -17,6 +17,7 @@ from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._fused import fused
+from phlox.nn.functional._numeric import beside
 from phlox.nn.functional._positions import read_scaling
 
 
@@ -163,7 +164,8 @@ class RelativePositionBias(Module):
 
     def bias(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
         """What is added to the scores of queries and keys at these positions."""
-        at = self._buckets_of(keys - queries[..., None])
+        here = queries[..., None]
+        at = self._buckets_of(beside(keys, here.ndim) - here)
         return jnp.moveaxis(F.gather(self.weight, at), -1, -3)
 
     def _buckets_of(self, relative: jax.Array) -> jax.Array:
@@ -213,7 +215,7 @@ class PositionEmbedding(Module):
         if x.shape[1] > self.length:
             fix = f"shorten the input, or make this one PositionEmbedding({x.shape[1]}, {self.dim})"
             raise ShapeError(f"at most {self.length} positions", got=describe(x), fix=fix)
-        return x + F.embedding(_positions(x, offset), weight)
+        return x + beside(F.embedding(_positions(x, offset), weight), 3)
 
     def _brief(self) -> str:
         return f"PositionEmbedding({self.length}, {self.dim})"
@@ -259,12 +261,13 @@ class SinusoidalEmbedding(Module):
 
 @fused("size", "base", "interleaved")
 def _waves(act: Any, x: jax.Array, positions: jax.Array, **options: Any) -> jax.Array:
-    return act(x + F.sinusoidal_positions(positions, **options).astype(x.dtype))
+    return act(x + beside(F.sinusoidal_positions(positions, **options).astype(x.dtype), 3))
 
 
 def _positions(x: jax.Array, offset: Any) -> jax.Array:
     """Positions of the rows of x: (time,), or (batch, time) where each example has an offset of its own."""
-    return jnp.asarray(offset)[..., None] + jnp.arange(x.shape[1])
+    first = jnp.asarray(offset)[..., None]
+    return first + beside(jnp.arange(x.shape[1]), first.ndim)
 
 
 def _check_rows(x: jax.Array, dim: int) -> None:

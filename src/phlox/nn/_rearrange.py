@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module, RangeError, ShapeError, describe, harmonise
+from phlox.nn import functional as F
 from phlox.nn._containers import check_callable
 
 
@@ -174,7 +175,8 @@ class ReverseSequence(Module):
         if axis == 0 or lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
             fix = "give one whole number for each example, and an axis after the batch"
             raise ShapeError(f"lengths ({x.shape[0]},) of integers", got=describe(lengths), fix=fix)
-        steps = jnp.arange(x.shape[axis])
+        F.sequence_mask(lengths, x.shape[axis])  # refuses lengths out of range where they can be read
+        steps = jnp.arange(x.shape[axis])[None]
         source = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
         shape = [x.shape[0] if a == 0 else x.shape[axis] if a == axis else 1 for a in range(x.ndim)]
         return jnp.take_along_axis(x, source.reshape(shape), axis)

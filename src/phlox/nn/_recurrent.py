@@ -77,7 +77,11 @@ class RecurrentLayer(Module):
         if rows is None:
             self.carried = tuple(jnp.zeros_like(part) for part in self.carried)
         else:
-            gone = jnp.asarray(rows, bool)[:, None]
+            rows, batch = jnp.asarray(rows), self.carried[0].shape[1]
+            if rows.dtype != jnp.bool_ or rows.shape != (batch,):
+                fix = "write rows.astype(bool) if they are 0 and 1, jnp.isin(jnp.arange(n), rows) if numbers"
+                raise ShapeError(f"rows ({batch},) of booleans", got=describe(rows), fix=fix, where=self._brief())
+            gone = rows[:, None]
             self.carried = tuple(jnp.where(gone, jnp.zeros_like(part), part) for part in self.carried)
 
     def __call__(self, x: Any, state: Any = None, lengths: Any = None, mask: Any = None) -> Any:

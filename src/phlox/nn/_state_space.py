@@ -14,7 +14,7 @@ from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_size
 from phlox.nn._dense import Dense
 from phlox.nn._fused import fused
-from phlox.nn.functional._numeric import widen
+from phlox.nn.functional._numeric import beside, widen
 from phlox.nn.functional._state_space import zero_order_hold
 
 
@@ -127,9 +127,9 @@ class LRU(StateSpaceLayer):
 def _lru(act: Any, x: Any, state: Any, nu: Any, theta: Any, gamma: Any, b: Any, c: Any, d: Any) -> Any:
     u, nu, theta, gamma, b, c, d = map(widen, (x, nu, theta, gamma, b, c, d))
     decay = jnp.exp(jax.lax.complex(-jnp.exp(nu), jnp.exp(theta)))
-    into = jax.lax.complex(u @ b[0], u @ b[1]) * jnp.exp(gamma)
+    into = jax.lax.complex(u @ b[0], u @ b[1]) * beside(jnp.exp(gamma), 3)
     h, last = F.linear_recurrence(decay[None, None], into, state)
-    y = h.real @ c[0] - h.imag @ c[1] + d * u
+    y = h.real @ c[0] - h.imag @ c[1] + beside(d, 3) * u
     return act(y.astype(x.dtype)), last
 
 
@@ -206,8 +206,8 @@ class S4D(StateSpaceLayer):
 def _s4d(act: Any, x: Any, state: Any, log_dt: Any, log_rate: Any, frequency: Any, c: Any, d: Any) -> Any:
     u, log_dt, log_rate, frequency, c, d = map(widen, (x, log_dt, log_rate, frequency, c, d))
     decay, share = zero_order_hold(jnp.exp(log_dt)[:, None], jax.lax.complex(-jnp.exp(log_rate), frequency))
-    h, last = F.linear_recurrence(decay[None, None], share * u[..., None], state)
-    y = 2 * (jnp.einsum("btdn,dn->btd", h.real, c[0]) - jnp.einsum("btdn,dn->btd", h.imag, c[1])) + d * u
+    h, last = F.linear_recurrence(decay[None, None], share[None, None] * u[..., None], state)
+    y = 2 * (jnp.einsum("btdn,dn->btd", h.real, c[0]) - jnp.einsum("btdn,dn->btd", h.imag, c[1])) + beside(d, 3) * u
     return act(y.astype(x.dtype)), last
 
 
@@ -313,7 +313,8 @@ def _convolved(act: Any, u: Any, window: Any, kernel: Any, bias: Any) -> tuple[j
     steps = u.shape[1]
     seen = jnp.concatenate([window.astype(u.dtype), u], 1)
     wide = widen(seen)
-    y = sum(wide[:, k : k + steps] * widen(kernel[k]) for k in range(kernel.shape[0])) + widen(bias)
+    taps = beside(widen(kernel), 4)  # (1, 1, width, channels)
+    y = sum(wide[:, k : k + steps] * taps[:, :, k] for k in range(kernel.shape[0])) + beside(widen(bias), 3)
     return act(y.astype(u.dtype)), seen[:, steps:]
 
 

@@ -109,8 +109,9 @@ def dot_product_attention(
         return_weights: whether to return the weights too; all at once only.
 
     Raises:
-        ShapeError: sizes or heads that do not fit. RangeError: a number out of its range, dropout without a key,
-        an implementation that cannot do what is asked.
+        ShapeError: sizes or heads that do not fit. DtypeError: a mask of integers, a bias of booleans.
+        RangeError: a number out of its range, lengths beyond what there is, dropout without a key, an implementation
+        that cannot do what is asked.
 
     >>> q, k = jnp.ones((1, 1, 1, 2)), jnp.ones((1, 3, 1, 2))
     >>> dot_product_attention(q, k, jnp.arange(3.0).reshape(1, 3, 1, 1), kv_lengths=jnp.array([2])).item()
@@ -139,7 +140,7 @@ def dot_product_attention(
         if y is not None:
             return y
     if given.kv_lengths is not None:  # what stands behind may be anything, NaN too
-        counts = (jnp.arange(k.shape[1]) < given.kv_lengths[:, None])[..., None, None]
+        counts = (jnp.arange(k.shape[1])[None] < given.kv_lengths[:, None])[..., None, None]
         k, v = jnp.where(counts, k, 0), jnp.where(counts, v, 0)
     if chosen == "cudnn":
         seen = _seen(jnp.arange(q.shape[1]), k.shape[1], given, options)
@@ -224,14 +225,14 @@ def _softmax(scores: Array) -> Array:
 
 def _seen(index: Array, keys: int, given: Given, options: Options) -> Array | None:
     """Which keys the queries at ``index`` see, (batch or 1, heads or 1, queries, keys); None is all."""
-    at = (given.offset.reshape(-1, 1) + index)[:, None, :, None]
-    to = jnp.arange(keys)
+    at = (given.offset.reshape(-1, 1) + index[None])[:, None, :, None]
+    to = jnp.arange(keys)[None, None, None]
     left, right = options.window
     rules = [
         to <= at if options.causal else None,
         to >= at - left if left is not None else None,
         to <= at + right if right is not None else None,
-        index[:, None] < given.lengths[:, None, None, None] if given.lengths is not None else None,
+        index[None, None, :, None] < given.lengths[:, None, None, None] if given.lengths is not None else None,
         to < given.kv_lengths[:, None, None, None] if given.kv_lengths is not None else None,
         given.mask,
     ]
@@ -245,8 +246,8 @@ def _moving(index: Array, keys: int, given: Given) -> Array | None:
     """The bias of the queries at ``index``, where it is a function of positions."""
     if given.moving_bias is None:
         return None
-    offset = given.offset if given.offset.ndim == 0 else given.offset[:, None]
-    bias = given.moving_bias(offset + index, jnp.arange(keys))
+    at = given.offset + index if given.offset.ndim == 0 else given.offset[:, None] + index[None]
+    bias = given.moving_bias(at, jnp.arange(keys))
     return bias if bias.ndim == 4 else bias[None]
 
 
@@ -261,7 +262,8 @@ def _dropped(weights: Array, index: Array, key: Array, p: float) -> Array:
 def _by_chunks(q: Array, k: Array, v: Array, given: Given, options: Options, chunk: int) -> Array:
     """All queries, ``chunk`` of them at a time; the gradient computes each chunk's scores again."""
     batch, rows, heads, _ = q.shape
-    count = -(-rows // min(chunk, rows)) if rows else 0
+    symbolic = not isinstance(rows, int)  # how many chunks there are must be known
+    count = -(-rows // min(chunk, rows)) if not symbolic and rows else 0
     if count <= 1:
         return _rows(q, jnp.arange(rows), k, v, given, options)[0]
     chunk = min(chunk, rows)
@@ -323,8 +325,8 @@ def _given(
     if offset.shape not in ((), (batch,)) or not jnp.issubdtype(offset.dtype, jnp.integer):
         fix = "give one position, or one for each example"
         raise ShapeError(f"offset () or ({batch},), integers", got=describe(offset), fix=fix, where=where)
-    lengths = check_lengths(where, "lengths", lengths, batch)
-    kv_lengths = check_lengths(where, "kv_lengths", kv_lengths, batch)
+    lengths = check_lengths(where, "lengths", lengths, batch, rows)
+    kv_lengths = check_lengths(where, "kv_lengths", kv_lengths, batch, keys)
     return Given(mask, None if bias is None else real(bias, where), moving, lengths, kv_lengths, offset, key)
 
 
@@ -358,7 +360,8 @@ def _chosen(
 
 
 def _is_large(q: Array, k: Array) -> bool:
-    return q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1] > WHOLE
+    scores = q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1]
+    return isinstance(scores, int) and scores > WHOLE  # sizes that are symbols, of an exported program, are small
 
 
 def _fitting_chunk(q: Array, k: Array) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.nn.functional._numeric import in_range
+from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.nn.functional._numeric import in_range, is_concrete
 
 Window = int | Sequence[int | None] | None
 
@@ -38,6 +39,7 @@ def four_axes(where: str, name: str, value: Any, full: tuple[int, int, int, int]
     """A mask or bias with all four axes, each the full size or 1."""
     x = jnp.asarray(value)
     batch, heads, rows, keys = full
+    _check_kind(where, name, x)
     expected = f"{name} of shape ({rows}, {keys}) or ({batch}, {heads}, {rows}, {keys}), where any may be 1"
     if x.ndim not in (2, 4):
         fix = f"give it four axes: {name}[:, None] if it has a batch axis, {name}[None] if it has heads"
@@ -49,14 +51,29 @@ def four_axes(where: str, name: str, value: Any, full: tuple[int, int, int, int]
     return x
 
 
-def check_lengths(where: str, name: str, value: Any, batch: int) -> Array | None:
-    """Lengths as integers, one for each example."""
+def _check_kind(where: str, name: str, x: Array) -> None:
+    """Refuse a mask of integers, which would be added to scores, and a bias of booleans, which would hide nothing."""
+    if name == "mask" and x.dtype != jnp.bool_ and not jnp.issubdtype(x.dtype, jnp.floating):
+        fix = "write mask.astype(bool), True where a query sees a key"
+        raise DtypeError("mask of booleans, or of floats that are added", got=describe(x), fix=fix, where=where)
+    if name == "bias" and x.dtype == jnp.bool_:
+        fix = "pass it as mask=, True where a query sees a key"
+        raise DtypeError("bias of floats that are added", got=describe(x), fix=fix, where=where)
+
+
+def check_lengths(where: str | None, name: str, value: Any, batch: int, most: int) -> Array | None:
+    """Lengths as integers in [0, most], one for each example; values that are traced pass unseen."""
     if value is None:
         return None
     x = jnp.asarray(value)
     if x.shape != (batch,) or not jnp.issubdtype(x.dtype, jnp.integer):
         fix = "give one whole number for each example"
         raise ShapeError(f"{name} of shape ({batch},), integers", got=describe(x), fix=fix, where=where)
+    known = np.asarray(x) if is_concrete(x) and isinstance(most, int) else np.zeros(0)
+    if known.size and (known.min() < 0 or known.max() > most):
+        fix = "count what is real, without the padding"
+        got = f"{name} from {known.min()} to {known.max()}"
+        raise RangeError(f"{name} in [0, {most}]", got=got, fix=fix, where=where)
     return x.astype(jnp.int32)
 
 

@@ -12,7 +12,7 @@ from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.core._options import answering
 from phlox.nn.functional._conv_forms import convolve, transpose
 from phlox.nn.functional._conv_kernels import conv_kernel, conv_transpose_kernel
-from phlox.nn.functional._numeric import spread
+from phlox.nn.functional._numeric import beside, spread
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._window import Padding, Sizes, Window, explicit_pairs, is_int, known, per_axis, plan_window
 
@@ -232,7 +232,7 @@ def _convolve(x: jax.Array, weight: jax.Array, bias: jax.Array | None, window: W
 
 def plus_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
     """A number added to each channel, whose gradient is summed over batch and space in float32 at least."""
-    return y + (spread(bias, y.shape) if bias.dtype == y.dtype else bias)
+    return y + (spread(bias, y.shape) if bias.dtype == y.dtype else beside(bias, y.ndim))
 
 
 def _transpose(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> jax.Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from phlox.nn.functional._numeric import beside
 from phlox.nn.functional._padding import pad_spatial
 from phlox.nn.functional._window import Window
 
@@ -58,7 +59,7 @@ def _mix(x: jax.Array, weight: jax.Array) -> jax.Array:
     """Multiply channels by one window position's weight: (..., groups, in) × (groups, in, out), in float32 at least."""
     dtype = _sum_dtype(x.dtype)
     if weight.shape[1] == 1:
-        return x.astype(dtype) * weight[:, 0].astype(dtype)
+        return x.astype(dtype) * beside(weight[:, 0].astype(dtype), x.ndim)
     return jnp.einsum("...gi,gio->...go", x.astype(dtype), weight.astype(dtype))
 
 

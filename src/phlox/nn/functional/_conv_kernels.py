@@ -18,8 +18,9 @@ import numpy as np
 from jax.interpreters import ad, batching
 
 from phlox.nn.functional._conv_forms import convolve
+from phlox.nn.functional._kernel_gradients import map_plain_form
 from phlox.nn.functional._kernels import Kernel, asked, in_use, int64s
-from phlox.nn.functional._numeric import widen
+from phlox.nn.functional._numeric import beside, widen
 from phlox.nn.functional._window import Window
 
 __all__ = ["conv_kernel", "conv_transpose_kernel"]
@@ -78,7 +79,7 @@ def _plain_weight(x: jax.Array, y: jax.Array, *, window: Window, groups: int) ->
 
 
 def _plain_bias(x: jax.Array, weight: jax.Array, bias: jax.Array, *, window: Window, groups: int) -> jax.Array:
-    return convolve(x, weight, window, groups) + bias
+    return convolve(x, weight, window, groups) + beside(bias, x.ndim)
 
 
 # --- the calls ----------------------------------------------------------------------------------------
@@ -205,6 +206,8 @@ def _fold(x: jax.Array, mapped: int, axis: int) -> jax.Array:
 def _batched(kernel: Kernel, roles: tuple[int, int], result: int) -> Callable[..., Any]:
     def rule(arrays: Any, axes: Any, *, groups: int, **form: Any) -> Any:
         size = next(a.shape[d] for a, d in zip(arrays, axes, strict=True) if d is not None)
+        if size == 0:
+            return map_plain_form(kernel, arrays, axes, {**form, "groups": groups})
         missing = next((r for r, d in zip(roles, axes, strict=True) if d is None), None)
         if missing != _W and groups > 1:
             missing = None
@@ -227,10 +230,10 @@ def _batched(kernel: Kernel, roles: tuple[int, int], result: int) -> Callable[..
 def _batched_bias(arrays: Any, axes: Any, **form: Any) -> Any:
     """Folded into the batch where only x is mapped; else the bias by itself."""
     (x, w, b), (dx, dw, db) = arrays, axes
-    if dw is None and db is None:
+    if dw is None and db is None and x.shape[dx]:
         out = _with_bias(_fold(x, dx, 0), w, b, **form)
         return out.reshape(x.shape[dx], -1, *out.shape[1:]), 0
-    return jax.vmap(lambda x, w, b: _forward(x, w, **form) + b, (dx, dw, db))(x, w, b), 0
+    return jax.vmap(lambda x, w, b: _forward(x, w, **form) + beside(b, x.ndim), (dx, dw, db))(x, w, b), 0
 
 
 batching.primitive_batchers[_forward.primitive] = _batched(_forward, (_X, _W), _Y)

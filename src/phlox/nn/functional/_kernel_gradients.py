@@ -15,7 +15,14 @@ from jax.interpreters import ad, batching
 
 from phlox.nn.functional._kernels import Kernel
 
-__all__ = ["derive_by_plain_form", "differentiate", "map_as_examples", "map_by_plain_form", "plain_gradient"]
+__all__ = [
+    "derive_by_plain_form",
+    "differentiate",
+    "map_as_examples",
+    "map_by_plain_form",
+    "map_plain_form",
+    "plain_gradient",
+]
 
 
 def plain_gradient(reference: Any, inputs: int) -> Any:
@@ -80,6 +87,8 @@ def map_as_examples(kernel: Kernel) -> None:
 
     def rule(arrays: Any, axes: Any, **params: Any) -> Any:
         size = next(a.shape[d] for a, d in zip(arrays, axes, strict=True) if d is not None)
+        if size == 0:
+            return map_plain_form(kernel, arrays, axes, params)
         full = [
             jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
             for a, d in zip(arrays, axes, strict=True)
@@ -100,10 +109,15 @@ def map_by_plain_form(kernel: Kernel) -> None:
     """Let ``vmap`` of a kernel be that of its plain form."""
 
     def rule(arrays: Any, axes: Any, **params: Any) -> Any:
-        results = jax.vmap(lambda *xs: kernel.reference(*xs, **params), axes)(*arrays)
-        return results, jax.tree.map(lambda _: 0, results)
+        return map_plain_form(kernel, arrays, axes, params)
 
     batching.primitive_batchers[kernel.primitive] = rule
+
+
+def map_plain_form(kernel: Kernel, arrays: Any, axes: Any, params: dict[str, Any]) -> Any:
+    """The plain form under ``vmap``, as a batching rule gives it: results, and the axis of each that is mapped."""
+    results = jax.vmap(lambda *xs: kernel.reference(*xs, **params), axes)(*arrays)
+    return results, jax.tree.map(lambda _: 0, results)
 
 
 def _jvp_of_plain_form(kernel: Kernel) -> Any:

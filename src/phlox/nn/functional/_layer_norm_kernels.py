@@ -12,6 +12,7 @@ from jax import lax
 from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
 from phlox.nn.functional._moments import centre
+from phlox.nn.functional._numeric import beside
 
 __all__ = ["layer_norm_kernel"]
 
@@ -24,14 +25,14 @@ def layer_norm_kernel(x: jax.Array, scale: jax.Array | None, bias: jax.Array | N
     """
     if x.ndim < 2 or not in_use(x) or {a.dtype for a in (x, scale, bias) if a is not None} != {jnp.dtype(jnp.float32)}:
         return None
-    scale = jnp.ones(x.shape[-1]) if scale is None else scale
-    bias = jnp.zeros(x.shape[-1]) if bias is None else bias
+    scale = jnp.ones(x.shape[-1], x.dtype) if scale is None else scale
+    bias = jnp.zeros(x.shape[-1], x.dtype) if bias is None else bias
     return _forward(x, scale, bias, eps=float(eps))[0]
 
 
 def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, *, eps: float) -> tuple[jax.Array]:
     _, var, centred = centre(x, (x.ndim - 1,))
-    return (centred * lax.rsqrt(var + eps) * scale + bias,)
+    return (centred * lax.rsqrt(var + eps) * beside(scale, x.ndim) + beside(bias, x.ndim),)
 
 
 def _shapes(x: Any, *_: Any, **params: Any) -> tuple[jax.ShapeDtypeStruct]:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
 from phlox.core._options import answering
-from phlox.nn.functional._numeric import inexact, is_half, spread
+from phlox.nn.functional._numeric import beside, inexact, is_half, spread
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
 
@@ -169,4 +169,4 @@ def _plus_bias(where: str, y: Array, bias: ArrayLike | None) -> Array:
     if b.shape != y.shape[-1:]:
         fix = "pass one number for each output feature"
         raise ShapeError(f"a bias of shape ({y.shape[-1]},)", got=describe(b), fix=fix, where=where)
-    return y + (spread(b.astype(y.dtype), y.shape) if is_half(y.dtype) else b)
+    return y + (spread(b.astype(y.dtype), y.shape) if is_half(y.dtype) else beside(b, y.ndim))

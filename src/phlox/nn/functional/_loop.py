@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
+from phlox.nn.functional._numeric import beside
+
 Carry = tuple[Array, ...]
 Product = Callable[[int, Array], Array]
 Step = Callable[[Product, Carry, Any], Carry]
@@ -100,7 +102,7 @@ def _advance(step: Step, product: Product, carry: Carry, x: Any, flags: Flags) -
 
 def _product(how: How, weight: Weight, v: Array) -> Array:
     y = how.multiply(v, weight[0])
-    return y if weight[1] is None else y + weight[1]
+    return y if weight[1] is None else y + beside(weight[1], y.ndim)
 
 
 def _seen(
@@ -172,7 +174,7 @@ def _tap(how: How, v: Array, d_weight: Weight) -> Array | None:
         tap = flat.reshape(*v.shape[:2], *flat.shape[1:])
     if bias is None:
         return tap
-    return jnp.broadcast_to(bias, v.shape[:-1] + bias.shape) if tap is None else tap + bias
+    return jnp.broadcast_to(bias, v.shape[:-1] + bias.shape) if tap is None else tap + beside(bias, tap.ndim)
 
 
 def _filled(tangents: Any) -> Any:

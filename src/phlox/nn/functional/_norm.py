@@ -22,6 +22,7 @@ from phlox.nn.functional._moments import centre
 from phlox.nn.functional._norm_kernels import batch_norm_kernel
 from phlox.nn.functional._numeric import (
     axes_of,
+    beside,
     in_range,
     min_rank,
     real,
@@ -160,7 +161,8 @@ def batch_norm(
     array, scale, bias = _prepare("batch_norm", x, scale, bias, eps, 2, "an input of shape (batch, ..., channels)")
     channels = array.shape[-1]
     centre, spread = vector("batch_norm", "mean", mean, channels), vector("batch_norm", "var", var, channels)
-    return _affine((widen(array) - widen(centre)) * lax.rsqrt(widen(spread) + eps), scale, bias, array)
+    centre, spread = (beside(widen(v), array.ndim) for v in (centre, spread))
+    return _affine((widen(array) - centre) * lax.rsqrt(spread + eps), scale, bias, array)
 
 
 @answering
@@ -323,8 +325,8 @@ def _instance(
 
 
 def _affine(y: Array, scale: Array | None, bias: Array | None, x: Array) -> Array:
-    y = y if scale is None else y * widen(scale)
-    y = y if bias is None else y + widen(bias)
+    y = y if scale is None else y * beside(widen(scale), y.ndim)
+    y = y if bias is None else y + beside(widen(bias), y.ndim)
     return y.astype(result_dtype(x, scale, bias))
 
 

@@ -12,6 +12,7 @@ from jax import lax
 from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
 from phlox.nn.functional._moments import centre
+from phlox.nn.functional._numeric import beside
 
 __all__ = ["batch_norm_kernel"]
 
@@ -22,15 +23,15 @@ def batch_norm_kernel(
     """Output, mean and biased variance by the kernel, with ReLU if asked; None where there is no kernel for it."""
     if not in_use(x) or {a.dtype for a in (x, scale, bias) if a is not None} != {jnp.dtype(jnp.float32)}:
         return None
-    scale = jnp.ones(x.shape[-1]) if scale is None else scale
-    bias = jnp.zeros(x.shape[-1]) if bias is None else bias
+    scale = jnp.ones(x.shape[-1], x.dtype) if scale is None else scale
+    bias = jnp.zeros(x.shape[-1], x.dtype) if bias is None else bias
     return _forward(x, scale, bias, eps=float(eps), relu=relu)
 
 
 def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, *, eps: float, relu: bool) -> tuple[jax.Array, ...]:
     axes = tuple(range(x.ndim - 1))
     mean, var, centred = centre(x, axes)
-    y = centred * lax.rsqrt(var + eps) * scale + bias
+    y = centred * lax.rsqrt(var + eps) * beside(scale, x.ndim) + beside(bias, x.ndim)
     return jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
@@ -72,6 +72,14 @@ def copied(copy: Callable[..., Array], x: Array, *others: Any) -> Array:
 def spread(x: Array, shape: tuple[int, ...]) -> Array:
     """``x`` broadcast to ``shape``, with a gradient that is ``copied``'s: for a bias or a factor of a batch."""
     return x if x.shape == shape else copied(lambda v: jnp.broadcast_to(v, shape), x)
+
+
+def beside(x: Array, ndim: int) -> Array:
+    """``x`` with axes of size 1 in front, to stand beside an array of ``ndim`` axes.
+
+    What JAX does by itself, unless ``jax_numpy_rank_promotion`` says "raise"; compiled, it is the same operation.
+    """
+    return x if x.ndim in (0, ndim) else lax.expand_dims(x, tuple(range(ndim - x.ndim)))
 
 
 def result_dtype(x: Array, *others: Array | None) -> Any:

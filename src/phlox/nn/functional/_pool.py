@@ -349,4 +349,4 @@ def _count(plan: Window, given: tuple[int, int], axis: int, include_pad: bool, l
     starts = np_or_jnp.arange(plan.outputs[axis]) * plan.stride[axis] - lo
     first, last = (-lo, n + hi) if include_pad else (0, n)
     counts = np_or_jnp.minimum(starts + size, last) - np_or_jnp.maximum(starts, first)
-    return jnp.asarray(counts, like.dtype).reshape(-1, *(1,) * (plan.rank - axis))
+    return jnp.asarray(counts, like.dtype).reshape(*(1,) * (axis + 1), -1, *(1,) * (plan.rank - axis))

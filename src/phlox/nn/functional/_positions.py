@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.core._options import answering
-from phlox.nn.functional._numeric import real, widen
+from phlox.nn.functional._numeric import beside, real, widen
 
 __all__ = [
     "alibi_bias",
@@ -108,7 +108,8 @@ def rotary_angles(
     Source: Su et al., "RoFormer" (arXiv:2104.09864).
     """
     turning = real(frequencies, "rotary_angles")
-    angles = jnp.asarray(positions).astype(turning.dtype)[..., None] * turning
+    at = jnp.asarray(positions).astype(turning.dtype)[..., None]
+    angles = at * beside(turning, at.ndim)
     return jnp.cos(angles) * gain, jnp.sin(angles) * gain
 
 
@@ -146,7 +147,7 @@ def apply_rotary(x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: b
         fix = "make them by rotary_angles from the positions of x"
         raise ShapeError(expected, got=f"{describe(cos)}, {describe(sin)}", fix=fix, where="apply_rotary")
     wide = widen(array)
-    cos, sin = cos[..., None, :].astype(wide.dtype), sin[..., None, :].astype(wide.dtype)
+    cos, sin = (beside(a[..., None, :].astype(wide.dtype), 4) for a in (cos, sin))
     turned, rest = wide[..., : 2 * pairs], wide[..., 2 * pairs :]
     if interleaved:
         a, b = turned[..., 0::2], turned[..., 1::2]
@@ -226,8 +227,9 @@ def alibi_bias(slopes: ArrayLike, queries: ArrayLike, keys: ArrayLike) -> Array:
     Source: Press et al., "Train short, test long" (arXiv:2108.12409).
     """
     steep = real(slopes, "alibi_bias")
-    apart = jnp.abs(jnp.asarray(queries)[..., None] - jnp.asarray(keys)).astype(steep.dtype)
-    return -steep[:, None, None] * apart[..., None, :, :]
+    at = jnp.asarray(queries)[..., None]
+    apart = jnp.abs(at - beside(jnp.asarray(keys), at.ndim)).astype(steep.dtype)[..., None, :, :]
+    return -beside(steep[:, None, None], apart.ndim) * apart
 
 
 @answering

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.core._options import answering
-from phlox.nn.functional._numeric import in_range, is_concrete, pointwise, real, spread
+from phlox.nn.functional._numeric import beside, in_range, is_concrete, pointwise, real, spread
 
 __all__ = [
     "celu",
@@ -111,7 +111,7 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
     weight = weight.reshape(()) if weight.size == 1 else weight
     if weight.dtype == array.dtype:  # elsewhere the product has a wider dtype, which its gradient is summed in
         weight = spread(weight, array.shape)
-    return jnp.where(array > 0, array, (weight * array).astype(array.dtype))
+    return jnp.where(array > 0, array, (beside(weight, array.ndim) * array).astype(array.dtype))
 
 
 @answering

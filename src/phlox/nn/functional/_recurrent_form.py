@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.core._options import answering
 from phlox.nn.functional._loop import Carry, Flags, How, Step, Weight, is_pure, loop
-from phlox.nn.functional._numeric import inexact, is_concrete, result_dtype, widen
+from phlox.nn.functional._numeric import beside, inexact, is_concrete, result_dtype, widen
 
 __all__ = ["sequence_mask"]
 
@@ -42,13 +42,13 @@ def sequence_mask(lengths: ArrayLike, time: int) -> Array:
     """
     given = jnp.asarray(lengths)
     if given.ndim != 1 or not jnp.issubdtype(given.dtype, jnp.integer):
-        fix = "pass one integer per sequence"
+        fix = "pass one integer per sequence, with lengths.astype(int) if they are whole"
         raise ShapeError("lengths (batch,) of integers", got=describe(given), fix=fix, where="sequence_mask")
     known = np.asarray(given) if is_concrete(given) else np.zeros(0)
     if known.size and (known.min() < 0 or known.max() > time):
         got = f"lengths from {known.min()} to {known.max()}"
         raise RangeError(f"lengths in [0, {time}]", got=got, fix="count real steps only", where="sequence_mask")
-    return jnp.arange(time) < given[:, None]
+    return jnp.arange(time)[None] < given[:, None]
 
 
 class Run:
@@ -64,7 +64,7 @@ class Run:
         if self.mask is not None:
             mask = jnp.asarray(self.mask)
             if mask.shape != (batch, time) or mask.dtype != jnp.bool_:
-                fix = "pass True where a step is real"
+                fix = "pass True where a step is real, with mask.astype(bool) if it is 0 and 1"
                 raise ShapeError(f"mask ({batch}, {time}) of booleans", got=describe(mask), fix=fix, where=name)
         if self.lengths is None:
             return mask
@@ -151,7 +151,7 @@ class Form:
         """The inputs' product at all steps, as one."""
         flat = _matmul(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, x.shape[-1]), self.ih)
         y = flat.reshape(*x.shape[:-1], flat.shape[-1])
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + beside(self.bias, y.ndim)
 
     def run(
         self, step: Step, weights: Sequence[Weight], states: Carry, how: Run, act: Activation,
@@ -179,7 +179,7 @@ class Form:
         def product(k: int, v: Array) -> Array:
             weight, bias = weights[k]
             y = _matmul(v, weight)
-            return y if bias is None else y + bias
+            return y if bias is None else y + beside(bias, y.ndim)
 
         return tuple(s.astype(self.dtype) for s in step(product, states, self.product(self.x.astype(self.dtype))))
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import batching
 
-from phlox.nn.functional._kernel_gradients import differentiate, plain_gradient
+from phlox.nn.functional._kernel_gradients import differentiate, map_plain_form, plain_gradient
 from phlox.nn.functional._kernels import Kernel, in_use
 
 __all__ = ["gru_kernel", "lstm_kernel"]
@@ -95,7 +95,7 @@ def _plain_gru(z: Array, w: Array, b: Array, h0: Array, real: Array, *, reverse:
 
     def step(carry: Arrays, z: Array) -> tuple[Arrays, Arrays]:
         (h,) = carry
-        (xr, xu, xn), (hr, hu, hn) = jnp.split(z, 3, -1), jnp.split(h @ w + b, 3, -1)
+        (xr, xu, xn), (hr, hu, hn) = jnp.split(z, 3, -1), jnp.split(h @ w + b[None], 3, -1)
         r, u = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xu + hu)
         n = jnp.tanh(xn + r * hn)
         return ((1 - u) * n + u * h,), (jnp.concatenate([r, u, n], -1), hn)
@@ -181,10 +181,9 @@ def _map_as_rows(kernel: Kernel, weights: tuple[int, ...]) -> None:
     """Let a mapped axis be more rows of the batch where the weights are the same for all, else map the plain form."""
 
     def rule(arrays: Any, axes: Any, **params: Any) -> Any:
-        if any(axes[i] is not None for i in weights):
-            out = jax.vmap(lambda *xs: kernel.reference(*xs, **params), axes)(*arrays)
-            return out, [0] * len(out)
         size = next(a.shape[d] for a, d in zip(arrays, axes, strict=True) if d is not None)
+        if size == 0 or any(axes[i] is not None for i in weights):
+            return map_plain_form(kernel, arrays, axes, params)
 
         def rows(a: Array, mapped: int | None) -> Array:
             a = jnp.broadcast_to(a, (size, *a.shape)) if mapped is None else jnp.moveaxis(a, mapped, 0)

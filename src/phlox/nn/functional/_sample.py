@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any
 
 import jax
@@ -187,7 +188,7 @@ def _sample(x: jax.Array, places: list[jax.Array], mode: str, padding: str, alig
             inside = inside & (at >= 0) & (at <= n - 1)
             index = index * n + jnp.clip(at, 0, n - 1).astype(jnp.int32)
             weight = weight * share
-        flat = jax.vmap(_rows)(values, index.reshape(x.shape[0], -1))
+        flat = jax.vmap(_rows)(values, index.reshape(x.shape[0], math.prod(index.shape[1:])))
         flat = flat.reshape(*index.shape, x.shape[-1])
         total = total + flat * jnp.where(inside, weight, 0)[..., None]
     return total.astype(out)

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
 from phlox.core._options import answering
-from phlox.nn.functional._numeric import inexact, real, widen
+from phlox.nn.functional._numeric import beside, inexact, real, widen
 
 __all__ = ["linear_attention", "linear_recurrence", "selective_scan"]
 
@@ -132,13 +132,14 @@ def selective_scan(
     else:
         y, h = _selective_by_chunks(wide, widen(rate), h, chunk)
     if d is not None:
-        y = y + widen(real(d, name)) * wide[0]
+        y = y + beside(widen(real(d, name)), 3) * wide[0]
     return y.astype(u.dtype), h.astype(u.dtype if state is None else jnp.result_type(state))
 
 
 def _selective(arrays: tuple[Array, ...], rate: Array, h: Array) -> tuple[Array, Array]:
     x, delta, b, c = arrays
-    states, last = linear_recurrence(jnp.exp(delta[..., None] * rate), (delta * x)[..., None] * b[:, :, None, :], h)
+    decay, into = jnp.exp(delta[..., None] * rate[None, None]), (delta * x)[..., None] * b[:, :, None, :]
+    states, last = linear_recurrence(decay, into, h)
     return jnp.einsum("btdn,btn->btd", states, c), last
 
 
@@ -149,14 +150,14 @@ def _selective_by_chunks(arrays: tuple[Array, ...], rate: Array, h: Array, chunk
 
     def split(v: Array) -> Array:
         padded = jnp.pad(v, ((0, 0), (0, count * chunk - time), (0, 0)))  # a step of Δ = 0 leaves the state as it is
-        return jnp.swapaxes(padded.reshape(batch, count, chunk, -1), 0, 1)
+        return jnp.swapaxes(padded.reshape(batch, count, chunk, v.shape[2]), 0, 1)
 
     def body(h: Array, part: tuple[Array, ...]) -> tuple[Array, Array]:
         y, h = _selective(part, rate, h)
         return h, y
 
     last, ys = lax.scan(jax.checkpoint(body, prevent_cse=False), h, tuple(map(split, arrays)))
-    return jnp.swapaxes(ys, 0, 1).reshape(batch, count * chunk, -1)[:, :time], last
+    return jnp.swapaxes(ys, 0, 1).reshape(batch, count * chunk, ys.shape[-1])[:, :time], last
 
 
 def _positive(x: Array) -> Array:

@@ -164,7 +164,7 @@ def orthonormal(key: Any, rows: int, columns: int, dtype: Any) -> Array:
     q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype))
     diagonal = jnp.diagonal(r)
     size = jnp.abs(diagonal)
-    q = q * jnp.where(size == 0, 1.0, diagonal / jnp.where(size == 0, 1.0, size))
+    q = q * jnp.where(size == 0, 1.0, diagonal / jnp.where(size == 0, 1.0, size))[None]
     return q if rows >= columns else q.T
 
 
