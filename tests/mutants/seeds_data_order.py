@@ -1,6 +1,7 @@
 """Seeded bugs in the order of predictions and of foreign data: name, file, original, replaced, the tests."""
 
-_PREDICT = "tests/loop/test_predict_order.py"
+_PREDICT = "tests/loop/test_predict_order.py::test_a_shuffled_loader_is_put_back"
+_POSITIONS = "tests/data/test_loader_positions.py::test_stacks_from_every_position_are_the_batches_that_are_left"
 
 MUTANTS = [
     (
@@ -29,7 +30,7 @@ MUTANTS = [
         "data/_loader.py",
         "return not self.shuffle and self._buckets is None",
         "return not self.shuffle",
-        (_PREDICT,),
+        ("tests/loop/test_predict_order.py::test_buckets_are_put_back",),
     ),
     (
         "a sparse row in the place of its neighbour",
@@ -78,20 +79,20 @@ MUTANTS = [
         "data/_streaming.py",
         "yield from (block[i] for i in rng.permutation(len(block)))",
         "yield from (block[i] for i in np.random.default_rng(seed).permutation(len(block)))",
-        ("tests/data/test_loader_positions.py",),
+        ("tests/data/test_loader_positions.py::test_windows_of_a_stream_are_shuffled_each_in_its_own_way",),
     ),
     (
         "a stack resumed in the middle begins at its start",
         "data/_loader.py",
         "for start in range(first, whole, count):",
         "for start in range(first // count * count, whole, count):",
-        ("tests/data/test_loader_positions.py",),
+        (_POSITIONS,),
     ),
     (
         "resumed before the short last batch, it is left out",
         "data/_loader.py",
         "if max(first, whole) < self._laid_out.batches:",
         "if first < whole < self._laid_out.batches:",
-        ("tests/data/test_loader_positions.py",),
+        (_POSITIONS,),
     ),
 ]

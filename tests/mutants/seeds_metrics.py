@@ -81,8 +81,8 @@ MUTANTS = [
     (
         "pooled variances forget that means differ",
         "metrics/_correlation.py",
-        "pooled[name] = _sums.plus(_sums.plus(a[name], b[name]), between)",
-        "pooled[name] = _sums.plus(_sums.plus(a[name], b[name]), 0 * between)",
+        "pooled[name] = _sums.plus(_added(a, b, name, pooled, left, right), between)",
+        "pooled[name] = _sums.plus(_added(a, b, name, pooled, left, right), 0 * between)",
         (_METRIC + "[R2]",),
     ),
     (

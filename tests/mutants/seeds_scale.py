@@ -1,6 +1,6 @@
 """Seeded bugs in metrics of tiny and huge numbers: name, file, original, replaced, the tests that must catch it."""
 
-_SCALE = ("tests/metrics/test_scale.py",)
+_SCALE = ("tests/metrics/test_scale.py::test_units_that_differ_between_batches",)
 
 MUTANTS = [
     (
@@ -15,7 +15,7 @@ MUTANTS = [
         "metrics/_correlation.py",
         "return jnp.where((largest > 0) & jnp.isfinite(largest), power, 0)",
         "return jnp.where((largest > 0) & jnp.isfinite(largest), 1.0, 0)",
-        _SCALE,
+        ("tests/metrics/test_scale.py::test_a_unit_changes_neither",),
     ),
     (
         "an error in the target's unit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -135,7 +136,8 @@ def scalar_and_more(value: Any, what: str, where: str) -> tuple[Any, dict[str, A
             where=where,
         )
     wide = jnp.promote_types(jnp.float32, loss.dtype) == jnp.float64
-    return loss, {name: jnp.asarray(v, jnp.float64 if wide else jnp.float32) for name, v in scalars.items()}
+    dtype = jnp.float64 if wide else jnp.float32
+    return loss, OrderedDict((name, jnp.asarray(v, dtype)) for name, v in scalars.items())  # JAX sorts a dict
 
 
 def by_output(loss: Callable[..., Any], *values: Any) -> list[tuple[Any, ...]]:
