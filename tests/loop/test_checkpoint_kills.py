@@ -12,7 +12,7 @@ import pytest
 
 import phlox as px
 from kit import oracle
-from phlox.loop._checkpoint_files import check_files
+from phlox.loop._checkpoint_manifest import check_files
 from phlox.loop._checkpoint_store import CheckpointStore
 
 oracle("orbax.checkpoint")
