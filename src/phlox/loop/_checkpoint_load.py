@@ -107,6 +107,8 @@ def _read(
     store: CheckpointStore, which: Choice, parts: tuple[str, ...] | None, where: str
 ) -> tuple[Saved, State] | None:
     """The checkpoint that the user asks for, and what it holds; chosen anew where a training deletes it meanwhile."""
+    if store.folder.is_file():
+        raise _none_there(store, which, where)
     for look in range(_LOOKS):
         saved = _chosen(store, which, where)
         if saved is None:
@@ -144,7 +146,8 @@ def _chosen(store: CheckpointStore, which: Choice, where: str) -> Saved | None:
 
 def _none_there(store: CheckpointStore, which: Choice, where: str) -> MissingFileError:
     """The error of a folder without the checkpoint that is asked for: what is there, and what to type."""
-    folder, saved = store.folder, store.checkpoints()
+    folder = store.folder
+    saved = store.checkpoints() if folder.is_dir() else []
     if saved and which == "best":
         error = MissingFileError(
             "a checkpoint with a score", got=f"{len(saved)} without one in {os.fspath(folder)!r}",

@@ -27,15 +27,31 @@ and not before the third one is it left half done."""
 _LISTENING: list[Interruption] = []  # of this process, the innermost last
 
 
+_masked = threading.local()
+
+
+def _hold_signals() -> None:
+    """Before a fork: what is sent to the child from its first instant on is to wait for its own handlers."""
+    _masked.before = signal.pthread_sigmask(signal.SIG_BLOCK, _NAMES) if _LISTENING else None
+
+
+def _release_signals() -> None:
+    before = getattr(_masked, "before", None)
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _masked.before = None
+
+
 def _leave_to_the_parent() -> None:
     """In a forked child: do with a signal what was done before the training, which is the parent's."""
     for interruption in reversed(_LISTENING):
         interruption.let_go()
     _LISTENING.clear()
+    _release_signals()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_leave_to_the_parent)
 
 
 class Interruption:
