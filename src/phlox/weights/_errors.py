@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from phlox.core import PhloxError
 
@@ -37,7 +37,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         raise OSError(errno.ENODEV, "something else")
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """A file, open for reading; what is none is refused before it is opened, and never waited for.
 
     Raises:
