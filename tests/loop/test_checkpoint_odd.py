@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -194,6 +195,25 @@ def test_what_only_has_the_name_of_a_checkpoint_ends_nothing(two):
     assert listing(two) == ["0005-step-5", "0006-step-6", "0007-step-7", "0008-step-8"]
 
 
+def test_a_folder_that_cannot_be_read_is_passed_over(two, monkeypatch):
+    denied, opens, lists = two / "0002-step-2", os.open, os.listdir
+
+    def denying(call):
+        def instead(path, *rest):
+            if str(path).startswith(str(denied)):
+                raise PermissionError(13, "Permission denied")
+            return call(path, *rest)
+
+        return instead
+
+    monkeypatch.setattr(os, "open", denying(opens))
+    monkeypatch.setattr(os, "listdir", denying(lists))
+    with pytest.warns(
+        UserWarning, match=r"0002-step-2 is damaged: manifest\.json, which cannot be read \(Permission denied\)"
+    ):
+        assert px.CheckpointStore(two).newest().step == 1
+
+
 def test_odd_things_alone_are_no_checkpoints(tmp_path):
     (tmp_path / "0001-step-1").mkdir()
     with pytest.warns(UserWarning, match="0001-step-1 is no checkpoint"):
@@ -221,11 +241,21 @@ def denied_for(path, call):
     return instead
 
 
+def socket_at(path):
+    short = os.path.relpath(path)  # the system has little room for the names of sockets
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(short)
+
+
 @pytest.mark.parametrize("name", [MANIFEST, "state.json", "arrays/pipe"])
-def test_a_pipe_is_refused_and_not_waited_for(two, name):
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, socket_at])
+def test_what_is_no_file_is_refused_and_not_waited_for(two, monkeypatch, name, make):
     path = two / "0002-step-2" / name
     path.unlink(missing_ok=True)
-    os.mkfifo(path)
+    monkeypatch.chdir(two)
+    make(path)
+    if name == "arrays/pipe" and make is os.mkdir:
+        return  # an empty folder is none of anybody's business
     with pytest.raises(CorruptFileError, match=rf"got {name}, which "):
         px.load_checkpoint(filled(0), two, which="0002-step-2")
 

@@ -36,7 +36,7 @@ MUTANTS = [
     (
         "a link is deleted with what it leads to",
         "loop/_checkpoint_store.py",
-        "if path.is_symlink() or path.is_file():",
+        "if os.path.islink(path) or os.path.isfile(path):",
         "path = path.resolve()\n            if path.is_file():",
         (_ODD + "test_a_checkpoint_that_was_moved_away_and_linked_back_is_read_and_its_link_alone_goes",),
     ),
@@ -78,7 +78,7 @@ MUTANTS = [
     (
         "a damaged checkpoint keeps its name, and the second resume deletes it",
         "loop/_checkpoint_store.py",
-        "if self._lock is None or not self._lock.held or not path.is_dir():",
+        "if self._lock is None or not self._lock.held or not os.path.isdir(path):",
         "if True:",
         (_ODD + "test_a_damaged_checkpoint_outlives_the_resumes_that_follow",),
     ),
@@ -109,6 +109,20 @@ MUTANTS = [
         "if os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep):",
         "if False:",
         (_ODD + "test_a_link_that_leads_out_is_refused",),
+    ),
+    (
+        "arrays of one name in a callback's state take each other's place",
+        "loop/_plain_state.py",
+        "            at += \"'\"\n",
+        "            break\n",
+        ("tests/loop/test_state_of_callbacks.py::test_arrays_whose_names_read_alike_come_back_apart",),
+    ),
+    (
+        "the position of a loader of one's own is JSON's alone",
+        "loop/_run.py",
+        'decoded(values["loader"], beside)',
+        'values["loader"]',
+        ("tests/loop/test_state_of_callbacks.py::test_the_position_of_a_loader_comes_back_as_it_was",),
     ),
     (
         "the temporary files of others that run are cleared away",

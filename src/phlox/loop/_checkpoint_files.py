@@ -188,7 +188,7 @@ def _check_values(values: dict[str, Any], arrays: dict[str, Any], folder: Path, 
     ):
         if not isinstance(values[name], kinds):
             raise damaged(folder, f"{STATE}, whose {name!r} is {repr(values[name])[:60]}")
-    for name in ("logs", "row", "history"):
+    for name in ("logs", "row", "history", "loader"):
         decoded(values.get(name, {}), arrays["history"])
     for name, state in values["callbacks"].items():
         decoded(state, arrays.get(f"{name}.state", {}))

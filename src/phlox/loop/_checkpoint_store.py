@@ -138,7 +138,7 @@ class CheckpointStore:
         delete it.
         """
         self._damaged.add(path.name)
-        if self._lock is None or not self._lock.held or not path.is_dir():
+        if self._lock is None or not self._lock.held or not os.path.isdir(path):
             return path
         names = (f"{path.name}{_DAMAGED}{f'-{n}' if n else ''}" for n in range(1_000_000))
         aside = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
@@ -321,7 +321,7 @@ class CheckpointStore:
     def _delete(self, path: Path) -> None:
         """Delete what is no longer wanted, of a link the link alone; training goes on where that cannot be done."""
         try:
-            if path.is_symlink() or path.is_file():
+            if os.path.islink(path) or os.path.isfile(path):
                 path.unlink()
                 return
             going = path
@@ -352,8 +352,8 @@ def _is_odd(path: Path) -> bool:
 
     A link that leads nowhere, and a folder that cannot be read, may be checkpoints.
     """
-    if not path.is_dir():
-        return path.exists()
+    if not os.path.isdir(path):
+        return os.path.exists(path)
     with suppress(OSError):
         return not {MANIFEST, STATE, ARRAYS} & set(os.listdir(path))
     return False
