@@ -445,6 +445,13 @@ def test_a_manifest_of_wrong_types_or_paths_is_damage_and_nothing_is_opened(two,
     assert [s.step for s in px.CheckpointStore(two).checkpoints()] == [1]
 
 
+def test_a_manifest_that_was_changed_does_not_vouch_for_itself(two):
+    path = two / "0002-step-2" / MANIFEST
+    path.write_text(path.read_text().replace('"step": 2', '"step": 3'))
+    with pytest.raises(CorruptFileError, match=rf"got {MANIFEST}, which is not as it was written"):
+        px.load_checkpoint(filled(0), two, which="0002-step-2")
+
+
 def test_a_link_that_leads_out_is_refused(two):
     outside = two / "0001-step-1" / "state.json"
     inside = two / "0002-step-2" / "state.json"

@@ -113,7 +113,7 @@ MUTANTS = [
     (
         "arrays of one name in a callback's state take each other's place",
         "loop/_plain_state.py",
-        "            at += \"'\"\n",
+        '            at += "\'"\n',
         "            break\n",
         ("tests/loop/test_state_of_callbacks.py::test_arrays_whose_names_read_alike_come_back_apart",),
     ),

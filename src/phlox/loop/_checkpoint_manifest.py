@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -190,8 +191,12 @@ def _check_kinds(folder: Path) -> None:
             path = os.path.join(at, name)
             inside = os.path.relpath(path, root)
             if os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep):
-                raise damaged(folder, f"{inside}, a link that leads out of the checkpoint")
-            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+                raise lost(folder, f"{inside}, a link that leads out of the checkpoint")
+            try:
+                mode = os.stat(path).st_mode  # once: the checkpoint may be deleted at any moment
+            except OSError:
+                continue  # who reads it is to say so
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise damaged(folder, f"{inside}, which is a device, a pipe or a socket")
 
 
