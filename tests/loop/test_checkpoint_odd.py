@@ -103,15 +103,17 @@ def test_a_child_keeps_no_lock_of_its_parent(tmp_path):
     store = opened(tmp_path)
     read, write = os.pipe()
     child = forked(lambda: len(os.read(read, 1)))  # lives until something is written
-    assert ended(forked(lambda: store.close() or 3)) == 3
-    with pytest.raises(weights.FileError, match=f"got one that is in use by another: process {os.getpid()}\n  fix: "):
-        opened(tmp_path)
-    store.close()
-    opened(tmp_path).close()
-    os.write(write, b"x")
-    assert ended(child) == 1
-    os.close(read)
-    os.close(write)
+    try:
+        assert ended(forked(lambda: store.close() or 3)) == 3
+        with pytest.raises(weights.FileError, match=f"in use by another: process {os.getpid()}\n  fix: "):
+            opened(tmp_path)
+        store.close()
+        opened(tmp_path).close()
+    finally:
+        os.write(write, b"x")
+        assert ended(child) == 1
+        os.close(read)
+        os.close(write)
 
 
 def test_a_child_does_with_a_signal_what_it_would_have_done(tmp_path):
