@@ -87,6 +87,7 @@ def forked(act):
         child = os.fork()
     if not child:
         code = 99
+        signal.alarm(10)  # it is not to wait for ever for a thread that it does not have
         try:
             code = act()
         finally:
