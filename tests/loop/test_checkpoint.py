@@ -303,7 +303,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, whole):
         net, history = fit(tmp_path, resume=True, net=model(6))
     assert words(net) == whole[0]
     assert history.epochs == whole[1].epochs
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "0001-step-3", "0002-step-6", "0003-step-6"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "0001-step-3", "0002-step-6.damaged", "0003-step-6"]
 
 
 def test_a_checkpoint_can_be_named(tmp_path, whole):

@@ -1,79 +1,14 @@
 """Killed at any instant and resumed, a training ends bit for bit as if nothing had happened."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-import phlox as px
 from kit import oracle
-from phlox.loop._checkpoint_files import check_files
-from phlox.loop._checkpoint_store import CheckpointStore
+from loop.trainings import KILLED, TERMINATED, Trainings
 
 oracle("orbax.checkpoint")
-HERE = Path(__file__).parent
-KILLED, TERMINATED = -9, 143
-
-
-class Trainings:
-    """Runs trainings in forks of one process, with one compile cache, and looks at their folders between them."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        environment = {
-            **os.environ,
-            "PYTHONPATH": f"{Path(px.__file__).parents[1]}:{HERE.parent}",
-            "PHLOX_COMPILE_CACHE": str(folder / "cache"),
-        }
-        self.log = open(folder / "errors", "w")  # noqa: SIM115 - closed in ``end``
-        self.server = subprocess.Popen(
-            [sys.executable, HERE / "training_child.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def run(self, name, **options):
-        """One training in the folder of this name; how it ended. Its checkpoints are whole."""
-        job = {"folder": str(self.folder / name), "result": str(self.folder / f"{name}.json"), **options}
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        code = json.loads(self.server.stdout.readline() or "null")
-        for saved in CheckpointStore(job["folder"]).checkpoints():
-            check_files(saved.path)
-        return code
-
-    def result(self, name):
-        return json.loads((self.folder / f"{name}.json").read_text())
-
-    def complaints(self):
-        return (self.folder / "errors").read_text()
-
-    def orphans(self):
-        """Processes of the session that outlived their training."""
-        mine = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == self.server.pid and int(stat.parent.name) != self.server.pid and fields[0] != "Z":
-                mine.append(stat.parent.name)
-        return mine
-
-    def end(self):
-        self.server.stdin.close()
-        self.server.wait()
-        self.server.stdout.close()
-        self.log.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,26 +77,3 @@ def test_a_training_that_was_ended_early_goes_on_as_a_longer_one(trainings):
     assert ends == [0, 0, 0], trainings.complaints()
     for part in ("model", "opt"):
         assert trainings.result("longer")["arrays"][part] == trainings.result("long")["arrays"][part]
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10))
-def test_a_hundred_kills_change_nothing(trainings, whole, seed):
-    """Ten trainings are killed ten times each, at random instants, and resumed with other chunks and workers."""
-    draw, name = random.Random(seed), f"soak {seed}"
-    kind = draw.choice(["epochs", "steps"])
-    common = BY_STEPS if kind == "steps" else {}
-    for _ in range(10):
-        workers = draw.choice([0, 0, 0, 2])
-        how = draw.choice(
-            [
-                {"event": draw.randrange(1, 400)},
-                {"after": draw.uniform(0.0, 4.0 if workers else 1.5)},
-                {"stop": f"{draw.choice(['step', 'signal', 'error'])} {draw.randrange(1, 14)}"},
-                {"stop": f"{draw.choice(['validation', 'epoch', 'signal in validation'])} {draw.randrange(3)}"},
-            ]
-        )
-        code = trainings.run(name, workers=workers, multi_step=draw.choice(["auto", 1, 3]), **how, **common)
-        assert code in (KILLED, TERMINATED, 0, 1), trainings.complaints()
-    assert trainings.run(name, **common) == 0, trainings.complaints()
-    assert trainings.result(name) == whole[kind]

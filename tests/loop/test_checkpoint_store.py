@@ -16,7 +16,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from phlox import weights
-from phlox.loop._checkpoint_files import MANIFEST, check_files, sealed
+from phlox.loop._checkpoint_manifest import MANIFEST, check_files, sealed
 from phlox.loop._checkpoint_store import CheckpointStore
 
 # Runs differ in what this callback is given, and go on from each other.
@@ -217,9 +217,10 @@ def test_the_one_before_is_used_with_a_warning_that_names_the_part_and_nothing_i
     run.restore(store.read(saved))
     assert run.step == 1
     assert {path: path.read_bytes() for path in files(two)} == before
-    # Training goes on from there: what is damaged stays, does not count, and its number is not used again.
+    # Training goes on from there: what is damaged is set aside, does not count, and its number is not used again.
     store.open()
     try:
+        assert sorted(os.listdir(two)) == [".lock", "0001-step-1", "0002-step-2.damaged"]
         run.step = 2
         assert save(store, run, keep=2).name == "0003-step-2"
         run.step = 3
@@ -227,8 +228,10 @@ def test_the_one_before_is_used_with_a_warning_that_names_the_part_and_nothing_i
         assert store.newest().step == 3
     finally:
         store.close()
-    assert (two / "0002-step-2").is_dir()
-    assert not (two / "0001-step-1").exists()
+    whole = {path: content for path, content in before.items() if "0002-step-2" in path.parts}
+    for path, content in whole.items():
+        assert (two / "0002-step-2.damaged" / path.relative_to(two / "0002-step-2")).read_bytes() == content
+    assert sorted(os.listdir(two)) == [".lock", "0002-step-2.damaged", "0003-step-2", "0004-step-3"]
 
 
 def test_where_none_is_whole_that_is_an_error_and_where_none_is_there_it_is_none(two, tmp_path):
@@ -249,7 +252,7 @@ def test_a_named_checkpoint_that_is_damaged_is_refused(two):
 
 
 def test_a_checkpoint_of_a_later_phlox_says_so(two, monkeypatch):
-    monkeypatch.setattr("phlox.loop._checkpoint_files.FORMAT", 0)
+    monkeypatch.setattr("phlox.loop._checkpoint_manifest.FORMAT", 0)
     with pytest.raises(weights.CorruptFileError, match=r"of format 1 to 0, got format 1\n  fix: update Phlox"):
         CheckpointStore(two).newest()
 
@@ -408,7 +411,7 @@ def test_loading_chooses_and_refuses_by_name(pair):
     assert contents(px.state_dict(model[0])) == contents(px.state_dict(make(1).model[0]))
     with pytest.raises(px.RangeError, match=r"a part of the checkpoint, got 'EMA\.average'\n  fix: choose among Keeps"):
         px.load_checkpoint(model, pair, part="EMA.average")
-    with pytest.raises(weights.FileError, match="no checkpoint with a score"):
+    with pytest.raises(weights.FileError, match="expects a checkpoint with a score, got 2 without one in "):
         px.load_checkpoint(model, pair, which="best")
 
 

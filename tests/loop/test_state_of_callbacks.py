@@ -1,5 +1,6 @@
 """What checkpoints keep of callbacks: in any order, in any form, and a word on what changed since."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -169,3 +170,48 @@ def test_limit_batches_and_a_resume_inside_the_epoch(tmp_path):
         assert_same_bits(limited, whole)
         assert again.epochs == history.epochs
         assert [row["step"] for row in again] == [3, 6]
+
+
+def test_arrays_whose_names_read_alike_come_back_apart():
+    from phlox.loop._plain_state import decoded, encoded
+
+    arrays = {}
+    state = {"a/b": np.full(2, 1), "a": {"b": np.full(2, 2)}, "n": {1: np.full(2, 3), "1": np.full(2, 4)}}
+    again = decoded(json.loads(json.dumps(encoded(state, arrays, "state", "test"))), arrays)
+    assert len(arrays) == 4
+    found = [again["a/b"], again["a"]["b"], again["n"][1], again["n"]["1"]]
+    assert [int(array[0]) for array in found] == [1, 2, 3, 4]
+
+
+class Places:
+    """Batches from a position that JSON would change: a tuple, a key that is a number, an array."""
+
+    def __init__(self):
+        self.at = 0
+
+    def __iter__(self):
+        while self.at < 4:
+            self.at += 1
+            yield batches(4)[self.at - 1]
+        self.at = 0
+
+    def state(self):
+        return {"at": (self.at, 1), 7: np.full(2, self.at)}
+
+    def restore(self, position):
+        assert type(position["at"]) is tuple
+        assert position[7].tolist() == [position["at"][0]] * 2
+        self.at = position["at"][0] % 4
+
+
+def test_the_position_of_a_loader_comes_back_as_it_was(tmp_path):
+    def fit(steps, **options):
+        model = mlp()
+        px.fit(
+            model, Places(), loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), steps=steps, progress=False,
+            multi_step=1, **options,
+        )  # fmt: skip
+        return model
+
+    fit(2, checkpoint_dir=tmp_path)
+    assert_same_bits(fit(6, checkpoint_dir=tmp_path, resume=True), fit(6))

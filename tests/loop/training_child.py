@@ -92,7 +92,25 @@ def kill_at_event(number):
     sys.addaudithook(hook)
 
 
-def train(folder, result, *, workers=0, multi_step="auto", steps=None, every=2, stop="", event=0, after=0.0, epochs=3):
+def callbacks_of(kind):
+    """What a kind of training has besides: averages, or the best epoch at the end."""
+    return {
+        "ema": [loop.EMA(0.9)],
+        "swa": [loop.SWA(start=1, learning_rate=0.005, anneal=1)],
+        "restore_best": [loop.EarlyStopping(patience=50, restore_best=True)],
+    }.get(kind, [loop.EMA(0.9), loop.EarlyStopping(patience=50)])
+
+
+def data_of(kind, rows, workers):
+    """The loader: of arrays, of rows that workers read, or of a stream that is shuffled within a window."""
+    if kind == "streams":
+        return px.DataLoader(lambda: zip(rows.x, rows.y, strict=True), 8, shuffle=12, seed=1)
+    return px.DataLoader(rows if workers else (rows.x, rows.y), 8, shuffle=True, seed=1, num_workers=workers)
+
+
+def train(
+    folder, result, *, kind="", workers=0, multi_step="auto", steps=None, every=2, stop="", event=0, after=0.0, epochs=3
+):
     """Train, or go on; ``stop``, ``event`` and ``after`` (seconds) say where to die."""
     with px.seed(0):
         model = px.Chain(px.Dense(4, 8, px.relu), px.BatchNorm(8), px.Dropout(0.3), px.Dense(8, 2))
@@ -101,17 +119,17 @@ def train(folder, result, *, workers=0, multi_step="auto", steps=None, every=2, 
     if after:
         threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     rows = Rows(36)
-    loader = px.DataLoader(rows if workers else (rows.x, rows.y), 8, shuffle=True, seed=1, num_workers=workers)
     px.fit(
         model,
-        loader,
+        data_of(kind, rows, workers),
         loss=px.losses.cross_entropy,
-        optimizer=optim.Adam(optim.cosine_annealing(0.01, 20)),
+        optimizer=optim.Adam(0.01 if kind == "swa" else optim.cosine_annealing(0.01, 20)),
         epochs=epochs,
         steps=steps,
         validation_data=(rows.x[:8], rows.y[:8]),
         metrics={"accuracy": px.metrics.Accuracy()},
-        callbacks=[loop.EMA(0.9), loop.EarlyStopping(patience=50), Witness(result, stop)],
+        precision="fp16" if kind == "fp16" else None,
+        callbacks=[*callbacks_of(kind), Witness(result, stop)],
         multi_step=multi_step,
         checkpoint_dir=folder,
         checkpoint_every=every,

@@ -86,14 +86,14 @@ MUTANTS = [
     ),
     (
         "the manifest does not vouch for itself",
-        "loop/_checkpoint_files.py",
+        "loop/_checkpoint_manifest.py",
         "        whole = signature == _digest(content)\n",
         "        whole = True\n",
-        (_STORE + "test_every_cut_and_every_flipped_bit_is_found_or_harmless",),
+        ("tests/loop/test_checkpoint_odd.py::test_a_manifest_that_was_changed_does_not_vouch_for_itself",),
     ),
     (
         "only the lengths of files are compared",
-        "loop/_checkpoint_files.py",
+        "loop/_checkpoint_manifest.py",
         "if _sha256(path) != digest:",
         "if False:",
         (_STORE + "test_every_cut_and_every_flipped_bit_is_found_or_harmless",),
@@ -101,8 +101,8 @@ MUTANTS = [
     (
         "a damaged checkpoint counts among those that are kept",
         "loop/_checkpoint_store.py",
-        "                self._damaged.add(path.name)\n",
-        "",
+        "        self._damaged.add(path.name)\n        if",
+        "        if",
         (_STORE + "test_the_one_before_is_used_with_a_warning_that_names_the_part_and_nothing_is_deleted",),
     ),
     (
@@ -142,8 +142,8 @@ MUTANTS = [
     ),
     (
         "two trainings may write to one folder",
-        "loop/_checkpoint_store.py",
-        "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "loop/_checkpoint_lock.py",
+        "fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         (_STORE + "test_two_trainings_do_not_share_a_folder",),
     ),

@@ -31,7 +31,7 @@ MUTANTS = [
     (
         "a signal behind the last step is lost",
         "loop/_training.py",
-        "        if run.interruption.number == signal.SIGTERM:",
+        "        if run.interruption.terminated:",
         "        if False:",
         (_INTERRUPTED + "test_sigterm_behind_the_last_step_ends_the_process[on_fit_end]",),
     ),

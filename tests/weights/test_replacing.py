@@ -104,6 +104,37 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(path):
     )
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == OLD
+    assert len(os.listdir(path.parent)) == 2
+    weights.save_safetensors(px.Dense(2, 3), path)  # the next save clears away what is left
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_only_what_a_process_has_left_that_is_gone_is_cleared_away(path):
+    """Not what this process writes, nor another one that runs, nor another machine, unless it lies there for long."""
+    with weights.replacing(path.parent / "mine") as mine:
+        mine.write_bytes(b"half")
+        _, machine, ours, _ = mine.name.split("-")
+        assert int(ours) == os.getpid()
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        token, week = "0" * 16 + ".tmp", 8 * 24 * 3600
+        stays = [f".phlox-{machine}-{os.getppid()}-{token}", f".phlox-{'f' * 8}-1-{token}", ".phlox-notes.tmp"]
+        goes = [
+            f".phlox-{machine}-{gone.pid}-{token}",
+            f".phlox-{machine}-{os.getpid()}-{token}",  # of an earlier process of this number
+            f".phlox-{machine}-{10**30}-{token}",
+            f".phlox-{'f' * 8}-2-{token}",
+            f".phlox-{token}",  # of an older version
+        ]
+        for name in (*stays, *goes):
+            path.with_name(name).write_bytes(b"half")
+        for name in goes[-2:]:
+            os.utime(path.with_name(name), (os.path.getmtime(path) - week,) * 2)
+        path.with_name(f".phlox-{machine}-{gone.pid}-{'1' * 16}.tmp").mkdir()  # nobody's file
+        weights.save_safetensors(px.Dense(2, 3), path)
+        left = sorted(os.listdir(path.parent))
+    folder = f".phlox-{machine}-{gone.pid}-{'1' * 16}.tmp"
+    assert left == sorted([*stays, folder, mine.name, path.name])
 
 
 def test_the_content_is_on_the_disk_before_it_takes_the_place(path, monkeypatch):

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import os
 import zlib
-from pathlib import Path
 from typing import Any
 
 from phlox.core import MissingExtraError, PhloxError, RangeError
@@ -24,9 +23,16 @@ def file_bytes(path: FilePath, checksum: str | None, where: str) -> bytes:
 
     Raises:
         CorruptFileError: another checksum, or a gzip file that is cut off or damaged.
+        FileError: it cannot be read, or is no file: a pipe would be waited for.
         RangeError: what is no checksum.
     """
-    found = Path(path).read_bytes()
+    from phlox.weights import file_error, open_regular
+
+    try:
+        with open_regular(path) as file:
+            found = file.read()
+    except OSError as error:
+        raise file_error(error, path, where) from error
     if checksum is not None:
         kind = _HASHES.get(len(checksum))
         if kind is None:

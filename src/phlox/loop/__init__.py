@@ -8,8 +8,8 @@ from phlox.loop._batch_norm import update_batch_norm
 from phlox.loop._batch_size import BatchSizes, find_batch_size
 from phlox.loop._callback import Callback
 from phlox.loop._checkpoint import Checkpoint
-from phlox.loop._checkpoint_files import Saved
 from phlox.loop._checkpoint_load import load_checkpoint
+from phlox.loop._checkpoint_manifest import Saved
 from phlox.loop._checkpoint_store import CheckpointStore
 from phlox.loop._display import ProgressBar
 from phlox.loop._early_stopping import EarlyStopping

@@ -10,12 +10,9 @@ The folder has another name, which begins with a dot, until the manifest is in i
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import MissingExtraError, StructureError
-from phlox.weights import CorruptFileError
-
-FORMAT = 1
-"""The version of the files; those of this and older versions load."""
-
-ARRAYS, STATE, MANIFEST = "arrays", "state.json", "manifest.json"
-_PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "orbax-checkpoint", "grain")
+from phlox.core import MissingExtraError, PhloxError, StructureError
+from phlox.loop._checkpoint_manifest import ARRAYS, STATE, check_files, check_still_there, damaged, lost
+from phlox.loop._plain_state import decoded
 
 State = dict[str, Any]  # what ``Run.state`` gives: {"arrays": nested dicts of arrays, "values": JSON-able}
 
@@ -125,132 +117,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {str(value)[:60]!r}")
 
 
-def versions() -> dict[str, str]:
-    """The versions of what decides how a run goes on."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def sealed(folder: Path, about: dict[str, Any]) -> None:
-    """Write the manifest of a folder whose other files are complete, and flush everything to the disk."""
-    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    files = {name: [os.path.getsize(folder / name), _sha256(folder / name, flush=True)] for name in names}
-    content = {"format": FORMAT, "versions": versions(), **about, "files": files}
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
-    with open(folder / MANIFEST, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    for inner in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
-        flush_folder(inner)
-
-
-def flush_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, where the system lets folders be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _sha256(path: Path, *, flush: bool = False) -> str:
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if flush:
-            os.fsync(file.fileno())
-    return found
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 # --- in -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint: where it is, and what its manifest says."""
-
-    path: Path
-    manifest: dict[str, Any] = field(repr=False)
-
-    @property
-    def step(self) -> int:
-        """Optimiser steps that were done."""
-        return self.manifest["step"]
-
-    @property
-    def epoch(self) -> int:
-        """The epoch from 0."""
-        return self.manifest["epoch"]
-
-    @property
-    def score(self) -> float | None:
-        """The watched number of the epoch that had just ended; None inside an epoch."""
-        return self.manifest["score"]
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint.
-
-    Raises:
-        CorruptFileError: it is missing, damaged, or of a later version.
-    """
-    try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        signature = content.pop("sha256")
-        whole = signature == _digest(content)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise damaged(folder, f"{MANIFEST}, which cannot be read ({type(error).__name__})") from error
-    if not whole:
-        raise damaged(folder, f"{MANIFEST}, which is not as it was written")
-    if content["format"] > FORMAT:
-        raise CorruptFileError(
-            f"a checkpoint of format 1 to {FORMAT}",
-            got=f"format {content['format']}",
-            fix="update Phlox, which this checkpoint is newer than",
-            where=str(folder),
-        )
-    return content
-
-
-def check_files(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint whose every file is as it was written.
-
-    Raises:
-        CorruptFileError: one is not; the error names it.
-    """
-    manifest = manifest_of(folder)
-    for name, (size, digest) in manifest["files"].items():
-        path = folder / name
-        try:
-            if not path.is_file():
-                raise damaged(folder, f"{name}, which is missing")
-            if path.stat().st_size != size:
-                raise damaged(folder, f"{name}, which has {path.stat().st_size} bytes of {size}")
-            if _sha256(path) != digest:
-                raise damaged(folder, f"{name}, whose content is not what was written")
-        except OSError as error:
-            if isinstance(error, CorruptFileError):
-                raise
-            raise damaged(folder, f"{name}, which cannot be read ({error.strerror})") from error
-    return manifest
-
-
-def damaged(folder: Path, what: str) -> CorruptFileError:
-    """The error of a checkpoint one of whose parts is not as it was written."""
-    return CorruptFileError(
-        "every file as it was written", got=what, fix="take another checkpoint; this one is left as it is",
-        where=f"checkpoint {folder}",
-    )  # fmt: skip
 
 
 def read_state(folder: Path, parts: tuple[str, ...] | None = None) -> State:
@@ -258,18 +125,73 @@ def read_state(folder: Path, parts: tuple[str, ...] | None = None) -> State:
 
     Raises:
         CorruptFileError: a file is missing or not as it was written.
+        MissingFileError: there is no such checkpoint, or it was deleted while it was read.
     """
-    check_files(folder)
-    whole = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    entries = [entry for entry in whole["arrays"] if parts is None or entry["path"][0] in parts]
-    numbered = _read_arrays(folder / ARRAYS, [e["number"] for e in entries if "number" in e])
-    arrays: dict[str, Any] = {}
-    for entry in entries:
-        at = arrays
-        for name in entry["path"][:-1]:
-            at = at.setdefault(name, {})
-        at[entry["path"][-1]] = _found(entry, numbered)
+    manifest = check_files(folder)
+    try:
+        whole = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        entries = [entry for entry in _checked(whole, folder) if parts is None or entry["path"][0] in parts]
+        numbered = _read_arrays(folder / ARRAYS, [e["number"] for e in entries if "number" in e])
+        arrays: dict[str, Any] = {}
+        for entry in entries:
+            at = arrays
+            for name in entry["path"][:-1]:
+                at = at.setdefault(name, {})
+            at[entry["path"][-1]] = _found(entry, numbered)
+        _check_values(whole["values"], arrays, folder, parts)
+    except (PhloxError, MemoryError):
+        raise
+    except Exception as error:  # Orbax has many
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise lost(folder, f"{STATE} and {ARRAYS}, which do not go together ({text})") from error
+    check_still_there(folder, manifest)
     return {"arrays": arrays, "values": whole["values"]}
+
+
+def _checked(whole: Any, folder: Path) -> list[dict[str, Any]]:
+    """What ``state.json`` says of the arrays, in its right form."""
+    if (
+        not isinstance(whole, dict)
+        or not isinstance(whole.get("arrays"), list)
+        or not isinstance(whole["values"], dict)
+    ):
+        raise damaged(folder, f"{STATE}, which is no state")
+    for entry in whole["arrays"]:
+        path = entry["path"]
+        good = isinstance(path, list) and len(path) > 0 and all(isinstance(name, str) for name in path)
+        if "number" in entry:
+            good = good and isinstance(entry["number"], str) and entry["number"].isdecimal()
+        elif "empty" in entry:
+            _, shape = entry["empty"]
+            good = good and all(type(n) is int and n >= 0 for n in shape) and 0 in shape
+        if not good:
+            raise damaged(folder, f"{STATE}, which says {repr(entry)[:100]} of an array")
+    return whole["arrays"]
+
+
+def _check_values(values: dict[str, Any], arrays: dict[str, Any], folder: Path, parts: tuple[str, ...] | None) -> None:
+    """Refuse values that a run could not take, before it has taken the first of them."""
+    for part, kinds in values["keys"].items():
+        for path, kind in kinds.items():
+            if part in arrays:
+                jax.random.wrap_key_data(jnp.asarray(arrays[part][path]), impl=kind)
+    if parts is not None:
+        return
+    for name in ("epoch", "batch", "step", "examples"):
+        if type(values[name]) is not int or values[name] < 0:
+            raise damaged(folder, f"{STATE}, whose {name!r} is {repr(values[name])[:60]}")
+    for name, kinds in (
+        ("epoch_over", bool),
+        ("seconds", (int, float)),
+        ("callbacks", dict),
+        ("seed", (int, type(None))),
+    ):
+        if not isinstance(values[name], kinds):
+            raise damaged(folder, f"{STATE}, whose {name!r} is {repr(values[name])[:60]}")
+    for name in ("logs", "row", "history", "loader"):
+        decoded(values.get(name, {}), arrays["history"])
+    for name, state in values["callbacks"].items():
+        decoded(state, arrays.get(f"{name}.state", {}))
 
 
 def _found(entry: dict[str, Any], numbered: dict[str, Any]) -> Any:

@@ -8,27 +8,29 @@ import re
 import shutil
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from phlox.loop._checkpoint_files import (
+from phlox.loop._checkpoint_files import Snapshot, State, orbax, read_state
+from phlox.loop._checkpoint_lock import FolderLock, holder
+from phlox.loop._checkpoint_manifest import (
     ARRAYS,
+    MANIFEST,
     STATE,
     Saved,
-    Snapshot,
-    State,
     check_files,
     flush_folder,
+    is_damage,
     manifest_of,
-    orbax,
-    read_state,
     sealed,
 )
-from phlox.weights import CorruptFileError, FileError, file_error
+from phlox.weights import CorruptFileError, FileError, MissingFileError, file_error
 
 _NAME = re.compile(r"(\d{4,})-step-\d+")
-_UNFINISHED = ".unfinished-"
+_UNFINISHED, _DAMAGED = ".unfinished-", ".damaged"
+_LOOKS = 20  # at a folder whose checkpoints are deleted while they are read
 _SYSTEM = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EDQUOT: "quota", errno.EACCES: "denied"}
 
 
@@ -36,7 +38,8 @@ class CheckpointStore:
     """The checkpoints in a folder.
 
     Each is a folder of its own, ``0007-step-350``: numbered in the order of saving, it is there whole or not at all. To
-    read one, every file is compared with its checksum. What is damaged is named and left as it is.
+    read one, every file is compared with its checksum. What is damaged is named and never deleted. A checkpoint may be
+    a link to a folder elsewhere. Reading beside the training that writes gives a whole checkpoint, or an error.
 
     Arguments:
         folder: where the checkpoints are, or will be.
@@ -55,10 +58,13 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.where = f"checkpoints in {os.fspath(folder)!r}"
         self._damaged: set[str] = set()  # found so, and therefore neither counted nor deleted
+        self._stuck: set[str] = set()  # could not be deleted
+        self._complaints: list[str] = []  # of the thread that writes
+        self._told: set[str] = set()
         self._writer: Any = None  # of Orbax
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
         self.failed = False  # to write
 
     # --- reading ---------------------------------------------------------------------------------
@@ -67,7 +73,7 @@ class CheckpointStore:
         """Every checkpoint with a whole manifest, oldest first; their other files are not looked at."""
         found = []
         for path in self._folders():
-            with suppress(CorruptFileError):
+            with suppress(CorruptFileError, MissingFileError):
                 found.append(Saved(path, manifest_of(path)))
         return found
 
@@ -77,11 +83,14 @@ class CheckpointStore:
         Raises:
             CorruptFileError: there are checkpoints, and not one is whole.
         """
-        return self._first_whole(self._folders()[::-1])
+        for path in self._odd():
+            self._complain(f"{path} is no checkpoint, though it has the name of one: it is left as it is.")
+        self._tell()
+        return self._first_whole(lambda: self._folders()[::-1])
 
     def best(self) -> Saved | None:
         """The checkpoint with the best score among those that are whole; None where none has a score."""
-        return self._first_whole([saved.path for saved in _ranked(self.checkpoints())])
+        return self._first_whole(lambda: [saved.path for saved in _ranked(self.checkpoints())])
 
     def read(self, saved: Saved | str | os.PathLike[str], parts: tuple[str, ...] | None = None) -> State:
         """What a checkpoint holds, as ``Run.restore`` takes it, arrays as NumPy's.
@@ -92,27 +101,62 @@ class CheckpointStore:
 
         Raises:
             CorruptFileError: a file is missing or not as it was written; the error names it.
+            MissingFileError: there is no such checkpoint, or it was deleted meanwhile.
         """
         return read_state(saved.path if isinstance(saved, Saved) else Path(saved), parts)
 
-    def _first_whole(self, paths: list[Path]) -> Saved | None:
-        errors = []
+    def _first_whole(self, listed: Callable[[], list[Path]]) -> Saved | None:
+        """The first checkpoint of a list that is whole; the list is asked for anew where one of it goes meanwhile."""
+        for look in range(_LOOKS):
+            try:
+                return self._first_whole_of(listed())
+            except MissingFileError:
+                if look == _LOOKS - 1:
+                    raise
+        return None
+
+    def _first_whole_of(self, paths: list[Path]) -> Saved | None:
+        errors: dict[Path, CorruptFileError] = {}
         for path in paths:
             try:
                 manifest = check_files(path)
             except CorruptFileError as error:
-                errors.append(error)
-                self._damaged.add(path.name)
+                errors[path] = error
                 continue
-            for error in errors:
-                warnings.warn(f"checkpoint {error.where} is damaged: {error.got}. {path} is used.", stacklevel=4)
+            for other, error in errors.items():
+                kept = self._set_aside(other) if is_damage(error) else other
+                where = "it is left as it is" if kept == other else f"it is kept as {kept}"
+                text = f"{error.where} is damaged: {error.got}; {where}. {path} is used."
+                warnings.warn(text, stacklevel=5)
             return Saved(path, manifest)
         if errors:
-            raise errors[0]
+            raise next(iter(errors.values()))
         return None
+
+    def _set_aside(self, path: Path) -> Path:
+        """Give a damaged checkpoint another name where this process writes: a later one is neither to count it nor to
+        delete it.
+        """
+        self._damaged.add(path.name)
+        if self._lock is None or not self._lock.held or not os.path.isdir(path):
+            return path
+        names = (f"{path.name}{_DAMAGED}{f'-{n}' if n else ''}" for n in range(1_000_000))
+        aside = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+        try:
+            os.rename(path, aside)
+        except OSError:  # it stays, and is known to this process
+            return path
+        return aside
 
     def _folders(self) -> list[Path]:
         """The folders of all checkpoints, damaged ones too, oldest first."""
+        return [path for path in self._named() if not _is_odd(path)]
+
+    def _odd(self) -> list[Path]:
+        """What is named like a checkpoint, and nobody wrote as one."""
+        return [path for path in self._named() if _is_odd(path)]
+
+    def _named(self) -> list[Path]:
         try:
             entries = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
         except FileNotFoundError:
@@ -133,19 +177,22 @@ class CheckpointStore:
         orbax()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.folder / ".lock")
+            self._lock = FolderLock(self.folder / ".lock")
             for left in self.folder.glob(_UNFINISHED + "*"):
-                shutil.rmtree(left)
+                self._delete(left)
         except BlockingIOError as error:
             raise FileError(
                 "a folder that no other training writes to",
-                got="one that is in use by another",
+                got=f"one that is in use by another: {holder(self.folder / '.lock')}",
                 fix="give each training a checkpoint_dir of its own, or end the other one",
                 where=self.where,
             ) from error
         except OSError as error:
             self.close()
             raise file_error(error, self.folder, self.where) from error
+        for name in list(self._damaged):  # found before there was a lock
+            self._set_aside(self.folder / name)
+        self._tell()
 
     def save(self, state: State, about: dict[str, Any], *, keep: int, keep_best: int) -> Path:
         """Begin to write a checkpoint; returns where it will be. Waits for the one before.
@@ -159,10 +206,14 @@ class CheckpointStore:
         Raises:
             FileError: this one or the one before cannot be written; what was saved earlier is untouched.
         """
+        if self._is_of_a_parent():
+            raise FileError(
+                "to be written by the process that opened them", got="a child that was forked from it",
+                fix="train in the child with a checkpoint_dir of its own", where=self.where,
+            )  # fmt: skip
         self.wait()
         snapshot = Snapshot.of(state)
-        taken = [_number(path.name.removeprefix(_UNFINISHED)) for path in self.folder.iterdir()]
-        name = f"{max(taken, default=0) + 1:04d}-step-{about['step']}"
+        name = f"{self._next_number():04d}-step-{about['step']}"
         temporary, final = self.folder / f"{_UNFINISHED}{name}", self.folder / name
         try:
             temporary.mkdir()
@@ -176,12 +227,23 @@ class CheckpointStore:
         finish.start()
         return final
 
+    def _next_number(self) -> int:
+        """One that no checkpoint has, and none had that is damaged or half deleted."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError as error:
+            raise file_error(error, self.folder, self.where) from error
+        found = [_NAME.match(name.removeprefix(_UNFINISHED)) for name in names]
+        return max((int(match[1]) for match in found if match), default=0) + 1
+
     def wait(self) -> None:
         """Wait until what was begun is on the disk.
 
         Raises:
             FileError: it cannot be written.
         """
+        if self._is_of_a_parent():
+            return
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -192,9 +254,13 @@ class CheckpointStore:
         error, self._error = self._error, None
         if error is not None:
             raise error
+        self._tell()
 
     def close(self) -> None:
         """Wait, and let another process have the folder; nothing is raised."""
+        if self._is_of_a_parent():  # whose threads are not here to be waited for
+            self._thread = self._writer = None
+            return
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -202,8 +268,12 @@ class CheckpointStore:
             self._writer.close()
             self._writer = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
+
+    def _is_of_a_parent(self) -> bool:
+        """Whether this is the store of another process, of which this one is a forked child."""
+        return self._lock is not None and self._lock.process != os.getpid()
 
     def _hand_over(self, path: Path, arrays: dict[str, Any]) -> None:
         ocp = orbax()
@@ -241,13 +311,52 @@ class CheckpointStore:
 
     def _thin_out(self, keep: int, keep_best: int) -> None:
         """Delete checkpoints that are neither among the newest nor among the best."""
-        known = [saved for saved in self.checkpoints() if saved.path.name not in self._damaged]
+        passed = self._damaged | self._stuck
+        known = [saved for saved in self.checkpoints() if saved.path.name not in passed]
         kept = {saved.path for saved in (*known[-keep:], *_ranked(known)[:keep_best])}
         for saved in known:
             if saved.path not in kept:
-                going = self.folder / f"{_UNFINISHED}{saved.path.name}"
-                os.rename(saved.path, going)  # whole or not there, also while its files go
-                shutil.rmtree(going)
+                self._delete(saved.path)
+
+    def _delete(self, path: Path) -> None:
+        """Delete what is no longer wanted, of a link the link alone; training goes on where that cannot be done."""
+        try:
+            if os.path.islink(path) or os.path.isfile(path):
+                path.unlink()
+                return
+            going = path
+            if not path.name.startswith(_UNFINISHED):
+                going = self.folder / f"{_UNFINISHED}{path.name}"
+                os.rename(path, going)  # whole or not there, also while its files go
+            shutil.rmtree(going)
+        except FileNotFoundError:  # somebody else was first
+            return
+        except OSError as error:
+            self._stuck.add(path.name)
+            why = error.strerror or str(error)
+            self._complain(f"{path} is no longer wanted, and cannot be deleted: {why}. Training goes on.")
+
+    def _complain(self, text: str) -> None:
+        """Note what the thread that trains is to warn of, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._complaints.append(text)
+
+    def _tell(self) -> None:
+        while self._complaints:
+            warnings.warn(f"{self.where}: {self._complaints.pop(0)}", stacklevel=4)
+
+
+def _is_odd(path: Path) -> bool:
+    """Whether nobody wrote this as a checkpoint: a file, or a folder with nothing in it that a checkpoint has.
+
+    A link that leads nowhere, and a folder that cannot be read, may be checkpoints.
+    """
+    if not os.path.isdir(path):
+        return os.path.exists(path)
+    with suppress(OSError):
+        return not {MANIFEST, STATE, ARRAYS} & set(os.listdir(path))
+    return False
 
 
 def _number(name: str) -> int:
@@ -263,20 +372,6 @@ def _ranked(checkpoints: list[Saved]) -> list[Saved]:
     latest = scored[-1].manifest
     scored = [saved for saved in scored if saved.manifest["monitor"] == latest["monitor"]]
     return sorted(scored, key=lambda saved: (saved.score or 0) * (1 if latest["mode"] == "min" else -1))
-
-
-def _locked(path: Path) -> int:
-    """The file at a path, open and locked for this process; the lock goes with the process, however that ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    if os.name == "posix":
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-    return descriptor
 
 
 def _system_error(error: BaseException) -> OSError | None:

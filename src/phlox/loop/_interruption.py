@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -24,6 +24,36 @@ OPEN, BETWEEN, MOVING = 0, 1, 2
 and not before the third one is it left half done."""
 
 
+_LISTENING: list[Interruption] = []  # of this process, the innermost last
+
+
+_masked = threading.local()
+
+
+def _hold_signals() -> None:
+    """Before a fork: what is sent to the child from its first instant on is to wait for its own handlers."""
+    _masked.before = signal.pthread_sigmask(signal.SIG_BLOCK, _NAMES) if _LISTENING else None
+
+
+def _release_signals() -> None:
+    before = getattr(_masked, "before", None)
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _masked.before = None
+
+
+def _leave_to_the_parent() -> None:
+    """In a forked child: do with a signal what was done before the training, which is the parent's."""
+    for interruption in reversed(_LISTENING):
+        interruption.let_go()
+    _LISTENING.clear()
+    _release_signals()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_leave_to_the_parent)
+
+
 class Interruption:
     """Notes Ctrl-C, and SIGTERM where asked for, between ``start`` and ``end``; a second Ctrl-C does not wait.
 
@@ -32,6 +62,7 @@ class Interruption:
 
     Attributes:
         number: of the first signal, None where none came.
+        terminated: whether SIGTERM came, also behind a Ctrl-C: the process is to end.
         forced: whether a further Ctrl-C acted.
         at_once: called in place of raising ``KeyboardInterrupt``, where a signal may act.
         saves: whether a checkpoint is to be made first: a signal then acts where ``at_once`` is set alone.
@@ -44,7 +75,7 @@ class Interruption:
 
     def _forget(self) -> None:
         self.number: int | None = None
-        self.forced = self.saves = False
+        self.forced = self.saves = self.terminated = False
         self._count, self._level, self._process = 0, OPEN, os.getpid()
 
     # --- from when to when -----------------------------------------------------------------------
@@ -53,6 +84,7 @@ class Interruption:
         """Listen to Ctrl-C, which waits from here on, but for ``at(OPEN)``."""
         self._forget()
         self._before, self._level = {}, BETWEEN
+        _LISTENING.append(self)
         self._listen(signal.SIGINT)
 
     def wait(self) -> None:
@@ -72,12 +104,20 @@ class Interruption:
 
     def end(self) -> None:
         """Let signals do what they did before; what ends this training ends the one around it."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        around: Any = self._before.get(self.number or 0)
-        self._before = {}
+        before = dict(self._before)
+        self.let_go()
+        around: Any = before.get(self.number or 0)
+        if self in _LISTENING:
+            _LISTENING.remove(self)
         if isinstance(getattr(around, "__self__", None), Interruption):
             around(self.number, None)
+
+    def let_go(self) -> None:
+        """Put the handlers back that were there before."""
+        with suppress(ValueError):  # of a thread that is not the main one
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        self._before = {}
 
     # --- what a signal finds ---------------------------------------------------------------------
 
@@ -125,13 +165,14 @@ class Interruption:
         raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a child: this training is not its own
+        if os.getpid() != self._process:  # a child that was forked past Python
             signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
             os.kill(os.getpid(), number)
             return
         first = self.number is None
         self.number = number if first else self.number
         self._count += number == signal.SIGINT
+        self.terminated |= number == signal.SIGTERM
         if number == signal.SIGTERM and not first:
             return
         if self._may_act():
@@ -161,15 +202,14 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not plain:
         yield
         return
-    came = 0
+    came, process = 0, os.getpid()
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came += 1
-        if came > 2:  # somebody insists
+        if came > 2 or os.getpid() != process:  # somebody insists, or it is a forked child's
             raise KeyboardInterrupt
 
-    process = os.getpid()
     signal.signal(signal.SIGINT, note)
     try:
         yield

@@ -38,6 +38,8 @@ def encoded(value: Any, arrays: dict[str, Any], at: str, where: str) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if isinstance(value, (jax.Array, np.ndarray)):
+        while at in arrays:  # of {"a/b": …, "a": {"b": …}}, or of {1: …, "1": …}
+            at += "'"
         arrays[at] = jax.random.key_data(value) if is_key(value) else value
         if is_key(value):
             return {_KEY: [at, str(jax.random.key_impl(value))]}

@@ -249,7 +249,7 @@ class Run:
             "row": encoded(self.row, arrays["history"], "row", "Run.state"),
             "history": encoded(self.history.state(), arrays["history"], "history", "Run.state"),
             "made": self.made,
-            "loader": self.position,
+            "loader": encoded(self.position, arrays["history"], "loader", "Run.state"),
             "keys": {part: names for part, names in keys.items() if names},
             "callbacks": {},
             "constructed": {},
@@ -299,7 +299,7 @@ class Run:
             setattr(self, name, values[name])
         beside = arrays["history"]
         self.logs, self.row = decoded(values["logs"], beside), {**decoded(values.get("row", {}), beside), **self.row}
-        self.position = values["loader"]
+        self.position = decoded(values["loader"], beside)
         self.history.restore(decoded(values["history"], beside))
         self.history._losses = [np.asarray(arrays["history"]["losses"])]
         self.ledger.restore(arrays.get("epoch", {}))

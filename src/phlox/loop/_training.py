@@ -76,6 +76,8 @@ class Training:
             raise
         finally:
             run.interruption.end()
+        if run.interruption.terminated:  # also where it came behind the last step, or behind a Ctrl-C
+            raise SystemExit(128 + signal.SIGTERM)
         return run.history
 
     def train(self) -> None:
@@ -98,8 +100,6 @@ class Training:
             return
         run.ended = True
         run.call_all("on_fit_end")
-        if run.interruption.number == signal.SIGTERM:  # it came behind the last step
-            raise run.interruption.error("")
         run.history.interrupted = run.interruption.number is not None
 
     def broken_off(self, error: BaseException) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.weights._artifact import load, save
-from phlox.weights._errors import CorruptFileError, FileError, file_error
+from phlox.weights._errors import CorruptFileError, FileError, MissingFileError, file_error, open_regular
 from phlox.weights._metadata import read_metadata
 from phlox.weights._naming import NotAllowedError
 from phlox.weights._replacing import replacing
@@ -13,10 +13,12 @@ from phlox.weights._safetensors import load_safetensors, save_safetensors
 __all__ = [
     "CorruptFileError",
     "FileError",
+    "MissingFileError",
     "NotAllowedError",
     "file_error",
     "load",
     "load_safetensors",
+    "open_regular",
     "read_metadata",
     "replacing",
     "save",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from io import BufferedReader
 
 from phlox.core import PhloxError
 
@@ -13,6 +15,10 @@ _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 class FileError(PhloxError, OSError):
     """A file that cannot be read or written; ``errno`` holds the system's number where there is one."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file, a folder or a checkpoint that is not there."""
 
 
 class CorruptFileError(FileError):
@@ -31,10 +37,27 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         raise OSError(errno.ENODEV, "something else")
 
 
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """A file, open for reading; what is none is refused before it is opened, and never waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a device, a pipe or a socket.
+    """
+    check_regular(path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller's
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it took the place of a file just now
+        file.close()
+        raise OSError(errno.ENODEV, "something else")
+    return file
+
+
 def file_error(error: OSError, path: str | os.PathLike[str], where: str) -> FileError:
     """A system error about ``path`` with what was needed and a likely fix."""
     expected, fix = _needed(error.errno, os.fspath(path))
-    made = FileError(expected, got=error.strerror or str(error), fix=fix, where=where)
+    made = (MissingFileError if error.errno == errno.ENOENT else FileError)(
+        expected, got=error.strerror or str(error), fix=fix, where=where
+    )
     made.errno, made.filename = error.errno, os.fspath(path)
     return made
 

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from phlox.core import RangeError
-from phlox.weights._errors import CorruptFileError, check_regular, file_error
+from phlox.weights._errors import CorruptFileError, file_error, open_regular
 
 FORMAT = 1
 """The version of Phlox's entries; files of this and older versions load."""
@@ -84,8 +84,7 @@ def key_kinds(metadata: Mapping[str, str]) -> dict[str, str]:
 def opened(path: str | os.PathLike[str], where: str) -> Any:
     """A safetensors file whose header was checked against its length, open for reading."""
     try:
-        check_regular(path)
-        with open(path, "rb"):  # the system's own word on what is missing, a folder, or not allowed
+        with open_regular(path):  # the system's own word on what is missing, a folder, or not allowed
             pass
     except OSError as error:
         raise file_error(error, path, where) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phlox.weights._errors import check_regular, file_error
+from phlox.weights._temporary import clear_away, given_up, temporary_beside
 
 
 @contextmanager
@@ -18,6 +18,7 @@ def replacing(path: str | os.PathLike[str], *, where: str = "replacing") -> Iter
     The temporary file is in the same folder, is flushed to the disk, and takes the place of ``path`` in one step:
     whoever opens ``path`` finds the old content or the new, never a part. Where the block raises anything, Ctrl-C
     included, it is removed and the old file stays. A symbolic link is followed; the old file's permissions are kept.
+    What a process that was killed meanwhile has left in the folder goes at the next call.
 
     Arguments:
         path: the file to write.
@@ -34,7 +35,8 @@ def replacing(path: str | os.PathLike[str], *, where: str = "replacing") -> Iter
     ['notes.txt']
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".phlox-{secrets.token_hex(8)}.tmp")
+    clear_away(target.parent)
+    temporary = temporary_beside(target)
     try:
         try:
             mode = _create(temporary, target)
@@ -50,6 +52,8 @@ def replacing(path: str | os.PathLike[str], *, where: str = "replacing") -> Iter
         if error.errno is None:  # no failure of the system's: it speaks for itself
             raise
         raise file_error(error, path, where) from error
+    finally:
+        given_up(temporary)
 
 
 def _create(temporary: Path, target: Path) -> int:

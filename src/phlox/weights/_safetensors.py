@@ -29,7 +29,7 @@ from phlox.core import (
     load_state_dict,
     state_dict,
 )
-from phlox.weights._errors import CorruptFileError, file_error
+from phlox.weights._errors import CorruptFileError, file_error, open_regular
 from phlox.weights._metadata import check_digest, check_format, key_kinds, opened, own_metadata, signed
 from phlox.weights._replacing import replacing
 
@@ -205,7 +205,7 @@ def _read(path: str | os.PathLike[str], where: str) -> dict[str, np.ndarray]:
     """All arrays of a file whose header was found good, each read once into memory of its own."""
     arrays: dict[str, np.ndarray] = {}
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = int.from_bytes(file.read(8), "little")
             header: dict[str, Any] = json.loads(file.read(size))
             header.pop("__metadata__", None)
