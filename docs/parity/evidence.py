@@ -326,4 +326,24 @@ ATTENTION_LAYERS = {
     **several(F, "apply_rotary rotary_angles", "nn/test_attention_positions.py", "complex products in NumPy", "1e-5"),
 }
 
-EVIDENCE: dict[str, Evidence] = {**FUNCTIONAL, **LAYERS, **ATTENTION_LAYERS, **LOSSES, **INIT, **CORE, **OPTIM, **DATA}
+STOPPING, AVERAGING = "loop/test_callbacks_stopping.py", "loop/test_callbacks_averaging.py"
+LOOP = {
+    **several("px.", "train", "loop/test_train.py", "the loop by hand", "exact"),
+    **several("px.", "EarlyStopping", STOPPING, "sequences by hand", "exact"),
+    **several("px.", "ReduceOnPlateau", STOPPING, "PyTorch", "exact"),
+    **several("px.", "AveragedModel SWA update_batch_norm", AVERAGING, "PyTorch", "1e-5"),
+    **several("px.", "DataLoader", "data/test_loader.py", "PyTorch", "exact"),
+    "px.parallel.data_parallel": Evidence("loop/test_devices.py", "one device", ("1e-4",)),
+}
+
+EVIDENCE: dict[str, Evidence] = {
+    **FUNCTIONAL,
+    **LAYERS,
+    **ATTENTION_LAYERS,
+    **LOSSES,
+    **INIT,
+    **CORE,
+    **OPTIM,
+    **DATA,
+    **LOOP,
+}

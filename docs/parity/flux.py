@@ -240,8 +240,12 @@ TRAINING = Section(
         absent("diaghessian", "it is `jnp.diagonal` of `px.hessian`, which costs the same here"),
         have("trainmode!", "px.trainmode"),
         have("testmode!", "px.testmode", "`px.automode` is `testmode!(m, :auto)`"),
-        later("train!", "training loop"),
-        later("early_stopping plateau patience throttle", "training loop"),
+        have("train!", "px.train", "one pass; `px.fit` is the whole training"),
+        have("early_stopping patience", "px.EarlyStopping", "a callback of `px.fit`"),
+        have(
+            "plateau", "px.ReduceOnPlateau", "a callback of `px.fit`; `px.optim.ReduceOnPlateau` in a loop of your own"
+        ),
+        absent("throttle", "a callback says by `steps_until` when it wants control again"),
     ),
 )
 
@@ -270,7 +274,7 @@ TOOLS = Section(
         absent(
             "CPUDevice CUDADevice AMDGPUDevice MetalDevice oneAPIDevice XLADevice", "devices are JAX's: `jax.devices`"
         ),
-        later("DeviceIterator", "data utilities"),
+        have("DeviceIterator", "px.DataLoader", "puts batches on the device ahead"),
         later("MPIBackend NCCLBackend DistributedUtils", "parallel wrappers"),
         have("fmap", "px.map", "keeps sharing"),
         have(
@@ -294,7 +298,9 @@ ONE_HOT = Section(
 DATA = Section(
     "Data (MLUtils)",
     (
-        later("DataLoader eachobs BatchView batchsize", "data utilities"),
+        have(
+            "DataLoader eachobs BatchView batchsize", "px.DataLoader", "in the order of the data unless `shuffle=True`"
+        ),
         have("numobs", "px.data.numobs", "observations are the first axis; a list holds one in each item"),
         have("getobs", "px.data.getobs"),
         absent("getobs!", "arrays do not change in place"),

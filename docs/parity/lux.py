@@ -106,7 +106,9 @@ DERIVATIVES = Section(
         have("vector_jacobian_product", "px.vjp"),
         have("batched_jacobian", "px.vmap", "of `px.jacobian`"),
         absent("AutoEnzyme AutoForwardDiff AutoMooncake AutoReverseDiff AutoTracker AutoZygote", "there is one: JAX's"),
-        later("Training TrainState single_train_step!", "training loop", "a step is `px.jit` of a function, as it is"),
+        have(
+            "Training TrainState single_train_step!", "px.Optimizer", "a step is `px.jit` of a function; `px.fit` loops"
+        ),
     ),
 )
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 # What the roadmap still brings. Nothing else may be called "not yet".
 AREAS = {
-    "data utilities": "loaders, splits, batches of records",
     "export": "StableHLO, ONNX, SavedModel, LiteRT",
-    "metrics": "what is reported beside the loss",
     "parallel wrappers": "meshes, statistics and gradients over several devices",
     "pruning": "masks on weights",
     "quantisation": "integer weights and activations",
-    "training loop": "loops, callbacks, early stopping",
 }
 
 

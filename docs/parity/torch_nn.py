@@ -253,7 +253,8 @@ VISION = Section(
 DEVICES = Section(
     "Devices, and submodules",
     (
-        later("DataParallel parallel", "parallel wrappers"),
+        have("DataParallel", "px.parallel.data_parallel", "`px.fit(devices=…)`"),
+        later("parallel", "parallel wrappers"),
         later("intrinsic qat quantizable quantized", "quantisation"),
         have("attention", F + "dot_product_attention(implementation=None)", "the fastest form by itself"),
     ),

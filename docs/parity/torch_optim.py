@@ -52,7 +52,9 @@ SCHEDULERS = Section(
         have("lr_scheduler.CosineAnnealingWarmRestarts", "px.optim.cosine_restarts"),
         have("lr_scheduler.OneCycleLR", "px.optim.one_cycle", "of one number; give the momentum a schedule of its own"),
         have("lr_scheduler.CyclicLR", "px.optim.cyclic", "of one number; give the momentum a schedule of its own"),
-        absent("lr_scheduler.LambdaLR", "any function of the step is a schedule; `px.optim.product` scales it"),
+        have(
+            "lr_scheduler.LambdaLR", "px.optim.product", "of the rate and any function of the step, which is a schedule"
+        ),
         have("lr_scheduler.MultiplicativeLR", "px.optim.multiplicative"),
         have("lr_scheduler.ChainedScheduler", "px.optim.product"),
         have("lr_scheduler.SequentialLR", "px.optim.sequence", "takes lengths, not milestones"),
@@ -64,13 +66,14 @@ SCHEDULERS = Section(
 AVERAGING = Section(
     "Averaging (swa_utils)",
     (
-        absent(
+        have(
             "swa_utils.AveragedModel swa_utils.get_ema_multi_avg_fn swa_utils.get_swa_multi_avg_fn "
             "swa_utils.get_ema_avg_fn swa_utils.get_swa_avg_fn",
-            "the mean of two models is one line: `px.map(lambda a, w: a + (w - a) / n, average, model)`",
+            "px.AveragedModel",
+            "`decay=` is exponential, without it all count alike; `px.EMA` and `px.SWA` in `px.fit`",
         ),
-        absent("swa_utils.SWALR", "it is a `px.optim.sequence` that ends in a number"),
-        absent("swa_utils.update_bn", "it is a pass over the data under `px.training(True)`"),
+        have("swa_utils.SWALR", "px.SWA(learning_rate=…)", "a callback of `px.fit`"),
+        have("swa_utils.update_bn", "px.update_batch_norm"),
     ),
 )
 

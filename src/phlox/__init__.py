@@ -199,7 +199,7 @@ from phlox.nn.functional import (
 from phlox.optim import Optimizer
 
 if TYPE_CHECKING:
-    from phlox import data, loop, metrics, weights
+    from phlox import data, loop, metrics, parallel, weights
     from phlox.data import DataLoader
     from phlox.loop import (
         EMA,
@@ -426,6 +426,7 @@ __all__ = [
     "nn",
     "optim",
     "output_shape",
+    "parallel",
     "parameter_kinds",
     "paths",
     "predict",
@@ -506,6 +507,7 @@ _LATER = {
         "update_batch_norm",
     ),
     "metrics": (),
+    "parallel": (),
     "weights": ("load", "save"),
 }
 _HOME = {name: folder for folder, names in _LATER.items() for name in names}

@@ -5,6 +5,10 @@ import subprocess
 import sys
 import textwrap
 
+import jax
+
+import phlox as px
+
 PROGRAM = """
     import jax, numpy as np, phlox as px
 
@@ -40,3 +44,8 @@ def test_eight_devices_give_what_one_gives():
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "(40, 3)"
+
+
+def test_one_device_is_a_mesh_of_one():
+    assert px.parallel.data_parallel(1).count == 1
+    assert px.parallel.data_parallel("all").count == jax.device_count()
