@@ -61,7 +61,7 @@ MUTANTS = [
         "loop/_training.py",
         "        run.fresh.clear()\n",
         "        pass\n",
-        (_LOGGED + "test_validation_inside_an_epoch_reaches_everybody",),
+        (_LOGGED + "test_a_validation_at_the_end_of_an_epoch_is_looked_at_once",),
     ),
     (
         "what is logged in an epoch is not in its row",
