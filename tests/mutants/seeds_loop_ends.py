@@ -30,8 +30,8 @@ MUTANTS = [
     ),
     (
         "a signal behind the last step is lost",
-        "loop/_training.py",
-        "        if run.interruption.terminated:",
+        "loop/_interruption.py",
+        "        if self.terminated:",
         "        if False:",
         (_INTERRUPTED + "test_sigterm_behind_the_last_step_ends_the_process[on_fit_end]",),
     ),
