@@ -17,8 +17,8 @@ MUTANTS = [
     (
         "Ctrl-C waits for the data",
         "loop/_interruption.py",
-        "            with self.at(OPEN):\n",
-        "            with self.at(BETWEEN):\n",
+        "self.at(BETWEEN if careful else OPEN)",
+        "self.at(BETWEEN)",
         (_INTERRUPTED + "test_ctrl_c_while_data_is_fetched_acts_at_once",),
     ),
     (

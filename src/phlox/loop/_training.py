@@ -6,7 +6,6 @@ import functools
 import itertools
 import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -29,6 +28,7 @@ from phlox.loop._objective import Objective
 from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
 from phlox.loop._step import Others, OwnStep, Step, Sums
+from phlox.loop._warning import warn
 from phlox.parallel import DataParallel
 
 
@@ -281,7 +281,7 @@ class Training:
                     f"px.fit: no step of epoch {run.epoch + 1} was taken: the gradients of all {ledger.fetched} are "
                     "not finite. Compute in bf16 or float32, and look at the data."
                 )
-                warnings.warn(message, stacklevel=7)
+                warn(message)
             return
         self.warned, losses = True, run.ledger.column("loss")
         at = run.step - len(losses) + bad + 1
@@ -290,7 +290,7 @@ class Training:
             "training there and names the layer. A loss of classes is nan where a label is not in 0 … classes - 1."
         )
         message = f"px.fit: the loss of step {at}, in epoch {run.epoch + 1}, is {losses[bad]}. {cure}"
-        warnings.warn(message, stacklevel=7)  # where fit was called
+        warn(message)  # where fit was called
 
     def spoiled_data(self, name: str) -> str:
         """What to do about data that is not finite, where it can be looked at; else nothing."""
@@ -311,7 +311,7 @@ class Training:
             "A loss of classes is nan where a label is not in 0 … classes - 1; else the model says what is not finite."
         )
         message = f"px.fit: the loss of validation behind step {self.run.step} is {loss}. {cure}"
-        warnings.warn(message, stacklevel=8)
+        warn(message)
 
     def validate_inside(self) -> None:
         """Validation in the middle of an epoch; its numbers go wherever those of an epoch go."""
