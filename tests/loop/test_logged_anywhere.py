@@ -83,6 +83,14 @@ def test_a_number_logged_from_any_hook_is_in_the_row_and_watched(tmp_path, hook)
     assert pd.read_csv(tmp_path / "history.csv")["mine"].tolist() == expected
 
 
+def test_a_validation_at_the_end_of_an_epoch_is_looked_at_once():
+    history = px.fit(
+        mlp(), [(X, Y)] * 2, validation_data=(X, Y), steps=20, validation_every=2, optimizer=px.optim.Adam(),
+        callbacks=[scored([1.0, 2.0, 2.0]), px.EarlyStopping("val_loss", patience=2)], **SETTINGS,
+    )  # fmt: skip
+    assert [row["step"] for row in history] == [2, 4, 6]
+
+
 def test_what_is_logged_at_the_end_is_in_the_last_row(tmp_path):
     end = px.LambdaCallback(on_fit_end=lambda run: run.log("test", 0.5))
     history = px.fit(

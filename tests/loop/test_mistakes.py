@@ -16,7 +16,7 @@ NAMES = np.array(["a", "b", "c"] * 4)
 ONE_DEVICE = "leave devices out for one; there are 1 of cpu: see jax.devices()"
 ENCODE = "encode them: names, y = np.unique(strings, return_inverse=True); y counts the classes from 0"
 A_CALLBACK = "px.fit expects a px.Callback, or a list of them, as callbacks, got "
-A_METRIC = "pass for example metrics={'accuracy': px.metrics.Accuracy()}"
+A_METRIC = "pass for example metrics={'accuracy': px.metrics.Accuracy()}, and a function by from_function(f)"
 A_RULE = "px.fit expects a rule of px.optim, or a px.Optimizer, as optimizer, got "
 PAIRS = "batches (x, y) or (x, y, weight) for a loss of prediction and target, got "
 BY_NAME = "give a loss whose first parameter is named model: it gets the batch as it is"

@@ -17,8 +17,8 @@ MUTANTS = [
     (
         "Ctrl-C waits for the data",
         "loop/_interruption.py",
-        "            with self.at(OPEN):\n",
-        "            with self.at(BETWEEN):\n",
+        "self.at(BETWEEN if careful else OPEN)",
+        "self.at(BETWEEN)",
         (_INTERRUPTED + "test_ctrl_c_while_data_is_fetched_acts_at_once",),
     ),
     (
@@ -30,8 +30,8 @@ MUTANTS = [
     ),
     (
         "a signal behind the last step is lost",
-        "loop/_training.py",
-        "        if run.interruption.terminated:",
+        "loop/_interruption.py",
+        "        if self.terminated:",
         "        if False:",
         (_INTERRUPTED + "test_sigterm_behind_the_last_step_ends_the_process[on_fit_end]",),
     ),
@@ -61,7 +61,7 @@ MUTANTS = [
         "loop/_training.py",
         "        run.fresh.clear()\n",
         "        pass\n",
-        (_LOGGED + "test_validation_inside_an_epoch_reaches_everybody",),
+        (_LOGGED + "test_a_validation_at_the_end_of_an_epoch_is_looked_at_once",),
     ),
     (
         "what is logged in an epoch is not in its row",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from phlox.core import StructureError
+from phlox.loop._warning import warn
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -67,7 +67,7 @@ def matched(ours: Mapping[str, Any], theirs: Mapping[str, str], keeps: set[str])
         if len(left) == 1 and len(there) == 1:
             found[left[0]] = there[0]
             if there[0] in keeps:
-                warnings.warn(f"px.fit(resume=…): {texts[left[0]]} goes on from {theirs[there[0]]}", stacklevel=2)
+                warn(f"px.fit(resume=…): {texts[left[0]]} goes on from {theirs[there[0]]}")
         elif left and there and keeps & set(there):
             raise StructureError(
                 f"callbacks {kind} with the arguments of the checkpoint, to tell which is which: "
@@ -78,7 +78,7 @@ def matched(ours: Mapping[str, Any], theirs: Mapping[str, str], keeps: set[str])
             )
     gone = [theirs[n] for n in theirs if n in keeps and n not in found.values()]
     if gone:
-        warnings.warn(f"px.fit(resume=…): what the checkpoint has of {'; '.join(gone)} is not used", stacklevel=2)
+        warn(f"px.fit(resume=…): what the checkpoint has of {'; '.join(gone)} is not used")
     return found
 
 

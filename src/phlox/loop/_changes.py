@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from phlox.core import Module, describe, is_key, modules
 from phlox.loop._callback_names import in_text
+from phlox.loop._warning import warn
 
 _ROWS = 5  # of each array: looked at as they are
 _LONG = 200  # characters of an attribute
@@ -40,7 +40,7 @@ def warn_of_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -
     both = [name for name in theirs if name in ours and ours[name] != theirs[name]]
     if both:
         changed = "; ".join(f"{name} was {theirs[name]}, is {ours[name]}" for name in both)
-        warnings.warn(f"px.fit(resume=…) goes on with something else than it was saved with: {changed}", stacklevel=2)
+        warn(f"px.fit(resume=…) goes on with something else than it was saved with: {changed}")
 
 
 def _layer(module: Module) -> str:

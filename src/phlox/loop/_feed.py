@@ -53,6 +53,11 @@ class Feed:
         return count if self.limit is None else min(count, self.limit)
 
     @property
+    def is_ours(self) -> bool:
+        """Whether a ``px.DataLoader`` gives the batches: it is soon back, and has threads to be ended well."""
+        return hasattr(self.loader, "stackable")
+
+    @property
     def stackable(self) -> bool:
         """Whether the loader gathers many batches at once."""
         return getattr(self.loader, "stackable", False) and not self.same and len(self.loader) > 0

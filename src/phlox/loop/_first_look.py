@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from phlox.core._functionalize import functionalize
 from phlox.loop._by_output import OfOutput
+from phlox.loop._warning import warn
 from phlox.loop._weighing import parameters_of
 from phlox.nn.functional._kernels import plain_form
 
@@ -107,17 +107,17 @@ def warn_of_scale(loss: Any, end: str, metrics: dict[str, Any], output: Any, whe
     takes, name = next(iter(parameters_of(loss)), ""), getattr(loss, "__name__", "the loss")
     if takes == "logits" and end in ("softmax", "sigmoid"):
         cure = "leave it out: the loss has its own, and two of them learn slowly and badly"
-        warnings.warn(f"{where}: {name} expects logits, and the model ends in a {end}; {cure}.", stacklevel=5)
+        warn(f"{where}: {name} expects logits, and the model ends in a {end}; {cure}.")
     if takes == "probabilities" and end == "affine":
         cure = f"end it with px.sigmoid or px.softmax, or take px.losses.{name}_with_logits"
         what = f"{name} expects probabilities, and the model ends in a layer without activation"
-        warnings.warn(f"{where}: {what}; {cure}.", stacklevel=5)
+        warn(f"{where}: {what}; {cure}.")
     for called, metric in metrics.items():
         inner = metric.metric if isinstance(metric, OfOutput) and metric.output == output else metric
         if getattr(inner, "logits", None) is False and end == "affine":
             kind = type(inner).__name__
             what = f"the metric {called} expects probabilities, and the model ends in a layer without activation"
-            warnings.warn(f"{where}: {what}; write px.metrics.{kind}(logits=True).", stacklevel=5)
+            warn(f"{where}: {what}; write px.metrics.{kind}(logits=True).")
 
 
 def where_nan(tree: Any, name: str) -> str:

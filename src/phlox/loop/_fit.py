@@ -20,6 +20,7 @@ from phlox.loop._display import ProgressBar
 from phlox.loop._evaluate import as_metrics, no_loss
 from phlox.loop._feed import Feed
 from phlox.loop._history import History
+from phlox.loop._interruption import Interruption
 from phlox.loop._lambda import LambdaCallback
 from phlox.loop._limits import TimeLimit
 from phlox.loop._loading import loader_of
@@ -144,73 +145,76 @@ def fit(
     """
     callbacks = as_callbacks(callbacks, WHERE)
     given = {name: value for name, value in locals().items() if name not in ("model", "train_data", "validation_data")}
-    loss = as_loss(loss, loss_weights, WHERE)
-    _check(model, given | {"loss": loss})
-    kind = Precision.of(precision, WHERE)
-    kind.prepare(model, optimizer, WHERE)
-    if dry_run:
-        model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
-        callbacks, steps, checkpoint_dir, log_dir, time_limit, progress = (), 1, None, None, None, False
-        limit_batches = accumulate
-    if isinstance(optimizer, Optimizer):  # making one looks too
-        warn_of_one_array_twice(model)
-    opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
-    check_optimizer(opt, model, WHERE)
-    parallel = None if devices is None else data_parallel(devices)
-    objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE, train_data), WHERE)
-    where, masked = f"{WHERE}(train_data)", objective.takes_weights
-    train = loader_of(train_data, batch_size, seed, where=where, weight=sample_weight)
-    feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=masked, where=where)
-    feed.check()
-    where, validation, validation_feed = f"{WHERE}(validation_data)", None, None
-    if validation_data is not None:
-        validation = loader_of(validation_data, batch_size, None, where=where)
-        validation_feed = Feed(validation, limit_batches, masked=masked, where=where)
-        validation_feed.check()
-    run = Run(
-        model,
-        opt,
-        loader=train,
-        validation=validation,
-        metrics=as_metrics(metrics, WHERE, loss),
-        callbacks=[*callbacks, *_callbacks(time_limit, progress, log_dir, checkpoint_dir, checkpoint_every)],
-        epochs=None if steps else epochs,
-        steps_per_epoch=_steps_in(feed.count(), accumulate),
-        log_dir=log_dir,
-        seed=seed,
-        device_count=1 if parallel is None else parallel.count,
-        config={name: _plain(value) for name, value in given.items()},
-    )
-    scale = kind.scale()
-    if scale is not None:
-        run.moving["guard"] = scale
-    run.objective = None if step else objective
-    looked = None if step else (feed, train_data)
-    later = None if validation_feed is None else (validation_feed, validation_data)
-    measured = None if run.metrics is None else run.metrics.metrics
-    scalars = rehearsed(model, objective, kind, looked, later, measured)
-    saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
-    hooks = _hooks(run)
-    plan = Plan(
-        step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
-        feed=feed,
-        objective=objective,
-        validation=validation_feed,
-        precision=kind,
-        train_metrics=run.metrics is not None and not objective.takes_model and step is None,
-        steps=steps,
-        accumulate=accumulate,
-        chunk=None if multi_step == "auto" else int(multi_step),
-        validation_every=validation_every,
-        resume=(saving[0].store.folder, resume) if resume and saving else None,
-        memory=memory,
-        parallel=parallel,
-        data={"train_data": train_data, "validation_data": validation_data},
-    )
-    run.names = _names(run, scalars, plan.train_metrics)
-    if saving:
-        run.made = made_of(model, opt.rule, given, {"train_data": train_data, "validation_data": validation_data})
-    return Training(run, plan).go()
+    interruption = Interruption()
+    with interruption.listening():
+        loss = as_loss(loss, loss_weights, WHERE)
+        _check(model, given | {"loss": loss})
+        kind = Precision.of(precision, WHERE)
+        kind.prepare(model, optimizer, WHERE)
+        if dry_run:
+            model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
+            callbacks, steps, checkpoint_dir, log_dir, time_limit, progress = (), 1, None, None, None, False
+            limit_batches = accumulate
+        if isinstance(optimizer, Optimizer):  # making one looks too
+            warn_of_one_array_twice(model)
+        opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
+        check_optimizer(opt, model, WHERE)
+        parallel = None if devices is None else data_parallel(devices)
+        objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE, train_data), WHERE)
+        where, masked = f"{WHERE}(train_data)", objective.takes_weights
+        train = loader_of(train_data, batch_size, seed, where=where, weight=sample_weight)
+        feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=masked, where=where)
+        feed.check()
+        where, validation, validation_feed = f"{WHERE}(validation_data)", None, None
+        if validation_data is not None:
+            validation = loader_of(validation_data, batch_size, None, where=where)
+            validation_feed = Feed(validation, limit_batches, masked=masked, where=where)
+            validation_feed.check()
+        run = Run(
+            model,
+            opt,
+            loader=train,
+            validation=validation,
+            metrics=as_metrics(metrics, WHERE, loss),
+            callbacks=[*callbacks, *_callbacks(time_limit, progress, log_dir, checkpoint_dir, checkpoint_every)],
+            epochs=None if steps else epochs,
+            steps_per_epoch=_steps_in(feed.count(), accumulate),
+            log_dir=log_dir,
+            seed=seed,
+            interruption=interruption,
+            device_count=1 if parallel is None else parallel.count,
+            config={name: _plain(value) for name, value in given.items()},
+        )
+        scale = kind.scale()
+        if scale is not None:
+            run.moving["guard"] = scale
+        run.objective = None if step else objective
+        looked = None if step else (feed, train_data)
+        later = None if validation_feed is None else (validation_feed, validation_data)
+        measured = None if run.metrics is None else run.metrics.metrics
+        scalars = rehearsed(model, objective, kind, looked, later, measured)
+        saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
+        hooks = _hooks(run)
+        plan = Plan(
+            step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
+            feed=feed,
+            objective=objective,
+            validation=validation_feed,
+            precision=kind,
+            train_metrics=run.metrics is not None and not objective.takes_model and step is None,
+            steps=steps,
+            accumulate=accumulate,
+            chunk=None if multi_step == "auto" else int(multi_step),
+            validation_every=validation_every,
+            resume=(saving[0].store.folder, resume) if resume and saving else None,
+            memory=memory,
+            parallel=parallel,
+            data={"train_data": train_data, "validation_data": validation_data},
+        )
+        run.names = _names(run, scalars, plan.train_metrics)
+        if saving:
+            run.made = made_of(model, opt.rule, given, {"train_data": train_data, "validation_data": validation_data})
+        return Training(run, plan).go()
 
 
 def _check(model: Any, given: dict[str, Any]) -> None:

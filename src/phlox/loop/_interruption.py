@@ -81,11 +81,26 @@ class Interruption:
     # --- from when to when -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Listen to Ctrl-C, which waits from here on, but for ``at(OPEN)``."""
+        """Listen to Ctrl-C, which acts at once until ``wait``.
+
+        Listening begins before there is something to lose: an exception out of a signal may end in some code that
+        ignores exceptions, such as a finaliser, and then what was noted is what is left of the signal.
+        """
         self._forget()
-        self._before, self._level = {}, BETWEEN
+        self._before = {}
         _LISTENING.append(self)
         self._listen(signal.SIGINT)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """From ``start`` to ``end``; SIGTERM ends the process, also where it came behind the last step or a Ctrl-C."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.end()
+        if self.terminated:
+            raise SystemExit(128 + signal.SIGTERM)
 
     def wait(self) -> None:
         """Let what comes from here on wait, also where a block was left before it could put its level back."""
@@ -137,15 +152,18 @@ class Interruption:
         """A block that gives arrays away and gets new ones: it is left whole."""
         return self.at(MOVING)
 
-    def opened(self, source: Iterable[T]) -> Iterator[T]:
-        """Items of a source; while the next one is fetched, a signal acts at once."""
+    def opened(self, source: Iterable[T], *, careful: bool = False) -> Iterator[T]:
+        """Items of a source; while the next one is fetched, a signal acts at once; behind it, where that is careful."""
         iterator = iter(source)
         while True:
-            with self.at(OPEN):
+            with self.at(BETWEEN if careful else OPEN):
                 try:
                     item = next(iterator)
                 except StopIteration:
                     return
+            if careful:
+                with self.at(OPEN):
+                    pass
             yield item
 
     def act_where_allowed(self) -> None:

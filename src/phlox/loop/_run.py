@@ -63,6 +63,7 @@ class Run:
         seed: int = 0,
         config: dict[str, Any] | None = None,
         device_count: int = 1,
+        interruption: Interruption | None = None,
     ):
         self.model, self.opt, self.metrics = model, opt, metrics
         self.loader, self.validation = loader, validation
@@ -74,7 +75,7 @@ class Run:
         self.logs: dict[str, Any] = {}
         self.row: dict[str, Any] = {}
         self.fresh: set[str] = set()
-        self.interruption = Interruption()
+        self.interruption = interruption or Interruption()
         self._early: list[tuple[int, dict[str, Any]]] | None = None  # logged before loggers were ready
         self.ledger = Ledger()  # the losses of this epoch
         self._losses: Any = np.zeros(0, np.float32)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import signal
 import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,11 +22,13 @@ from phlox.loop._evaluate import computed, evaluated
 from phlox.loop._feed import Fed, Feed
 from phlox.loop._first_look import where_nan
 from phlox.loop._history import History
+from phlox.loop._interruption import OPEN
 from phlox.loop._memory_fit import step_that_fits
 from phlox.loop._objective import Objective
 from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
 from phlox.loop._step import Others, OwnStep, Step, Sums
+from phlox.loop._warning import warn
 from phlox.parallel import DataParallel
 
 
@@ -67,17 +68,15 @@ class Training:
         run = self.run
         for callback in run.callbacks:
             callback.check_run(run)
-        run.interruption.start()
+        run.interruption.wait()
         try:
+            with run.interruption.at(OPEN):  # what came before
+                pass
             self.train()
         except BaseException as error:
             with suppress(Exception):  # an exception may have no room for it
                 error.history = run.history  # pyright: ignore[reportAttributeAccessIssue]
             raise
-        finally:
-            run.interruption.end()
-        if run.interruption.terminated:  # also where it came behind the last step, or behind a Ctrl-C
-            raise SystemExit(128 + signal.SIGTERM)
         return run.history
 
     def train(self) -> None:
@@ -179,7 +178,8 @@ class Training:
 
     def chunks(self) -> Iterator[list[Fed]]:
         """The batches of the epoch in chunks of whole steps, each as long as nobody wants control."""
-        feed = self.run.interruption.opened(self.plan.feed.epoch(self.run.batch, self.slots()))
+        feed = self.plan.feed
+        feed = self.run.interruption.opened(feed.epoch(self.run.batch, self.slots()), careful=feed.is_ours)
         for first in feed:
             wanted = self.steps_until_control(first.batch) * self.plan.accumulate
             yield [first, *itertools.islice(feed, wanted - 1)]
@@ -281,7 +281,7 @@ class Training:
                     f"px.fit: no step of epoch {run.epoch + 1} was taken: the gradients of all {ledger.fetched} are "
                     "not finite. Compute in bf16 or float32, and look at the data."
                 )
-                warnings.warn(message, stacklevel=7)
+                warn(message)
             return
         self.warned, losses = True, run.ledger.column("loss")
         at = run.step - len(losses) + bad + 1
@@ -290,7 +290,7 @@ class Training:
             "training there and names the layer. A loss of classes is nan where a label is not in 0 … classes - 1."
         )
         message = f"px.fit: the loss of step {at}, in epoch {run.epoch + 1}, is {losses[bad]}. {cure}"
-        warnings.warn(message, stacklevel=7)  # where fit was called
+        warn(message)  # where fit was called
 
     def spoiled_data(self, name: str) -> str:
         """What to do about data that is not finite, where it can be looked at; else nothing."""
@@ -311,7 +311,7 @@ class Training:
             "A loss of classes is nan where a label is not in 0 … classes - 1; else the model says what is not finite."
         )
         message = f"px.fit: the loss of validation behind step {self.run.step} is {loss}. {cure}"
-        warnings.warn(message, stacklevel=8)
+        warn(message)
 
     def validate_inside(self) -> None:
         """Validation in the middle of an epoch; its numbers go wherever those of an epoch go."""
@@ -337,7 +337,7 @@ class Training:
         assert plan.validation is not None
         run.call("on_validation_start")
         place = self.placed if plan.validation.masked else None  # batches of one size
-        opened = run.interruption.opened
+        opened = functools.partial(run.interruption.opened, careful=plan.validation.is_ours)
         found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place, opened)
         self.watch_validation(found)
         logs = {f"val_{name}": value for name, value in numbers_of(found).items()}
