@@ -135,11 +135,8 @@ REFUSED = {
     "an array that is not there": of(entry("phlox:Chain", ["layers", []], ["w", {"array": "other"}])),
     "an array used twice": of(entry("phlox:Chain", ["w", {"array": "w"}], ["v", {"array": "w"}])),
     "an array in a set": of(entry("phlox:Chain", ["w", {"set": [{"array": "w"}]}])),
-    "an array in a partial": of(
-        entry(
-            "phlox:Chain", ["w", {"partial": [{"function": "phlox:relu"}, {"tuple": [{"array": "w"}]}, {"dict": []}]}]
-        )
-    ),
+    "a method that is none": of(entry("phlox:Chain", ["layers", []], ["f", {"method": "training"}])),
+    "a method in a list": of(entry("phlox:Chain", ["layers", [{"method": "__call__"}]])),
     "an array left over": of(entry("phlox:Chain", ["layers", []])),
     "a number that is none": '{"modules": [], "version": NaN}',
     "an attribute without a name": of(entry("phlox:Chain", [7, 7])),

@@ -17,6 +17,7 @@ import enum
 import functools
 import json
 import math
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -80,11 +81,19 @@ class _Writer:
         attributes = []
         for at, v in state["attributes"].items():
             where = f"{path}.{at}" if path else at
-            attributes.append([at, self.tie(v, where, ties[at]) if at in ties else self.value(v, where, level, 0)])
+            attributes.append([at, self.attribute(module, v, where, level, ties.get(at))])
         frozen = state["frozen"] if isinstance(state["frozen"], bool) else sorted(state["frozen"])
         self.entries.append({"attributes": attributes, "class": name, "frozen": frozen, "pinned": state["pinned"]})
         self.index[id(module)] = len(self.index)
         return self.index[id(module)]
+
+    def attribute(self, module: Module, value: Any, path: str, level: int, flipped: bool | None) -> Any:
+        """What stands in an attribute of a Module, ``flipped`` saying how where it is tied."""
+        if flipped is not None:
+            return self.tie(value, path, flipped)
+        if isinstance(value, types.MethodType) and value.__self__ is module:
+            return {"method": value.__func__.__name__}
+        return self.value(value, path, level, 0)
 
     def value(self, value: Any, path: str, level: int, depth: int) -> Any:
         """One value, which is met at ``path``."""
@@ -120,7 +129,7 @@ class _Writer:
         if kind is slice:
             return {"slice": [inside(v, "*") for v in (value.start, value.stop, value.step)]}
         if kind is functools.partial:
-            return {"partial": [inside(v, "*") for v in (value.func, value.args, value.keywords)]}
+            return {"partial": [inside(getattr(value, at), at) for at in ("func", "args", "keywords")]}
         return self.named(value, path, inside)
 
     def named(self, value: Any, path: str, inside: Callable[[Any, Any], Any]) -> Any:

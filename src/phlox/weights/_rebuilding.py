@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
 import json
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -75,6 +77,18 @@ def _text(value: Any) -> str:
     return value
 
 
+class _OwnMethod(NamedTuple):
+    """A method of the Module whose attribute it is."""
+
+    name: str
+
+    def of(self, module: Module) -> Any:
+        function = inspect.getattr_static(type(module), self.name, None)
+        if not isinstance(function, types.FunctionType):
+            raise MalformedError(f"no method {self.name[:200]!r} of {type(module).__name__}")
+        return types.MethodType(function, module)
+
+
 class _Place(NamedTuple):
     """What stands in an attribute that is tied."""
 
@@ -105,6 +119,7 @@ class _Reader:
             ties = tuple(sorted((at, v.flipped) for at, v in values.items() if isinstance(v, _Place)))
             values = {at: v.cell if isinstance(v, _Place) else v for at, v in values.items()}
             module = Module.__new__(tied_class(cls, ties))
+            values = {at: v.of(module) if isinstance(v, _OwnMethod) else v for at, v in values.items()}
             module.__setstate__({"attributes": values, "frozen": flag, "pinned": pinned})
             self.made.append(module)
             self.levels.append(self.inner + 1)
@@ -143,6 +158,11 @@ class _Reader:
             self.tied[path] = Tied(self.array(path, depth))
             self.tied[path]._px.frozen = frozen
         return _Place(self.tied[path], flipped)
+
+    def method(self, content: Any, depth: int) -> _OwnMethod:
+        if depth > 1:
+            raise MalformedError("a method that is no attribute of a Module")
+        return _OwnMethod(_text(content))
 
     def module(self, content: Any, depth: int) -> Module:
         if type(content) is not int or not 0 <= content < len(self.made):
@@ -238,6 +258,7 @@ _READERS: dict[str, Callable[[_Reader, Any, int], Any]] = {
     "enum": _Reader.enumeration,
     "float": _not_finite,
     "function": lambda reader, content, depth: reader.allowed.function(_text(content)),
+    "method": _Reader.method,
     "module": _Reader.module,
     "number": _Reader.number,
     "partial": _Reader.partial,
