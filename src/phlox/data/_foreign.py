@@ -195,9 +195,10 @@ def _object_of(array: Any) -> tuple[str, str]:
     odd = next((i for i, v in enumerate(flat) if not isinstance(v, (bool, int, float, complex, np.number))), None)
     if odd is None:
         return "numbers as Python objects", 'convert them: .astype("float32")'
-    if isinstance(flat[odd], (str, bytes)):
+    shown = flat[odd].item() if isinstance(flat[odd], np.generic) else flat[odd]
+    if isinstance(shown, (str, bytes)):
         fix = "encode them: names, y = np.unique(strings, return_inverse=True); y counts the classes from 0"
-        return f"strings such as {flat[odd]!r}", fix
+        return f"strings such as {shown!r}", fix
     place = [int(i) for i in np.unravel_index(odd, np.shape(array))]
     fix = 'fill in what is missing, and convert: .astype("float32"); px.data.Table does both for tables'
-    return f"{flat[odd]!r} at {place}", fix
+    return f"{shown!r} at {place}", fix

@@ -56,8 +56,8 @@ def loader_of(
     _check_items(data, where)
     from phlox.data import DataLoader  # slow to import
 
-    ordered = seed is None or _is_stream(data)  # a stream is shuffled by whoever made it, or by a loader with a window
     try:
+        ordered = seed is None or _is_stream(data)  # who makes a stream shuffles it, or a loader with a window does
         return DataLoader(data, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
     except ShapeError as error:  # of numobs
         error.where = where
