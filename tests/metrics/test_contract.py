@@ -216,7 +216,7 @@ def assert_same_state(ours, theirs):
         if is_kept:
             np.testing.assert_array_equal(x, want, err_msg=path)
         else:
-            assert_close(jnp.sum(x, axis=0), jnp.sum(want, axis=0), what=path)
+            assert_close(jnp.sum(jnp.atleast_1d(x), axis=0), jnp.sum(jnp.atleast_1d(want), axis=0), what=path)
 
 
 def scanned(metric, stacked):

@@ -319,6 +319,8 @@ def _given(module: Module, named: bool) -> Iterator[str]:
             positional = False
             continue
         value = module.__dict__[p.name]
+        if value is None and module.__dict__.get(type(module)._implied.get(p.name, "")) is False:
+            continue
         is_rate = positional and isinstance(value, float)  # told even where it is the default: Dropout(0.5)
         if not _is_plain(value) or (_equal(value, p.default) and not is_rate):
             positional = False

@@ -71,6 +71,7 @@ class Module:
     _roles: ClassVar[dict[str, str]] = {}  # by annotation
     _default_role: ClassVar[str | None] = None  # of attributes without one
     _veiled: ClassVar[bool] = False  # where its place in paths is empty
+    _implied: ClassVar[dict[str, str]] = {}  # options that are not printed where another one is False
     _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:

@@ -33,7 +33,7 @@ def numobs(data: Any) -> int:
     if is_array(data) and data.ndim > 0:
         return data.shape[0]
     if is_sparse(data):
-        return int(data.shape[0])
+        return int(data.shape[0])  # pyright: ignore[reportAttributeAccessIssue]  # told by its package
     if isinstance(data, (tuple, Mapping)):
         counts = {name: numobs(part) for name, part in _parts(data)}
         if len(set(counts.values())) == 1:

@@ -227,7 +227,8 @@ class Stream:
             fix = "give what can start over for the next epoch: the list, the dataset, or the function that yields"
             what = "data to read, again for each epoch"
             raise StructureError(what, got=describe(data), fix=fix, where="DataLoader")
-        self.data = data.with_format("numpy") if is_from(data, "datasets") else data  # lists as arrays
+        made: Any = data
+        self.data = made.with_format("numpy") if is_from(data, "datasets") else made  # lists as arrays
         self.collate = collate
 
     def start(self, epoch: int) -> Iterator[Any]:

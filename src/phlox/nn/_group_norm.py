@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,7 @@ class GroupNorm(Module):
 
     scale: Param | None  # (channels,)
     bias: Param | None  # (channels,)
+    _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
 
     def __init__(
         self,
@@ -122,6 +123,7 @@ class InstanceNorm(Module):
 
     scale: Param | None  # (channels,)
     bias: Param | None  # (channels,)
+    _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
     mean: State | None  # (channels,) running mean, moved by the forward pass in training
     var: State | None  # (channels,) running unbiased variance
 

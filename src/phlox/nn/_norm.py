@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ class BatchNorm(Module):
     mean: State | None  # (channels,) running mean, moved by the forward pass in training
     var: State | None  # (channels,) running unbiased variance
     count: State | None = None  # () batches so far, where momentum is None
+    _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
 
     def __init__(
         self,
@@ -156,6 +157,7 @@ class LayerNorm(Module):
 
     scale: Param | None  # (*size)
     bias: Param | None  # (*size)
+    _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
 
     def __init__(
         self,
