@@ -19,7 +19,7 @@ ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (yes|not yet) \|$", README, re.MULTILI
 
 def test_every_block_prints_what_stands_below_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) == README.count("```python") == README.count("```text") == 4
+    assert len(BLOCKS) == README.count("```python") == README.count("```text") == 5
     namespace = {"__name__": "__main__"}
     for code, expected in BLOCKS:
         with contextlib.redirect_stdout(io.StringIO()) as shown:
