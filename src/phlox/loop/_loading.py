@@ -85,6 +85,8 @@ def plain_batches(batches: Iterable[Any], where: str) -> Iterator[Any]:
 
 def _is_stream(data: Any) -> bool:
     """Whether examples come one after the other, without an index."""
+    if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
+        return False  # told without reading its columns, which the loader does
     from phlox.data._sources import Stream, source_of
 
     return isinstance(source_of(data, None), Stream)
@@ -97,8 +99,7 @@ def _check_items(data: Any, where: str) -> None:
         RangeError: every part of its first item has the same first axis, as a batch has.
     """
     known = ("phlox", "torch", "datasets", "grain", "polars", "pyarrow", "scipy", "pandas")
-    package = type(data).__module__.partition(".")[0]
-    if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc") or package in known:
+    if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
         return
     from phlox.data._foreign import is_from
 
