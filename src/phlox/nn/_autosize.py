@@ -93,12 +93,11 @@ def sized(**places: int | tuple[int, int]) -> Callable[[C], C]:
 
     def decorate(cls: C) -> C:
         init: Any = inspect.unwrap(cls.__init__)
-        signature = inspect.signature(init)
 
         @functools.wraps(init)
         def __init__(self: Module, *args: Any, **kwargs: Any) -> None:
             if _here.run is not None or _mentions_auto(args, kwargs):
-                bound = signature.bind(self, *args, **kwargs)
+                bound = inspect.signature(init).bind(self, *args, **kwargs)
                 asked = [name for name, value in bound.arguments.items() if value is AUTO]
                 if asked:
                     _check_asked(cls.__name__, asked, list(places))

@@ -23,15 +23,17 @@ def fused(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """
 
     def decorate(fn: Callable[..., R]) -> Callable[..., R]:
-        compiled = jax.jit(fn, static_argnums=0, static_argnames=static)
+        @functools.cache  # made at the first eager call: fifty of them would be a tenth of ``import phlox``
+        def compiled() -> Callable[..., R]:
+            return jax.jit(fn, static_argnums=0, static_argnames=static)
 
         @functools.wraps(fn)
         def forward(act: Any, *arrays: Any, **options: Any) -> Any:
             if not python_control_flow():
                 return fn(act, *arrays, **options)
             if _is_library_function(act):
-                return compiled(act, *arrays, **options)
-            return act(compiled(identity, *arrays, **options))
+                return compiled()(act, *arrays, **options)
+            return act(compiled()(identity, *arrays, **options))
 
         return forward
 
