@@ -8,6 +8,7 @@ float only as the share of a length.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -49,8 +50,6 @@ def whole(number: float) -> float:
 
 def epochs(t: Any, rate: float) -> Any:
     """The floor of t / rate, for a rate of 2.5 or 0.1 too."""
-    from fractions import Fraction  # half a percent of ``import phlox``
-
     top, bottom = Fraction(str(rate)).as_integer_ratio()
     if top * bottom > _LAST or jnp.issubdtype(t.dtype, jnp.floating):
         return jnp.floor(t / rate)
