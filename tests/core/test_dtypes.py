@@ -9,7 +9,7 @@ import pytest
 
 import phlox as px
 from kit import assert_close
-from phlox.core import _scope
+from phlox.core.context import _scope
 
 
 @pytest.fixture(autouse=True)

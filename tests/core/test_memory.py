@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import phlox as px
-from phlox.core import _layout, _plan
+from phlox.core.module import _layout, _plan
 
 
 def make(i):

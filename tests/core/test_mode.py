@@ -10,7 +10,7 @@ import pytest
 
 import phlox as px
 from kit import assert_close
-from phlox.core import _scope
+from phlox.core.context import _scope
 
 X = jnp.array([[1.0, -2.0], [3.0, 0.5]])
 

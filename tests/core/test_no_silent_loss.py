@@ -320,7 +320,7 @@ PLAIN = {
 
 
 def _capture_warnings(run, monkeypatch):
-    from phlox.core import _scope
+    from phlox.core.context import _scope
 
     monkeypatch.setattr(_scope, "_warned", set())
     with warnings.catch_warnings(record=True) as caught:

@@ -12,7 +12,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from peers import peer
-from phlox.data._foreign import native
+from phlox.data.readers._foreign import native
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(23, 3)).astype("float32")

@@ -12,7 +12,7 @@ import pytest
 
 import phlox as px
 from loop.loops import arrays, assert_same_bits, batches, dropping
-from phlox.core import _slots
+from phlox.core.module import _slots
 from phlox.loop._interruption import BETWEEN, Interruption
 
 DATA = batches(6)

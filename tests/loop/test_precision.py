@@ -8,7 +8,7 @@ import pytest
 import kit
 import phlox as px
 from loop.loops import arrays, batches, dropping, mlp
-from phlox.loop._precision import LossScale
+from phlox.loop.steps._precision import LossScale
 
 OPTIONS = {"loss": px.losses.cross_entropy, "progress": False}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from phlox.cli._versions import version_of
-from phlox.nn.functional import _kernels
+from phlox.nn.functional.kernels import _kernels
 
 _PACKAGES = ("phlox", "phlox-cpu", "jax", "jaxlib", "numpy", "optax")
 

@@ -3,22 +3,8 @@
 What users call is exported from ``phlox`` too; the rest serves the folders above.
 """
 
-from phlox.core._ahead import Ahead
-from phlox.core._at import at, set_at
-from phlox.core._cache import clear_compile_cache, compile_cache
-from phlox.core._cache import start as _start_cache
 from phlox.core._compat import eager as at_eager
 from phlox.core._compat import python_control_flow
-from phlox.core._cond import cond
-from phlox.core._convert import bf16, devices, f16, f32, f64, to
-from phlox.core._copy import constant, copy, freeze, thaw
-from phlox.core._custom import custom_vjp, gradient_hook, stop_gradient, value
-from phlox.core._derivatives import hessian, hvp, jacobian, jvp, vjp
-from phlox.core._destructure import destructure
-from phlox.core._disguise import disguised, in_disguise
-from phlox.core._display import bytes_text
-from phlox.core._dtypes import dtypes, harmonise, param_dtype, policy
-from phlox.core._elsewhere import spelled, unknown_name
 from phlox.core._errors import (
     CaptureError,
     DtypeError,
@@ -33,21 +19,24 @@ from phlox.core._errors import (
     UnknownNameError,
     describe,
 )
-from phlox.core._explain import Explanation, explain
-from phlox.core._grad import grad, value_and_grad
 from phlox.core._heap import keep_freed_memory
-from phlox.core._jit import jit
-from phlox.core._loading import LoadReport, load_state_dict, state_dict
-from phlox.core._loops import scan, while_loop
-from phlox.core._mode import automode, testmode, training, trainmode
-from phlox.core._module import Module, Param, State, answer_foreign
-from phlox.core._options import answering, answering_init
-from phlox.core._pure import apply, merge, split
-from phlox.core._random import advance, is_key, key_or_draw, seed
-from phlox.core._remat import remat
-from phlox.core._shapes import eval_shape
-from phlox.core._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
-from phlox.core._tree import (
+from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
+from phlox.core.context._mode import automode, testmode, training, trainmode
+from phlox.core.context._random import advance, is_key, key_or_draw, seed
+from phlox.core.elsewhere._options import answering, answering_init
+from phlox.core.elsewhere._unknown import spelled, unknown_name
+from phlox.core.looking._display import bytes_text
+from phlox.core.looking._explain import Explanation, explain
+from phlox.core.looking._watch import NonFiniteError, capture, watch_nonfinite
+from phlox.core.module._at import at, set_at
+from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
+from phlox.core.module._copy import constant, copy, freeze, thaw
+from phlox.core.module._destructure import destructure
+from phlox.core.module._loading import LoadReport, load_state_dict, state_dict
+from phlox.core.module._module import Module, Param, State, answer_foreign
+from phlox.core.module._pure import apply, merge, split
+from phlox.core.module._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
+from phlox.core.module._tree import (
     global_norm,
     gradients_by_path,
     modules,
@@ -57,8 +46,19 @@ from phlox.core._tree import (
     tree_map,
     write_arrays,
 )
-from phlox.core._vmap import vmap
-from phlox.core._watch import NonFiniteError, capture, watch_nonfinite
+from phlox.core.transforms._ahead import Ahead
+from phlox.core.transforms._cache import clear_compile_cache, compile_cache
+from phlox.core.transforms._cache import start as _start_cache
+from phlox.core.transforms._cond import cond
+from phlox.core.transforms._custom import custom_vjp, gradient_hook, stop_gradient, value
+from phlox.core.transforms._derivatives import hessian, hvp, jacobian, jvp, vjp
+from phlox.core.transforms._disguise import disguised, in_disguise
+from phlox.core.transforms._grad import grad, value_and_grad
+from phlox.core.transforms._jit import jit
+from phlox.core.transforms._loops import scan, while_loop
+from phlox.core.transforms._remat import remat
+from phlox.core.transforms._shapes import eval_shape
+from phlox.core.transforms._vmap import vmap
 
 _start_cache()
 

@@ -8,25 +8,25 @@ gives the same on every machine; without one, the order stays.
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.data._augment import Augment, Augmentation
-from phlox.data._augment_color import ColorJitter, GaussianBlur, Grayscale
-from phlox.data._augment_geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
-from phlox.data._augment_mixing import CutMix, MixUp
-from phlox.data._augment_policy import RandAugment
-from phlox.data._augment_sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
-from phlox.data._cifar import read_cifar
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
-from phlox.data._idx import read_idx
-from phlox.data._image_folder import ImageFolder
-from phlox.data._known_sets import breast_cancer, diabetes, digits, iris, wine
-from phlox.data._loader import DataLoader
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
 from phlox.data._scaling import Normalize, Standardize
 from phlox.data._shuffling import group_indices, groupobs, oversample, shuffleobs, undersample
 from phlox.data._splits import chunk, splitobs
-from phlox.data._table_encoder import TableEncoder
-from phlox.data._tables import Table, read_csv, read_parquet
+from phlox.data.augmentation._augment import Augment, Augmentation
+from phlox.data.augmentation._color import ColorJitter, GaussianBlur, Grayscale
+from phlox.data.augmentation._geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
+from phlox.data.augmentation._mixing import CutMix, MixUp
+from phlox.data.augmentation._policy import RandAugment
+from phlox.data.augmentation._sequences import FrequencyMask, TimeMask, TokenMask
+from phlox.data.loading._loader import DataLoader
+from phlox.data.readers._cifar import read_cifar
+from phlox.data.readers._idx import read_idx
+from phlox.data.readers._image_folder import ImageFolder
+from phlox.data.readers._known_sets import breast_cancer, diabetes, digits, iris, wine
+from phlox.data.readers._table_encoder import TableEncoder
+from phlox.data.readers._tables import Table, read_csv, read_parquet
 
 __all__ = [
     "Augment",

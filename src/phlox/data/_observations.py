@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from phlox.core import RangeError, ShapeError, describe
-from phlox.data._foreign import is_sparse, is_table, native
+from phlox.data.readers._foreign import is_sparse, is_table, native
 
 Index = int | slice | Sequence[int] | np.ndarray
 

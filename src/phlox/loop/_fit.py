@@ -10,31 +10,31 @@ from typing import Any
 import numpy as np
 
 from phlox.core import Module, RangeError, answering, copy, warn_of_one_array_twice
-from phlox.loop._by_output import as_loss
-from phlox.loop._callback import Callback, as_callbacks, overrides
-from phlox.loop._changes import made_of
-from phlox.loop._checkpoint import Checkpoint
 from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
-from phlox.loop._clip import Clip
-from phlox.loop._display import ProgressBar
 from phlox.loop._evaluate import as_metrics, no_loss
-from phlox.loop._feed import Feed
-from phlox.loop._history import History
 from phlox.loop._interruption import Interruption
-from phlox.loop._lambda import LambdaCallback
-from phlox.loop._limits import TimeLimit
-from phlox.loop._loading import loader_of
-from phlox.loop._log_files import CSVLogger, JSONLinesLogger
-from phlox.loop._memory_fit import check_memory
-from phlox.loop._objective import Objective, check_loss
-from phlox.loop._plateau import ReduceOnPlateau
-from phlox.loop._precision import Precision
-from phlox.loop._rehearsal import rehearsed
 from phlox.loop._run import Run
-from phlox.loop._step import Hooks, OwnStep, Step
-from phlox.loop._throughput import Throughput
 from phlox.loop._training import Plan, Training
-from phlox.loop._weighing import as_class_weight
+from phlox.loop.batches._feed import Feed
+from phlox.loop.batches._loading import loader_of
+from phlox.loop.batches._rehearsal import rehearsed
+from phlox.loop.callbacks._callback import Callback, as_callbacks, overrides
+from phlox.loop.callbacks._lambda import LambdaCallback
+from phlox.loop.callbacks._limits import TimeLimit
+from phlox.loop.callbacks._plateau import ReduceOnPlateau
+from phlox.loop.checkpoints._changes import made_of
+from phlox.loop.checkpoints._checkpoint import Checkpoint
+from phlox.loop.logs._display import ProgressBar
+from phlox.loop.logs._files import CSVLogger, JSONLinesLogger
+from phlox.loop.logs._history import History
+from phlox.loop.logs._throughput import Throughput
+from phlox.loop.preflight._fit import check_memory
+from phlox.loop.steps._by_output import as_loss
+from phlox.loop.steps._clip import Clip
+from phlox.loop.steps._objective import Objective, check_loss
+from phlox.loop.steps._precision import Precision
+from phlox.loop.steps._step import Hooks, OwnStep, Step
+from phlox.loop.steps._weighing import as_class_weight
 from phlox.optim import Optimizer
 from phlox.parallel import data_parallel
 

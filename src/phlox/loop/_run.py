@@ -11,16 +11,16 @@ import jax
 import numpy as np
 
 from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
-from phlox.loop._callback import Callback, called
-from phlox.loop._callback_names import constructed, matched
-from phlox.loop._changes import warn_of_changes
-from phlox.loop._history import History
 from phlox.loop._interruption import Interruption
-from phlox.loop._ledger import Ledger
-from phlox.loop._plain_state import decoded, encoded
+from phlox.loop.callbacks._callback import Callback, called
+from phlox.loop.callbacks._names import constructed, matched
+from phlox.loop.checkpoints._changes import warn_of_changes
+from phlox.loop.checkpoints._plain_state import decoded, encoded
+from phlox.loop.logs._history import History
+from phlox.loop.steps._ledger import Ledger
 
 if TYPE_CHECKING:
-    from phlox.loop._objective import Objective
+    from phlox.loop.steps._objective import Objective
     from phlox.optim import Optimizer
 
 

@@ -15,20 +15,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.loop._batch import Slot, alone, examples
-from phlox.loop._callback import Callback
-from phlox.loop._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop._evaluate import computed, evaluated
-from phlox.loop._feed import Fed, Feed
-from phlox.loop._first_look import where_nan
-from phlox.loop._history import History
 from phlox.loop._interruption import OPEN
-from phlox.loop._memory_fit import step_that_fits
-from phlox.loop._objective import Objective
-from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
-from phlox.loop._step import Others, OwnStep, Step, Sums
 from phlox.loop._warning import warn
+from phlox.loop.batches._batch import Slot, alone, examples
+from phlox.loop.batches._feed import Fed, Feed
+from phlox.loop.batches._first_look import where_nan
+from phlox.loop.callbacks._callback import Callback
+from phlox.loop.logs._history import History
+from phlox.loop.preflight._fit import step_that_fits
+from phlox.loop.steps._chunk import MOST, Part, Program, program, slots_for
+from phlox.loop.steps._objective import Objective
+from phlox.loop.steps._precision import AS_IT_IS, Precision
+from phlox.loop.steps._step import Others, OwnStep, Step, Sums
 from phlox.parallel import DataParallel
 
 
@@ -133,7 +133,7 @@ class Training:
 
     def resume(self, folder: Any, which: Any) -> None:
         """Stand where a checkpoint was made."""
-        from phlox.loop._checkpoint_load import resume_run
+        from phlox.loop.checkpoints._load import resume_run
 
         run = self.run
         if resume_run(run, folder, which) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from phlox.core._outlives import level
+from phlox.core.context._outlives import level
 
 
 def warn(message: str) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.losses._classes import IGNORE, ClassIndex, class_targets, class_weights
 from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, floating, in_unit, real, reduced, widen

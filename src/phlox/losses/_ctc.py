@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.losses._reduce import Reduction, check_values, concrete, floating, real, reduced, widen
 
 # log 0 that stays finite, so that adding and differentiating impossible alignments gives no NaN

@@ -10,7 +10,7 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.losses._reduce import (
     Reduction,
     above_zero,

@@ -10,7 +10,7 @@ from typing import Any
 from phlox.core import RangeError, spelled
 from phlox.core._errors import shown
 from phlox.nn import functional
-from phlox.nn.functional._padding import PADDING_MODES
+from phlox.nn.functional.space._padding import PADDING_MODES
 
 Sizes = int | Sequence[int]
 OutputSizes = int | None | Sequence[int | None]

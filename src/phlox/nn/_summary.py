@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from phlox.core import Module, StructureError, apply, copy, describe, is_key, modules, split
 from phlox.nn._autosize import structs
 from phlox.nn._flops import MARK, Tally, count
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 _WIDTH = 120
 

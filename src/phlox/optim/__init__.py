@@ -3,13 +3,21 @@
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.optim._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
-from phlox.optim._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
-from phlox.optim._choice import is_matrix, of_kind
-from phlox.optim._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
-from phlox.optim._composed import composed, loop, product, sequence, shifted, stretched, warmup
-from phlox.optim._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
-from phlox.optim._decays import (
+from phlox.optim._optimizer import Optimizer
+from phlox.optim._plateau import ReduceOnPlateau
+from phlox.optim.rules._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
+from phlox.optim.rules._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
+from phlox.optim.rules._choice import is_matrix, of_kind
+from phlox.optim.rules._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
+from phlox.optim.rules._descent import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
+from phlox.optim.rules._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
+from phlox.optim.rules._groups import groups
+from phlox.optim.rules._lbfgs import LBFGS
+from phlox.optim.rules._matrix import Apollo, Muon
+from phlox.optim.rules._rule import Rule
+from phlox.optim.schedules._composed import composed, loop, product, sequence, shifted, stretched, warmup
+from phlox.optim.schedules._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
+from phlox.optim.schedules._decays import (
     constant,
     cosine_annealing,
     cosine_restarts,
@@ -22,15 +30,7 @@ from phlox.optim._decays import (
     polynomial,
     step_decay,
 )
-from phlox.optim._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
-from phlox.optim._groups import groups
-from phlox.optim._lbfgs import LBFGS
-from phlox.optim._matrix import Apollo, Muon
-from phlox.optim._optimizer import Optimizer
-from phlox.optim._plateau import ReduceOnPlateau
-from phlox.optim._rule import Rule
-from phlox.optim._rules import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
-from phlox.optim._schedule import Schedule, Stateful, plot_schedule
+from phlox.optim.schedules._schedule import Schedule, Stateful, plot_schedule
 
 __all__ = [
     "ASGD",

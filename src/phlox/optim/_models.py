@@ -19,8 +19,8 @@ from phlox.core import (
     trainable_arrays,
     write_arrays,
 )
-from phlox.core._plan import plan_of
-from phlox.core._tree import agreed
+from phlox.core.module._plan import plan_of
+from phlox.core.module._tree import agreed
 from phlox.nn import ParameterKind, parameter_kinds
 
 Models = Any  # a Module, or a list, tuple or dict of Models

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules, warn_of_one_array_twice
-from phlox.core._methods_elsewhere import OPTIMIZER_METHODS
+from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
 from phlox.nn import ParameterKind
-from phlox.optim import _adjusting, _habits, _models, _state
-from phlox.optim._applied import ascent
+from phlox.optim import _adjusting, _models, _state
 from phlox.optim._calling import called, extras
-from phlox.optim._choice import known_kinds
 from phlox.optim._packing import Packing
-from phlox.optim._rule import Rule
+from phlox.optim.rules import _habits
+from phlox.optim.rules._applied import ascent
+from phlox.optim.rules._choice import known_kinds
+from phlox.optim.rules._rule import Rule
 
 if TYPE_CHECKING:
     import optax

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.nn.functional._numeric import in_range, inexact, pointwise, widen
 
 __all__ = [

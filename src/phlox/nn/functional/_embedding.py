@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.nn.functional._numeric import copied, inexact, is_concrete, real, widen
 
 __all__ = ["embedding", "embedding_bag"]

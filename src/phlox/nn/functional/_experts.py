@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 from phlox.nn.functional._numeric import min_rank, real, widen
 
 __all__ = ["load_balancing_loss", "top_k_routing"]

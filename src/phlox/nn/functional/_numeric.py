@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core.elsewhere._options import answering
 
 F = TypeVar("F", bound=Callable[..., Array])
 

@@ -11,8 +11,8 @@ import numpy as np
 from jax.core import Tracer
 
 from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
-from phlox.nn.functional._window import is_int
+from phlox.core.elsewhere._options import answering
+from phlox.nn.functional.space._window import is_int
 
 __all__ = ["from_one_hot", "one_hot"]
 
