@@ -1,6 +1,31 @@
 """The core: Modules, transforms, mode, randomness, dtypes, errors, display.
 
-What users call is exported from ``phlox`` too; the rest serves the folders above.
+What users call is exported from ``phlox`` too; the rest serves the folders above. Read in this order:
+
+module/       the Module, an ordinary Python object that is also a JAX pytree; trees of them
+transforms/   a call on objects as a pure function of arrays: jit, grad, vmap, scan and their kin
+context/      where code runs, and what holds there: scope, mode, randomness, dtypes
+looking/      models printed, activations, programs, what is wrong with numbers
+elsewhere/    names and arguments of other libraries, answered with ours
+_errors       errors of four parts: where, expected, got, fix
+_static       keys of what is no array
+_compat       every use of private JAX, each with its reason
+_heap _aligned   freed memory kept; arrays that JAX takes as they lie
+
+Words that the code uses:
+
+item        an array or a Module, in an attribute or in a list or dict there
+layout      how the attributes of one Module come apart into items and a static part; two can be compared
+anatomy     a layout bound to one Module as it is now: where each item sits
+structure   the layouts of several Modules together, and which item is which Module or array
+plan        a structure bound to Modules as they are now: where every array sits, each shared one once
+leaf        an array of a plan, as JAX sees it
+call        a function with its arguments taken apart into leaves
+outcome     what a call gives as a pure function: arrays of the result, and arrays that were written
+record      the static side of an outcome: how the result is put together, and which leaves were written
+scope       the body of one transform while it runs: what may be read and written there
+trace       one run of a function on abstract values, of which JAX makes a program
+meta        what a Module knows about itself besides its attributes: the scope it was born in, its mode
 """
 
 from phlox.core._compat import eager as at_eager

@@ -3,6 +3,15 @@
 Data is an array, a pandas frame, a list, a dataset (anything with a length and an index), or a tuple or dict of such
 side by side; the first axis counts observations. Whatever is random takes ``seed=``, a whole number or a JAX key, and
 gives the same on every machine; without one, the order stays.
+
+_observations      what counts as data, and how to take some of it; read it first
+_splits _folds     parts of it; cross-validation
+_shuffling         orders that a seed decides
+_batches           observations stacked, and sequences padded
+_scaling           by statistics of the training data
+loading/           px.DataLoader: batches in an order by the seed, from any position
+augmentation/      batches changed at random on the device
+readers/           files, and objects of other libraries
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,19 @@
-"""The training loop: fit, its callbacks, and the record of a run."""
+"""The training loop: fit, its callbacks, and the record of a run.
+
+_fit              px.fit: arguments parsed, planned, run
+_training         the engine: epochs, chunks of steps, validation, callbacks between them
+_run              where a training stands, as callbacks see it and as checkpoints keep it
+_train _evaluate  px.train; px.evaluate and px.predict
+steps/            loss, gradient and update as one program; several in one dispatch
+batches/          data in any form as batches in order, and the first ones looked at
+callbacks/        what else happens while a model trains
+checkpoints/      a run kept on disk, and put back bit for bit
+logs/             history, progress, CSV, TensorBoard, pictures
+preflight/        the memory of a step, before it runs
+_learning_rate    px.find_learning_rate
+_interruption     Ctrl-C and SIGTERM
+_checks _warning  arguments refused; warnings that point to the user's line
+"""
 
 from typing import TYPE_CHECKING
 

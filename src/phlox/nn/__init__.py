@@ -1,4 +1,18 @@
-"""Layers, activations, initialisers and functional forms."""
+"""Layers, activations, initialisers and functional forms.
+
+functional/       pure functions of arrays; a layer is a thin object over one of them
+init/             initialisers
+features/         layers on the last axis: dense, embeddings, gates, dropout
+space/            convolutions, pooling, padding, resizing
+normalisation/    of activations, and of weights
+recurrence/       a state carried over time
+attention/        attention, positions, transformers
+containers/       layers made of layers
+_autosize         sizes from shapes alone
+_summary _flops   px.summary, and the operations that it counts
+_kinds            what a parameter is, by the layer that owns it
+_checks _label _fused   what layers share: checked arguments, one line of print, one compiled call
+"""
 
 from typing import TYPE_CHECKING
 

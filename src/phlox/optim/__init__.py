@@ -1,4 +1,14 @@
-"""Optimisers: named rules, schedules, and the object that applies them in place."""
+"""Optimisers: named rules, schedules, and the object that applies them in place.
+
+_optimizer          px.Optimizer: a rule's state for one model, changed in place
+rules/              what is subtracted from an array, given its gradient
+schedules/          numbers that are functions of the step
+_state _packing     state cut down, put together, carried; many small arrays as one
+_adjusting          the numbers that opt.adjust sets
+_models             several models under one optimiser
+_calling            transformations of optax
+_plateau            the rate lowered when a number stops improving
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,17 @@
-"""Functional forms: pure functions of arrays, batch first and channels last."""
+"""Functional forms: pure functions of arrays, batch first and channels last.
+
+_numeric            what they share: dtypes that are safe to sum in, checks of axes
+_activations _rectifiers _gated _softmax   elementwise, in pieces, gated, over classes
+_linear _embedding _gather _onehot _experts   products, rows of tables, routing
+_norm _moments _rescale   normalisation, means and variances that keep their digits, unit length
+_distance           how near vectors are
+_dropout _next_token   random masks, random tokens
+_signal _mel        signals in time and frequency
+space/              convolutions, pooling, resizing, sampling
+attention/          attention and positions
+recurrence/         recurrent networks, linear recurrences
+kernels/            faster forms for the CPU, behind one registry
+"""
 
 from typing import TYPE_CHECKING
 

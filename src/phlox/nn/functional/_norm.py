@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from phlox.core._errors import ShapeError, describe
 from phlox.core.elsewhere._options import answering
+from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import (
     axes_of,
     beside,
@@ -29,7 +30,6 @@ from phlox.nn.functional._numeric import (
     widen,
 )
 from phlox.nn.functional.kernels._layer_norm import layer_norm_kernel
-from phlox.nn.functional.kernels._moments import centre
 from phlox.nn.functional.kernels._norm import batch_norm_kernel
 
 __all__ = [

@@ -4,6 +4,10 @@ Every one is used bare or with keywords, ``init=glorot_uniform`` or ``init=gloro
 and draws as ``init(key, shape, dtype)``. Layouts are (in, out) for Dense and (k..., in/groups, out)
 for convolutions.
 
+_initializer            what an initialiser is; read it first
+_random _structured     drawn alike; orthogonal, sparse, constant
+_fans                   inputs and outputs that a weight joins
+
 >>> import jax
 >>> glorot_uniform(gain=2.0)
 glorot_uniform(gain=2.0)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import beside
 from phlox.nn.functional.kernels._gradients import differentiate, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
-from phlox.nn.functional.kernels._moments import centre
 
 __all__ = ["layer_norm_kernel"]
 
