@@ -59,6 +59,7 @@ from phlox.core.module._copy import constant, copy, freeze, thaw
 from phlox.core.module._destructure import destructure
 from phlox.core.module._loading import LoadReport, load_state_dict, state_dict
 from phlox.core.module._module import Module, Param, State, answer_foreign
+from phlox.core.module._paths import Choice, means
 from phlox.core.module._pure import apply, merge, split
 from phlox.core.module._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
 from phlox.core.module._tree import (
@@ -90,6 +91,7 @@ _start_cache()
 __all__ = [
     "Ahead",
     "CaptureError",
+    "Choice",
     "DtypeError",
     "Explanation",
     "LoadReport",
@@ -150,6 +152,7 @@ __all__ = [
     "keep_freed_memory",
     "key_or_draw",
     "load_state_dict",
+    "means",
     "merge",
     "modules",
     "owners",

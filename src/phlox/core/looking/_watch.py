@@ -16,6 +16,7 @@ from phlox.core.context._scope import here
 from phlox.core.context._trail import path_of
 from phlox.core.module._layout import dotted
 from phlox.core.module._module import Module
+from phlox.core.module._paths import Choice, means
 from phlox.core.module._plan import plan_of
 from phlox.core.transforms._bound import carried
 from phlox.core.transforms._custom import gradient_hook
@@ -25,8 +26,17 @@ class NonFiniteError(PhloxError, FloatingPointError):
     """A NaN or an infinity, and the layer where it first appeared."""
 
 
-def capture(model: Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
+def capture(model: Module, *args: Any, only: Choice | None = None, **kwargs: Any) -> dict[str, Any]:
     """Call a model and return what every Module in it gave, by path; the model's own result has the path "".
+
+    Arguments:
+        model: a Module, or a method of one.
+        args, kwargs: what it is called with.
+        only: whose results: a path or pattern, ``"encoder.layers.*.attention"``, several in a tuple, or a predicate
+            ``(path, module) -> bool``. What lies below is meant too.
+
+    Raises:
+        StructureError: no Module was called that ``only`` means.
 
     A Module that is called again has ``#2``, ``#3`` … behind its path. Modules that run inside ``px.scan``,
     ``px.vmap`` and the like under a trace are left out: their values have no single shape outside.
@@ -35,6 +45,8 @@ def capture(model: Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
     >>> model = px.Chain(px.Dense(4, 8, px.relu), px.Dense(8, 2))
     >>> {path: y.shape for path, y in px.capture(model, jnp.ones((3, 4))).items()}
     {'layers.0': (3, 8), 'layers.1': (3, 2), '': (3, 2)}
+    >>> list(px.capture(model, jnp.ones((3, 4)), only="layers.0"))
+    ['layers.0']
     """
     function, first, named = carried(model)
     if not first:
@@ -49,13 +61,21 @@ def capture(model: Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
     def tap(module: Module, y: Any) -> Any:
         name = names.get(id(module))
-        if name is not None and module._px.at_home():
+        if name is not None and module._px.at_home() and (only is None or means(only, name, module)):
             calls[name] = calls.get(name, 0) + 1
             found[name if calls[name] == 1 else f"{name}#{calls[name]}"] = y
         return y
 
     with _tapped(tap):
         function(*first, *args, **{**named, **kwargs})
+    if only is not None and not found:
+        called = ", ".join(list(filter(None, names.values()))[:4])
+        raise StructureError(
+            "a choice that means a Module which is called",
+            got=repr(only),
+            fix=f"choose among the paths of px.modules: {called} …",
+            where="px.capture",
+        )
     return found
 
 

@@ -7,6 +7,7 @@ _hidden         arrays and Modules where no transform would see them, refused
 _plan           several Modules together: where every array sits, with sharing kept
 _slots          arrays by slot, gathered and written in bulk
 _tree           map, paths, modules, norms: over a whole tree
+_paths          the grammar of paths and patterns
 _at             a part by its path, to read or to replace
 _tie            two attributes that are one array
 _copy           copies; freeze, thaw, constant

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import jax
 from phlox.core._errors import StructureError, describe
 from phlox.core.module._layout import children_of, labels_of
 from phlox.core.module._module import Module
+from phlox.core.module._paths import is_pattern, steps
 from phlox.core.module._tree import modules, paths
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def at(model: Any, path: str) -> Any:
     >>> px.at(model, "layers.0.weight") is model.layers[0].weight
     True
     """
-    found = _walk(model, _parts(path))
+    found = _walk(model, steps(path))
     if found is None:
         raise _nothing("px.at", model, path)
     return found[-1][1]
@@ -57,7 +57,7 @@ def set_at(model: T, path: str, part: Any) -> T:
     >>> px.set_at(px.Chain(px.Dense(2, 3), px.relu), "layers.1", px.tanh).layers[1].__name__
     'tanh'
     """
-    found = _walk(model, _parts(path))
+    found = _walk(model, steps(path))
     if found is None:
         raise _nothing("px.set_at", model, path)
     while len(found) > 1:
@@ -78,21 +78,15 @@ def set_at(model: T, path: str, part: Any) -> T:
     )
 
 
-def _parts(path: str) -> list[str]:
-    """``layers[3].mlp`` and ``layers.3.mlp`` in steps."""
-    dotted = re.sub(r"\[(?:'([^']*)'|\"([^\"]*)\"|(-?\d+))\]", lambda m: "." + next(filter(None, m.groups()), ""), path)
-    return dotted.removeprefix(".").split(".") if path else []
-
-
 def _walk(value: Any, parts: list[str]) -> list[tuple[Any, Any]] | None:
     """The way down as (label, value), from the root on; a key of a dict may hold dots. None where it ends early."""
     if not parts:
         return [("", value)]
     for label, child in _children(value):
         text = str(label)
-        steps = text.count(".") + 1
-        if ".".join(parts[:steps]) == text:
-            below = _walk(child, parts[steps:])
+        length = text.count(".") + 1
+        if ".".join(parts[:length]) == text:
+            below = _walk(child, parts[length:])
             if below is not None:
                 return [("", value), (label, below[0][1]), *below[1:]]
     return None
@@ -115,7 +109,7 @@ def _rebuilt(holder: Any, label: Any, part: Any) -> Any:
 
 
 def _nothing(where: str, model: Any, path: str) -> StructureError:
-    parts = _parts(path)
+    parts = steps(path)
     reach = next(n for n in range(len(parts) - 1, -1, -1) if _walk(model, parts[:n]) is not None)
     there, last = ".".join(parts[:reach]), _walk(model, parts[:reach])
     holds = [str(label) for label, _ in _children(last[-1][1])] if last else []
@@ -123,7 +117,7 @@ def _nothing(where: str, model: Any, path: str) -> StructureError:
     close = get_close_matches(path, known, 1, 0.7)
     few = ", ".join(holds[:6]) + (" …" if len(holds) > 6 else "")
     fix = f"write {close[0]!r}" if close else f"choose among what is there: {few}" if holds else "end the path there"
-    if "*" in path:
+    if is_pattern(path):
         fix = "give one path; px.freeze and px.thaw take patterns, px.modules(model) has all paths"
     got = f"{path!r}, of which {there!r} is the last there" if there else repr(path)
     name = model._brief() if isinstance(model, Module) else describe(model)

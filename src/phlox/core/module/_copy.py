@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,12 @@ import jax.numpy as jnp
 from phlox.core._errors import StructureError, describe
 from phlox.core.module._layout import dotted
 from phlox.core.module._module import Module, touch
+from phlox.core.module._paths import Choice, means
 from phlox.core.module._plan import modules_of, plan_of
 from phlox.core.transforms._functionalize import is_module
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Module)
-Choice = Module | str | Callable[[str, Any], bool]
 
 
 def copy(tree: T) -> T:
@@ -60,13 +59,13 @@ def constant(model: M) -> M:
     return root
 
 
-def freeze(model: M, *which: Choice) -> M:
+def freeze(model: M, *which: Module | Choice) -> M:
     """Take arrays out of training: no gradient is computed for them, and a part frozen whole infers.
 
     Arguments:
         model: the Module to freeze, whole if nothing follows.
-        which: parts of it, path patterns such as ``"encoder.*"`` or ``"*.bias"``, or predicates
-            ``(path, array) -> bool``.
+        which: parts of it, paths and patterns such as ``"encoder"``, ``"encoder.layers.*.mlp"`` or ``"*.bias"``, or
+            predicates ``(path, array) -> bool``.
 
     Raises:
         StructureError: a pattern or predicate that matches nothing, or a part of another model.
@@ -79,7 +78,7 @@ def freeze(model: M, *which: Choice) -> M:
     return _mark(model, which, True)
 
 
-def thaw(model: M, *which: Choice) -> M:
+def thaw(model: M, *which: Module | Choice) -> M:
     """Undo ``px.freeze`` for a model, or for parts, patterns or predicates as there.
 
     >>> import phlox as px
@@ -89,13 +88,13 @@ def thaw(model: M, *which: Choice) -> M:
     return _mark(model, which, False)
 
 
-def _mark(model: M, which: tuple[Choice, ...], frozen: bool) -> M:
+def _mark(model: M, which: tuple[Module | Choice, ...], frozen: bool) -> M:
     if not which:
         for module in modules_of(model):
             _set_frozen(module, frozen)
         return model
     plan = plan_of([model])
-    for choice in which:
+    for choice in _one_by_one(which):
         leaves = _chosen(model, choice)
         by_module: dict[int, set[str]] = {}
         for i in leaves:
@@ -114,12 +113,21 @@ def _mark(model: M, which: tuple[Choice, ...], frozen: bool) -> M:
     return model
 
 
+def _one_by_one(which: tuple[Module | Choice, ...]) -> Iterator[Module | Choice]:
+    """Choices out of tuples, so that each must mean something."""
+    for choice in which:
+        if isinstance(choice, tuple):
+            yield from _one_by_one(choice)
+        else:
+            yield choice
+
+
 def _set_frozen(module: Module, frozen: frozenset[str] | bool) -> None:
     module._px.frozen = frozen
     touch(module._px)
 
 
-def _chosen(model: Module, choice: Choice) -> list[int]:
+def _chosen(model: Module, choice: Module | Choice) -> list[int]:
     """The leaves of a model that a part, a pattern or a predicate names; at least one."""
     plan = plan_of([model])
     structure = plan.structure
@@ -135,10 +143,8 @@ def _chosen(model: Module, choice: Choice) -> list[int]:
         below = structure.modules_below([index[id(choice)]])
         return [i for i, (m, _) in enumerate(structure.leaves) if m in below]
     names = structure.names()
-    if isinstance(choice, str):
-        found = [i for i, n in enumerate(names) if fnmatch.fnmatchcase(n, choice) or n.startswith(choice + ".")]
-    elif callable(choice):
-        found = [i for i, (n, v) in enumerate(zip(names, plan.gather(), strict=True)) if choice(n, v)]
+    if isinstance(choice, str) or callable(choice):
+        found = [i for i, (n, v) in enumerate(zip(names, plan.gather(), strict=True)) if means(choice, n, v)]
     else:
         raise StructureError(
             "a Module, a path pattern or a predicate",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
-from phlox.core import RangeError, StructureError, describe
+from phlox.core import Choice, RangeError, StructureError, describe, means
 from phlox.nn import KINDS, ParameterKind, kind_by_name
-
-Choice = str | tuple[str, ...] | Callable[[str, Any], bool]
 
 
 class _Here(threading.local):
@@ -99,13 +96,7 @@ def of_kind(*kinds: str) -> OfKind:
 
 def chosen(choice: Choice | None, path: str, array: Any) -> bool:
     """True where a choice means this array; None means every one."""
-    if choice is None:
-        return True
-    if isinstance(choice, str):
-        return fnmatch.fnmatchcase(path, choice) or path.startswith(choice + ".")
-    if isinstance(choice, tuple):
-        return any(chosen(c, path, array) for c in choice)
-    return bool(choice(path, _one_of(path, array)))
+    return choice is None or means(choice, path, _one_of(path, array))
 
 
 def _one_of(path: str, array: Any) -> Any:
