@@ -47,6 +47,7 @@ from phlox.nn.features._experts import MixtureOfExperts
 from phlox.nn.features._gated_mlp import GatedMLP
 from phlox.nn.features._linear import Bilinear, Scale
 from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
 from phlox.nn.normalisation._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm
@@ -156,6 +157,7 @@ __all__ = [
     "autosize",
     "compact",
     "flatten",
+    "fold_batch_norm",
     "functional",
     "init",
     "kind_by_name",
