@@ -190,6 +190,16 @@ def test_mixed_precision_keeps_small_steps():
     assert kinds == {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
+@pytest.mark.parametrize(
+    "rule", [o.AdamW(3e-3, weight_decay=0.3), o.chain(o.WeightDecay(0.3), o.Descent(3e-3))], ids=repr
+)
+def test_mixed_precision_around_a_rule_that_reads_weights_reads_the_wide_ones(rule):
+    wide = run(rule, 40, jnp.float32, lambda t: np.asarray(jnp.asarray(grads_of(t), jnp.bfloat16), np.float32))
+    precise = run(o.MixedPrecision(rule), 40, jnp.bfloat16)
+    for t, w in enumerate(wide):
+        np.testing.assert_array_equal(precise[t], np.asarray(jnp.asarray(w, jnp.bfloat16), np.float32), err_msg=f"{t}")
+
+
 # --- L-BFGS -------------------------------------------------------------------------------------------
 
 
