@@ -1,4 +1,4 @@
-"""Seeded bugs around resumes, rounded weights and rates: name, file, original, replaced, the tests that must catch it."""
+"""Seeded bugs around resumes and rounded weights: name, file, original, replaced, the tests that must catch it."""
 
 MUTANTS = [
     (
