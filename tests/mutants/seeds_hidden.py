@@ -10,21 +10,21 @@ _SURVIVORS = "tests/core/test_survivors.py::"
 MUTANTS = [
     (
         "an own method stays bound to the original",
-        "core/module/_layout.py",
+        "core/module/_spec.py",
         "    if is_own_method(value, owner):\n        return OwnMethod(value.__func__)\n",
         "    if is_own_method(value, owner):\n        return Static(value)\n",
         (_HIDDEN + "test_a_bound_method_under_transforms",),
     ),
     (
         "a partial of a Module is static",
-        "core/module/_layout.py",
+        "core/module/_spec.py",
         "        return made if made.size or made.bound else Static(value)",
         "        return made if made.bound else Static(value)",
         (_HIDDEN + "test_a_partial_is_a_container[partial]",),
     ),
     (
         "keywords of a rebuilt partial are a copy",
-        "core/module/_layout.py",
+        "core/module/_spec.py",
         "made.__setstate__((function, args, keywords, {}))",
         "made.__setstate__((function, args, dict(keywords), {}))",
         (_HIDDEN + "test_a_partial_with_arrays_in_both_is_written_in_both",),
@@ -87,7 +87,7 @@ MUTANTS = [
     ),
     (
         "a cycle is looked for once",
-        "core/module/_module.py",
+        "core/module/_anatomy.py",
         "    if meta.sound != epoch[0]:",
         "    if meta.sound < 0:",
         (_CYCLES + "test_a_cycle_is_seen_when_it_is_closed_after_a_first_look",),
@@ -115,7 +115,7 @@ MUTANTS = [
     ),
     (
         "a renamed key goes unseen",
-        "core/module/_layout.py",
+        "core/module/_binding.py",
         "        return self.keys is None or (len(self.container)",
         "        return True or (len(self.container)",
         (_SURVIVORS + "test_a_renamed_key_of_a_dict_of_modules_is_seen_by_the_next_compiled_call",),

@@ -102,7 +102,7 @@ MUTANTS = [
     ),
     (
         "warnings point into the package",
-        "core/context/_scope.py",
+        "core/context/_warning.py",
         "stacklevel=level())",
         "stacklevel=4)",
         (_LOSS + "test_capture_by_a_plain_transform_that_caches_warns_once_at_the_users_line[jit]",),

@@ -302,7 +302,7 @@ def test_cudnn_is_asked_for_the_same():
         y = F.dot_product_attention(q, k, v, **options)
         names = {n: options.get(n) for n in ("mask", "bias", "lengths", "kv_lengths")}
         arrays = [jnp.asarray(x) for x in (q, k, v)]
-        given = _attention._given(arrays[0], arrays[1], *names.values(), 0, None)
+        given = _attention.given_of(arrays[0], arrays[1], *names.values(), 0, None)
         rule = _attention.Options(
             options.get("causal", False), window_of("", options.get("window")),
             options.get("scale", SIZE**-0.5), None, 0.0,
@@ -318,7 +318,7 @@ def test_cudnn_serves_only_what_it_can(monkeypatch):
     half = [jnp.asarray(x, jnp.bfloat16) for x in tensors()]
 
     def refusal(arrays=half, **options):
-        given = _attention._given(
+        given = _attention.given_of(
             *arrays[:2], options.get("mask"), options.get("bias"), None, None, options.get("offset", 0), None
         )
         rule = _attention.Options(

@@ -15,7 +15,8 @@ _heap _aligned   freed memory kept; arrays that JAX takes as they lie
 Words that the code uses:
 
 item        an array or a Module, in an attribute or in a list or dict there
-layout      how the attributes of one Module come apart into items and a static part; two can be compared
+spec        what an attribute holds, with its items taken out
+layout      the specs of one Module's attributes: how they come apart into items and a static part; two can be compared
 anatomy     a layout bound to one Module as it is now: where each item sits
 structure   the layouts of several Modules together, and which item is which Module or array
 plan        a structure bound to Modules as they are now: where every array sits, each shared one once
@@ -26,6 +27,7 @@ record      the static side of an outcome: how the result is put together, and w
 scope       the body of one transform while it runs: what may be read and written there
 trace       one run of a function on abstract values, of which JAX makes a program
 meta        what a Module knows about itself besides its attributes: the scope it was born in, its mode
+node        a Module as the files below the class know it: an object with a meta
 """
 
 from phlox.core._compat import eager as at_eager
@@ -46,7 +48,7 @@ from phlox.core._errors import (
 )
 from phlox.core._heap import keep_freed_memory
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
-from phlox.core.context._mode import automode, testmode, training, trainmode
+from phlox.core.context._mode import training
 from phlox.core.context._random import advance, is_key, key_or_draw, seed
 from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
@@ -60,6 +62,7 @@ from phlox.core.module._destructure import destructure
 from phlox.core.module._loading import LoadReport, load_state_dict, state_dict
 from phlox.core.module._module import Module, Param, State, answer_foreign
 from phlox.core.module._paths import Choice, means
+from phlox.core.module._pinned import automode, testmode, trainmode
 from phlox.core.module._pure import apply, merge, split
 from phlox.core.module._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
 from phlox.core.module._tree import (

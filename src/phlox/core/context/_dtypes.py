@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phlox.core._errors import DtypeError, RangeError, describe
-from phlox.core.context._scope import warn_once
+from phlox.core.context._here import Node
 from phlox.core.context._setting import Setting
-
-if TYPE_CHECKING:
-    from phlox.core.module._module import Module
+from phlox.core.context._trail import where
+from phlox.core.context._warning import warn_once
 
 _CHOICES = ("warn", "error", "convert", "promote")
 
@@ -128,7 +127,7 @@ def _warn_narrowed(value: np.ndarray[Any, Any], name: str) -> None:
     )
 
 
-def harmonise(layer: Module, x: Any, *params: Any) -> tuple[Any, ...]:
+def harmonise(layer: Node, x: Any, *params: Any) -> tuple[Any, ...]:
     """The input and parameters of a layer in the dtypes they compute in, by the policy.
 
     Integers and booleans take the parameters' dtype. A float wider than the parameters does what
@@ -168,16 +167,14 @@ def _wider(a: Any, b: Any) -> bool:
     return a != b and jnp.promote_types(a, b) == a and jnp.dtype(a).itemsize > jnp.dtype(b).itemsize
 
 
-def _report_wider(layer: Module, x: Any, dtype: Any, rule: str) -> None:
-    from phlox.core.context._trail import path_of
-
+def _report_wider(layer: Node, x: Any, dtype: Any, rule: str) -> None:
     if rule == "error":
         raise DtypeError(
             f"inputs of its parameters' dtype {dtype}",
             got=describe(x),
             fix=f"convert the input with .astype({str(dtype)!r}), or the model with px.f32 or px.f64",
         )
-    place = f"{path_of(layer)} {layer._brief()}"
+    place = where(layer)
     warn_once(
         f"wider {place}",
         f"{place}: input {describe(x)} is wider than the parameters' {dtype}, and JAX promotes the result. Convert "

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from phlox.core import _compat
-from phlox.core.context._scope import warn_once
+from phlox.core.context._here import Node
 from phlox.core.context._setting import Setting
-
-if TYPE_CHECKING:
-    from phlox.core.module._module import Module
-
-M = TypeVar("M", bound="Module")
+from phlox.core.context._warning import warn_once
 
 # A user context is part of every jit key, so a program compiled in one mode never runs in another.
 _answer = Setting("px.training", None)
@@ -42,7 +38,7 @@ def automatic() -> bool | None:
     return _answer.value
 
 
-def trains(module: Module) -> bool:
+def trains(module: Node) -> bool:
     """The mode of one Module: pinned, else frozen, else ``px.training``, else differentiation."""
     meta = module._px
     if meta.pinned is not None:
@@ -57,7 +53,7 @@ def trains(module: Module) -> bool:
     return meta.auto
 
 
-def _warn_plain_gradient(module: Module) -> None:
+def _warn_plain_gradient(module: Node) -> None:
     trace = module._px.trace() if module._px.trace is not None else None
     if trace is not None and _compat.is_differentiating(trace):
         warn_once(
@@ -65,46 +61,3 @@ def _warn_plain_gradient(module: Module) -> None:
             f"{module._brief()} infers under plain jax.grad, which cannot tell that the model trains. Use px.grad or "
             "px.value_and_grad, or open px.training(True) around the call.",
         )
-
-
-def _pin(module: M, mode: bool | None) -> M:
-    from phlox.core.module._module import touch
-    from phlox.core.module._plan import modules_of
-
-    for m in modules_of(module):
-        m._px.pinned = mode
-        touch(m._px)
-    return module
-
-
-def trainmode(module: M) -> M:
-    """Pin a Module and all parts of it to training; returns it.
-
-    >>> import phlox as px
-    >>> px.trainmode(px.Dropout(0.5)).training
-    True
-    """
-    return _pin(module, True)
-
-
-def testmode(module: M) -> M:
-    """Pin a Module and all parts of it to inference, also inside a gradient; returns it.
-
-    >>> import phlox as px
-    >>> px.testmode(px.Dropout(0.5)).training
-    False
-    """
-    return _pin(module, False)
-
-
-def automode(module: M) -> M:
-    """Undo ``trainmode`` and ``testmode``; returns the Module.
-
-    >>> import phlox as px
-    >>> px.automode(px.trainmode(px.Dropout(0.5))).training
-    False
-    """
-    return _pin(module, None)
-
-
-testmode.__test__ = False  # type: ignore[attr-defined]  # pytest would collect the name

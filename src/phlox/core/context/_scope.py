@@ -1,84 +1,30 @@
-"""Where code runs: the stack of px scopes of this thread, and what may be read and written there.
+"""The px scopes of this thread: entered and left, and what may be read and written inside them.
 
-Each Module remembers the trace and the scope it was born in (its ``Meta``, no part of the tree). A
-write is safe when both are still the current ones. Anything else would be lost or would leave a
-tracer behind, and is refused with the cure, unless the scopes in between collect writes.
+A write is safe when the trace and the scope that a Module was born in are still the current ones. Anything else would
+be lost or would leave a tracer behind, and is refused with the cure, unless the scopes in between collect writes.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jax
 
 from phlox.core import _compat
 from phlox.core._errors import CaptureError, StateError
-from phlox.core.context._outlives import level
-
-if TYPE_CHECKING:
-    from phlox.core.module._layout import Anatomy, Spec
-    from phlox.core.module._module import Module
-
-_uids = itertools.count()
+from phlox.core.context._here import GUARDED, Meta, Node, Scope, body_trace, here
+from phlox.core.context._trail import path_of, root_of, where
+from phlox.core.module._anatomy import examine
+from phlox.core.module._arrays import is_array
 
 
-class Meta:
-    """What a Module knows about itself besides its attributes. Never copied, compared or saved."""
+class Body(Scope):
+    """A scope as a ``with`` block around what runs in it."""
 
-    __slots__ = (
-        "anatomy",
-        "auto",
-        "constant",
-        "forced",
-        "frozen",
-        "gradient",
-        "orphan",
-        "pinned",
-        "scope",
-        "sound",
-        "trace",
-        "uid",
-        "version",
-    )
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self.uid = next(_uids)
-        self.version = 0
-        self.sound = -1  # the epoch at which no Module from here down held itself
-        self.scope = here.scope
-        trace = _compat.current_trace()
-        self.trace = None if trace is _compat.EAGER else trace._weakref
-        self.gradient = False  # made by a px differentiation, and no model to train
-        self.orphan = False  # rebuilt by plain JAX inside one of its own traces
-        self.constant = False  # made by px.constant
-        self.frozen: frozenset[str] | bool = False  # all of it, or these items
-        self.pinned: bool | None = None  # trainmode, testmode
-        self.auto = False  # an argument of a px differentiation, or derived from one
-        self.anatomy: Anatomy | None = None
-        self.forced: dict[str, Spec] | None = None
-
-    def at_home(self) -> bool:
-        """True where the Module may be read and written without further thought."""
-        if self.scope is not here.scope or self.orphan or self.constant:
-            return False
-        return self.trace is _compat.trace_ref(_compat.current_trace())
-
-
-class Scope:
-    """The body of one px transform while it runs."""
-
-    __slots__ = ("collected", "constants", "kind", "label", "originals", "parent", "trace")
-
-    def __init__(self, kind: str, originals: frozenset[Meta] = frozenset()):
-        self.kind = self.label = kind  # the label is what errors call it
-        self.parent = here.scope
-        self.originals = originals  # differentiated, so reading them here would give a silent zero
-        self.trace: Any = None
-        # For scan, while_loop, cond and remat: captured Modules the body wrote, with what they held.
-        self.collected: dict[int, tuple[Module, Any]] | None = {} if kind in COLLECTING else None
-
-    def __enter__(self) -> Scope:
+    def __enter__(self) -> Body:
         self.trace = _compat.trace_ref(_compat.current_trace())
         here.scope = self
         if self.kind in GUARDED:
@@ -90,11 +36,9 @@ class Scope:
         if self.kind in GUARDED:
             guard(-1)
 
-    def settle(self) -> list[tuple[Module, int, Any]]:
+    def settle(self) -> list[tuple[Any, int, Any]]:
         """What the body wrote on captured Modules, as (Module, item, value); they get back what they held."""
-        from phlox.core.module._module import examine
-
-        found: list[tuple[Module, int, Any]] = []
+        found: list[tuple[Any, int, Any]] = []
         for module, before in (self.collected or {}).values():
             slots = examine(module).slots
             for item, (old, (holder, at)) in enumerate(zip(before, slots, strict=True)):
@@ -104,55 +48,10 @@ class Scope:
         return found
 
 
-COLLECTING = frozenset({"scan", "while_loop", "cond", "remat"})
-DIFFERENTIATING = frozenset({"grad", "vjp", "jvp", "jacobian", "hessian", "hvp"})
-GUARDED = DIFFERENTIATING | {"jit"}
-
-
-class _Here(threading.local):
-    """This thread's innermost scope, and the Modules whose ``__call__`` is running, outermost first."""
-
-    def __init__(self) -> None:
-        self.scope: Scope | None = None
-        self.calls: list[Module] = []
-        self.taps: Any = None  # sees every Module's result
-        self.line_by_line = 0  # px.jit runs its functions as they stand while this is not 0
-
-
-here = _Here()
-
-
-# --- the read guard --------------------------------------------------------------------------------
-
-_guards = 0
-_guard_lock = threading.Lock()
-_install: Any = None
-
-
-def on_guard(install: Any) -> None:
-    """Set how the read guard is put on and taken off the Module class."""
-    global _install
-    _install = install
-
-
-def guard(step: int) -> None:
-    """Watch attribute reads of Modules while at least one jit or gradient body runs in any thread."""
-    global _guards
-    with _guard_lock:
-        before, _guards = _guards, _guards + step
-        if (before > 0) != (_guards > 0):
-            _install(_guards > 0)
-
-
-def body_trace() -> Any:
-    """The trace that belongs to the innermost px body; None is eager."""
-    return None if here.scope is None else here.scope.trace
-
-
 # --- the checks ------------------------------------------------------------------------------------
 
 
-def check_read(module: Module) -> None:
+def check_read(module: Node) -> None:
     """Raise where reading this Module's arrays would freeze them or lose their gradient."""
     meta: Meta = module._px
     scope, home = here.scope, meta.scope
@@ -186,7 +85,7 @@ def _born_within(home: Scope | None, scope: Scope) -> bool:
     return home is scope
 
 
-def check_write(module: Module, what: str, before: list[Any] | None = None) -> None:
+def check_write(module: Node, what: str, before: list[Any] | None = None) -> None:
     """Raise where writing ``what`` on this Module would be lost or would leave a tracer in it.
 
     ``before`` is what the Module held, where the write (into a list or dict) has already happened.
@@ -238,7 +137,7 @@ _AS_ARGUMENT = {
 }
 
 
-def collects(module: Module, scope: Scope, before: list[Any] | None) -> bool:
+def collects(module: Node, scope: Scope, before: list[Any] | None) -> bool:
     """True where every scope from here out to the Module's own collects captured writes; note it there."""
     home = module._px.scope
     at: Scope | None = scope
@@ -252,41 +151,43 @@ def collects(module: Module, scope: Scope, before: list[Any] | None) -> bool:
     return True
 
 
-def held(module: Module) -> list[Any]:
+def held(module: Node) -> list[Any]:
     """The items a Module holds now, in its layout's order."""
-    from phlox.core.module._module import examine
-
     return examine(module).items()
 
 
-_warned: set[str] = set()
+# --- the read guard --------------------------------------------------------------------------------
+
+_guards = 0
+_guard_lock = threading.Lock()
 
 
-def warn_once(place: str, message: str) -> None:
-    """Warn once per place, so that a loop does not repeat itself; at the line of the user's that led there."""
-    if place not in _warned:
-        _warned.add(place)
-        warnings.warn(message, stacklevel=level())
+def guard(step: int) -> None:
+    """Watch attribute reads of Modules while at least one jit or gradient body runs in any thread."""
+    global _guards
+    with _guard_lock:
+        before, _guards = _guards, _guards + step
+        if (before > 0) != (_guards > 0):
+            _watch(_guards > 0)
 
 
-# Names for errors; _trail finds them in the callers' frames.
-def label(module: Module) -> str:
-    """The Module as its user wrote it, on one line."""
-    return module._brief()
+def _watch(on: bool) -> None:
+    if on:
+        Node.__getattribute__ = _guarded_read
+    else:
+        del Node.__getattribute__
 
 
-def path_of(module: Module) -> str:
-    """The path from the variable that holds the root, such as ``model.layers[2]``."""
-    from phlox.core.context import _trail
-
-    return _trail.path_of(module)
-
-
-def root_of(module: Module) -> str:
-    """The variable at the root of the path, where a caller's frame has one, else ``model``."""
-    return path_of(module).partition(".")[0].partition("[")[0]
+def _guarded_read(self: Node, name: str) -> Any:
+    value = object.__getattribute__(self, name)
+    if here.scope is None or name[:2] == "__" or name == "_px":
+        return value
+    if _holds_arrays(value) and not self._px.at_home():
+        check_read(self)
+    return value
 
 
-def where(module: Module) -> str:
-    """Path and label, for the first part of an error."""
-    return f"{path_of(module)} {label(module)}"
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, (list, tuple, dict)):
+        return any(is_array(v) for v in jax.tree_util.tree_leaves(value, is_leaf=lambda v: isinstance(v, Node)))
+    return is_array(value)

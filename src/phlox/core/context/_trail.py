@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phlox.core import _compat
 from phlox.core._errors import PhloxError, StructureError, lost_buffers
-from phlox.core.context._scope import here
-from phlox.core.module import _layout
-from phlox.core.module._layout import Path, displayed
-
-if TYPE_CHECKING:
-    from phlox.core.module._module import Module
+from phlox.core.context._frames import frames, is_self, variable_of
+from phlox.core.context._here import Node, here
+from phlox.core.module._anatomy import examine
+from phlox.core.module._arrays import Path, displayed
 
 
 def locate(error: BaseException) -> PhloxError | None:
@@ -54,18 +51,32 @@ def _too_deep(depth: int) -> PhloxError:
     )
 
 
-def _first_dead(root: Module) -> Path | None:
-    """The path to the first array of a Module whose buffer is gone."""
-    from phlox.core.module._plan import plan_of
-
-    plan = plan_of([root])
-    for i, x in enumerate(plan.gather()):
-        if type(x) is _compat.ArrayImpl and x.is_deleted():
-            return plan.structure.leaf_path(i)[1]
+def _first_dead(root: Node) -> Path | None:
+    """The path to the first array of a Module whose buffer is gone, parents before their parts."""
+    ways: dict[int, Path] = {id(root): ()}  # by the first parent that has it
+    for module in _below(root):
+        way = ways[id(module)]
+        for step, item in _items(module):
+            if isinstance(item, Node):
+                ways.setdefault(id(item), (*way, *step))
+            elif type(item) is _compat.ArrayImpl and item.is_deleted():
+                return (*way, *step)
     return None
 
 
-def path_of(module: Module) -> str:
+def _below(root: Node) -> Iterator[Node]:
+    """A Module and all that is below it, each once, parents first."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield module
+            waiting += [part for _, part in reversed(_children(module))]
+
+
+def path_of(module: Node) -> str:
     """The path to a Module from the root that the user's code holds, such as ``model.layers[2]``."""
     chain = list(here.calls)
     chain = chain[: chain.index(module) + 1] if module in chain else [*chain, module]
@@ -82,22 +93,22 @@ def path_of(module: Module) -> str:
     return (variable_of(root) or _within_a_variable(root) or "model") + path
 
 
-def _within_a_variable(module: Module) -> str | None:
+def _within_a_variable(module: Node) -> str | None:
     """The way to a Module through a caller's variable that holds a larger one, as ``model.layers[1]``."""
-    for frame in _frames():
+    for frame in frames():
         for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
-            if isinstance(value, _layout.module_class) and not name.startswith((".", "_")):
-                step = None if _is_self(frame, name, value) else find(value, module)
+            if isinstance(value, Node) and not name.startswith((".", "_")):
+                step = None if is_self(frame, name, value) else find(value, module)
                 if step is not None:
                     return name + displayed(step)
     return None
 
 
-def find(parent: Module, child: Module) -> Path | None:
+def find(parent: Node, child: Node) -> Path | None:
     """The shortest way from one Module down to another, by attributes and containers."""
     if parent is child:
         return ()
-    queue: list[tuple[Module, Path]] = [(parent, ())]
+    queue: list[tuple[Node, Path]] = [(parent, ())]
     seen: set[int] = {id(parent)}
     for module, path in queue:
         for step, value in _children(module):
@@ -109,41 +120,25 @@ def find(parent: Module, child: Module) -> Path | None:
     return None
 
 
-def _children(module: Module) -> list[tuple[Path, Module]]:
-    from phlox.core.module._module import examine
+def _children(module: Node) -> list[tuple[Path, Node]]:
+    return [(path, item) for path, item in _items(module) if isinstance(item, Node)]
 
+
+def _items(module: Node) -> Iterator[tuple[Path, Any]]:
+    """The arrays and Modules that a Module holds itself, with the ways to them."""
     anatomy = examine(module)
-    return [
-        (p, v)
-        for p, v in zip(anatomy.layout.paths, anatomy.items(), strict=True)
-        if isinstance(v, _layout.module_class)
-    ]
+    return zip(anatomy.layout.paths, anatomy.items(), strict=True)
 
 
-def _frames() -> list[FrameType]:
-    frames: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if not _internal(frame):
-            frames.append(frame)
-        frame = frame.f_back
-    return frames
-
-
-def _internal(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__", "")
-    return name.startswith(("phlox.core", "jax.", "jax._src"))
-
-
-def _outermost_owner(module: Module) -> Module:
+def _outermost_owner(module: Node) -> Node:
     """The Module whose method called ``module``, where that method was not ``__call__``."""
     owner: Any = module
     running = {id(m) for m in here.calls}  # they are below it, and a search in each would take long
-    for frame in _frames():
+    for frame in frames():
         first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
         candidate: Any = frame.f_locals.get(first[0]) if first else None
         if (
-            isinstance(candidate, _layout.module_class)
+            isinstance(candidate, Node)
             and id(candidate) not in running
             and candidate is not owner
             and find(candidate, owner) is not None
@@ -152,31 +147,11 @@ def _outermost_owner(module: Module) -> Module:
     return owner
 
 
-def variable_of(module: Module) -> str | None:
-    """The name of a caller's variable that holds the Module; the nearest caller's wins."""
-    for frame in _frames():
-        for name, value in frame.f_locals.items():
-            if value is module and not name.startswith((".", "_")) and not _is_self(frame, name, module):
-                return name
-        if frame.f_code.co_name == "<module>":
-            break
-    return _global_name(module)
+def root_of(module: Node) -> str:
+    """The variable at the root of the path, where a caller's frame has one, else ``model``."""
+    return path_of(module).partition(".")[0].partition("[")[0]
 
 
-def _is_self(frame: FrameType, name: str, module: Module) -> bool:
-    """True for the first parameter of one of the Module's own methods, whatever it is called."""
-    code = frame.f_code
-    if name == "self":
-        return True
-    if not code.co_argcount or code.co_varnames[0] != name:
-        return False
-    method: Any = getattr(type(module), code.co_name, None)
-    return method is not None and getattr(inspect.unwrap(method), "__code__", None) is code
-
-
-def _global_name(module: Module) -> str | None:
-    for frame in _frames():
-        for name, value in frame.f_globals.items():
-            if value is module and not name.startswith("_"):
-                return name
-    return None
+def where(module: Node) -> str:
+    """Path and name on one line, for the first part of an error."""
+    return f"{path_of(module)} {module._brief()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -13,60 +12,19 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import StructureError, describe
+from phlox.core.context._here import Node
+from phlox.core.looking._display_html import page
 from phlox.core.looking._health import INF, LOST, NAN, ZERO, findings
-from phlox.core.module._layout import Container, Item, Path, Spec, displayed, is_array
-from phlox.core.module._module import Module
+from phlox.core.looking._line import Line, counted
+from phlox.core.module._arrays import Path, displayed, is_array
 from phlox.core.module._plan import ARRAY, Plan, plan_of
+from phlox.core.module._spec import Container, Item, Spec
 
 _WIDTH = 60  # up to this column, what stands behind the lines is aligned
 _LONG = 72  # an argument's text is cut here
 
 
-@dataclass
-class Line:
-    """One part of the printed tree, or several equal ones in a row."""
-
-    name: str  # "Dense", "relu", "float32"
-    arguments: str = ""  # of the constructor, or an array's shape
-    label: str = ""  # "norm=", or empty
-    path: Path = ()
-    params: int = 0  # of one, all below included
-    state: int = 0
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    times: int = 1
-    kind: str = "module"  # or "array" or "function"
-    parts: list[Line] = field(default_factory=list)
-
-    def same_as(self, other: Line) -> bool:
-        """True where only the place differs."""
-        mine = (self.name, self.arguments, self.params, self.state, self.notes, self.warnings)
-        theirs = (other.name, other.arguments, other.params, other.state, other.notes, other.warnings)
-        return mine == theirs and len(self.parts) == len(other.parts) and all(
-            (a.label, a.times) == (b.label, b.times) and a.same_as(b)
-            for a, b in zip(self.parts, other.parts, strict=True)
-        )  # fmt: skip
-
-    @property
-    def text(self) -> str:
-        """The line without its label and its parts, as its user would write it."""
-        if self.kind == "array":
-            return f"{self.name}[{self.arguments}]"
-        return self.name if self.kind == "function" else f"{self.name}({self.arguments})"
-
-    def counts(self) -> str:
-        """Parameters and state, as printed behind the line."""
-        each = f" ({self.times} × {self.params:_})" if self.times > 1 else ""
-        found = [f"{counted(self.params * self.times, 'parameter')}{each}"] if self.params else []
-        found += [f"{self.state * self.times:_} state"] if self.state else []
-        return " + ".join(found)
-
-    def remarks(self) -> str:
-        """All that is printed behind the line."""
-        return ", ".join(text for text in (self.counts(), *self.notes, *self.warnings) if text)
-
-
-def render(module: Module) -> str:
+def render(module: Node) -> str:
     """The tree of a Module as text, ending with its totals."""
     tree, total = read(module)
     rows = list(_rows(tree, 0))
@@ -77,14 +35,12 @@ def render(module: Module) -> str:
     return "\n".join(lines)
 
 
-def render_html(module: Module) -> str:
+def render_html(module: Node) -> str:
     """The tree as nested, foldable HTML for notebooks."""
-    from phlox.core.looking._display_html import page
-
     return page(*read(module))
 
 
-def read(module: Module) -> tuple[Line, str]:
+def read(module: Node) -> tuple[Line, str]:
     """The printed tree of a Module, and its totals as text."""
     try:
         reader = _Reader(plan_of([module]))
@@ -270,7 +226,7 @@ def _follows(last: Line, part: Line) -> bool:
     return a[:-1] == b[:-1] and type(a[-1]) is type(b[-1]) is int and b[-1] == a[-1] + last.times
 
 
-def _modes(module: Module) -> tuple[str, ...]:
+def _modes(module: Node) -> tuple[str, ...]:
     """What was pinned and frozen by hand."""
     meta = module._px
     pinned = {True: "trainmode", False: "testmode", None: ""}[meta.pinned]
@@ -281,11 +237,6 @@ def _modes(module: Module) -> tuple[str, ...]:
 def _listed(names: list[str]) -> str:
     """``a, b and c``."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
-
-
-def counted(n: int, what: str) -> str:
-    """``1 array``, ``2 arrays``."""
-    return f"{n:_} {what}{'' if n == 1 else 's'}"
 
 
 def bytes_text(n: float) -> str:
@@ -306,12 +257,12 @@ def bytes_text(n: float) -> str:
 # --- constructor arguments ---------------------------------------------------------------------------
 
 
-def arguments_text(module: Module, *, named: bool = False) -> str:
+def arguments_text(module: Node, *, named: bool = False) -> str:
     """The constructor's arguments as they were given, from the attributes of the same names."""
     return ", ".join(_given(module, named))
 
 
-def _given(module: Module, named: bool) -> Iterator[str]:
+def _given(module: Node, named: bool) -> Iterator[str]:
     positional = True
     for p in _parameters(type(module)):
         positional = positional and p.kind is p.POSITIONAL_OR_KEYWORD
@@ -330,7 +281,7 @@ def _given(module: Module, named: bool) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _parameters(cls: type[Module]) -> tuple[inspect.Parameter, ...]:
+def _parameters(cls: type[Node]) -> tuple[inspect.Parameter, ...]:
     """The constructor's parameters without ``self``."""
     try:
         return tuple(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -372,7 +323,7 @@ def _represented(value: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, Module) or is_array(value):
+    if isinstance(value, Node) or is_array(value):
         return False
     return not isinstance(value, (list, tuple, dict)) or not any(
         hasattr(v, "shape") for v in jax.tree_util.tree_leaves(value)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from phlox.core.looking._display import Line
+from phlox.core.looking._line import Line
 
 _OPEN = 12  # up to so many lines, a part starts unfolded
 

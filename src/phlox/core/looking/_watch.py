@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from phlox.core import _compat
 from phlox.core._compat import Tracer
 from phlox.core._errors import PhloxError, StructureError, describe
-from phlox.core.context._scope import here
+from phlox.core.context._here import here
 from phlox.core.context._trail import path_of
-from phlox.core.module._layout import dotted
+from phlox.core.module._arrays import dotted
 from phlox.core.module._module import Module
 from phlox.core.module._paths import Choice, means
 from phlox.core.module._plan import plan_of

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import jax
 
 from phlox.core._errors import StructureError, describe
-from phlox.core.module._layout import children_of, labels_of
 from phlox.core.module._module import Module
 from phlox.core.module._paths import is_pattern, steps
+from phlox.core.module._spec import children_of, labels_of
 from phlox.core.module._tree import modules, paths
 
 T = TypeVar("T")

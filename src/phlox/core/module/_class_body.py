@@ -9,7 +9,8 @@ from typing import Any, ClassVar, get_origin
 import jax
 
 from phlox.core._errors import StructureError, describe
-from phlox.core.module import _layout
+from phlox.core.context._here import Node
+from phlox.core.module._arrays import is_array
 
 
 def array_defaults(cls: type) -> dict[str, Any]:
@@ -37,18 +38,18 @@ def array_defaults(cls: type) -> dict[str, Any]:
                 f"make {name} a property, or compute in __init__ what never changes",
             )
         for held in _held(value):
-            is_constant = isinstance(held, _layout.module_class) and held._px.constant
-            if _layout.is_array(held) and name in annotations and held is value:
+            is_constant = isinstance(held, Node) and held._px.constant
+            if is_array(held) and name in annotations and held is value:
                 if not _is_class_variable(annotations[name]):
                     found[name] = value
-            elif isinstance(held, (jax.Array, _layout.module_class)) and not is_constant:
+            elif isinstance(held, (jax.Array, Node)) and not is_constant:
                 raise _error(
                     cls,
                     "Modules and arrays that are made in __init__, anew for each instance",
                     f"{describe(held)} in the class body at {name}, which all instances would share and no gradient "
                     "would reach",
                     f"set self.{name} in __init__"
-                    if isinstance(held, _layout.module_class)
+                    if isinstance(held, Node)
                     else f"annotate it, {name}: px.Param = …; for a constant annotate ClassVar, or use a NumPy array",
                 )
     return found

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import StructureError, describe
-from phlox.core.module._layout import dotted
-from phlox.core.module._module import Module, touch
+from phlox.core.module._anatomy import touch
+from phlox.core.module._arrays import dotted
+from phlox.core.module._module import Module
 from phlox.core.module._paths import Choice, means
 from phlox.core.module._plan import modules_of, plan_of
 from phlox.core.transforms._functionalize import is_module
@@ -55,7 +56,7 @@ def constant(model: M) -> M:
     for module in fixed:
         module._px.constant, module._px.frozen = True, True
         touch(module._px)
-    root: M = fixed[plan.structure.roots[0]]  # type: ignore[assignment]
+    root: M = fixed[plan.structure.roots[0]]
     return root
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from phlox.core._compat import Tracer
 from phlox.core._errors import DtypeError, ShapeError, describe
-from phlox.core.module._layout import is_array
+from phlox.core.module._arrays import is_array
 from phlox.core.module._module import Module
 from phlox.core.module._plan import plan_of
 from phlox.core.transforms._functionalize import SCALARS, is_module

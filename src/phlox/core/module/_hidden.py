@@ -6,7 +6,7 @@ import weakref
 from collections import UserList, deque
 from collections.abc import Iterable, Iterator, Mapping, MappingView
 from functools import partial
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import jax
@@ -14,16 +14,18 @@ import numpy as np
 
 from phlox.core import _compat
 from phlox.core._errors import StructureError, describe
-from phlox.core.context._scope import warn_once
-from phlox.core.module import _layout
+from phlox.core.context._here import Node
+from phlox.core.context._warning import warn_once
+from phlox.core.module._arrays import ARRAY_TYPES, Path, displayed, is_array
 
+USED_UP = (GeneratorType, map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())))
 _REFERENCES = (weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType)
 _BOXES: Any = (list, tuple, set, frozenset, deque, UserList, MappingView)
 _OPAQUE = (np.ndarray, np.generic, type, ModuleType, BuiltinFunctionType, str, bytes, int, float, complex, type(None))
 _DEPTH = 5  # how far the search goes: an object in an attribute, the lists in it, a function in these, and its cells
 
 
-def refuse(value: Any, path: _layout.Path, owner: Any) -> None:
+def refuse_hidden(value: Any, path: Path, owner: Any) -> None:
     """Raise where a value that JAX cannot see into hides an array or a Module of ``owner``'s.
 
     A function may capture arrays, as constants; floating JAX arrays, which look like weights, warn. It may not
@@ -31,7 +33,7 @@ def refuse(value: Any, path: _layout.Path, owner: Any) -> None:
     """
     if isinstance(value, _OPAQUE):
         return
-    if isinstance(value, _layout.USED_UP):
+    if isinstance(value, USED_UP):
         raise _error(
             value, path, f"a {type(value).__name__} at {{}}, which is used up when it is read once", "make it a list"
         )
@@ -47,7 +49,7 @@ def refuse(value: Any, path: _layout.Path, owner: Any) -> None:
         return
     constants = callable(value)
     for found in _inside(value):
-        if not constants or isinstance(found, _layout.module_class):
+        if not constants or isinstance(found, Node):
             raise _refusal(value, path, owner, found)
         if type(found) is _compat.ArrayImpl and jax.numpy.issubdtype(found.dtype, jax.numpy.inexact):
             _warn_constant(value, path, owner, found)
@@ -64,7 +66,7 @@ def _inside(value: Any) -> Iterator[Any]:
         seen.add(id(v))
         if depth and _is_tracked(v):
             yield v
-        elif depth and isinstance(v, (_layout.module_class, *_layout.ARRAY_TYPES)):
+        elif depth and isinstance(v, (Node, *ARRAY_TYPES)):
             continue
         elif not isinstance(v, _OPAQUE):
             parts, is_object = _parts(v)
@@ -75,9 +77,9 @@ def _inside(value: Any) -> Iterator[Any]:
 
 def _is_tracked(v: Any) -> bool:
     """True for arrays, and for Modules that are not constants."""
-    if isinstance(v, _layout.module_class):
+    if isinstance(v, Node):
         return not v._px.constant
-    return _layout.is_array(v)
+    return is_array(v)
 
 
 def _parts(v: Any) -> tuple[Iterable[Any], bool]:
@@ -122,10 +124,10 @@ def _attributes(v: Any) -> Iterator[Any]:
 
 
 def _named(found: Any) -> str:
-    return f"a {describe(found)}" if isinstance(found, _layout.module_class) else describe(found)
+    return f"a {describe(found)}" if isinstance(found, Node) else describe(found)
 
 
-def _refusal(value: Any, path: _layout.Path, owner: Any, found: Any) -> StructureError:
+def _refusal(value: Any, path: Path, owner: Any, found: Any) -> StructureError:
     if isinstance(value, (FunctionType, MethodType, partial)) or hasattr(value, "__wrapped__"):
         itself = found is owner
         what = f"the very {type(owner).__name__} that holds it" if itself else _named(found)
@@ -148,9 +150,9 @@ def _refusal(value: Any, path: _layout.Path, owner: Any, found: Any) -> Structur
     )
 
 
-def _error(value: Any, path: _layout.Path, got: str, fix: str) -> StructureError:
+def _error(value: Any, path: Path, got: str, fix: str) -> StructureError:
     del value
-    place = _layout.displayed(path)
+    place = displayed(path)
     return StructureError(
         "arrays and Modules in lists, tuples, dicts, Modules or registered pytrees",
         got=got.format(place),
@@ -159,8 +161,8 @@ def _error(value: Any, path: _layout.Path, got: str, fix: str) -> StructureError
     )
 
 
-def _warn_constant(value: Any, path: _layout.Path, owner: Any, found: Any) -> None:
-    place = f"{type(owner).__name__}{_layout.displayed(path)}"
+def _warn_constant(value: Any, path: Path, owner: Any, found: Any) -> None:
+    place = f"{type(owner).__name__}{displayed(path)}"
     what = "a function" if isinstance(value, (FunctionType, MethodType, partial)) else f"a {type(value).__name__}"
     warn_once(
         f"hidden {place}",

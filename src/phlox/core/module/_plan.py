@@ -15,9 +15,13 @@ import jax.numpy as jnp
 
 from phlox.core._errors import StructureError
 from phlox.core._static import static_key
-from phlox.core.context._scope import Meta, check_read, here, path_of, where
-from phlox.core.module._layout import Anatomy, Layout, Path, Snap, displayed, dotted, is_array
-from phlox.core.module._module import Module, blank, epoch, examine, fill
+from phlox.core.context._here import Meta, Node, here
+from phlox.core.context._scope import check_read
+from phlox.core.context._trail import path_of, where
+from phlox.core.module._anatomy import Anatomy, blank, epoch, examine, fill
+from phlox.core.module._arrays import Path, displayed, dotted, is_array
+from phlox.core.module._binding import Snap
+from phlox.core.module._layout import Layout
 
 ARRAY = -1  # the kind of an item that is an array; a Module's kind is its index, else a ("static", …) key
 
@@ -122,7 +126,7 @@ class Structure:
                 queue += [k for k in self.nodes[m][1] if isinstance(k, int) and k != ARRAY]
         return seen
 
-    def build(self, leaves: Sequence[Any], training: set[int] | None = None) -> list[Module]:
+    def build(self, leaves: Sequence[Any], training: set[int] | None = None) -> list[Any]:
         """Fresh Modules around the given leaves, sharing kept; ``training`` ones count as differentiated."""
         modules = [blank(layout) for layout, _ in self.nodes]
         for m in training or ():
@@ -151,7 +155,7 @@ class Plan:
 
     __slots__ = ("epoch", "metas", "modules", "shapes", "slots", "snaps", "structure", "versions")
 
-    def __init__(self, roots: Sequence[Module]):
+    def __init__(self, roots: Sequence[Node]):
         walk = _Walk(roots)
         self.epoch = epoch[0]
         self.metas: list[Meta] = [m._px for m in walk.modules]
@@ -177,7 +181,7 @@ class Plan:
         """The arrays, in the structure's order."""
         return [holder[at] for holder, at in self.slots]
 
-    def module(self, m: int) -> Module:
+    def module(self, m: int) -> Any:
         """The living Module at an index."""
         module = self.modules[m]()
         assert module is not None
@@ -199,19 +203,19 @@ class Plan:
 class _Walk:
     """One walk over Modules, children after parents, each Module once."""
 
-    def __init__(self, roots: Sequence[Module]):
-        self.modules: list[Module] = []
+    def __init__(self, roots: Sequence[Node]):
+        self.modules: list[Node] = []
         self.anatomies: list[Anatomy] = []
         self.index: dict[int, int] = {}
         self.kinds: list[list[Any]] = []
         self.others: list[dict[int, Any]] = []
         self.slots: list[tuple[Any, Any]] = []
-        self.open: list[Module] = []
+        self.open: list[Node] = []
         self.roots = tuple(self.visit(root) for root in roots)
         for m, kinds in enumerate(self.kinds):
             self.collect(m, kinds)
 
-    def visit(self, module: Module) -> int:
+    def visit(self, module: Node) -> int:
         found = self.index.get(id(module))
         if found is not None:
             if any(m is module for m in self.open):
@@ -234,7 +238,7 @@ class _Walk:
         for i, item in enumerate(anatomy.items()):
             if is_array(item):
                 kinds.append(ARRAY)
-            elif isinstance(item, Module):
+            elif isinstance(item, Node):
                 kinds.append(self.visit(item))
             else:
                 others[i] = item
@@ -262,7 +266,7 @@ class _Walk:
 _plans: dict[Any, tuple[Plan, list[weakref.ref[Any]]]] = {}
 
 
-def plan_of(roots: Sequence[Module]) -> Plan:
+def plan_of(roots: Sequence[Node]) -> Plan:
     """The valid plan of these Modules, from the cache where nothing changed."""
     key = tuple([m._px.uid for m in roots])
     cached = _plans.get(key)
@@ -274,7 +278,7 @@ def plan_of(roots: Sequence[Module]) -> Plan:
     return plan
 
 
-def modules_of(root: Module) -> list[Module]:
+def modules_of(root: Node) -> list[Any]:
     """Every Module in a tree, each once, parents first."""
     plan = plan_of([root])
     return [plan.module(m) for m in range(len(plan.modules))]

@@ -57,7 +57,7 @@ def merge(model: M, params: Mapping[str, Any], state: Mapping[str, Any]) -> M:
             fix="pass what px.split(model) returned for a model of this structure",
             where="px.merge",
         )
-    root: M = plan.structure.build([given[n] for n in names])[plan.structure.roots[0]]  # type: ignore[assignment]
+    root: M = plan.structure.build([given[n] for n in names])[plan.structure.roots[0]]
     return root
 
 

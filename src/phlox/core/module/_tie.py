@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from phlox.core._errors import ShapeError, StructureError, describe
 from phlox.core.context._scope import check_write
-from phlox.core.module._layout import dotted, is_array
-from phlox.core.module._module import Module, Param, touch
+from phlox.core.module._anatomy import touch
+from phlox.core.module._arrays import dotted, is_array
+from phlox.core.module._module import Module, Param
 from phlox.core.module._plan import ARRAY, Plan, plan_of
 from phlox.core.transforms._disguise import put_on
 

@@ -12,7 +12,7 @@ import numpy as np
 from phlox.core import _errors as errors
 from phlox.core._compat import Tracer
 from phlox.core._errors import StructureError
-from phlox.core.module._layout import Path, dotted, is_array
+from phlox.core.module._arrays import Path, dotted, is_array
 from phlox.core.module._module import Module
 from phlox.core.module._plan import ARRAY, Plan, plan_of
 from phlox.core.transforms._functionalize import is_module, write_back

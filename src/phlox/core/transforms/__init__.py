@@ -2,7 +2,8 @@
 
 _functionalize                     the one function under all of them; read it first
 _bound _disguise                   functions that bring Modules along; Modules whose calls go through something else
-_jit _ahead _cache                 compiled programs, donation, the fast path; ahead of time; kept on disk
+_jit _keys                         compiled functions, the fast path; what tells one call from another
+_program _ahead _cache             compiled programs and donation; made ahead of time; kept on disk
 _retrace _surroundings             why a function was traced again, and what it reads around it
 _grad _derivatives                 gradients; vjp, jvp, jacobian, hessian
 _vmap                              one example to many

@@ -5,19 +5,17 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from copy import copy as shallow
 from typing import Any
 
 import jax
 
-from phlox.core._errors import ShapeError, StructureError, describe
-from phlox.core.module._layout import displayed
+from phlox.core.module._arrays import displayed
 from phlox.core.module._module import Module
-from phlox.core.module._plan import path_text
 from phlox.core.transforms._bound import carried
 from phlox.core.transforms._disguise import Disguise, put_on
 from phlox.core.transforms._functionalize import Call, functionalize, is_module
-from phlox.core.transforms._jit import Jit, Program, call_context, compiling
+from phlox.core.transforms._jit import Jit, compiling
+from phlox.core.transforms._program import Program
 
 
 class Ahead:
@@ -45,7 +43,7 @@ class Ahead:
         if disguise is not None:
             call = self._disguised(call, disguise)
         self.structure, self.leaves, self.bare = call.structure, call.leaves, call.bare
-        program = Program(call, owner)
+        program = Program(call, owner.history, owner.donate)
         assert program.first is not None
         self.written: tuple[int, ...] = program.first[1].written
         donated = [self.leaves[i] for i in program.donated]
@@ -74,11 +72,7 @@ def _fresh(
     """A compiled function of its own, so that the user's keeps its programs and its history of traces."""
     function, first, named = carried(fn)
     owner = function if isinstance(function, Jit) else compiling(fn, (), (), True)
-    return _twin(owner), (*first, *args), {**named, **kwargs}
-
-
-def _twin(owner: Jit[Any, Any]) -> Jit[Any, Any]:
-    return Jit(owner.fn, tuple(owner.static_numbers), tuple(owner.static_names), owner.donate)
+    return owner._twin(), (*first, *args), {**named, **kwargs}
 
 
 def _root_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
@@ -97,125 +91,3 @@ def _root_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, A
                 rest = jax.tree_util.keystr(path[1:])
                 found[id(value)] = ("model" if name == "self" else name) + rest
     return list(found.values())
-
-
-# --- what px.jit(f).trace and .lower give ------------------------------------------------------------
-
-
-class Traced:
-    """A call of a ``px.jit`` function, traced for its arguments."""
-
-    def __init__(self, owner: Jit[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]):
-        self.owner = owner
-        if owner.hides:
-            args, kwargs = owner._hide_statics(args, kwargs)
-        call = owner._call(args, kwargs)
-        self.seen = _arrays_of(call)
-        self.where = (call.static_key(), call_context())
-        leaves, self.bare = call.leaves, call.bare
-        self.program = Program(call, _twin(owner))
-        assert self.program.first is not None
-        self.jaxpr = self.program.first[0]
-        """The program of the arrays, those of Modules first; results are followed by what is written."""
-        self.donated = [leaves[i] for i in self.program.donated]
-        self.kept = [leaves[i] for i in self.program.kept]
-
-    def lower(self) -> Lowered:
-        """The call in the compiler's language."""
-        program = shallow(self.program)  # lowering uses its first trace up
-        return Lowered(self, program, program.jitted_anew().lower(self.donated, self.kept, self.bare))
-
-
-class Lowered:
-    """A call of a ``px.jit`` function in the compiler's language; what ``jax.stages.Lowered`` has, it has too."""
-
-    def __init__(self, traced: Traced, program: Program, lowered: Any):
-        self._traced, self._program, self._lowered = traced, program, lowered
-
-    def as_text(self, *args: Any, **kwargs: Any) -> str:
-        """The call as StableHLO."""
-        return self._lowered.as_text(*args, **kwargs)
-
-    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
-        """The call compiled; takes ``compiler_options`` as JAX does."""
-        return Compiled(self._traced, self._program, self._lowered.compile(*args, **kwargs))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._lowered, name)
-
-
-def _arrays_of(call: Call) -> dict[str, str]:
-    """The arrays among the arguments of a call, each as text, by path."""
-    leaves = {path_text(call.structure, i): describe(v) for i, v in enumerate(call.leaves)}
-    return leaves | {f"array {n} of the arguments": _shape_text(v) for n, v in enumerate(call.bare)}
-
-
-def _shape_text(x: Any) -> str:
-    return describe(x) if hasattr(x, "dtype") else describe(jax.numpy.asarray(x))
-
-
-def _structural_difference(traced: Traced, call: Call) -> str:
-    (structure, treedef, _), context = traced.where
-    if context != call_context():
-        return "another mode (px.training) or policy of dtypes (px.dtypes)"
-    if treedef != call.treedef:
-        return "arguments of another form"
-    return "Modules of another structure or mode" if structure != call.structure else "another static argument"
-
-
-class Compiled(Jit[Any, Any]):
-    """A call compiled ahead of time: call it with the arguments that it was lowered for, or others like them.
-
-    Raises:
-        StructureError: Modules of another structure, another mode, other static arguments.
-        ShapeError: arrays of another shape or dtype.
-    """
-
-    def __init__(self, traced: Traced, program: Program, compiled: Any):
-        self.__dict__.update(traced.owner.__dict__)
-        program.jitted = compiled
-        self._traced, self._compiled = traced, compiled
-        self.programs = {traced.where: program}
-        self.entries = {}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = (*self.first, *args), {**self.named, **kwargs}
-        try:
-            return super().__call__(*args, **kwargs)
-        except TypeError as error:
-            if self.hides:
-                args, kwargs = self._hide_statics(args, kwargs)
-            was, now = self._traced.seen, _arrays_of(self._call(args, kwargs))
-            differences = [f"{now[k]} for {k}, which was {was[k]}" for k in now if k in was and now[k] != was[k]]
-            if not differences:
-                raise
-            raise ShapeError(
-                "arrays like those it was compiled for",
-                got="; ".join(differences),
-                fix="lower it again for these arguments, or call the px.jit function, which compiles as needed",
-                where=f"the compiled {self.history.name}",
-                located=True,
-            ) from error
-
-    def _compile(self, call: Call) -> Program:
-        raise StructureError(
-            "arguments of the structure it was compiled for",
-            got=_structural_difference(self._traced, call),
-            fix="lower it again for these arguments, or call the px.jit function, which compiles as needed",
-            where=f"the compiled {self.history.name}",
-            located=True,
-        )
-
-    def as_text(self) -> str:
-        """The compiled program."""
-        return self._compiled.as_text()
-
-    def cost_analysis(self) -> Any:
-        """Operations and bytes by the compiler's count."""
-        return self._compiled.cost_analysis()
-
-    def memory_analysis(self) -> Any:
-        """Bytes of arguments, results and temporaries."""
-        return self._compiled.memory_analysis()

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from phlox.core.module._layout import is_array
+from phlox.core.module._arrays import is_array
 from phlox.core.module._module import Module
 from phlox.core.transforms._functionalize import is_module
 

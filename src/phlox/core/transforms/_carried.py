@@ -10,7 +10,7 @@ import numpy as np
 
 from phlox.core._errors import ShapeError, StructureError, describe, form, shown
 from phlox.core._static import static_key
-from phlox.core.module._layout import is_array
+from phlox.core.module._arrays import is_array
 from phlox.core.module._plan import plan_of
 from phlox.core.transforms._functionalize import is_module
 

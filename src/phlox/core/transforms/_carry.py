@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import StructureError
-from phlox.core.module._layout import displayed, is_array
-from phlox.core.module._module import examine
+from phlox.core.module._anatomy import examine
+from phlox.core.module._arrays import displayed, is_array
 from phlox.core.module._plan import path_text, plan_of
 from phlox.core.transforms._carried import Carried
 from phlox.core.transforms._functionalize import (

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core._errors import RangeError, ShapeError, describe, form
-from phlox.core.module._layout import is_array
+from phlox.core.module._arrays import is_array
 from phlox.core.transforms._bound import carried, named_after
 from phlox.core.transforms._functionalize import Outcome, functionalize, is_module
 from phlox.core.transforms._grad import Argnums, Differentiated, numbers_as_arrays, scalar_of

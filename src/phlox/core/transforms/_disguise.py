@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from phlox.core.module._layout import displayed
-from phlox.core.module._module import Module, touch
+from phlox.core.module._anatomy import touch
+from phlox.core.module._arrays import displayed
+from phlox.core.module._module import Module
 from phlox.core.module._plan import plan_of
 
 Disguise = Callable[[str, Module], type[Module] | None]

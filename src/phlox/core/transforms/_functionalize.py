@@ -22,10 +22,12 @@ import numpy as np
 
 from phlox.core._errors import StructureError, describe, shown
 from phlox.core._static import static_key
-from phlox.core.context._scope import DIFFERENTIATING, Meta, Scope, check_write
-from phlox.core.module._layout import displayed, is_array
+from phlox.core.context._here import DIFFERENTIATING, Meta
+from phlox.core.context._scope import Body, check_write
+from phlox.core.module._anatomy import examine, touch
+from phlox.core.module._arrays import displayed, is_array
 from phlox.core.module._module import Module
-from phlox.core.module._plan import ARRAY, Plan, Structure, named_path, plan_of, root_name
+from phlox.core.module._plan import ARRAY, Plan, Structure, modules_of, named_path, plan_of, root_name
 from phlox.core.transforms._refused import REFUSALS, explain, refuse_hidden
 
 _PLAIN = (str, bytes, type(None), type)  # results that cannot hide an array
@@ -122,9 +124,6 @@ class Result:
 
 def _forget_training(modules: list[Module]) -> None:
     """What leaves a differentiation is no longer its argument."""
-    from phlox.core.module._module import touch
-    from phlox.core.module._plan import modules_of
-
     for root in modules:
         for m in modules_of(root):
             if m._px.auto:
@@ -134,8 +133,6 @@ def _forget_training(modules: list[Module]) -> None:
 
 def _replace(structure: Structure, built: list[Module], m: int, owner: Module) -> None:
     """Put the caller's own Module wherever the rebuilt one ``m`` stands."""
-    from phlox.core.module._module import examine
-
     for parent, (_, kinds) in zip(built, structure.nodes, strict=True):
         slots = examine(parent).slots
         for i, kind in enumerate(kinds):
@@ -203,7 +200,7 @@ class Call:
         roots = [copies[r] for r in self.structure.roots]
         flat = [roots[v] if kind == "module" else bare[v] if kind == "array" else v for kind, v in self.spec]
         args, kwargs = jax.tree_util.tree_unflatten(self.treedef, flat)
-        with Scope(self.kind, self.originals() if self.kind in DIFFERENTIATING else frozenset()) as scope:
+        with Body(self.kind, self.originals() if self.kind in DIFFERENTIATING else frozenset()) as scope:
             scope.label = self.label
             for m in copies:  # born in the body, whatever trace the caller is in
                 m._px.scope, m._px.trace = scope, scope.trace
@@ -289,8 +286,6 @@ def write_back(plan: Plan, which: Sequence[int], values: Sequence[Any]) -> None:
 
 def write_captured(places: Sequence[Place], values: Sequence[Any]) -> None:
     """Write what a body wrote on captured Modules, where that is safe in the scope around it."""
-    from phlox.core.module._module import examine
-
     for module, item in places:  # all are checked before the first is written
         if not module._px.at_home():
             check_write(module, displayed(examine(module).layout.paths[item]).lstrip("."))

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from sys import getrefcount
+from copy import copy as shallow
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 
 from phlox.core import _compat
-from phlox.core._errors import StateError, lost_buffers
-from phlox.core._static import static_key
-from phlox.core.context import _dtypes, _mode
-from phlox.core.context._random import is_key
-from phlox.core.context._scope import here
-from phlox.core.context._scope import where as named_root
-from phlox.core.module._layout import is_array
+from phlox.core._errors import ShapeError, StructureError, describe
+from phlox.core.context._here import here
 from phlox.core.module._module import Module
-from phlox.core.module._plan import Plan, named_path
-from phlox.core.module._slots import Slots
+from phlox.core.module._plan import path_text
 from phlox.core.transforms._bound import carried, constants
-from phlox.core.transforms._functionalize import SCALARS, Call, Outcome, Record, functionalize, is_module
-from phlox.core.transforms._names import array_names, named, pure_of
-from phlox.core.transforms._refused import REFUSALS, explain
+from phlox.core.transforms._functionalize import Call, functionalize
+from phlox.core.transforms._keys import Hidden, names_at, numbers_of, parameters_of, quick_key, unhidden
+from phlox.core.transforms._names import pure_of
+from phlox.core.transforms._program import Entry, Program, call_context
 from phlox.core.transforms._retrace import Retraces
 
 P = ParamSpec("P")
@@ -112,14 +106,14 @@ class Jit(Generic[P, R]):
         self.named: dict[str, Any] = {}
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-        count = len(_parameters(fn)) if any(n < 0 for n in numbers) else 0
+        count = len(parameters_of(fn)) if any(n < 0 for n in numbers) else 0
         numbers = tuple(n + count if n < 0 else n for n in numbers)
-        self.static_names = frozenset(names) | _names_at(fn, numbers)
-        self.static_numbers = frozenset(numbers) | _numbers_of(fn, names)
+        self.static_names = frozenset(names) | names_at(fn, numbers)
+        self.static_numbers = frozenset(numbers) | numbers_of(fn, names)
         self.hides = bool(self.static_names or self.static_numbers)
         self.programs: dict[Any, Program] = {}
         self.entries: dict[Any, Entry] = {}
-        self.history = Retraces(getattr(fn, "__name__", repr(fn)), fn)
+        self.history = Retraces(fn)
         self.making = threading.RLock()  # two threads that meet a structure at once make one program of it
 
     def __get__(self, owner: Any, cls: type | None = None) -> Any:
@@ -137,7 +131,7 @@ class Jit(Generic[P, R]):
             args, kwargs = self._hide_statics(args, kwargs)
         if not _compat.eager() or here.taps is not None:
             return self._inside(args, kwargs)
-        key, bare = _quick_key(args, kwargs)
+        key, bare = quick_key(args, kwargs)
         entry = self.entries.get(key)
         if entry is None or not entry.plan.valid() or entry.context != call_context():
             entry, bare = self._enter(args, kwargs, key)
@@ -157,8 +151,6 @@ class Jit(Generic[P, R]):
 
     def trace(self, *args: Any, **kwargs: Any) -> Any:
         """The call traced for these arguments: ``.jaxpr``, ``.lower()``."""
-        from phlox.core.transforms._ahead import Traced
-
         return Traced(self, (*self.first, *args), {**self.named, **kwargs})
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
@@ -176,7 +168,7 @@ class Jit(Generic[P, R]):
         self.entries.clear()
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
-        return functionalize(_unhidden(self.fn) if self.hides else self.fn, args, kwargs, kind="jit", scalars=True)
+        return functionalize(unhidden(self.fn) if self.hides else self.fn, args, kwargs, kind="jit", scalars=True)
 
     def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = tuple(Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args))
@@ -207,8 +199,12 @@ class Jit(Generic[P, R]):
         self.entries[key] = entry
         return entry, bare
 
+    def _twin(self) -> Jit[Any, Any]:
+        """One of the same function and options, with programs and a history of its own."""
+        return Jit(self.fn, tuple(self.static_numbers), tuple(self.static_names), self.donate)
+
     def _compile(self, call: Call) -> Program:
-        return Program(call, self)
+        return Program(call, self.history, self.donate)
 
 
 def _forget(jitted: weakref.ref[Jit[Any, Any]], key: Any, _: Any) -> None:
@@ -217,243 +213,123 @@ def _forget(jitted: weakref.ref[Jit[Any, Any]], key: Any, _: Any) -> None:
         owner.entries.pop(key, None)
 
 
-def call_context() -> Any:
-    """What a program depends on besides its arguments: the mode and the policy of dtypes."""
-    return _mode.automatic(), _dtypes.policy()
+# --- what px.jit(f).trace and .lower give ------------------------------------------------------------
 
 
-_ARRAY = "array"
+class Traced:
+    """A call of a ``px.jit`` function, traced for its arguments."""
+
+    def __init__(self, owner: Jit[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]):
+        self.owner = owner
+        if owner.hides:
+            args, kwargs = owner._hide_statics(args, kwargs)
+        call = owner._call(args, kwargs)
+        self.seen = _arrays_of(call)
+        self.where = (call.static_key(), call_context())
+        leaves, self.bare = call.leaves, call.bare
+        self.program = Program(call, Retraces(owner.fn), owner.donate)
+        assert self.program.first is not None
+        self.jaxpr = self.program.first[0]
+        """The program of the arrays, those of Modules first; results are followed by what is written."""
+        self.donated = [leaves[i] for i in self.program.donated]
+        self.kept = [leaves[i] for i in self.program.kept]
+
+    def lower(self) -> Lowered:
+        """The call in the compiler's language."""
+        program = shallow(self.program)  # lowering uses its first trace up
+        return Lowered(self, program, program.jitted_anew().lower(self.donated, self.kept, self.bare))
 
 
-def _quick_key(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
-    """What tells one call from another short of shapes and dtypes, and the arrays in the arguments."""
-    key: list[Any] = []
-    bare: list[Any] = []
-    if kwargs:
-        names = sorted(kwargs)
-        args = (*args, *[kwargs[n] for n in names])
-        key.append(tuple(names))
-    for a in args:
-        if type(a) is _compat.ArrayImpl:
-            key.append(_ARRAY)
-            bare.append(a)
-        elif isinstance(a, Module):
-            key.append(a._px.uid)
-        else:
-            leaves, treedef = jax.tree_util.tree_flatten(a, is_leaf=is_module)
-            key.append(treedef)
-            for leaf in leaves:
-                if isinstance(leaf, Module):
-                    key.append(leaf._px.uid)
-                elif is_array(leaf) or isinstance(leaf, SCALARS):
-                    key.append(_ARRAY)
-                    bare.append(leaf)
-                else:
-                    key.append(static_key(leaf))
-    return tuple(key), bare
+class Lowered:
+    """A call of a ``px.jit`` function in the compiler's language; what ``jax.stages.Lowered`` has, it has too."""
+
+    def __init__(self, traced: Traced, program: Program, lowered: Any):
+        self._traced, self._program, self._lowered = traced, program, lowered
+
+    def as_text(self, *args: Any, **kwargs: Any) -> str:
+        """The call as StableHLO."""
+        return self._lowered.as_text(*args, **kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
+        """The call compiled; takes ``compiler_options`` as JAX does."""
+        return Compiled(self._traced, self._program, self._lowered.compile(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._lowered, name)
 
 
-class Hidden:
-    """A static argument on its way through the taking apart; compared by type and value."""
-
-    __slots__ = ("key", "value")
-
-    def __init__(self, value: Any):
-        self.value, self.key = value, static_key(value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hidden) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
+def _arrays_of(call: Call) -> dict[str, str]:
+    """The arrays among the arguments of a call, each as text, by path."""
+    leaves = {path_text(call.structure, i): describe(v) for i, v in enumerate(call.leaves)}
+    return leaves | {f"array {n} of the arguments": _shape_text(v) for n, v in enumerate(call.bare)}
 
 
-def _unhidden(fn: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(fn)
-    def with_statics(*args: Any, **kwargs: Any) -> Any:
-        show = lambda v: v.value if isinstance(v, Hidden) else v  # noqa: E731
-        return fn(*map(show, args), **{k: show(v) for k, v in kwargs.items()})
-
-    return with_statics
+def _shape_text(x: Any) -> str:
+    return describe(x) if hasattr(x, "dtype") else describe(jax.numpy.asarray(x))
 
 
-def _names_at(fn: Callable[..., Any], numbers: Sequence[int]) -> frozenset[str]:
-    parameters = _parameters(fn)
-    return frozenset(parameters[n] for n in numbers if -len(parameters) <= n < len(parameters))
+def _structural_difference(traced: Traced, call: Call) -> str:
+    (structure, treedef, _), context = traced.where
+    if context != call_context():
+        return "another mode (px.training) or policy of dtypes (px.dtypes)"
+    if treedef != call.treedef:
+        return "arguments of another form"
+    return "Modules of another structure or mode" if structure != call.structure else "another static argument"
 
 
-def _numbers_of(fn: Callable[..., Any], names: Sequence[str]) -> frozenset[int]:
-    parameters = _parameters(fn)
-    return frozenset(parameters.index(n) for n in names if n in parameters)
+class Compiled(Jit[Any, Any]):
+    """A call compiled ahead of time: call it with the arguments that it was lowered for, or others like them.
 
-
-def _parameters(fn: Callable[..., Any]) -> list[str]:
-    try:
-        return list(inspect.signature(fn).parameters)
-    except (TypeError, ValueError):
-        return []
-
-
-# --- the compiled program ----------------------------------------------------------------------------
-
-
-class Program:
-    """One structure of arguments, compiled by JAX once per shapes and dtypes.
-
-    Which leaves the function overwrites is known only after a trace. The first call traces to a jaxpr,
-    learns it, and compiles that jaxpr with those leaves donated; the user's code runs once.
+    Raises:
+        StructureError: Modules of another structure, another mode, other static arguments.
+        ShapeError: arrays of another shape or dtype.
     """
 
-    def __init__(self, call: Call, owner: Jit[Any, Any]):
-        self.history = owner.history
-        self.history.note(call, call.leaves, call.bare)
-        jaxpr, outcome = jax.make_jaxpr(pure_of(call), return_shape=True)(call.leaves, call.bare)
-        self.first: Any = (jaxpr, outcome.record)
-        # A key is eight bytes, and key_data(key) is a second name for them that no reference count shows.
-        overwritten = [i for i in outcome.record.written if owner.donate and not is_key(call.leaves[i])]
-        count = len(call.leaves)
-        self.donated = overwritten
-        self.kept = [i for i in range(count) if i not in set(overwritten)]
-        self.call = call  # for the traces that follow: what the arguments look like, without their arrays
-        arrays, bare = array_names(call)
-        self.names = [arrays[i] for i in (*self.donated, *self.kept)] + bare
-        self.jitted = self.jitted_anew()
-        call.leaves, call.bare = [], []
-        del call.plan  # it knows where the first model's arrays are, and would keep them alive
+    def __init__(self, traced: Traced, program: Program, compiled: Any):
+        self.__dict__.update(traced.owner.__dict__)
+        program.jitted = compiled
+        self._traced, self._compiled = traced, compiled
+        self.programs = {traced.where: program}
+        self.entries = {}
 
-    def jitted_anew(self) -> Any:
-        """The program as JAX compiles it."""
-        return jax.jit(named(lambda *xs: self._replayed(*xs), self.call, self.names), donate_argnums=0)
-
-    def _replayed(self, donated: list[Any], kept: list[Any], bare: list[Any]) -> Outcome:
-        leaves: list[Any] = [None] * (len(donated) + len(kept))
-        for i, v in zip(self.donated, donated, strict=True):
-            leaves[i] = v
-        for i, v in zip(self.kept, kept, strict=True):
-            leaves[i] = v
-        outcome = self._from_first(leaves, bare) or self._traced(leaves, bare)
-        # What was donated must come back, also where this trace left it alone.
-        written = dict(zip(outcome.record.written, outcome.written, strict=True))
-        back = sorted({*written, *self.donated})
-        values = [written.get(i, leaves[i]) for i in back]
-        return Outcome(outcome.outputs, values, (), Record(outcome.record.result, tuple(back)))
-
-    def _from_first(self, leaves: list[Any], bare: list[Any]) -> Outcome | None:
-        first, self.first = self.first, None  # in one go: another thread may ask at the same time
-        if first is None:
-            return None
-        from jax.extend.core import jaxpr_as_fun  # brings much along, and only a first trace needs it
-
-        jaxpr, record = first
-        flat = jax.tree.leaves((leaves, bare))
-        values = jaxpr_as_fun(jaxpr)(*flat)
-        outputs = len(values) - len(record.written)
-        return Outcome(values[:outputs], values[outputs:], (), record)
-
-    def _traced(self, leaves: list[Any], bare: list[Any]) -> Outcome:
-        self.history.note(self.call, leaves, bare)
-        return self.call.pure(leaves, bare)
-
-
-# --- one call ----------------------------------------------------------------------------------------
-
-
-def _calibrate() -> int:
-    """What the reference count of an array is when its slot, and the list we gather, alone hold it."""
-    slots = Slots([({"a": object()}, "a")])
-    gathered = slots.gather()
-    return sum(map(getrefcount, gathered))
-
-
-_baseline = _calibrate()
-
-
-@jax.jit
-def _copied(arrays: list[Any]) -> list[Any]:
-    return [jax.numpy.copy(a) for a in arrays]
-
-
-class Entry:
-    """A program bound to the slots of living Modules: what one call runs through."""
-
-    __slots__ = ("context", "donated", "kept", "owners", "plan", "program", "record", "roots", "slots")
-
-    def __init__(self, plan: Plan, program: Program, context: Any):
-        self.plan, self.program, self.context = plan, program, context
-        self.donated = Slots([plan.slots[i] for i in program.donated])
-        self.kept = Slots([plan.slots[i] for i in program.kept])
-        self.record: Record | None = None
-        self.slots = Slots([])
-        self.owners: list[Any] = []
-        self.roots = [plan.metas[r].uid for r in plan.structure.roots]
-
-    def run(self, bare: list[Any]) -> Any:
-        """One call on the arrays as they are now. Every line here is paid at every step."""
-        donated = self.donated.gather()
-        if donated:
-            _claim(self.plan, self.roots)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = (*self.first, *args), {**self.named, **kwargs}
         try:
-            if donated and sum(map(getrefcount, donated)) > _baseline * len(donated):
-                donated = _unaliased(donated)
-            outcome = self.program.jitted(donated, self.kept.gather(), bare)
-            record = outcome.record
-            if record is not self.record:
-                self._expect(record)
-            self.slots.write(outcome.written)
-        except Exception as error:
-            lost = _lost(self.plan)
-            if lost:
-                raise lost_buffers(*lost) from error
-            if isinstance(error, REFUSALS):  # a tracer of another trace is noticed when this one is compiled
-                explain(error, self.program.call)
-            raise
-        finally:
-            if donated:
-                _release(self.roots)
-        if record.result.single:
-            return outcome.outputs[0]
-        return record.result.rebuild(outcome.outputs, self.plan.module)
+            return super().__call__(*args, **kwargs)
+        except TypeError as error:
+            if self.hides:
+                args, kwargs = self._hide_statics(args, kwargs)
+            was, now = self._traced.seen, _arrays_of(self._call(args, kwargs))
+            differences = [f"{now[k]} for {k}, which was {was[k]}" for k in now if k in was and now[k] != was[k]]
+            if not differences:
+                raise
+            raise ShapeError(
+                "arrays like those it was compiled for",
+                got="; ".join(differences),
+                fix="lower it again for these arguments, or call the px.jit function, which compiles as needed",
+                where=f"the compiled {self.history.name}",
+                located=True,
+            ) from error
 
-    def _expect(self, record: Record) -> None:
-        self.record = record
-        self.slots = Slots([self.plan.slots[i] for i in record.written])
+    def _compile(self, call: Call) -> Program:
+        raise StructureError(
+            "arguments of the structure it was compiled for",
+            got=_structural_difference(self._traced, call),
+            fix="lower it again for these arguments, or call the px.jit function, which compiles as needed",
+            where=f"the compiled {self.history.name}",
+            located=True,
+        )
 
+    def as_text(self) -> str:
+        """The compiled program."""
+        return self._compiled.as_text()
 
-def _unaliased(arrays: list[Any]) -> list[Any]:
-    """Copies, in one call, of the arrays that something besides their slot holds."""
-    aliased = [i for i, count in enumerate(map(getrefcount, arrays)) if count > _baseline]
-    copies = _copied([arrays[i] for i in aliased])
-    for i, copy in zip(aliased, copies, strict=True):
-        arrays[i] = copy
-    return arrays
+    def cost_analysis(self) -> Any:
+        """Operations and bytes by the compiler's count."""
+        return self._compiled.cost_analysis()
 
-
-def _lost(plan: Plan) -> tuple[str, str] | None:
-    """The first array of the Modules whose buffer is gone, and its root, as text; None where all live."""
-    for i, x in enumerate(plan.gather()):
-        if isinstance(x, jax.Array) and x.is_deleted():
-            root = plan.structure.roots[plan.structure.leaf_path(i)[0]]
-            return named_path(plan, plan.structure, i), named_root(plan.module(root))
-    return None
-
-
-_claims: dict[int, object] = {}  # root uid → the call that is stepping it; setdefault is atomic
-
-
-def _claim(plan: Plan, roots: list[int]) -> None:
-    """Mark Modules as being stepped; another thread stepping one of them now would lose its buffers."""
-    token = object()
-    for n, uid in enumerate(roots):
-        if _claims.setdefault(uid, token) is not token:
-            _release(roots[:n])
-            raise StateError(
-                "one thread at a time to change a model",
-                got=f"two threads stepping {named_root(plan.module(plan.structure.roots[n]))}",
-                fix="give each thread its own px.copy(model), or put a lock around the step",
-                where="px.jit",
-            )
-
-
-def _release(roots: list[int]) -> None:
-    for uid in roots:
-        del _claims[uid]
+    def memory_analysis(self) -> Any:
+        """Bytes of arguments, results and temporaries."""
+        return self._compiled.memory_analysis()

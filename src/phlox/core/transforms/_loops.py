@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from phlox.core import _compat
 from phlox.core._errors import ShapeError, StateError, describe
-from phlox.core.module._layout import is_array
-from phlox.core.module._plan import named_path
+from phlox.core.module._arrays import is_array
+from phlox.core.module._plan import named_path, plan_of
 from phlox.core.module._tree import tree_map
 from phlox.core.transforms._carried import Carried, carry_and_y
 from phlox.core.transforms._carry import Loop, until_captured
@@ -109,15 +109,11 @@ def _no_rounds(fn: Any, init: Any, xs: Any) -> Any:
 
 
 def _arrays(module: Any) -> list[Any]:
-    from phlox.core.module._plan import plan_of
-
     return plan_of([module]).gather()
 
 
 def _put_slice(stack: Any, part: Any, before: list[Any], t: int) -> None:
     """Write what one round changed on its slice of a stacked Module back into the stack."""
-    from phlox.core.module._plan import plan_of
-
     plan, after = plan_of([stack]), _arrays(part)
     changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a is not b]
     leaves = plan.gather()

@@ -5,17 +5,29 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 
 from phlox.core import _compat
-from phlox.core.module._layout import displayed
+from phlox.core.module._arrays import displayed
+from phlox.core.module._plan import Structure
 
-if TYPE_CHECKING:
-    from phlox.core.transforms._functionalize import Call
+
+class Called(Protocol):
+    """A ``Call`` as far as its names go: the function, what errors call the transform, the arguments taken apart."""
+
+    fn: Callable[..., Any]
+    kind: str
+    label: str
+    spec: list[tuple[str, Any]]  # what each leaf of the arguments is: a Module, an array, or static
+    treedef: Any
+    structure: Structure
+
+    def pure(self, leaves: Sequence[Any], bare: Sequence[Any]) -> Any:
+        """The function on copies around these arrays."""
 
 
 def user_function(fn: Any) -> Any:
@@ -72,7 +84,7 @@ def internal(frame: FrameType) -> bool:
 # --- the arguments of a call -------------------------------------------------------------------------
 
 
-def argument_names(call: Call) -> list[str]:
+def argument_names(call: Called) -> list[str]:
     """For every leaf of the arguments (a Module is one), the parameter and the way to it from there: ``batch['x']``."""
     count = len(call.spec)
     try:
@@ -108,7 +120,7 @@ def _parameters(fn: Callable[..., Any]) -> tuple[list[str], str]:
     return [p.name for p in parameters if p.kind in positional], rest
 
 
-def root_names(call: Call) -> list[str]:
+def root_names(call: Called) -> list[str]:
     """For each Module that is an argument, the way to it."""
     found: dict[int, str] = {}
     for name, (kind, v) in zip(argument_names(call), call.spec, strict=True):
@@ -117,7 +129,7 @@ def root_names(call: Call) -> list[str]:
     return [found[r] for r in range(len(call.structure.roots))]
 
 
-def array_names(call: Call) -> tuple[list[str], list[str]]:
+def array_names(call: Called) -> tuple[list[str], list[str]]:
     """The ways to the arrays of Modules among the arguments, and to the bare ones."""
     roots, structure = root_names(call), call.structure
     routes = [structure.leaf_path(i) for i in range(len(structure.leaves))]
@@ -125,12 +137,12 @@ def array_names(call: Call) -> tuple[list[str], list[str]]:
     return [roots[root] + displayed(path) for root, path in routes], bare
 
 
-def named(run: Callable[..., Any], call: Call, arrays: list[str]) -> Any:
+def named(run: Callable[..., Any], call: Called, arrays: list[str]) -> Any:
     """``run``, which JAX is to trace, under the name, place and argument names of the user's function."""
     return _compat.known_as(run, name_of(call.fn), source_of(call.fn), f"px.{call.label}", arrays)
 
 
-def pure_of(call: Call) -> Any:
+def pure_of(call: Called) -> Any:
     """The pure function of a call for JAX to trace, named as the user's."""
     leaves, bare = array_names(call)
     return named(lambda *xs: call.pure(*xs), call, [*leaves, *bare])

@@ -10,17 +10,14 @@ import re
 import types
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
 from phlox.core import _compat
 from phlox.core._errors import StructureError
-from phlox.core.context._scope import DIFFERENTIATING, here
-from phlox.core.transforms._names import file_name, internal, name_of
-
-if TYPE_CHECKING:
-    from phlox.core.transforms._functionalize import Call
+from phlox.core.context._here import DIFFERENTIATING, here
+from phlox.core.transforms._names import Called, file_name, internal, name_of
 
 REFUSALS = (
     jax.errors.ConcretizationTypeError,  # float, int, item, tolist; and, derived from it, bool
@@ -34,7 +31,7 @@ _FIX = "\n  fix: "  # no message of JAX's has it, so it tells whether ours is th
 _SHOWN = 4  # arguments named before "and 7 more"
 
 
-def explain(error: BaseException, call: Call) -> None:
+def explain(error: BaseException, call: Called) -> None:
     """Put where, expected, got and fix before the message of an error that JAX raised in the body of a call."""
     message = str(error)
     if _FIX in message:
@@ -186,7 +183,7 @@ def _tracers() -> str:
 _LAZY = (types.GeneratorType, map, filter, zip)
 
 
-def refuse_hidden(values: Sequence[Any], call: Call) -> None:
+def refuse_hidden(values: Sequence[Any], call: Called) -> None:
     """Raise where a static part of a result hides a traced array, which would come out as one of a finished trace."""
     for value in values:
         if isinstance(value, _LAZY):

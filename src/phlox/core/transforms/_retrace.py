@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
 from phlox.core._errors import describe, form, shown
 from phlox.core._static import static_key
 from phlox.core.context import _dtypes, _mode
-from phlox.core.context._scope import warn_once
-from phlox.core.module._layout import Static, displayed
-from phlox.core.transforms._names import argument_names, array_names, place_of, root_names, user_function
+from phlox.core.context._warning import warn_once
+from phlox.core.module._arrays import displayed
+from phlox.core.module._spec import Static
+from phlox.core.transforms._names import Called, argument_names, array_names, place_of, root_names, user_function
 from phlox.core.transforms._surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from phlox.core.transforms._functionalize import Call
 
 _PATIENCE = 5  # traces that one changing number may cost before we say something
 _NUMBERS = (int, float, complex)
@@ -45,13 +43,13 @@ class Trace:
 class Retraces:
     """The traces of one compiled function."""
 
-    def __init__(self, name: str, fn: Any = None):
-        self.name, self.fn = name, fn
+    def __init__(self, fn: Any):
+        self.name, self.fn = getattr(fn, "__name__", repr(fn)), fn
         self.traces: list[Trace] = []
         self.costs: dict[str, int] = {}  # how many traces a number at a path has cost
         self.lock = threading.Lock()
 
-    def note(self, call: Call, leaves: Sequence[Any], bare: Sequence[Any]) -> None:
+    def note(self, call: Called, leaves: Sequence[Any], bare: Sequence[Any]) -> None:
         """Remember what the arguments of this trace look like."""
         trace = Trace(_described(call, leaves, bare), around=Surroundings(self.fn))
         with self.lock:
@@ -138,7 +136,7 @@ def _change(path: str, before: Seen, after: Seen) -> str:
     return f"{path} {before.text} → another of the same text; make it once and keep it, so that it is equal"
 
 
-def _described(call: Call, leaves: Sequence[Any], bare: Sequence[Any]) -> dict[str, Seen]:
+def _described(call: Called, leaves: Sequence[Any], bare: Sequence[Any]) -> dict[str, Seen]:
     structure = call.structure
     roots = root_names(call)
     seen = {

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from phlox.core import DtypeError
-from phlox.core.context._scope import warn_once
+from phlox.core.context._warning import warn_once
 
 _END = object()
 _running: weakref.WeakSet[Ahead] = weakref.WeakSet()

@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core._errors import RangeError
 from phlox.core.elsewhere._options import answering
 from phlox.nn.functional._numeric import real
-from phlox.nn.functional.attention._checks import (
-    Window,
-    check_heads,
-    check_lengths,
-    check_options,
-    four_axes,
-    window_of,
-)
+from phlox.nn.functional.attention._checks import Window, check_heads, check_options, window_of
 from phlox.nn.functional.attention._cudnn import cudnn_attention, cudnn_refusal
+from phlox.nn.functional.attention._given import Given, Options, given_of
 from phlox.nn.functional.kernels._attention import attention_kernel
 
 __all__ = ["causal_mask", "dot_product_attention"]
@@ -33,28 +27,6 @@ __all__ = ["causal_mask", "dot_product_attention"]
 Bias = ArrayLike | Callable[[Array, Array], Array]
 
 WHOLE = 1 << 26  # scores that are kept in memory at once; beyond them queries go by chunks of a quarter of it
-
-
-class Options(NamedTuple):
-    """What is the same for all queries and known before anything runs."""
-
-    causal: bool
-    window: tuple[int | None, int | None]  # keys seen to the left and to the right; None is all
-    scale: float
-    soft_cap: float | None
-    dropout: float
-
-
-class Given(NamedTuple):
-    """The arrays that restrict or move scores; masks and biases (batch or 1, heads or 1, queries or 1, keys or 1)."""
-
-    mask: Array | None
-    bias: Array | None
-    moving_bias: Callable[[Array, Array], Array] | None
-    lengths: Array | None
-    kv_lengths: Array | None
-    offset: Array
-    key: Array | None
 
 
 @answering
@@ -128,7 +100,7 @@ def dot_product_attention(
     check_options(where, soft_cap=soft_cap, dropout=dropout, key=key, chunk=chunk)
     width = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     options = Options(causal, window_of(where, window), width, soft_cap, float(dropout))
-    given = _given(q, k, mask, bias, lengths, kv_lengths, offset, key if dropout else None)
+    given = given_of(q, k, mask, bias, lengths, kv_lengths, offset, key if dropout else None)
     chosen = _chosen(q, k, v, given, options, chunk, implementation, return_weights)
     if (
         chosen != "cudnn"
@@ -308,26 +280,7 @@ def _is_plain(given: Given, options: Options, offset: Any) -> bool:
     return known and all(a is None for a in arrays) and rest == Options(False, (None, None), 1.0, None, options.dropout)
 
 
-# --- what was given, and which way ------------------------------------------------------------------
-
-
-def _given(
-    q: Array, k: Array, mask: Any, bias: Any, lengths: Any, kv_lengths: Any, offset: Any, key: Array | None
-) -> Given:
-    where, (batch, rows, heads, _), keys = "dot_product_attention", q.shape, k.shape[1]
-    full = (batch, heads, rows, keys)
-    mask = None if mask is None else four_axes(where, "mask", mask, full)
-    moving: Any = bias if callable(bias) else None
-    bias = None if bias is None or moving is not None else four_axes(where, "bias", bias, full)
-    if mask is not None and mask.dtype != jnp.bool_:  # an additive one
-        bias, mask = mask if bias is None else bias + real(mask, where), None
-    offset = jnp.asarray(offset)
-    if offset.shape not in ((), (batch,)) or not jnp.issubdtype(offset.dtype, jnp.integer):
-        fix = "give one position, or one for each example"
-        raise ShapeError(f"offset () or ({batch},), integers", got=describe(offset), fix=fix, where=where)
-    lengths = check_lengths(where, "lengths", lengths, batch, rows)
-    kv_lengths = check_lengths(where, "kv_lengths", kv_lengths, batch, keys)
-    return Given(mask, None if bias is None else real(bias, where), moving, lengths, kv_lengths, offset, key)
+# --- which way ------------------------------------------------------------------------------------
 
 
 def _chosen(

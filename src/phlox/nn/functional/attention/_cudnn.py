@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from phlox.nn.functional._numeric import is_concrete, is_half
-
-if TYPE_CHECKING:
-    from phlox.nn.functional.attention._attention import Given, Options
+from phlox.nn.functional.attention._given import Given, Options
 
 
 def cudnn_refusal(q: Array, k: Array, v: Array, given: Given, options: Options) -> tuple[str, str] | None:
