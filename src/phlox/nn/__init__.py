@@ -47,6 +47,13 @@ from phlox.nn.features._experts import MixtureOfExperts
 from phlox.nn.features._gated_mlp import GatedMLP
 from phlox.nn.features._linear import Bilinear, Scale
 from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form
+from phlox.nn.functional.kernels._kernels import Kernel as Kernel
+from phlox.nn.functional.kernels._kernels import in_use as in_use
+from phlox.nn.functional.kernels._kernels import plain_form as plain_form
+from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
 from phlox.nn.normalisation._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from phlox.core import ShapeError, StructureError, describe
-from phlox.core._aligned import aligned
+from phlox.core import ShapeError, StructureError, aligned, describe
 from phlox.data._batches import batch
 from phlox.data._observations import ObsView, _side_by_side, getobs, is_array, numobs
 from phlox.data.readers._foreign import SparseRows, is_from, native

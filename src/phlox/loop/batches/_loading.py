@@ -33,7 +33,7 @@ def loader_of(
     """
     check_whole("batch_size", batch_size, 1, where)
     if not isinstance(data, Iterator) and not is_plain(data):
-        from phlox.data.readers._foreign import batches_of, native
+        from phlox.data import batches_of, native
 
         theirs = batches_of(data)
         data = native(data, where) if theirs is None else theirs
@@ -78,7 +78,7 @@ def plain_batches(batches: Iterable[Any], where: str) -> Iterator[Any]:
             yield first
             yield from coming
         else:
-            from phlox.data.readers._foreign import native_batches  # slow to import
+            from phlox.data import native_batches  # slow to import
 
             yield from native_batches(itertools.chain([first], coming), where)
 
@@ -87,7 +87,7 @@ def _is_stream(data: Any) -> bool:
     """Whether examples come one after the other, without an index."""
     if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
         return False  # told without reading its columns, which the loader does
-    from phlox.data.loading._sources import Stream, source_of
+    from phlox.data import Stream, source_of
 
     return isinstance(source_of(data, None), Stream)
 
@@ -101,7 +101,7 @@ def _check_items(data: Any, where: str) -> None:
     known = ("phlox", "torch", "datasets", "grain", "polars", "pyarrow", "scipy", "pandas")
     if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
         return
-    from phlox.data.readers._foreign import is_from
+    from phlox.data import is_from
 
     if any(is_from(data, name) for name in known) or not hasattr(data, "__len__") or not len(data):
         return
@@ -190,6 +190,6 @@ def check_numbers(data: Any, where: str, at: str = "") -> None:
     if _is_array(data) or hasattr(data, "iloc"):
         kind = getattr(getattr(data, "dtype", None), "kind", "O")
         if kind not in "biufc":
-            from phlox.data.readers._foreign import refuse_kind  # slow to import
+            from phlox.data import refuse_kind  # slow to import
 
             refuse_kind(np.asarray(data) if hasattr(data, "iloc") and data.ndim == 1 else data, at, where)

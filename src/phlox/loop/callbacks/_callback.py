@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phlox.core import RangeError, StructureError
 from phlox.loop._checks import told
+from phlox.loop._hooked import Hooked
 
 if TYPE_CHECKING:
     from phlox.core import Module
@@ -140,7 +141,7 @@ class Callback:
         """NumPy arrays by name, such as a confusion matrix, at a step."""
 
 
-def overrides(callback: Callback, hook: str) -> bool:
+def overrides(callback: Hooked, hook: str) -> bool:
     """Whether a callback has its own version of a hook, in its class or on itself."""
     return getattr(type(callback), hook, None) is not getattr(Callback, hook) or hook in vars(callback)
 
@@ -178,12 +179,3 @@ def check_hooks(callback: Callback, where: str) -> None:
             fix = f"name it {near[0]}" if near else "begin the name of a method of your own with another word"
             what = f"methods on_… of {type(callback).__name__} that are hooks: {', '.join(HOOKS[:10])}"
             raise StructureError(what, got=name, fix=fix, where=where)
-
-
-def called(callback: Callback, hook: str, *args: Any, at: str = "") -> Any:
-    """Call a hook; an exception is told, on its way out, whose it is."""
-    try:
-        return getattr(callback, hook)(*args)
-    except Exception as error:
-        error.add_note(f"raised in {type(callback).__name__}.{hook}{at}")
-        raise
