@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phlox.core import RangeError, StructureError
@@ -118,6 +118,14 @@ class Callback:
 
     def check_run(self, run: Run) -> None:
         """Raise where training cannot do what this callback is for; asked of all before the first ``on_fit_start``."""
+
+    def logged_names(self) -> Collection[str] | None:
+        """The names of the numbers that it logs, ``()`` for none; None, as here, where that is not known.
+
+        Where every callback tells, a ``monitor`` of a name that no epoch will have is refused before training. A class
+        tells for itself alone, since one that is derived from it may log more.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep, by name: numbers, text, arrays, random keys, and lists, tuples, dicts of them.
