@@ -30,6 +30,7 @@ meta        what a Module knows about itself besides its attributes: the scope i
 node        a Module as the files below the class know it: an object with a meta
 """
 
+from phlox.core._aligned import aligned
 from phlox.core._compat import eager as at_eager
 from phlox.core._compat import python_control_flow
 from phlox.core._errors import (
@@ -47,9 +48,13 @@ from phlox.core._errors import (
     describe,
 )
 from phlox.core._heap import keep_freed_memory
+from phlox.core._static import static_key
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core.context._mode import training
+from phlox.core.context._outlives import level as stack_level
 from phlox.core.context._random import advance, is_key, key_or_draw, seed
+from phlox.core.context._warning import warn_once
+from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
 from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
@@ -63,14 +68,17 @@ from phlox.core.module._loading import LoadReport, load_state_dict, state_dict
 from phlox.core.module._module import Module, Param, State, answer_foreign
 from phlox.core.module._paths import Choice, means
 from phlox.core.module._pinned import automode, testmode, trainmode
+from phlox.core.module._plan import plan_of
 from phlox.core.module._pure import apply, merge, split
 from phlox.core.module._tie import Tied, plain_class, tie, tied_class, ties_of, untie, warn_of_one_array_twice
 from phlox.core.module._tree import (
+    agreed,
     global_norm,
     gradients_by_path,
     modules,
     owners,
     paths,
+    root,
     trainable_arrays,
     tree_map,
     write_arrays,
@@ -82,6 +90,7 @@ from phlox.core.transforms._cond import cond
 from phlox.core.transforms._custom import custom_vjp, gradient_hook, stop_gradient, value
 from phlox.core.transforms._derivatives import hessian, hvp, jacobian, jvp, vjp
 from phlox.core.transforms._disguise import disguised, in_disguise
+from phlox.core.transforms._functionalize import functionalize
 from phlox.core.transforms._grad import grad, value_and_grad
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
@@ -92,6 +101,7 @@ from phlox.core.transforms._vmap import vmap
 _start_cache()
 
 __all__ = [
+    "OPTIMIZER_METHODS",
     "Ahead",
     "CaptureError",
     "Choice",
@@ -113,6 +123,8 @@ __all__ = [
     "Tied",
     "UnknownNameError",
     "advance",
+    "agreed",
+    "aligned",
     "answer_foreign",
     "answering",
     "answering_init",
@@ -140,6 +152,7 @@ __all__ = [
     "f32",
     "f64",
     "freeze",
+    "functionalize",
     "global_norm",
     "grad",
     "gradient_hook",
@@ -162,15 +175,19 @@ __all__ = [
     "param_dtype",
     "paths",
     "plain_class",
+    "plan_of",
     "policy",
     "python_control_flow",
     "remat",
+    "root",
     "scan",
     "seed",
     "set_at",
     "spelled",
     "split",
+    "stack_level",
     "state_dict",
+    "static_key",
     "stop_gradient",
     "testmode",
     "thaw",
@@ -189,6 +206,7 @@ __all__ = [
     "vjp",
     "vmap",
     "warn_of_one_array_twice",
+    "warn_once",
     "watch_nonfinite",
     "while_loop",
     "write_arrays",

@@ -30,7 +30,18 @@ from phlox.data.augmentation._mixing import CutMix, MixUp
 from phlox.data.augmentation._policy import RandAugment
 from phlox.data.augmentation._sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data.loading._loader import DataLoader
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.data.loading._sources import PartlyRead as PartlyRead
+from phlox.data.loading._sources import Stream as Stream
+from phlox.data.loading._sources import source_of as source_of
 from phlox.data.readers._cifar import read_cifar
+from phlox.data.readers._foreign import batches_of as batches_of
+from phlox.data.readers._foreign import has_own_order as has_own_order
+from phlox.data.readers._foreign import is_from as is_from
+from phlox.data.readers._foreign import native as native
+from phlox.data.readers._foreign import native_batches as native_batches
+from phlox.data.readers._foreign import refuse_kind as refuse_kind
 from phlox.data.readers._idx import read_idx
 from phlox.data.readers._image_folder import ImageFolder
 from phlox.data.readers._known_sets import breast_cancer, diabetes, digits, iris, wine

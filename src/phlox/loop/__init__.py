@@ -1,8 +1,11 @@
 """The training loop: fit, its callbacks, and the record of a run.
 
 _fit              px.fit: arguments parsed, planned, run
+_settings         what fit was asked for, checked, and as a run logs it
+_planning         from settings to optimiser, data, run and plan
 _training         the engine: epochs, chunks of steps, validation, callbacks between them
 _run              where a training stands, as callbacks see it and as checkpoints keep it
+_hooked           what runs and steps ask of a callback
 _train _evaluate  px.train; px.evaluate and px.predict
 steps/            loss, gradient and update as one program; several in one dispatch
 batches/          data in any form as batches in order, and the first ones looked at

@@ -246,7 +246,7 @@ def _places(loader: Any, limit: int | None, where: str) -> np.ndarray[Any, Any] 
     Raises:
         RangeError: a loader in an order of its own that does not tell it, or that leaves observations out.
     """
-    from phlox.data.readers._foreign import has_own_order  # slow to import
+    from phlox.data import has_own_order  # slow to import
 
     if getattr(loader, "keeps_order", not has_own_order(loader)):
         return None

@@ -37,7 +37,7 @@ class LearningRates:
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the losses over the rates, and write the figure to ``path`` where one is given."""
-        return plot_learning_rates(self, path)
+        return plot_learning_rates(self.rates, self.losses, self.smoothed, self.suggestion, path)
 
     def __repr__(self) -> str:
         found = "no rate: the loss does not fall" if self.suggestion is None else f"{self.suggestion:.2g}"

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from phlox.loop._evaluate import computed, evaluated
+from phlox.loop._hooked import Hooked
 from phlox.loop._interruption import OPEN
 from phlox.loop._run import Run
 from phlox.loop._warning import warn
@@ -190,7 +191,7 @@ class Training:
         if not feed.stackable or self.plan.parallel is not None:
             return 1
         if self.program is None:
-            self.program = self.compiled(feed.example())
+            self.program = self.compiled(feed.example)
         return self.program.slots // accumulate * accumulate or self.program.slots
 
     def steps_until_control(self, batch: Any) -> int:
@@ -362,7 +363,7 @@ def numbers_of(found: dict[str, Any]) -> dict[str, Any]:
     return {name: float(v) if isinstance(v, np.ndarray) and not v.ndim else v for name, v in flat.items()}
 
 
-def looks_always(callback: Callback) -> bool:
+def looks_always(callback: Hooked) -> bool:
     """Whether a callback gets control at every step, because it does not say when it wants it."""
     kind = type(callback)
     return kind.steps_until is Callback.steps_until

@@ -47,6 +47,11 @@ from phlox.nn.features._experts import MixtureOfExperts
 from phlox.nn.features._gated_mlp import GatedMLP
 from phlox.nn.features._linear import Bilinear, Scale
 from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form
+from phlox.nn.functional.kernels._kernels import Kernel as Kernel
+from phlox.nn.functional.kernels._kernels import in_use as in_use
+from phlox.nn.functional.kernels._kernels import plain_form as plain_form
+from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
@@ -64,6 +69,8 @@ from phlox.nn.space._fold import Fold, Unfold
 from phlox.nn.space._pad import CircularPad, ConstantPad, ReflectPad, ReplicatePad, SymmetricPad, ZeroPad
 from phlox.nn.space._pool import GlobalMeanPool, MaxPool, MeanPool
 from phlox.nn.space._resize import PixelShuffle, PixelUnshuffle, Upsample
+
+# Names imported as themselves serve the rooms above; they are no user's business, and not in __all__.
 
 __all__ = [
     "AUTO",

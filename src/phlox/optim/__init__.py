@@ -21,6 +21,9 @@ from phlox.optim.rules._choice import is_matrix, of_kind
 from phlox.optim.rules._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
 from phlox.optim.rules._descent import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
 from phlox.optim.rules._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.optim.rules._gradients import share_of as share_of
 from phlox.optim.rules._groups import groups
 from phlox.optim.rules._lbfgs import LBFGS
 from phlox.optim.rules._matrix import Apollo, Muon

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules, warn_of_one_array_twice
-from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
+from phlox.core import (
+    OPTIMIZER_METHODS,
+    Module,
+    StructureError,
+    answer_foreign,
+    at_eager,
+    describe,
+    jit,
+    modules,
+    warn_of_one_array_twice,
+)
 from phlox.nn import ParameterKind
 from phlox.optim import _adjusting, _models, _state
 from phlox.optim._calling import called, extras

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core import DtypeError
-from phlox.core.context._warning import warn_once
+from phlox.core import DtypeError, warn_once
 
 _END = object()
 _running: weakref.WeakSet[Ahead] = weakref.WeakSet()

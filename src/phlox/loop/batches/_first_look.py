@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core.transforms._functionalize import functionalize
+from phlox.core import functionalize
 from phlox.loop._warning import warn
 from phlox.loop.steps._by_output import OfOutput
 from phlox.loop.steps._weighing import parameters_of
-from phlox.nn.functional.kernels._kernels import plain_form
+from phlox.nn import plain_form
 
 _PASSING = ("reshape", "squeeze", "broadcast_in_dim", "convert_element_type", "transpose", "copy", "stop_gradient")
 _AFFINE = ("dot_general", "conv_general_dilated")

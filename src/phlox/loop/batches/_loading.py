@@ -33,7 +33,7 @@ def loader_of(
     """
     check_whole("batch_size", batch_size, 1, where)
     if not isinstance(data, Iterator) and not is_plain(data):
-        from phlox.data.readers._foreign import batches_of, native
+        from phlox.data import batches_of, native
 
         theirs = batches_of(data)
         data = native(data, where) if theirs is None else theirs
@@ -53,12 +53,12 @@ def loader_of(
             else "pass for example (x, y)",
             where=where,
         )
-    _check_items(data, where)
+    known = _with_first_item(data, where)
     from phlox.data import DataLoader  # slow to import
 
     try:
         ordered = seed is None or _is_stream(data)  # who makes a stream shuffles it, or a loader with a window does
-        return DataLoader(data, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
+        return DataLoader(known, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
     except ShapeError as error:  # of numobs
         error.where = where
         raise
@@ -78,7 +78,7 @@ def plain_batches(batches: Iterable[Any], where: str) -> Iterator[Any]:
             yield first
             yield from coming
         else:
-            from phlox.data.readers._foreign import native_batches  # slow to import
+            from phlox.data import native_batches  # slow to import
 
             yield from native_batches(itertools.chain([first], coming), where)
 
@@ -87,24 +87,26 @@ def _is_stream(data: Any) -> bool:
     """Whether examples come one after the other, without an index."""
     if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
         return False  # told without reading its columns, which the loader does
-    from phlox.data.loading._sources import Stream, source_of
+    from phlox.data import Stream, source_of
 
     return isinstance(source_of(data, None), Stream)
 
 
-def _check_items(data: Any, where: str) -> None:
+def _with_first_item(data: Any, where: str) -> Any:
     """Refuse an object whose items may be examples or batches: only its maker knows, and the numbers would differ.
+
+    Its first item was then read, which what is returned keeps, so that it is not read again.
 
     Raises:
         RangeError: every part of its first item has the same first axis, as a batch has.
     """
     known = ("phlox", "torch", "datasets", "grain", "polars", "pyarrow", "scipy", "pandas")
     if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
-        return
-    from phlox.data.readers._foreign import is_from
+        return data
+    from phlox.data import PartlyRead, is_from
 
     if any(is_from(data, name) for name in known) or not hasattr(data, "__len__") or not len(data):
-        return
+        return data
     item = data[0]
     parts = list(item.values()) if isinstance(item, Mapping) else item if isinstance(item, (tuple, list)) else []
     sizes = {np.shape(part)[:1] for part in parts}
@@ -115,6 +117,7 @@ def _check_items(data: Any, where: str) -> None:
             fix="pass px.DataLoader(data, batch_size) for examples, or [data[i] for i in range(len(data))] for batches",
             where=where,
         )
+    return PartlyRead(data, {0: item})
 
 
 def _has_batches(data: Any) -> bool:
@@ -190,6 +193,6 @@ def check_numbers(data: Any, where: str, at: str = "") -> None:
     if _is_array(data) or hasattr(data, "iloc"):
         kind = getattr(getattr(data, "dtype", None), "kind", "O")
         if kind not in "biufc":
-            from phlox.data.readers._foreign import refuse_kind  # slow to import
+            from phlox.data import refuse_kind  # slow to import
 
             refuse_kind(np.asarray(data) if hasattr(data, "iloc") and data.ndim == 1 else data, at, where)

@@ -3,7 +3,7 @@
 _callback                        methods called at named moments; read it first
 _names                           which callback is which of those that a checkpoint knows
 _lambda                          one made of functions
-_monitor                         the number that a callback watches
+_monitor _direction              the number that a callback watches; which way it is better
 _early_stopping _plateau         stop, or lower the rate, when it no longer improves
 _limits _nonfinite               stop by the clock, or at the first NaN
 _unfreezing                      layers that start to train later

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phlox.core import RangeError, StructureError
 from phlox.loop._checks import told
+from phlox.loop._hooked import Hooked
 
 if TYPE_CHECKING:
     from phlox.core import Module
@@ -118,6 +119,14 @@ class Callback:
     def check_run(self, run: Run) -> None:
         """Raise where training cannot do what this callback is for; asked of all before the first ``on_fit_start``."""
 
+    def logged_names(self) -> Collection[str] | None:
+        """The names of the numbers that it logs, ``()`` for none; None, as here, where that is not known.
+
+        Where every callback tells, a ``monitor`` of a name that no epoch will have is refused before training. A class
+        tells for itself alone, since one that is derived from it may log more.
+        """
+        return None
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep, by name: numbers, text, arrays, random keys, and lists, tuples, dicts of them.
 
@@ -140,7 +149,7 @@ class Callback:
         """NumPy arrays by name, such as a confusion matrix, at a step."""
 
 
-def overrides(callback: Callback, hook: str) -> bool:
+def overrides(callback: Hooked, hook: str) -> bool:
     """Whether a callback has its own version of a hook, in its class or on itself."""
     return getattr(type(callback), hook, None) is not getattr(Callback, hook) or hook in vars(callback)
 
@@ -178,12 +187,3 @@ def check_hooks(callback: Callback, where: str) -> None:
             fix = f"name it {near[0]}" if near else "begin the name of a method of your own with another word"
             what = f"methods on_… of {type(callback).__name__} that are hooks: {', '.join(HOOKS[:10])}"
             raise StructureError(what, got=name, fix=fix, where=where)
-
-
-def called(callback: Callback, hook: str, *args: Any, at: str = "") -> Any:
-    """Call a hook; an exception is told, on its way out, whose it is."""
-    try:
-        return getattr(callback, hook)(*args)
-    except Exception as error:
-        error.add_note(f"raised in {type(callback).__name__}.{hook}{at}")
-        raise

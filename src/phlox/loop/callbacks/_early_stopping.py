@@ -78,6 +78,9 @@ class EarlyStopping(Callback):
         self._weights: dict[str, Any] | None = None
         self._failed = False
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def check_run(self, run: Run) -> None:
         self.monitor.check(run)
 

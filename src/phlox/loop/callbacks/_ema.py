@@ -59,6 +59,9 @@ class EMA(Callback):
             )
         return self.average.applied_to(self._trained)
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         if self.average is None or self._trained is not run.model or not _finite(self.average):
             self.average = AveragedModel(run.model, self.decay, warmup=self.warmup)

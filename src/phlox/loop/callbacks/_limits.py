@@ -39,6 +39,9 @@ class TimeLimit(Callback):
             raise RangeError(what, got=repr(limit), fix=fix, where="TimeLimit")
         self.seconds = float(seconds)
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_step_end(self, run: Run) -> None:
         if run.seconds >= self.seconds:
             run.stop(f"time limit of {self.seconds:g} s")

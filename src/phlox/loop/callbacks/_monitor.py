@@ -1,4 +1,4 @@
-"""The number that a callback watches, and which of two is the better one."""
+"""The number that a callback watches, and whether it is better than the best so far."""
 
 from __future__ import annotations
 
@@ -9,30 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phlox.core import RangeError, StructureError, describe
+from phlox.loop.callbacks._direction import mode_of
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
-
-_LOWER = ("loss", "error", "mse", "mae", "msle", "perplexity", "nll", "brier", "calibration")
-_HIGHER = ("accuracy", "precision", "recall", "f1", "fbeta", "auc", "roc", "r2", "iou", "dice", "correlation")
-
-
-def mode_of(name: str, where: str) -> str:
-    """``"min"`` for losses and errors, ``"max"`` for accuracies and their like, told from the name.
-
-    Raises:
-        RangeError: the name tells nothing.
-
-    >>> mode_of("val_loss", "EarlyStopping"), mode_of("val_top_5_accuracy", "EarlyStopping")
-    ('min', 'max')
-    """
-    lower, higher = (any(word in name.lower() for word in words) for words in (_LOWER, _HIGHER))
-    if lower == higher:
-        raise RangeError(
-            'mode "min" or "max"', got=f"a name that tells neither, {name!r}", fix='pass mode="min" or mode="max"',
-            where=where,
-        )  # fmt: skip
-    return "min" if lower else "max"
 
 
 class Monitor:

@@ -36,6 +36,9 @@ class StopOnNonFinite(Callback):
     phlox.core.looking._watch.NonFiniteError: px.fit, epoch 1: model.layers[2] Dense(1 → 1) expects finite values, ...
     """
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         run.moving.setdefault("guard", Refusal())
 

@@ -47,6 +47,9 @@ class ReduceOnPlateau(Callback):
         self.monitor = Monitor(monitor, mode, 0.0, "ReduceOnPlateau")
         self.plateau = optim.ReduceOnPlateau(factor, maximize=self.monitor.mode == "max", **options)
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ("learning_rate",)
+
     def check_run(self, run: Run) -> None:
         self.monitor.check(run)
 

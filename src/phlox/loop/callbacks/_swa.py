@@ -71,6 +71,9 @@ class SWA(Callback):
         self._scheduled: Any = None  # the optimiser's rule, while its schedule is wrapped
         self._updates = 0  # that the schedule had counted before this training
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         if isinstance(self.start, float) and run.epochs is None:
             _refuse("an epoch as start, where nobody knows how many there are", self.start, "give a whole number")

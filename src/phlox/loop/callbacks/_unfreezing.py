@@ -43,6 +43,9 @@ class GradualUnfreezing(Callback):
         }
         self._thawed: list[int] = []  # the epochs whose parts are
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         for parts in self.schedule.values():
             thaw(run.model, *parts)  # refuses a pattern that matches nothing, before anything was trained

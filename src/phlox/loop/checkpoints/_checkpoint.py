@@ -84,6 +84,9 @@ class Checkpoint(Callback):
 
     # --- hooks -----------------------------------------------------------------------------------
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def check_run(self, run: Run) -> None:
         if self.monitor is not None:
             self.monitor.check(run)

@@ -53,6 +53,9 @@ class ProgressBar(Callback):
 
     # --- hooks -----------------------------------------------------------------------------------
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         self._looked = time.perf_counter()
         if self._draws():

@@ -67,6 +67,9 @@ class CSVLogger(Callback):
         self._resumed = False
         self._last: dict[str, Any] | None = None  # the row that was written last
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         self.path = log_path(self.path, "history.csv", run, "CSVLogger")
         self._columns, self._resumed, self._last = None, False, None
@@ -139,6 +142,9 @@ class JSONLinesLogger(Callback):
         self.path = None if path is None else Path(path)
         self._file: int | None = None
         self._resumed_at: int | None = None  # the length that the file had at the checkpoint
+
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
 
     def on_fit_start(self, run: Run) -> None:
         self.path, self._resumed_at = log_path(self.path, "log.jsonl", run, "JSONLinesLogger"), None

@@ -9,7 +9,7 @@ import jax
 from jax.extend.core import Literal
 
 from phlox.core import Module, apply, copy, disguised, modules, split
-from phlox.nn.functional.kernels._kernels import reference_forms
+from phlox.nn import reference_forms
 
 _INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 

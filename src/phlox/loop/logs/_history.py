@@ -116,7 +116,7 @@ class History:
         """Draw the columns over the epochs, and write the figure to ``path`` where one is given."""
         from phlox.loop.logs._plot import plot_history  # matplotlib is an extra
 
-        return plot_history(self, path)
+        return plot_history(self.epochs, self.losses, path)
 
     def state(self) -> dict[str, Any]:
         """Everything but the model, the optimiser and the losses, as JSON-able values."""

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from phlox.core import MissingExtraError, RangeError
-from phlox.loop.callbacks._monitor import mode_of
+from phlox.loop.callbacks._direction import mode_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from phlox.loop._learning_rate import LearningRates
-    from phlox.loop.logs._history import History
-
 TRAINING, VALIDATION, FAINT, INK = "#2563b8", "#d9622b", "#b9cbe6", "#33383f"
 _ACROSS = 3  # panels in a row
 _NO_PANEL = ("epoch", "step", "seconds", "examples")
+
+Numbers = np.ndarray[Any, Any]
+Rows = Sequence[Mapping[str, Any]]  # the numbers of each epoch by name
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -47,13 +47,14 @@ def new_figure(width: float, height: float) -> Figure:
     return Shown(figsize=(width, height), dpi=150, layout="constrained")
 
 
-def plot_history(history: History, path: str | Path | None = None) -> Figure:
-    """Draw a panel for each number of a history over the epochs, that of validation in the same panel.
+def plot_history(rows: Rows, losses: Numbers, path: str | Path | None = None) -> Figure:
+    """Draw a panel for each number of the epochs, that of validation in the same panel.
 
     Behind the loss stand the losses of the single steps. A dot marks the best validation.
 
     Arguments:
-        history: what ``px.fit`` returned.
+        rows: of the epochs.
+        losses: (steps,) those of the single steps.
         path: a file to write; its ending says the format.
 
     Returns:
@@ -63,24 +64,26 @@ def plot_history(history: History, path: str | Path | None = None) -> Figure:
         MissingExtraError: matplotlib is not installed.
         RangeError: no epoch is over yet.
     """
-    if not len(history):
+    if not rows:
         raise RangeError("a history with an epoch", got="none yet", fix="train first", where="History.plot")
-    names = [name for name in history.names if name not in _NO_PANEL and np.isscalar(history[name][0])]
+    first = {name: value for row in reversed(rows) for name, value in row.items()}  # in its first row
+    in_order = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in in_order if name not in _NO_PANEL and np.isscalar(first[name])]
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in names))
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     figure = new_figure(4.2 * across, 3.1 * down)
     for place, name in enumerate(panels):
-        _panel(figure.add_subplot(down, across, place + 1), history, name)
+        _panel(figure.add_subplot(down, across, place + 1), rows, losses, name)
     return _written(figure, path)
 
 
-def _panel(ax: Axes, history: History, name: str) -> None:
-    epochs = [int(row.get("epoch", i)) + 1 for i, row in enumerate(history)]
+def _panel(ax: Axes, rows: Rows, losses: Numbers, name: str) -> None:
+    epochs = [int(row.get("epoch", i)) + 1 for i, row in enumerate(rows)]
     if name == "loss":
-        _step_losses(ax, history, epochs)
+        _step_losses(ax, losses, epochs)
     for column, colour, label in ((name, TRAINING, "training"), (f"val_{name}", VALIDATION, "validation")):
-        points = [(e, row[column]) for e, row in zip(epochs, history, strict=True) if column in row]
+        points = [(e, row[column]) for e, row in zip(epochs, rows, strict=True) if column in row]
         if points:
             at, values = zip(*points, strict=True)
             best = None if column == name else _best(values, name)
@@ -91,18 +94,17 @@ def _panel(ax: Axes, history: History, name: str) -> None:
                 ax.plot(at[values.index(best)], best, "o", color=colour, markersize=5)
             elif len(at) == 1:
                 ax.plot(at, values, "o", color=colour)
-    if f"val_{name}" in history:
+    if any(f"val_{name}" in row for row in rows):
         ax.legend(frameon=False, fontsize=8)
-    values = [row[name] for row in history if name in row]
+    values = [row[name] for row in rows if name in row]
     if values and min(values) > 0 and max(values) > 10 * min(values):
         ax.set_yscale("log")
     _dress(ax, name.replace("_", " "), "epoch")
     ax.locator_params(axis="x", integer=True)
 
 
-def _step_losses(ax: Axes, history: History, epochs: Sequence[int]) -> None:
+def _step_losses(ax: Axes, losses: Numbers, epochs: Sequence[int]) -> None:
     """The losses of single steps, spread evenly over the epochs."""
-    losses = np.asarray(history.losses)
     if len(losses) > 2 * len(epochs):
         at = epochs[0] - 1 + len(epochs) * (np.arange(len(losses)) + 1) / len(losses)
         ax.plot(at, losses, color=FAINT, linewidth=0.7, zorder=1)
@@ -117,19 +119,21 @@ def _best(values: Sequence[float], name: str) -> float | None:
         return None
 
 
-def plot_learning_rates(found: LearningRates, path: str | Path | None = None) -> Figure:
+def plot_learning_rates(
+    rates: Numbers, losses: Numbers, smoothed: Numbers, suggestion: float | None, path: str | Path | None = None
+) -> Figure:
     """Draw the losses of a search over the learning rates, smoothed ones on top, the suggestion marked."""
     figure = new_figure(5.4, 3.6)
     ax = figure.add_subplot()
-    ax.plot(found.rates, found.losses, color=FAINT, linewidth=0.9, label="loss of a step")
-    ax.plot(found.rates, found.smoothed, color=TRAINING, linewidth=1.8, label="smoothed")
+    ax.plot(rates, losses, color=FAINT, linewidth=0.9, label="loss of a step")
+    ax.plot(rates, smoothed, color=TRAINING, linewidth=1.8, label="smoothed")
     ax.set_xscale("log")
-    if found.suggestion is not None:
-        low, first = float(found.smoothed.min()), float(found.smoothed[0])
+    if suggestion is not None:
+        low, first = float(smoothed.min()), float(smoothed[0])
         ax.set_ylim(low - 0.15 * (first - low), first + 0.6 * (first - low))
-        at = float(found.smoothed[np.searchsorted(found.rates, found.suggestion)])
-        ax.axvline(found.suggestion, color=VALIDATION, linewidth=1.2, linestyle="--")
-        ax.plot(found.suggestion, at, "o", color=VALIDATION, markersize=6, label=f"suggested: {found.suggestion:.2g}")
+        at = float(smoothed[np.searchsorted(rates, suggestion)])
+        ax.axvline(suggestion, color=VALIDATION, linewidth=1.2, linestyle="--")
+        ax.plot(suggestion, at, "o", color=VALIDATION, markersize=6, label=f"suggested: {suggestion:.2g}")
     ax.legend(frameon=False, fontsize=8)
     _dress(ax, "loss", "learning rate")
     return _written(figure, path)

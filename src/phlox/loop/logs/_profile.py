@@ -48,6 +48,9 @@ class Profile(Callback):
 
     # --- as a callback ---------------------------------------------------------------------------
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         if self.path is None and run.log_dir is None:
             raise StructureError(

@@ -101,6 +101,9 @@ class TensorBoardLogger(Callback):
 
     # --- the engine's hooks ----------------------------------------------------------------------
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ()
+
     def on_fit_start(self, run: Run) -> None:
         _writer_class()
         self.path = log_path(self.path, "", run, "TensorBoardLogger")

@@ -81,6 +81,9 @@ class Throughput(Callback):
         self._compiled = False
         self._rates: dict[str, float] = {}
 
+    def logged_names(self) -> tuple[str, ...]:
+        return ("examples_per_second", "steps_per_second", *(() if self.peak is None else ("mfu",)))
+
     def before_backward(self, loss: Any, batch: Any) -> Any:
         self._input = shape_of_input(batch)
         return loss

@@ -17,12 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, eval_shape, jit, paths, while_loop
-from phlox.core._aligned import aligned
-from phlox.core.transforms._functionalize import functionalize
+from phlox.core import Module, aligned, eval_shape, functionalize, jit, paths, while_loop
 from phlox.loop.batches._batch import Slot, alike, leading
 from phlox.loop.steps._step import Others, OwnStep, Record, Step
-from phlox.nn.functional.kernels._kernels import plain_form
+from phlox.nn import plain_form
 from phlox.optim import Optimizer
 
 MOST = 32  # steps in one call

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError, global_norm, tree_map
-from phlox.optim.rules._gradients import share_of
+from phlox.optim import share_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from phlox.core import Module, State, StructureError, cond, paths, trainable_arrays, value_and_grad, write_arrays
+from phlox.loop._hooked import Hooked, called
 from phlox.loop.batches._batch import read_batch
-from phlox.loop.callbacks._callback import Callback, called
 from phlox.loop.preflight._saving import ALL_AT_ONCE, Saving
 from phlox.loop.steps._clip import NO_CLIP, Clip
 from phlox.loop.steps._objective import Objective, Report, scalar_and_more
@@ -65,8 +65,8 @@ class Sums(Module):
 class Hooks:
     """The traced hooks of callbacks, and the Modules that they change, by the names these have in ``Others``."""
 
-    callbacks: tuple[Callback, ...] = ()
-    owners: tuple[tuple[Callback, str, str], ...] = ()  # callback, attribute, name
+    callbacks: tuple[Hooked, ...] = ()
+    owners: tuple[tuple[Hooked, str, str], ...] = ()  # callback, attribute, name
 
     @contextmanager
     def lent(self, others: Others) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Hooks:
             called(callback, "after_update", model, opt)
 
 
-def _returned(callback: Callback, hook: str, what: str, *args: Any) -> Any:
+def _returned(callback: Hooked, hook: str, what: str, *args: Any) -> Any:
     """What a hook gives back for what it was given."""
     found = called(callback, hook, *args)
     if found is None:

@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.nn.functional.kernels._gradients import derive_by_plain_form
-from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn import Kernel, derive_by_plain_form, in_use
 
 Arrays = tuple[jax.Array, jax.Array, jax.Array]
 

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import RangeError
-from phlox.core.module._tree import root
+from phlox.core import RangeError, root
 from phlox.optim.rules._adam import abs2
 from phlox.optim.rules._choice import Choice, check_choice, check_matches, chosen
 from phlox.optim.rules._descent import POSITIVE

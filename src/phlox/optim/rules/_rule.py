@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from phlox.core import RangeError, StructureError
-from phlox.core._static import static_key
+from phlox.core import RangeError, StructureError, static_key
 from phlox.optim.rules import _applied, _habits, _numbers
 from phlox.optim.rules._choice import kind_of
 from phlox.optim.rules._numbers import HELD, Number

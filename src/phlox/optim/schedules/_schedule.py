@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
-from phlox.core import MissingExtraError, RangeError
-from phlox.core._static import static_key
+from phlox.core import MissingExtraError, RangeError, static_key
 from phlox.optim.schedules._steps import as_float, as_step, held
 
 P = ParamSpec("P")
