@@ -1,4 +1,4 @@
-"""The index of the pages names each once, and examples in the open become blocks of code; ``make site`` does the rest."""
+"""The index names every page once, and examples in the open become blocks of code; `make site` does the rest."""
 
 import re
 import runpy
