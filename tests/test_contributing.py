@@ -64,7 +64,9 @@ CONTRACT = (
     "repr_is_the_constructor",
     "leading_axes_are_batch",
     "a_wrong_shape_names_path_and_layer",
+    "every_layer_tells_what_its_parameters_are",
 )
+WHOLE = len(CONTRACT) + 3  # and the doctest, and that both seeded bugs fit
 
 
 def test_a_layer_added_by_the_page_passes_what_the_page_says(tmp_path):
@@ -74,6 +76,7 @@ def test_a_layer_added_by_the_page_passes_what_the_page_says(tmp_path):
     found = verdicts(done)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(found.values()) == {"PASSED"}
+    assert len(found) == WHOLE
     for name in CONTRACT:
         assert any(re.search(rf"::test_{name}\[.*Snake", test) for test in found), name
     assert "_activations.py::phlox.nn.features._activations.Snake" in found
@@ -95,8 +98,7 @@ def test_no_step_can_be_left_out(left_out, tmp_path):
     """Without any one step the first command fails, or runs fewer tests, or the style is broken."""
     copy = followed(tmp_path, [step for i, step in enumerate(STEPS) if i != left_out])
     done = run(copy, COMMANDS[0], PYTEST_ADDOPTS="-vv")
-    whole = len(CONTRACT) + 3
-    assert done.returncode != 0 or len(verdicts(done)) < whole or run(copy, f"{sys.prefix}/bin/ruff check .").returncode
+    assert done.returncode != 0 or len(verdicts(done)) < WHOLE or run(copy, f"{sys.prefix}/bin/ruff check .").returncode
 
 
 def test_the_paths_are_there():
