@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import seconds
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
 
@@ -53,6 +55,10 @@ def _bounded_memory():
         jax.clear_caches()
         gc.collect()
         _bound[0] = _resident_bytes() + _ROOM
+
+
+def pytest_configure(config):
+    seconds.watch(config)
 
 
 _SWEEPS = ("float16", "bfloat16", "float64")

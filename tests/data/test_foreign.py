@@ -73,6 +73,16 @@ def test_what_a_loader_reads_is_what_numpy_would_give(kind):
         np.testing.assert_array_equal(np.asarray(y), np.asarray(b))
 
 
+def test_bfloat16_by_dlpack_though_numpy_has_none():
+    class Narrow(ByDLPack):
+        def __dlpack__(self, **options):
+            return jnp.asarray(X, "bfloat16").__dlpack__()
+
+    found = native(Narrow())
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found, X.astype(jnp.bfloat16))
+
+
 @pytest.mark.parametrize("kind", ["polars", "pyarrow", "csr_matrix", "torch"])
 def test_a_fit_takes_the_same_steps(kind):
     models = [px.Dense.of(jnp.ones((3, 2)) * jnp.arange(1.0, 3), jnp.zeros(2)) for _ in range(2)]

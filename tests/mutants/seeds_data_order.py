@@ -61,6 +61,13 @@ MUTANTS = [
         ("tests/data/test_foreign.py::test_bfloat16_tensors_keep_their_bits",),
     ),
     (
+        "a dtype by DLPack that NumPy has not is read as bytes",
+        "data/readers/_foreign.py",
+        "return np.asarray(jax.dlpack.from_dlpack(data))",
+        "return np.asarray(jax.dlpack.from_dlpack(data)).view(np.uint8)",
+        ("tests/data/test_foreign.py::test_bfloat16_by_dlpack_though_numpy_has_none",),
+    ),
+    (
         "PyTorch's shuffled loader passes for one in order",
         "data/readers/_foreign.py",
         'not in ("SequentialSampler",',

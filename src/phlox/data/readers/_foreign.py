@@ -63,8 +63,18 @@ def _spoken(data: Any) -> Any:
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not is_from(data, "tensorflow"):
         return data
     if hasattr(data, "__dlpack__"):
-        return np.from_dlpack(data) if data.__dlpack_device__()[0] == 1 else jax.dlpack.from_dlpack(data)
+        return _by_dlpack(data)
     return np.asarray(data) if hasattr(data, "__array__") and not isinstance(data, type) else data
+
+
+def _by_dlpack(data: Any) -> Any:
+    """What lies on the CPU as NumPy's, that of other devices as JAX's; bfloat16, which NumPy has not, through JAX."""
+    if data.__dlpack_device__()[0] != 1:
+        return jax.dlpack.from_dlpack(data)
+    try:
+        return np.from_dlpack(data)
+    except (BufferError, RuntimeError):
+        return np.asarray(jax.dlpack.from_dlpack(data))
 
 
 def _tensor(tensor: Any) -> np.ndarray:
