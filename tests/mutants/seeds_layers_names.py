@@ -128,8 +128,8 @@ MUTANTS = [
     (
         "a key with a dot is not found",
         "core/module/_at.py",
-        'steps = text.count(".") + 1',
-        "steps = 1",
+        'length = text.count(".") + 1',
+        "length = 1",
         (_AT + "test_every_printed_path_leads_to_its_array_and_module",),
     ),
     (
