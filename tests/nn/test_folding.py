@@ -12,10 +12,11 @@ from kit import oracle
 def drawn(model, seed=0):
     """The model with statistics, scales and biases as a training leaves them."""
     rng = np.random.default_rng(seed)
-    for norm in [m for m in px.modules(model).values() if isinstance(m, px.BatchNorm)]:
-        for name, low, high in [("scale", -2, 2), ("bias", -1, 1), ("mean", -1, 1), ("var", 0.01, 3)]:
-            if getattr(norm, name) is not None:
-                setattr(norm, name, jnp.asarray(rng.uniform(low, high, norm.channels), jnp.float32))
+    ranges = {"scale": (-2, 2), "bias": (-1, 1), "mean": (-1, 1), "var": (0.01, 3)}
+    for path, array in px.paths(model).items():
+        name = path.rpartition(".")[2]
+        if name in ranges:
+            px.set_at(model, path, jnp.asarray(rng.uniform(*ranges[name], array.shape), jnp.float32))
     return model
 
 
