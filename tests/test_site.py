@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,13 @@ INDEX = (ROOT / "docs" / "index.md").read_text("utf-8")
 def pages():
     """Every page that the site has, the index left out."""
     found = {path for pattern in CONF["include_patterns"] for path in ROOT.glob(pattern.replace("**.md", "**/*.md"))}
-    left_out = {".git", "build", "dist", "runs", "src", "tests"}
-    found = {
+    left_out = CONF["exclude_patterns"]
+    folders = {path: path.relative_to(ROOT).parts[0] for path in found}
+    return {
         path
         for path in found
-        if not (parts := path.relative_to(ROOT).parts)[0].startswith(".venv") and parts[0] not in left_out
+        if path != ROOT / "docs" / "index.md" and not any(fnmatch(folders[path], pattern) for pattern in left_out)
     }
-    return {path for path in found if path != ROOT / "docs" / "index.md"}
 
 
 def test_the_index_names_every_page_once():
