@@ -32,6 +32,7 @@ from phlox.data.augmentation._sequences import FrequencyMask, TimeMask, TokenMas
 from phlox.data.loading._loader import DataLoader
 
 # For the rooms above, and no user's business: not in __all__.
+from phlox.data.loading._sources import PartlyRead as PartlyRead
 from phlox.data.loading._sources import Stream as Stream
 from phlox.data.loading._sources import source_of as source_of
 from phlox.data.readers._cifar import read_cifar

@@ -224,4 +224,6 @@ def _told(callback: Hooked) -> Collection[str] | None:
 def remember(run: Run, task: Task, settings: Settings) -> None:
     """Where the run is saved, note what it was made of, for a resumed one to compare with."""
     if _saving(run) and run.opt is not None:
-        run.made = made_of(run.model, run.opt.rule, settings.given(), task.data)
+        feeds = {"train_data": task.feed, "validation_data": task.validation}
+        data = {name: (given, feeds[name]) for name, given in task.data.items()}
+        run.made = made_of(run.model, run.opt.rule, settings.given(), data)

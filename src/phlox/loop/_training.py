@@ -191,7 +191,7 @@ class Training:
         if not feed.stackable or self.plan.parallel is not None:
             return 1
         if self.program is None:
-            self.program = self.compiled(feed.example())
+            self.program = self.compiled(feed.example)
         return self.program.slots // accumulate * accumulate or self.program.slots
 
     def steps_until_control(self, batch: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -41,6 +41,8 @@ def source_of(data: Any, collate: Collate | None, *, one_by_one: bool = False) -
     Raises:
         ShapeError: parts of different numbers. StructureError: an iterator that cannot start over, or no data at all.
     """
+    if isinstance(data, PartlyRead):
+        return Items(data.data, collate or batch, data.read)
     data = native(data)
     columns = None if collate is not None or one_by_one else _columns(data)
     if columns is not None:
@@ -155,13 +157,20 @@ def _rows_on_device(column: jax.Array, index: Any) -> jax.Array:
 # --- items, one by one --------------------------------------------------------------------------------
 
 
+class PartlyRead(NamedTuple):
+    """A dataset of which somebody has read some observations, which its loader then need not read again."""
+
+    data: Any
+    read: dict[int, Any]  # by index; each is given out once
+
+
 class Items:
     """A dataset whose observations are read one after the other and put together by ``collate``."""
 
     in_memory = False
 
-    def __init__(self, data: Any, collate: Collate):
-        self._data, self._collate = data, collate
+    def __init__(self, data: Any, collate: Collate, read: dict[int, Any] | None = None):
+        self._data, self._collate, self._already = data, collate, read or {}
 
     def __len__(self) -> int:
         return numobs(self._data)
@@ -173,8 +182,16 @@ class Items:
         return self._collate(self.items(index))
 
     def items(self, index: np.ndarray) -> list[Any]:
+        if not self._already:
+            return self._fresh(index.tolist())
+        wanted = index.tolist()
+        held = {i: self._checked(i, self._already.pop(i)) for i in wanted if i in self._already}
+        fresh = iter(self._fresh([i for i in wanted if i not in held]))
+        return [held[i] if i in held else next(fresh) for i in wanted]
+
+    def _fresh(self, index: list[int]) -> list[Any]:
         several = getattr(self._data, "__getitems__", None)  # PyTorch's protocol for reading many at once
-        return several(index.tolist()) if several is not None else [self._item(int(i)) for i in index]
+        return several(index) if several is not None else [self._item(i) for i in index]
 
     def _item(self, i: int) -> Any:
         try:
@@ -182,6 +199,9 @@ class Items:
         except Exception as error:
             error.add_note(f"while reading observation {i} of {type(self._data).__name__}")
             raise
+        return self._checked(i, found)
+
+    def _checked(self, i: int, found: Any) -> Any:
         if found is None:
             fix = "leave empty observations out first: px.data.filterobs, or Grain's to_iter_dataset()"
             raise StructureError(f"an observation at {i}", got="None", fix=fix, where="DataLoader")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
+
+import jax
 
 from phlox.core import ShapeError
 from phlox.loop.batches._batch import Masked, Slot, Stack
@@ -62,15 +65,23 @@ class Feed:
         """Whether the loader gathers many batches at once."""
         return getattr(self.loader, "stackable", False) and not self.same and len(self.loader) > 0
 
+    @cached_property
     def example(self) -> Any:
-        """A batch like those to come, where they are stackable."""
+        """A batch like those to come, where they are stackable: the first of them, gathered once."""
         batch, mask = self.loader.example(padded=self.masked)
         return Masked(batch, mask) if self.masked else batch
+
+    def unpadded(self) -> Any:
+        """The example without what fills it up."""
+        if not isinstance(self.example, Masked):
+            return self.example
+        batch, mask = self.example
+        return batch if mask.all() else jax.tree.map(lambda array: array[mask], batch)
 
     def first(self) -> Any:
         """The first batch where it is at hand, so that nothing is read twice; else None."""
         if getattr(self.loader, "stackable", False):
-            return self.example() if len(self.loader) else None
+            return self.example if len(self.loader) else None
         if isinstance(self.loader, list) and self.loader:
             return next(plain_batches(self.loader[:1], self.where))
         return None
@@ -90,6 +101,7 @@ class Feed:
         Raises:
             ShapeError: the loader gives no batch.
         """
+        vars(self).pop("example", None)  # it was to be looked at, and takes room
         source = self._source(skip) if slots == 1 else self._stacked(slots)
         limit = None if self.limit is None else max(self.limit - skip, 0)
         waiting = None

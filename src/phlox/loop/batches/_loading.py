@@ -53,12 +53,12 @@ def loader_of(
             else "pass for example (x, y)",
             where=where,
         )
-    _check_items(data, where)
+    known = _with_first_item(data, where)
     from phlox.data import DataLoader  # slow to import
 
     try:
         ordered = seed is None or _is_stream(data)  # who makes a stream shuffles it, or a loader with a window does
-        return DataLoader(data, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
+        return DataLoader(known, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
     except ShapeError as error:  # of numobs
         error.where = where
         raise
@@ -92,19 +92,21 @@ def _is_stream(data: Any) -> bool:
     return isinstance(source_of(data, None), Stream)
 
 
-def _check_items(data: Any, where: str) -> None:
+def _with_first_item(data: Any, where: str) -> Any:
     """Refuse an object whose items may be examples or batches: only its maker knows, and the numbers would differ.
+
+    Its first item was then read, which what is returned keeps, so that it is not read again.
 
     Raises:
         RangeError: every part of its first item has the same first axis, as a batch has.
     """
     known = ("phlox", "torch", "datasets", "grain", "polars", "pyarrow", "scipy", "pandas")
     if _is_array(data) or isinstance(data, (tuple, Mapping)) or hasattr(data, "iloc"):
-        return
-    from phlox.data import is_from
+        return data
+    from phlox.data import PartlyRead, is_from
 
     if any(is_from(data, name) for name in known) or not hasattr(data, "__len__") or not len(data):
-        return
+        return data
     item = data[0]
     parts = list(item.values()) if isinstance(item, Mapping) else item if isinstance(item, (tuple, list)) else []
     sizes = {np.shape(part)[:1] for part in parts}
@@ -115,6 +117,7 @@ def _check_items(data: Any, where: str) -> None:
             fix="pass px.DataLoader(data, batch_size) for examples, or [data[i] for i in range(len(data))] for batches",
             where=where,
         )
+    return PartlyRead(data, {0: item})
 
 
 def _has_batches(data: Any) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from phlox.core import Module, describe, is_key, modules
 from phlox.loop._warning import warn
+from phlox.loop.batches._feed import Feed
 from phlox.loop.callbacks._names import in_text
 
 _ROWS = 5  # of each array: looked at as they are
@@ -18,18 +19,20 @@ _LONG = 200  # characters of an attribute
 _SETTINGS = ("loss", "loss_weights", "precision", "accumulate", "clip", "class_weight", "batch_size", "limit_batches")
 
 
-def made_of(model: Module, rule: Any, settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+def made_of(
+    model: Module, rule: Any, settings: Mapping[str, Any], data: Mapping[str, tuple[Any, Feed | None]]
+) -> dict[str, Any]:
     """What decides a training beside the arrays, as texts by name; JSON-able.
 
     Arguments:
         model: its layers with what of them is no array, such as the rate of a Dropout.
         rule: of the optimiser.
         settings: of ``fit``.
-        data: training and validation data by name, as they were given.
+        data: training and validation data by name, as they were given, and what goes through them.
     """
     found: dict[str, Any] = {name: in_text(settings.get(name)) for name in _SETTINGS}
     found["optimizer"] = f"{in_text(rule)} (its state, learning rate too, is that of the checkpoint)"
-    found |= {name: told for name, given in data.items() for told in [_data(given)] if told}
+    found |= {name: told for name, (given, feed) in data.items() for told in [_data(given, feed)] if told}
     return found | {f"model{'.' if path else ''}{path}": _layer(m) for path, m in modules(model).items()}
 
 
@@ -54,12 +57,12 @@ def _holds_items(value: Any) -> bool:
     return any(isinstance(leaf, (Module, jax.Array, np.ndarray)) for leaf in leaves)
 
 
-def _data(given: Any) -> str:
+def _data(given: Any, feed: Feed | None) -> str:
     """Shapes, dtypes and a digest of a few rows; empty where that would cost more than a look."""
     if isinstance(given, list):
         return " and ".join([f"{len(given)} batches", *filter(None, map(_arrays, given[:1] + given[-1:]))])
-    if getattr(given, "stackable", False) and len(given):
-        return f"{given!r} of {_arrays(given.example()[0])}"
+    if feed is not None and getattr(given, "stackable", False) and len(given):
+        return f"{given!r} of {_arrays(feed.unpadded())}"
     return _arrays(given)
 
 
