@@ -1,6 +1,8 @@
 """The first batch, at which much is looked before training, is read no more often than training itself asks for."""
 
 import collections
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import scipy.sparse
 
 import phlox as px
 from loop.loops import mlp
+from phlox.loop.batches._feed import Feed
 
 X = np.random.default_rng(0).normal(size=(18, 4)).astype(np.float32)
 Y = (np.arange(18) % 3).astype(np.int32)
@@ -92,9 +95,9 @@ def test_what_was_read_ahead_is_what_training_gets():
 def test_an_empty_first_observation_is_told_as_any_other():
     class Holed(Counted):
         def __getitem__(self, i):
-            return None
+            return None if i == 0 else super().__getitem__(i)
 
-    with pytest.raises(px.StructureError, match=r"^DataLoader expects an observation at \d+, got None\n"):
+    with pytest.raises(px.StructureError, match=r"^DataLoader expects an observation at 0, got None\n"):
         px.fit(mlp(), Holed(), batch_size=6, **OPTIONS)
 
 
@@ -129,3 +132,23 @@ def test_a_checkpoint_tells_the_data_by_its_rows_alone(tmp_path):
         made.append(run[0].made["train_data"])
     assert "float32[6, 4]" in made[0]
     assert "float32[18, 4]" in made[1]  # without what fills it up
+
+
+class Same(px.Module):
+    def __call__(self, x):
+        return x
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_was_read_ahead_stands_in_its_place(several):
+    found = px.predict(Same(), Counted(several=several), batch_size=6)
+    np.testing.assert_array_equal(found, X + np.float32(1))
+
+
+def test_what_was_looked_at_is_not_kept():
+    feed = Feed(px.DataLoader((X, Y), 6))
+    first = weakref.ref(feed.first()[0])
+    assert first() is feed.first()[0]
+    next(feed.epoch())
+    gc.collect()
+    assert first() is None
