@@ -237,7 +237,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("remove_weight_norm remove_spectral_norm", "write px.nn.remove_weight_norm: reaches all wrappers in a model"),
     ("functional_call", "write px.apply: returns the new state beside the result"),
     ("skip_init", "leave it out: layers are also made from arrays, px.Dense.of(weight, bias), and draw nothing then"),
-    ("fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights", "leave it out: the compiler fuses the scale and shift into the layer before"),
+    ("fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights", "write px.fold_batch_norm: of a whole model, by neighbours in chains and by named pairs"),
     ("convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format", "leave it out: channels are last everywhere, and the compiler chooses layouts"),
     ("pad_sequence", "write px.data.batch_sequences: the batch comes first; returns the lengths too"),
     ("unpad_sequence", "write px.data.unbatch_sequences"),
