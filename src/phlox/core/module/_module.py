@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar, get_args
 
 import jax
 
@@ -86,9 +86,12 @@ class Module:
     _implied: ClassVar[dict[str, str]] = {}  # options that are not printed where another one is False
     _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    if TYPE_CHECKING:
+        __call__: Callable[..., Any]  # a subclass has its own
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs
-        self = _unborn(cls)
+        self: Self = _unborn(cls)
         for name, value in cls._defaults.items():
             self.__dict__[name] = adopt_numpy(value, f"{cls.__name__}.{name}")
         return self
@@ -101,16 +104,17 @@ class Module:
             if role is not None:
                 cls._roles[name] = role
         cls._defaults = {**cls._defaults, **array_defaults(cls)}
+        made: Any = cls  # assigned to cls, these would be methods of every Module to a type checker
         call = cls.__dict__.get("__call__")
         if call is not None:
-            cls.__call__ = _traced_call(call)
+            made.__call__ = _traced_call(call)
         elif not any("__call__" in c.__dict__ for c in cls.__mro__):
             elsewhere = next((n for n in ("forward", "call") if n in cls.__dict__), None)
             if elsewhere is not None:
-                cls.__call__ = _misnamed(cls.__name__, elsewhere)
+                made.__call__ = _misnamed(cls.__name__, elsewhere)
         init: Any = cls.__dict__.get("__init__")
         if init is not None and of_this_library(cls):
-            cls.__init__ = answering_init(cls, init)
+            made.__init__ = answering_init(cls, init)
         jax.tree_util.register_pytree_with_keys(
             cls, _flatten_with_keys, functools.partial(_unflatten, cls), flatten_func=_flatten
         )
@@ -139,9 +143,9 @@ class Module:
         object.__delattr__(self, name)
         touch(self._px, name)
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         """What ``copy.copy`` gives: lists and parts are shared, as with any object; its own methods are its own."""
-        twin = _unborn(type(self))
+        twin: Self = _unborn(type(self))
         twin.__setstate__(self.__getstate__())
         for name, spec in examine(self).layout.attrs:
             if isinstance(spec, OwnMethod):

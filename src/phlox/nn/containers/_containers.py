@@ -160,6 +160,9 @@ class SkipConnection(Module):
     [-1.0, 4.0]
     """
 
+    layer: Layer
+    combine: Layer
+
     def __init__(self, layer: Layer, combine: Layer):
         check_callable("SkipConnection", (layer, combine))
         self.layer, self.combine = layer, combine

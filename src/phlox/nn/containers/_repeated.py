@@ -58,6 +58,9 @@ class RepeatedLayer(Module):
     """
 
     block: Module  # every array (repeats, ...), or those of one block with share
+    inject: bool
+    share: bool
+    remat: bool
 
     def __init__(
         self,
@@ -70,8 +73,8 @@ class RepeatedLayer(Module):
         unroll: int = 1,
         key: Any = None,
     ):
-        self.repeats = check_size("RepeatedLayer", "repeats", repeats)
-        self.unroll = check_size("RepeatedLayer", "unroll", unroll)
+        self.repeats: int = check_size("RepeatedLayer", "repeats", repeats)
+        self.unroll: int = check_size("RepeatedLayer", "unroll", unroll)
         self.inject, self.share, self.remat = inject, share, remat
         if isinstance(build, Module) or not callable(build):
             got = build._brief() if isinstance(build, Module) else describe(build)

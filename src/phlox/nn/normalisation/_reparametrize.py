@@ -73,6 +73,8 @@ class WeightNorm(_Reparametrized):
     layer: Module
     size: Param  # (n,) the length of each output's weight
     parameter_kinds: ClassVar[dict[str, tuple[str, int]]] = {"size": ("scale", 1)}
+    name: str
+    axis: int
 
     def __init__(self, layer: Module, name: str = "weight", *, axis: int = -1):
         weight = _weight_of("WeightNorm", layer, name, axis)
@@ -118,6 +120,8 @@ class SpectralNorm(_Reparametrized):
     layer: Module
     u: State  # (n,) left singular vector, moved by the forward pass in training
     v: State  # (m,) right singular vector
+    name: str
+    axis: int
 
     def __init__(
         self,
@@ -131,8 +135,8 @@ class SpectralNorm(_Reparametrized):
     ):
         weight = _weight_of("SpectralNorm", layer, name, axis)
         self.layer, self.name, self.axis = layer, name, axis
-        self.steps = check_size("SpectralNorm", "steps", steps)
-        self.eps = check_positive("SpectralNorm", "eps", eps)
+        self.steps: int = check_size("SpectralNorm", "steps", steps)
+        self.eps: float = check_positive("SpectralNorm", "eps", eps)
         rows = weight.shape[axis]
         wide = jnp.promote_types(weight.dtype, jnp.float32)
         ends = jax.random.split(key_or_draw(key))

@@ -49,6 +49,11 @@ class Recurrence(Module):
     [1.0, 3.0, 6.0]
     """
 
+    cell: Cell
+    reverse: bool
+    return_state: bool
+    remat: bool
+
     def __init__(
         self,
         cell: Cell,
@@ -63,8 +68,8 @@ class Recurrence(Module):
             fix = "pass a function or Module called as cell(x, state)"
             raise RangeError("a cell", got=describe(cell), fix=fix, where="Recurrence")
         self.cell, self.reverse, self.return_state, self.remat = cell, bool(reverse), bool(return_state), bool(remat)
-        self.truncate = None if truncate is None else check_size("Recurrence", "truncate", truncate)
-        self.unroll = check_size("Recurrence", "unroll", unroll)
+        self.truncate: int | None = None if truncate is None else check_size("Recurrence", "truncate", truncate)
+        self.unroll: int = check_size("Recurrence", "unroll", unroll)
 
     def __call__(self, x: Any, state: Any = None, lengths: Any = None, mask: Any = None) -> Any:
         x = jnp.asarray(x)
@@ -142,6 +147,9 @@ class Bidirectional(Module):
     (2, 7, 6)
     """
 
+    combine: Callable[[Any, Any], Any] | None
+    return_state: bool
+
     def __init__(
         self,
         forward: Cell,
@@ -151,8 +159,8 @@ class Bidirectional(Module):
         return_state: bool = False,
         **options: Any,
     ):
-        self.forward = Recurrence(forward, return_state=True, **options)
-        self.backward = Recurrence(backward, return_state=True, reverse=True, **options)
+        self.forward: Recurrence = Recurrence(forward, return_state=True, **options)
+        self.backward: Recurrence = Recurrence(backward, return_state=True, reverse=True, **options)
         self.combine, self.return_state = combine, bool(return_state)
 
     def __call__(self, x: Any, state: Any = None, lengths: Any = None, mask: Any = None) -> Any:
@@ -190,6 +198,7 @@ class StatefulRecurrentCell(Module):
     cell: Any
     carried: list[State]  # the leaves of the state
     start: list[State]  # those it begins with
+    form: Any
 
     def __init__(self, cell: Cell, state: Any):
         self.cell = cell
