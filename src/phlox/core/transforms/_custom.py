@@ -48,10 +48,10 @@ class custom_vjp(Generic[P, R]):  # noqa: N801 - used like a function
     def __init__(self, fn: Callable[P, R]):
         functools.update_wrapper(self, fn)
         self.fn = fn
-        self.forward: Callable[P, tuple[R, Any]] | None = None
+        self.forward: Callable[..., tuple[R, Any]] | None = None
         self.backward: Callable[..., Any] | None = None
 
-    def defvjp(self, forward: Callable[P, tuple[R, Any]], backward: Callable[..., Any]) -> None:
+    def defvjp(self, forward: Callable[..., tuple[R, Any]], backward: Callable[..., Any]) -> None:
         """Set the two halves of the rule."""
         self.forward, self.backward = forward, backward
 
