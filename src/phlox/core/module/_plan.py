@@ -155,6 +155,10 @@ class Plan:
     """Where the arrays of some Modules are now."""
 
     __slots__ = ("epoch", "metas", "modules", "shapes", "slots", "snaps", "structure", "versions")
+    epoch: int
+    versions: list[int]
+    modules: list[weakref.ref[Module]]
+    structure: Structure
 
     def __init__(self, roots: Sequence[Module]):
         walk = _Walk(roots)

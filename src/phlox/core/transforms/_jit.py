@@ -117,6 +117,14 @@ def compiling(
 class Jit(Generic[P, R]):
     """A compiled function. Call it like the function; ``retraces()`` tells why it was traced again."""
 
+    fn: Callable[P, R]
+    donate: bool
+    static_names: frozenset[str]
+    static_numbers: frozenset[int]
+    hides: bool
+    history: Retraces
+    making: threading.RLock
+
     def __init__(
         self,
         fn: Callable[P, R],

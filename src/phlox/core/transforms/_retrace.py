@@ -45,6 +45,10 @@ class Trace:
 class Retraces:
     """The traces of one compiled function."""
 
+    name: str
+    fn: Any
+    lock: threading.Lock
+
     def __init__(self, name: str, fn: Any = None):
         self.name, self.fn = name, fn
         self.traces: list[Trace] = []
