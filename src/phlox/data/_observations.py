@@ -148,6 +148,9 @@ class ObsView:
     (3, 'd', ['b', 'b'])
     """
 
+    data: Any
+    index: np.ndarray
+
     def __init__(self, data: Any, index: Index | None = None):
         count = numobs(data)
         chosen = np.arange(count) if index is None else _checked(index, count)

@@ -48,6 +48,26 @@ class Run:
         interruption: what Ctrl-C finds.
     """
 
+    model: Module
+    opt: Optimizer | None
+    metrics: Any
+    loader: Any
+    validation: Any
+    callbacks: list[Hooked]
+    epochs: int | None
+    epoch: int
+    steps_per_epoch: int | None
+    log_dir: Path | None
+    seed: int
+    config: dict[str, Any]
+    device_count: int
+    batch: int
+    interruption: Interruption
+    ledger: Ledger
+    history: History
+    stopping: bool
+    epoch_over: bool
+
     def __init__(
         self,
         model: Module,

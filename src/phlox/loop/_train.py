@@ -80,7 +80,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     loss = as_loss(loss, None, where)
     check_loss(loss, where)
     check_optimizer(opt, model, where)
-    objective, others = Objective(loss, where=where), {"guard": Refusal()}
+    objective, others = Objective(loss, where=where), dict[str, Module](guard=Refusal())
     batches = plain_batches(data, where)
     first = next(batches, None)
     if first is None:

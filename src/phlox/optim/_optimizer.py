@@ -110,6 +110,7 @@ class Optimizer(Module):
     """
 
     kinds: tuple[tuple[str, str, int, int], ...] = ()  # path, and what px.parameter_kinds says; none in older files
+    form: Form
 
     def __init__(self, rule: Rule | optax.GradientTransformation, model: _models.Models):
         _habits.check_rule(rule, model, Rule)
@@ -117,7 +118,7 @@ class Optimizer(Module):
         for root in _models.roots(model).values():
             warn_of_one_array_twice(root)
         self.rule = rule
-        self.slots = Slots()
+        self.slots: Slots = Slots()
         self._keep(*self._started(model))
         _remember(self, model)
 

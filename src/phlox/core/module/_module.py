@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, TypeAlias, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, get_args
 
 import jax
 
@@ -73,9 +73,12 @@ class Module(Node):
     __slots__ = ()
     _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    if TYPE_CHECKING:
+        __call__: Callable[..., Any]  # a subclass has its own
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs
-        self = unborn(cls)
+        self: Self = unborn(cls)
         for name, value in cls._defaults.items():
             self.__dict__[name] = adopt_numpy(value, f"{cls.__name__}.{name}")
         return self
@@ -88,16 +91,17 @@ class Module(Node):
             if role is not None:
                 cls._roles[name] = role
         cls._defaults = {**cls._defaults, **array_defaults(cls)}
+        made: Any = cls  # assigned to cls, these would be methods of every Module to a type checker
         call = cls.__dict__.get("__call__")
         if call is not None:
-            cls.__call__ = traced_call(call)
+            made.__call__ = traced_call(call)
         elif not any("__call__" in c.__dict__ for c in cls.__mro__):
             elsewhere = next((n for n in ("forward", "call") if n in cls.__dict__), None)
             if elsewhere is not None:
-                cls.__call__ = misnamed(cls.__name__, elsewhere)
+                made.__call__ = misnamed(cls.__name__, elsewhere)
         init: Any = cls.__dict__.get("__init__")
         if init is not None and of_this_library(cls):
-            cls.__init__ = answering_init(cls, init)
+            made.__init__ = answering_init(cls, init)
         jax.tree_util.register_pytree_with_keys(
             cls, _flatten_with_keys, functools.partial(_unflatten, cls), flatten_func=_flatten
         )
@@ -126,9 +130,9 @@ class Module(Node):
         object.__delattr__(self, name)
         touch(self._px, name)
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         """What ``copy.copy`` gives: lists and parts are shared, as with any object; its own methods are its own."""
-        twin = unborn(type(self))
+        twin: Self = unborn(type(self))
         twin.__setstate__(self.__getstate__())
         for name, spec in examine(self).layout.attrs:
             if isinstance(spec, OwnMethod):

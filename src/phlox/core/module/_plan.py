@@ -30,6 +30,11 @@ class Structure:
     """Modules with their arrays taken out: layouts, and which item is which Module or array."""
 
     __slots__ = ("__weakref__", "_names", "_routes", "hash", "key", "leaves", "nodes", "others", "parents", "roots")
+    hash: int
+    key: tuple[Any, ...]
+    nodes: tuple[tuple[Layout, tuple[Any, ...]], ...]
+    others: Any
+    roots: tuple[int, ...]
 
     def __init__(self, nodes: tuple[tuple[Layout, tuple[Any, ...]], ...], roots: tuple[int, ...], others: Any):
         self.nodes, self.roots, self.others = nodes, roots, others
@@ -154,6 +159,10 @@ class Plan:
     """Where the arrays of some Modules are now."""
 
     __slots__ = ("epoch", "metas", "modules", "shapes", "slots", "snaps", "structure", "versions")
+    epoch: int
+    versions: list[int]
+    modules: list[weakref.ref[Node]]
+    structure: Structure
 
     def __init__(self, roots: Sequence[Node]):
         walk = _Walk(roots)

@@ -11,6 +11,7 @@ import jax
 
 from phlox.core.module._arrays import displayed
 from phlox.core.module._module import Module
+from phlox.core.module._plan import Structure
 from phlox.core.transforms._bound import carried
 from phlox.core.transforms._disguise import Disguise, put_on
 from phlox.core.transforms._functionalize import Call, functionalize, is_module
@@ -26,6 +27,14 @@ class Ahead:
         args, kwargs: what it would be called with; shapes alone will do.
         disguise: classes that Modules of the arguments have in this program, by their paths.
     """
+
+    name: str
+    roots: list[str]
+    modules: dict[str, Module]
+    structure: Structure
+    leaves: list[Any]
+    bare: list[Any]
+    compiled: Any
 
     def __init__(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], disguise: Disguise | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,10 @@ from phlox.core.transforms._carry import Place, held, name_of_place
 from phlox.core.transforms._functionalize import Call, Outcome, functionalize, write_back, write_captured
 from phlox.core.transforms._names import array_names, named, pure_of
 
+R = TypeVar("R")
 
-def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
+
+def cond(pred: Any, true_fn: Callable[..., R], false_fn: Callable[..., R], *operands: Any) -> R:
     """Run one of two functions by a scalar condition, as ``jax.lax.cond`` does.
 
     Both take the operands and return results of one form. State that a branch writes, on operands or on

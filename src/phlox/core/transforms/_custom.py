@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,11 @@ from phlox.core.transforms._functionalize import Outcome, functionalize, is_modu
 from phlox.core.transforms._grad import Differentiated
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class custom_vjp:  # noqa: N801 - used like a function
+class custom_vjp(Generic[P, R]):  # noqa: N801 - used like a function
     """A function with a gradient rule of the user's own, over arrays and Modules.
 
     ``forward(*args)`` returns ``(y, residuals)``, where residuals are a tree of arrays and Modules;
@@ -43,17 +45,24 @@ class custom_vjp:  # noqa: N801 - used like a function
     1.0
     """
 
-    def __init__(self, fn: Callable[..., Any]):
+    def __init__(self, fn: Callable[P, R]):
         functools.update_wrapper(self, fn)
         self.fn = fn
-        self.forward: Callable[..., Any] | None = None
+        self.forward: Callable[..., tuple[R, Any]] | None = None
         self.backward: Callable[..., Any] | None = None
 
-    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+    def defvjp(self, forward: Callable[..., tuple[R, Any]], backward: Callable[..., Any]) -> None:
         """Set the two halves of the rule."""
         self.forward, self.backward = forward, backward
 
-    def __call__(self, *args: Any) -> Any:
+    if TYPE_CHECKING:
+        __call__: Callable[P, R]  # by position alone, which Callable cannot say
+    else:
+
+        def __call__(self, *args: Any) -> Any:
+            return self._called(args)
+
+    def _called(self, args: tuple[Any, ...]) -> Any:
         if self.forward is None or self.backward is None:
             name = getattr(self.fn, "__name__", "the function")
             raise StructureError(
@@ -185,7 +194,7 @@ def gradient_hook(x: T, fn: Callable[[Any], Any]) -> T:
     return passed(x)
 
 
-def value(x: Any) -> Any:
+def value(x: T) -> T:
     """The concrete array under the tracers of an eager gradient, for NumPy, plots and f-strings.
 
     Works on trees. It carries no gradient.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,18 @@ from phlox.core.transforms._bound import carried, named_after
 from phlox.core.transforms._functionalize import Outcome, functionalize, is_module
 from phlox.core.transforms._grad import Argnums, Differentiated, numbers_as_arrays, scalar_of
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Aux = TypeVar("Aux")
+Pullback = Callable[[Any], tuple[Any, ...]]
 
+
+@overload
+def vjp(fn: Callable[..., R], *primals: Any, has_aux: Literal[False] = False) -> tuple[R, Pullback]: ...
+@overload
+def vjp(fn: Callable[..., tuple[R, Aux]], *primals: Any, has_aux: Literal[True]) -> tuple[R, Pullback, Aux]: ...
+@overload
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool) -> tuple[Any, ...]: ...
 def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     r"""Evaluate a function and prepare its pullback, $\bar y \mapsto \bar y^T \partial y / \partial x$.
 
@@ -86,7 +97,7 @@ def _like(value: Any, cotangent: Any, outputs: list[Any]) -> list[Any]:
     return [c.astype(y.dtype) for c, y in zip(found, outputs, strict=True)]
 
 
-def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+def jvp(fn: Callable[..., R], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[R, R]:
     r"""Evaluate a function and its derivative along a direction, $\dot y = (\partial y / \partial x)\, \dot x$.
 
     Arguments:
@@ -134,8 +145,8 @@ def _floats(v: Any) -> bool:
 
 
 def jacobian(
-    fn: Callable[..., Any], argnums: Argnums = 0, *, mode: Literal["reverse", "forward"] = "reverse"
-) -> Callable[..., Any]:
+    fn: Callable[P, Any], argnums: Argnums = 0, *, mode: Literal["reverse", "forward"] = "reverse"
+) -> Callable[P, Any]:
     r"""Make a function that gives all first derivatives, $J = \partial y / \partial x$.
 
     Shapes:
@@ -182,7 +193,7 @@ def jacobian(
     return differentiated
 
 
-def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
     r"""Make a function that gives all second derivatives of a scalar, $H = \partial^2 y / \partial x \partial x^T$.
 
     For an array x of shape S, H has shape (*S, *S). For a Module it is a Module with a Module at every trainable array:
@@ -223,7 +234,7 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     return differentiated
 
 
-def hvp(fn: Callable[..., Any], inputs: Any, v: Any) -> tuple[Any, Any]:
+def hvp(fn: Callable[..., R], inputs: Any, v: Any) -> tuple[R, Any]:
     r"""A scalar function's value and its Hessian times a vector, $H v = \partial_x (v^T \partial_x y)$.
 
     Arguments:

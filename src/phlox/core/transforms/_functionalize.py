@@ -38,6 +38,10 @@ class Outcome:
     """What a pure call gives: arrays in the result, arrays written, and a static ``Record`` of them."""
 
     __slots__ = ("captured", "outputs", "record", "written")
+    outputs: Sequence[Any]
+    written: Sequence[Any]
+    captured: Sequence[Any]
+    record: Record
 
     def __init__(self, outputs: Sequence[Any], written: Sequence[Any], captured: Sequence[Any], record: Record):
         self.outputs, self.written, self.captured, self.record = outputs, written, captured, record
@@ -54,6 +58,9 @@ class Record:
     """The static side of an Outcome. Compared by identity: it is made once per trace."""
 
     __slots__ = ("captured", "result", "written")
+    result: Result
+    written: tuple[int, ...]
+    captured: tuple[Place, ...]
 
     def __init__(self, result: Result, written: tuple[int, ...], captured: tuple[Place, ...] = ()):
         self.result = result  # how the result is rebuilt from ``outputs``
@@ -150,6 +157,13 @@ class Call:
     """One call of a function, its arguments taken apart."""
 
     __slots__ = ("bare", "fn", "kind", "label", "leaves", "plan", "spec", "structure", "training", "treedef")
+    fn: Callable[..., Any]
+    kind: str
+    label: str
+    treedef: Any
+    plan: Plan
+    structure: Structure
+    leaves: list[Any]
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,12 @@ from phlox.core.transforms._bound import carried, named_after
 from phlox.core.transforms._functionalize import SCALARS, Call, Outcome, functionalize, is_module
 
 Argnums = int | Sequence[int]
+P = ParamSpec("P")
+R = TypeVar("R")
+Aux = TypeVar("Aux")
 
 
-def value_and_grad(
-    fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False
-) -> Callable[..., tuple[Any, Any]]:
+def value_and_grad(fn: Callable[P, R], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[P, tuple[R, Any]]:
     r"""Make a function that returns ``fn``'s value and its gradient.
 
     For a Module, the gradient is a Module of the same class that holds ∂value/∂leaf at every trainable
@@ -65,6 +66,12 @@ def value_and_grad(
     return differentiated
 
 
+@overload
+def grad(
+    fn: Callable[P, tuple[Any, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True]
+) -> Callable[P, tuple[Any, Aux]]: ...
+@overload
+def grad(fn: Callable[P, Any], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[P, Any]: ...
 def grad(fn: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """Make a function that returns the gradient of ``fn``; see ``value_and_grad``.
 

@@ -8,7 +8,7 @@ import types
 import weakref
 from collections.abc import Callable, Sequence
 from copy import copy as shallow
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import jax
 
@@ -26,10 +26,28 @@ from phlox.core.transforms._retrace import Retraces
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 
 
+@overload
 def jit(
-    fn: Callable[P, R] | None = None,
+    fn: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: bool = True,
+) -> Jit[P, R]: ...
+@overload
+def jit(
+    fn: None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: bool = True,
+) -> Callable[[Callable[P, R]], Jit[P, R]]: ...
+def jit(
+    fn: Callable[..., Any] | None = None,
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
@@ -93,6 +111,14 @@ def compiling(
 class Jit(Generic[P, R]):
     """A compiled function. Call it like the function; ``retraces()`` tells why it was traced again."""
 
+    fn: Callable[P, R]
+    donate: bool
+    static_names: frozenset[str]
+    static_numbers: frozenset[int]
+    hides: bool
+    history: Retraces
+    making: threading.RLock
+
     def __init__(
         self,
         fn: Callable[P, R],
@@ -116,6 +142,10 @@ class Jit(Generic[P, R]):
         self.history = Retraces(fn)
         self.making = threading.RLock()  # two threads that meet a structure at once make one program of it
 
+    @overload
+    def __get__(self, owner: None, cls: type | None = None) -> Jit[P, R]: ...
+    @overload
+    def __get__(self: Jit[Concatenate[S, Q], R], owner: S, cls: type | None = None) -> Jit[Q, R]: ...
     def __get__(self, owner: Any, cls: type | None = None) -> Any:
         return self if owner is None else types.MethodType(self, owner)
 
@@ -126,7 +156,7 @@ class Jit(Generic[P, R]):
     def __repr__(self) -> str:
         return f"px.jit({getattr(self.fn, '__qualname__', self.fn)!s})"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self.hides:
             args, kwargs = self._hide_statics(args, kwargs)
         if not _compat.eager() or here.taps is not None:
@@ -170,7 +200,7 @@ class Jit(Generic[P, R]):
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
         return functionalize(unhidden(self.fn) if self.hides else self.fn, args, kwargs, kind="jit", scalars=True)
 
-    def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _hide_statics(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         hidden = tuple(Hidden(a) if n in self.static_numbers else a for n, a in enumerate(args))
         return hidden, {k: Hidden(v) if k in self.static_names else v for k, v in kwargs.items()}
 

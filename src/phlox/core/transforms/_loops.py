@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from phlox.core import _compat
 from phlox.core._errors import ShapeError, StateError, describe
 from phlox.core.module._arrays import is_array
+from phlox.core.module._module import Module
 from phlox.core.module._plan import named_path, plan_of
 from phlox.core.module._tree import tree_map
 from phlox.core.transforms._carried import Carried, carry_and_y
@@ -18,7 +19,29 @@ from phlox.core.transforms._carry import Loop, until_captured
 from phlox.core.transforms._functionalize import SCALARS, Outcome, functionalize, is_module, write_back
 from phlox.core.transforms._names import array_names, named
 
+C = TypeVar("C", bound=Module | jax.Array)  # a carry that stays what it is; a number becomes an array
 
+
+@overload
+def scan(
+    fn: Callable[[C, Any], tuple[C, Any]],
+    init: C,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> tuple[C, Any]: ...
+@overload
+def scan(
+    fn: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> tuple[Any, Any]: ...
 def scan(
     fn: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -157,6 +180,10 @@ def _traced_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool, unroll
     return last, record.result.rebuild([*padding, *out.outputs], call.plan.module)[2]
 
 
+@overload
+def while_loop(test: Callable[[C], Any], fn: Callable[[C], C], init: C) -> C: ...
+@overload
+def while_loop(test: Callable[[Any], Any], fn: Callable[[Any], Any], init: Any) -> Any: ...
 def while_loop(test: Callable[[Any], Any], fn: Callable[[Any], Any], init: Any) -> Any:
     """Repeat ``carry = fn(carry)`` while ``test(carry)`` holds, as ``jax.lax.while_loop`` does.
 

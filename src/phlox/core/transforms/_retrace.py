@@ -43,6 +43,10 @@ class Trace:
 class Retraces:
     """The traces of one compiled function."""
 
+    name: str
+    fn: Any
+    lock: threading.Lock
+
     def __init__(self, fn: Any):
         self.name, self.fn = getattr(fn, "__name__", repr(fn)), fn
         self.traces: list[Trace] = []

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 
 from phlox.core.context._random import seed
+from phlox.core.module._module import Module
 from phlox.core.transforms._bound import carried
 from phlox.core.transforms._functionalize import functionalize
 from phlox.core.transforms._names import pure_of
 
+M = TypeVar("M", bound=Module)
 
+
+@overload
+def eval_shape(fn: Callable[..., M], *args: Any, **kwargs: Any) -> M: ...
+@overload
+def eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
 def eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes of what ``fn(*args, **kwargs)`` would return; nothing is computed or written.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,18 @@ from phlox.core.module._plan import named_path, path_text
 from phlox.core.transforms._bound import carried, named_after
 from phlox.core.transforms._functionalize import Call, Record, functionalize, is_module, write_back
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def vmap(
-    fn: Callable[..., Any],
+    fn: Callable[P, R],
     in_axes: Any = 0,
     out_axes: Any = 0,
     *,
     axis_name: str | None = None,
     axis_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[P, R]:
     """Make a function that maps ``fn`` over an axis of its arguments, as ``jax.vmap`` does.
 
     A Module whose axis is None is one for all examples: its random keys are split along the axis, and the caller's

@@ -59,7 +59,7 @@ class Augmentation(Module):
     _floats: ClassVar[bool] = False  # whether it is arithmetic, which whole numbers would round
 
     def __init__(self, p: float = 1.0, *, key: Any = None):
-        self.p = share_of(type(self).__name__, "p", p)
+        self.p: float = share_of(type(self).__name__, "p", p)
         self.key = key_or_draw(key)
 
     def __call__(self, x: Any, y: Any = None, *, key: Any = None) -> Any:
@@ -143,7 +143,7 @@ class Augment(Module):
             if not isinstance(step, (Augmentation, Augment)):
                 fix = "derive it from px.data.Augmentation, or use px.Chain"
                 raise StructureError("augmentations", got=describe(step), fix=fix, where="Augment")
-        self.steps = list(steps)
+        self.steps: list[Augmentation | Augment] = list(steps)
 
     def __call__(self, x: Any, y: Any = None, *, key: Any = None) -> Any:
         keys = [None] * len(self.steps) if key is None else jax.random.split(key_or_draw(key), len(self.steps))

@@ -53,10 +53,10 @@ class ColorJitter(ImageAugmentation):
         p: float = 1.0,
         key: Any = None,
     ):
-        self.brightness = range_of("ColorJitter", "brightness", brightness, around=1.0, least=0.0)
-        self.contrast = range_of("ColorJitter", "contrast", contrast, around=1.0, least=0.0)
-        self.saturation = range_of("ColorJitter", "saturation", saturation, around=1.0, least=0.0)
-        self.hue = range_of("ColorJitter", "hue", hue, least=-0.5, most=0.5)
+        self.brightness: tuple[float, float] = range_of("ColorJitter", "brightness", brightness, around=1.0, least=0.0)
+        self.contrast: tuple[float, float] = range_of("ColorJitter", "contrast", contrast, around=1.0, least=0.0)
+        self.saturation: tuple[float, float] = range_of("ColorJitter", "saturation", saturation, around=1.0, least=0.0)
+        self.hue: tuple[float, float] = range_of("ColorJitter", "hue", hue, least=-0.5, most=0.5)
         super().__init__(p, key=key)
 
     def example(self, key: Any, x: jax.Array) -> jax.Array:
@@ -128,9 +128,9 @@ class GaussianBlur(ImageAugmentation):
     def __init__(
         self, sigma: tuple[float, float] = (0.1, 2.0), *, radius: int | None = None, p: float = 0.5, key: Any = None
     ):
-        self.sigma = range_of("GaussianBlur", "sigma", sigma, around=1.0, least=1e-3)
+        self.sigma: tuple[float, float] = range_of("GaussianBlur", "sigma", sigma, around=1.0, least=1e-3)
         reach = math.ceil(3 * self.sigma[1]) if radius is None else radius
-        self.radius = whole_of("GaussianBlur", "radius", reach)
+        self.radius: int = whole_of("GaussianBlur", "radius", reach)
         super().__init__(p, key=key)
 
     def example(self, key: Any, x: jax.Array) -> jax.Array:

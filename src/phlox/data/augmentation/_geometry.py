@@ -52,9 +52,9 @@ class RandomCrop(ImageAugmentation):
         if len(sides) != 2:
             fix = "give one number for both, or (height, width)"
             raise RangeError("one size or two", got=repr(size), fix=fix, where="RandomCrop")
-        self.size = tuple(whole_of("RandomCrop", "size", side) for side in sides)
-        self.padding = whole_of("RandomCrop", "padding", padding, least=0)
-        self.mode = one_of("RandomCrop", "mode", mode, ("constant", "edge", "reflect"))
+        self.size: tuple[int, ...] = tuple(whole_of("RandomCrop", "size", side) for side in sides)
+        self.padding: int = whole_of("RandomCrop", "padding", padding, least=0)
+        self.mode: str = one_of("RandomCrop", "mode", mode, ("constant", "edge", "reflect"))
         super().__init__(key=key)
 
     def _check(self, x: Any, y: Any) -> None:
@@ -104,7 +104,7 @@ class RandomFlip(ImageAugmentation):
     """
 
     def __init__(self, direction: Literal["horizontal", "vertical"] = "horizontal", *, p: float = 0.5, key: Any = None):
-        self.direction = one_of("RandomFlip", "direction", direction, ("horizontal", "vertical"))
+        self.direction: str = one_of("RandomFlip", "direction", direction, ("horizontal", "vertical"))
         super().__init__(p, key=key)
 
     def example(self, key: Any, x: jax.Array) -> jax.Array:
@@ -158,12 +158,12 @@ class RandomAffine(ImageAugmentation):
         key: Any = None,
     ):
         where = "RandomAffine"
-        self.rotation = range_of(where, "rotation", rotation)
-        self.translation = range_of(where, "translation", translation)
-        self.scale = range_of(where, "scale", scale, around=1.0, least=1e-3)
-        self.shear = range_of(where, "shear", shear, least=-89.0, most=89.0)
-        self.interpolation = one_of(where, "interpolation", interpolation, tuple(ORDERS))
-        self.fill = float(fill)
+        self.rotation: tuple[float, float] = range_of(where, "rotation", rotation)
+        self.translation: tuple[float, float] = range_of(where, "translation", translation)
+        self.scale: tuple[float, float] = range_of(where, "scale", scale, around=1.0, least=1e-3)
+        self.shear: tuple[float, float] = range_of(where, "shear", shear, least=-89.0, most=89.0)
+        self.interpolation: str = one_of(where, "interpolation", interpolation, tuple(ORDERS))
+        self.fill: float = float(fill)
         super().__init__(p, key=key)
 
     def _check(self, x: Any, y: Any) -> None:
@@ -213,6 +213,9 @@ class Cutout(ImageAugmentation):
     >>> sorted(set(y.sum((1, 2, 3)).tolist()))
     [5.0, 7.0, 8.0]
     """
+
+    size: int
+    fill: float
 
     def __init__(self, size: int, *, fill: float = 0.0, p: float = 1.0, key: Any = None):
         self.size, self.fill = whole_of("Cutout", "size", size), float(fill)
@@ -264,8 +267,8 @@ class RandomErasing(ImageAugmentation):
         p: float = 0.5,
         key: Any = None,
     ):
-        self.area = range_of("RandomErasing", "area", area, least=0.0, most=1.0)
-        self.aspect = range_of("RandomErasing", "aspect", aspect, around=1.0, least=1e-3)
+        self.area: tuple[float, float] = range_of("RandomErasing", "area", area, least=0.0, most=1.0)
+        self.aspect: tuple[float, float] = range_of("RandomErasing", "aspect", aspect, around=1.0, least=1e-3)
         self.fill = fill if fill == "noise" else float(fill)
         super().__init__(p, key=key)
 

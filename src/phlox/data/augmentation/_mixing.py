@@ -21,8 +21,8 @@ class _Mixing(Augmentation):
         if isinstance(alpha, bool) or not 0 < alpha < float("inf"):
             fix = "give a number such as 0.2 or 1.0; larger ones mix more evenly"
             raise RangeError("alpha above 0", got=repr(alpha), fix=fix, where=where)
-        self.alpha = float(alpha)
-        self.classes = None if classes is None else whole_of(where, "classes", classes, least=2)
+        self.alpha: float = float(alpha)
+        self.classes: int | None = None if classes is None else whole_of(where, "classes", classes, least=2)
         super().__init__(p, key=key)
 
     def _check(self, x: Any, y: Any) -> None:

@@ -67,6 +67,8 @@ class RandAugment(ImageAugmentation):
 
     _colors: ClassVar[bool] = True
     _floats: ClassVar[bool] = True
+    count: int
+    magnitude: float
 
     def __init__(
         self,
@@ -84,10 +86,10 @@ class RandAugment(ImageAugmentation):
             raise RangeError("magnitude in [0, 30]", got=repr(magnitude), fix=fix, where=where)
         if not chosen:
             raise RangeError("at least one operation", got="none", fix="leave operations out for all", where=where)
-        self.operations = tuple(one_of(where, "operations", name, _OPERATIONS) for name in chosen)
+        self.operations: tuple[str, ...] = tuple(one_of(where, "operations", name, _OPERATIONS) for name in chosen)
         self.count, self.magnitude = whole_of(where, "count", count), float(magnitude)
-        self.interpolation = one_of(where, "interpolation", interpolation, tuple(ORDERS))
-        self.fill = float(fill)
+        self.interpolation: str = one_of(where, "interpolation", interpolation, tuple(ORDERS))
+        self.fill: float = float(fill)
         super().__init__(key=key)
 
     def _check(self, x: Any, y: Any) -> None:

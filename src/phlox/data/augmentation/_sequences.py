@@ -20,6 +20,10 @@ class _BandMask(Augmentation):
     _axes: ClassVar[str] = "(batch, time, frequency) or (batch, time, frequency, channels)"
     _ranks: ClassVar[tuple[int, ...]] = (3, 4)
     _axis: ClassVar[int]
+    width: int
+    count: int
+    share: float
+    fill: float
 
     def __init__(self, width: int, count: int, share: float, fill: float, p: float, key: Any):
         where = type(self).__name__
@@ -137,6 +141,12 @@ class TokenMask(Module):
     """
 
     key: State  # () typed random key
+    vocabulary: int
+    p: float
+    mask_token: int
+    special: tuple[int, ...]
+    masked: float
+    random: float
 
     def __init__(
         self,

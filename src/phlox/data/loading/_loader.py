@@ -79,6 +79,13 @@ class DataLoader:
     [40, 40] [True, False]
     """
 
+    num_workers: int
+    prefetch: int
+    shuffle: bool | int
+    seed: Any
+    drop_last: bool
+    pad_last: bool
+
     @answering
     def __init__(
         self,
@@ -99,14 +106,14 @@ class DataLoader:
         device: Any = None,
     ):
         where = "DataLoader"
-        self.batch_size = whole(where, "batch_size", batch_size)
+        self.batch_size: int = whole(where, "batch_size", batch_size)
         self.num_workers, self.prefetch = (
             whole(where, "num_workers", num_workers, 0),
             whole(where, "prefetch", prefetch, 0),
         )
         self.shuffle, self.seed, self.drop_last, self.pad_last = shuffle, seed, drop_last, pad_last
         self.device = device
-        self.shard = checked_shard(shard)
+        self.shard: tuple[int, int] = checked_shard(shard)
         self._words = seed_words(seed)
         self._buckets = None if bucket_by is None else Buckets(bucket_by, buckets, pad_value)
         self._source = source_of(data, collate)

@@ -45,6 +45,10 @@ class ImageFolder:
     (('day', 'night'), (2, 8, 8, 3), [1.0, 0.0], [0, 1])
     """
 
+    path: Path
+    mode: str
+    size: tuple[int, int] | None
+
     def __init__(self, path: FilePath, *, size: tuple[int, int] | None = None, mode: str = "RGB"):
         where, self.path, self.mode = "ImageFolder", Path(path), mode
         if mode not in _CHANNELS:
@@ -53,9 +57,11 @@ class ImageFolder:
         extra("PIL.Image", "pillow", "images", where)
         folders = sorted(p for p in self.path.iterdir() if p.is_dir() and not p.name.startswith("."))
         found = {f.name: sorted(p for p in f.rglob("*") if p.suffix.lower() in _SUFFIXES) for f in folders}
-        self.classes = tuple(found)
-        self.paths = [p for paths in found.values() for p in paths]
-        self.labels = np.repeat(np.arange(len(found), dtype=np.int32), [len(paths) for paths in found.values()])
+        self.classes: tuple[str, ...] = tuple(found)
+        self.paths: list[Path] = [p for paths in found.values() for p in paths]
+        self.labels: np.ndarray = np.repeat(
+            np.arange(len(found), dtype=np.int32), [len(paths) for paths in found.values()]
+        )
         empty = [name for name, paths in found.items() if not paths]
         if empty or not found:
             fix = f"put the images of each class into a folder of its own below {self.path.name!r}"

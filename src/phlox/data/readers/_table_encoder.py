@@ -49,6 +49,8 @@ class TableEncoder(Module):
     fill: State  # (numbers,)
     mean: State  # (numbers,)
     std: State  # (numbers,)
+    numbers: tuple[str, ...]
+    marks: bool
 
     def __init__(self, fill: Any, mean: Any, std: Any, *, numbers: Sequence[str], categories: Categories, marks: bool):
         self.fill, self.mean, self.std = (jnp.asarray(a, jnp.float32) for a in (fill, mean, std))

@@ -42,6 +42,8 @@ class AveragedModel(Module):
     _default_role = "State"
     weights: dict[str, Any]  # by path: the averages, float32 or wider
     count: State  # () int32, updates so far
+    decay: float | None
+    warmup: bool
 
     def __init__(self, model: Module, decay: float | None = None, *, warmup: bool = False):
         if (decay is None and warmup) or not (decay is None or 0 <= decay < 1):

@@ -47,6 +47,10 @@ class EarlyStopping(Callback):
     """
 
     order: ClassVar[int] = 10  # behind those that log
+    monitor: Monitor
+    patience: int
+    restore_best: bool
+    bad: int
 
     def __init__(
         self,

@@ -39,7 +39,11 @@ class EMA(Callback):
     >>> ema = px.EMA(0.999, write=True)
     """
 
-    modules = ("average",)
+    modules: tuple[str, ...] = ("average",)
+    decay: float
+    warmup: bool
+    validate: bool
+    write: bool
 
     def __init__(self, decay: float = 0.999, *, warmup: bool = False, validate: bool = True, write: bool = False):
         if not 0 <= decay < 1:

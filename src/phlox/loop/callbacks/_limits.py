@@ -31,6 +31,8 @@ class TimeLimit(Callback):
     120.0
     """
 
+    seconds: float
+
     def __init__(self, limit: float | timedelta):
         seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
         if not isinstance(seconds, (int, float, np.number)) or isinstance(seconds, bool) or not seconds > 0:

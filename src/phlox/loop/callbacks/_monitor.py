@@ -32,6 +32,11 @@ class Monitor:
     (True, False, False, True)
     """
 
+    name: str
+    where: str
+    min_delta: float
+    mode: str
+
     def __init__(self, name: str, mode: str, min_delta: float, where: str):
         if mode not in ("auto", "min", "max"):
             raise RangeError('mode "auto", "min" or "max"', got=repr(mode), fix="choose one of these", where=where)

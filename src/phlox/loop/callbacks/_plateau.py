@@ -42,6 +42,8 @@ class ReduceOnPlateau(Callback):
     """
 
     order: ClassVar[int] = 10  # behind those that log
+    monitor: Monitor
+    plateau: optim.ReduceOnPlateau
 
     def __init__(self, monitor: str = "val_loss", factor: float = 0.1, *, mode: str = "auto", **options: Any):
         self.monitor = Monitor(monitor, mode, 0.0, "ReduceOnPlateau")

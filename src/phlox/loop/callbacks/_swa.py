@@ -45,7 +45,12 @@ class SWA(Callback):
     >>> swa = px.SWA(start=0.75, learning_rate=0.05)
     """
 
-    modules = ("average",)
+    modules: tuple[str, ...] = ("average",)
+    start: float
+    learning_rate: float | None
+    anneal: int
+    batch_norm: bool
+    forward: Callable[[Module, Any], Any] | None
 
     def __init__(
         self,

@@ -32,6 +32,8 @@ class GradualUnfreezing(Callback):
     >>> unfreezing = px.GradualUnfreezing({0: "layers.6", 2: ["layers.4", "layers.5"], 5: "*"})
     """
 
+    schedule: dict[int, tuple[str, ...]]
+
     def __init__(self, schedule: Mapping[int, str | Sequence[str]]):
         if 0 not in schedule or min(schedule) < 0:
             raise RangeError(

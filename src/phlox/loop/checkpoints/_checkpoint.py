@@ -49,6 +49,9 @@ class Checkpoint(Callback):
     """
 
     order: ClassVar[int] = 100  # what the others did to themselves in a hook is saved too
+    keep: int
+    keep_best: int
+    store: CheckpointStore
 
     def __init__(
         self,

@@ -54,6 +54,10 @@ class CheckpointStore:
     ([2, 3], 2)
     """
 
+    folder: Path
+    where: str
+    failed: bool
+
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
         self.where = f"checkpoints in {os.fspath(folder)!r}"

@@ -23,6 +23,10 @@ class Profile(Callback):
         trace: the file ``perfetto_trace.json.gz``, once it is written.
     """
 
+    path: Path | None
+    steps: tuple[int, int]
+    folder: Path
+
     def __init__(self, path: str | Path | None = None, *, steps: tuple[int, int]):
         first, behind = steps
         if not 0 <= first < behind:

@@ -74,6 +74,10 @@ class TensorBoardLogger(Callback):
     """
 
     order: ClassVar[int] = 50
+    histograms: int
+    graph: bool
+    images: Callable[[Run], Mapping[str, Any]] | None
+    modules: tuple[str, ...]
 
     def __init__(
         self,

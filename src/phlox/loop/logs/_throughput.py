@@ -71,6 +71,9 @@ class Throughput(Callback):
     >>> throughput = px.Throughput(peak=1e12)
     """
 
+    peak: float | None
+    flops: float | None
+
     def __init__(self, peak: float | None = None, flops: float | None = None):
         for name, value in (("peak", peak), ("flops", flops)):
             if value is not None and not value > 0:

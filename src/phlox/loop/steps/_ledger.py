@@ -16,6 +16,9 @@ _WAITING = 256  # parts left on the device before the older ones are fetched
 class Ledger:
     """The loss, weight and further scalars of every step of an epoch."""
 
+    fetched: int
+    left_out: int
+
     def __init__(self) -> None:
         self.waiting: deque[Part] = deque()
         self.columns: dict[str, list[np.ndarray[Any, Any]]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 
@@ -12,8 +12,11 @@ from phlox.core import Module, RangeError, ShapeError, describe, jit, scan
 from phlox.loop._interruption import uninterrupted
 from phlox.optim import Optimizer
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def multi_step(step: Callable[..., Any], n: int) -> Callable[..., Any]:
+
+def multi_step(step: Callable[P, R], n: int) -> Callable[P, R]:
     """Make a function that takes n training steps in one compiled call.
 
     For small models most of a step is the way into and out of the compiled program; this pays it once for n. The
@@ -46,7 +49,7 @@ def multi_step(step: Callable[..., Any], n: int) -> Callable[..., Any]:
 
     def steps(model: Module, opt: Optimizer, *batch: Any) -> Any:
         def one(carry: Any, slice: Any) -> tuple[Any, Any]:
-            return carry, step(*carry, *slice)
+            return carry, cast("Callable[..., Any]", step)(*carry, *slice)
 
         return scan(one, (model, opt), batch)[1]
 
@@ -61,4 +64,4 @@ def multi_step(step: Callable[..., Any], n: int) -> Callable[..., Any]:
         with uninterrupted():
             return compiled(model, opt, *batch)
 
-    return checked
+    return cast("Callable[P, R]", checked)

@@ -79,6 +79,11 @@ class MultiHeadAttention(Module):
     (2, 5, 16)
     """
 
+    dim: int
+    heads: int
+    causal: bool
+    bias: bool
+
     def __init__(
         self,
         dim: int,
@@ -102,27 +107,27 @@ class MultiHeadAttention(Module):
     ):
         name = "MultiHeadAttention"
         self.dim, self.heads = check_size(name, "dim", dim), check_size(name, "heads", heads)
-        self.kv_heads = self.heads if kv_heads is None else check_size(name, "kv_heads", kv_heads)
+        self.kv_heads: int = self.heads if kv_heads is None else check_size(name, "kv_heads", kv_heads)
         _check_divides(name, "kv_heads", self.kv_heads, "heads", self.heads)
         if head_dim is None:
             _check_divides(name, "heads", self.heads, "dim", self.dim)
-        self.head_dim = self.dim // self.heads if head_dim is None else check_size(name, "head_dim", head_dim)
-        self.key_dim = self.dim if key_dim is None else check_size(name, "key_dim", key_dim)
-        self.value_dim = self.key_dim if value_dim is None else check_size(name, "value_dim", value_dim)
+        self.head_dim: int = self.dim // self.heads if head_dim is None else check_size(name, "head_dim", head_dim)
+        self.key_dim: int = self.dim if key_dim is None else check_size(name, "key_dim", key_dim)
+        self.value_dim: int = self.key_dim if value_dim is None else check_size(name, "value_dim", value_dim)
         self.causal, self.bias = causal, bias
-        self.window = None if window is None else window_of(name, window)
-        self.positions = _check_positions(name, positions)
+        self.window: tuple[int | None, int | None] | None = None if window is None else window_of(name, window)
+        self.positions: Any = _check_positions(name, positions)
         self.scale = scale
-        self.soft_cap = None if soft_cap is None else check_positive(name, "soft_cap", soft_cap)
-        self.chunk = None if chunk is None else check_size(name, "chunk", chunk)
+        self.soft_cap: float | None = None if soft_cap is None else check_positive(name, "soft_cap", soft_cap)
+        self.chunk: int | None = None if chunk is None else check_size(name, "chunk", chunk)
         self.implementation = implementation
         *keys, draws = jax.random.split(key_or_draw(key), 5)
         width, shared = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        self.q_proj = Dense(self.dim, width, bias=bias, init=init, key=keys[0])
-        self.k_proj = Dense(self.key_dim, shared, bias=bias, init=init, key=keys[1])
-        self.v_proj = Dense(self.value_dim, shared, bias=bias, init=init, key=keys[2])
-        self.out_proj = Dense(width, self.dim, bias=bias, init=init, key=keys[3])
-        self.drop = Dropout(dropout, key=draws) if check_probability(name, "dropout", dropout) else None
+        self.q_proj: Dense = Dense(self.dim, width, bias=bias, init=init, key=keys[0])
+        self.k_proj: Dense = Dense(self.key_dim, shared, bias=bias, init=init, key=keys[1])
+        self.v_proj: Dense = Dense(self.value_dim, shared, bias=bias, init=init, key=keys[2])
+        self.out_proj: Dense = Dense(width, self.dim, bias=bias, init=init, key=keys[3])
+        self.drop: Dropout | None = Dropout(dropout, key=draws) if check_probability(name, "dropout", dropout) else None
 
     def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
         """An empty cache for ``batch`` examples of at most ``length`` positions."""

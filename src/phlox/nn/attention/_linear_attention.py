@@ -50,6 +50,15 @@ class LinearAttention(StateSpaceLayer):
     (2, 7, 8)
     """
 
+    dim: int
+    heads: int
+    feature_map: Callable[[Any], Any] | None
+    causal: bool
+    chunk: int
+    query: Dense
+    keys: Dense
+    value: Dense
+
     def __init__(
         self,
         dim: int,
@@ -68,10 +77,10 @@ class LinearAttention(StateSpaceLayer):
             fix = "choose a divisor"
             raise RangeError(f"heads that divide dim={dim}", got=str(heads), fix=fix, where=name)
         self.feature_map, self.causal, self.chunk = feature_map, bool(causal), check_size(name, "chunk", chunk)
-        self.return_state = bool(return_state)
+        self.return_state: bool = bool(return_state)
         q, k, v, out = jax.random.split(key_or_draw(key), 4)
         self.query, self.keys, self.value = (Dense(dim, dim, bias=bias, key=each) for each in (q, k, v))
-        self.out = Dense(dim, dim, bias=bias, key=out)
+        self.out: Dense = Dense(dim, dim, bias=bias, key=out)
 
     def _over(self, x: Any, state: Any) -> tuple[jax.Array, Any]:
         split = lambda y: y.reshape(*y.shape[:2], self.heads, self.dim // self.heads)  # noqa: E731

@@ -49,6 +49,10 @@ class RotaryEmbedding(Module):
     (1, 5, 16)
     """
 
+    size: int
+    base: float
+    interleaved: bool
+
     def __init__(
         self,
         size: int,
@@ -59,7 +63,7 @@ class RotaryEmbedding(Module):
     ):
         read_scaling("RotaryEmbedding", size, base, scaling)
         self.size, self.base, self.interleaved = size, float(base), interleaved
-        self.scaling = None if scaling is None else dict(scaling)
+        self.scaling: dict[str, Any] | None = None if scaling is None else dict(scaling)
 
     def __call__(self, x: Any, positions: Any = None) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -109,7 +113,7 @@ class ALiBi(Module):
     """
 
     def __init__(self, heads: int):
-        self.heads = check_size("ALiBi", "heads", heads)
+        self.heads: int = check_size("ALiBi", "heads", heads)
 
     def bias(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
         """What is added to the scores of queries and keys at these positions."""
@@ -145,6 +149,8 @@ class RelativePositionBias(Module):
     """
 
     weight: Param  # (buckets, heads)
+    max_distance: int
+    bidirectional: bool
 
     def __init__(
         self,
@@ -156,8 +162,8 @@ class RelativePositionBias(Module):
         init: Callable[..., jax.Array] = inits.normal,
         key: Any = None,
     ):
-        self.heads = check_size("RelativePositionBias", "heads", heads)
-        self.buckets = check_size("RelativePositionBias", "buckets", buckets)
+        self.heads: int = check_size("RelativePositionBias", "heads", heads)
+        self.buckets: int = check_size("RelativePositionBias", "buckets", buckets)
         self.max_distance, self.bidirectional = max_distance, bidirectional
         self._buckets_of(jnp.zeros((), jnp.int32))  # refuses numbers that do not fit
         self.weight = init(key_or_draw(key), (buckets, heads), param_dtype())
@@ -204,8 +210,8 @@ class PositionEmbedding(Module):
     weight: Param  # (length, dim)
 
     def __init__(self, length: int, dim: int, *, init: Callable[..., jax.Array] | None = None, key: Any = None):
-        self.length = check_size("PositionEmbedding", "length", length)
-        self.dim = check_size("PositionEmbedding", "dim", dim)
+        self.length: int = check_size("PositionEmbedding", "length", length)
+        self.dim: int = check_size("PositionEmbedding", "dim", dim)
         init = inits.normal(std=0.02) if init is None else init
         self.weight = init(key_or_draw(key), (length, dim), param_dtype())
 
@@ -242,6 +248,9 @@ class SinusoidalEmbedding(Module):
     >>> px.nn.SinusoidalEmbedding(4)(jnp.zeros((1, 1, 4))).tolist()
     [[[0.0, 1.0, 0.0, 1.0]]]
     """
+
+    dim: int
+    base: float
 
     def __init__(self, dim: int, *, base: float = 10000.0, interleaved: bool = True):
         read_scaling("SinusoidalEmbedding", dim, base, None)

@@ -64,6 +64,11 @@ class TransformerEncoderLayer(Module):
     (2, 5, 16)
     """
 
+    dim: int
+    heads: int
+    attention: MultiHeadAttention
+    mlp: Any
+
     def __init__(
         self,
         dim: int,
@@ -89,11 +94,11 @@ class TransformerEncoderLayer(Module):
         norm = norms("TransformerEncoderLayer", norm, eps, bias)
         with seed(key_or_draw(key)):
             self.attention = MultiHeadAttention(dim, heads, bias=bias, **{"dropout": p, **attention})
-            self.norm1 = norm(dim)
-            self.dropout1 = _dropout(p)
+            self.norm1: Any = norm(dim)
+            self.dropout1: Any = _dropout(p)
             self.mlp = _mlp("TransformerEncoderLayer", dim, hidden, act, p, bias) if mlp is None else _made(mlp)
-            self.norm2 = norm(dim)
-            self.dropout2 = _dropout(p)
+            self.norm2: Any = norm(dim)
+            self.dropout2: Any = _dropout(p)
 
     def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
         """An empty cache of its attention."""
@@ -141,6 +146,16 @@ class TransformerDecoderLayer(Module):
     (2, 5, 16)
     """
 
+    dim: int
+    heads: int
+    norm1: Any
+    dropout1: Any
+    norm2: Any
+    dropout2: Any
+    mlp: Any
+    norm3: Any
+    dropout3: Any
+
     def __init__(
         self,
         dim: int,
@@ -169,9 +184,9 @@ class TransformerDecoderLayer(Module):
         options = {"bias": bias, "dropout": p, **attention}
         across = {name: value for name, value in options.items() if name not in _SELF_ONLY}
         with seed(key_or_draw(key)):
-            self.self_attention = MultiHeadAttention(dim, heads, causal=causal, **options)
+            self.self_attention: MultiHeadAttention = MultiHeadAttention(dim, heads, causal=causal, **options)
             self.norm1, self.dropout1 = norm(dim), _dropout(p)
-            self.cross_attention = MultiHeadAttention(dim, heads, key_dim=memory_dim, **across)
+            self.cross_attention: MultiHeadAttention = MultiHeadAttention(dim, heads, key_dim=memory_dim, **across)
             self.norm2, self.dropout2 = norm(dim), _dropout(p)
             self.mlp = _mlp("TransformerDecoderLayer", dim, hidden, act, p, bias) if mlp is None else _made(mlp)
             self.norm3, self.dropout3 = norm(dim), _dropout(p)

@@ -159,8 +159,8 @@ class Transformer(Module):
         with seed(key_or_draw(key)):
             encode = lambda: TransformerEncoderLayer(*sizes, **options)  # noqa: E731
             decode = lambda: TransformerDecoderLayer(*sizes, causal=causal, **options)  # noqa: E731
-            self.encoder = TransformerEncoder(encode, encoder_layers, norm=norm(dim))
-            self.decoder = TransformerDecoder(decode, decoder_layers, norm=norm(dim))
+            self.encoder: TransformerEncoder = TransformerEncoder(encode, encoder_layers, norm=norm(dim))
+            self.decoder: TransformerDecoder = TransformerDecoder(decode, decoder_layers, norm=norm(dim))
 
     def __call__(
         self,

@@ -16,7 +16,7 @@ class _Row(Module):
     """Layers by position or by name."""
 
     _positional = "layers"
-    layers: list[Layer] | dict[str, Layer]
+    layers: Any  # a list of callables, or a dict where they are named
 
     def _hold(self, layers: tuple[Layer, ...], named: dict[str, Layer]) -> None:
         name = type(self).__name__
@@ -28,11 +28,11 @@ class _Row(Module):
         check_callable(name, (*layers, *named.values()))
         self.layers = dict(named) if named else list(layers)
 
-    def _sequence(self) -> list[Layer]:
+    def _sequence(self) -> list[Any]:
         return list(self.layers.values()) if isinstance(self.layers, dict) else self.layers
 
     def __getitem__(self, at: int | str) -> Any:
-        return self.layers[at] if isinstance(at, str) else self._sequence()[at]  # type: ignore[call-overload, index]
+        return self.layers[at] if isinstance(at, str) else self._sequence()[at]
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, overload
+from typing import Any, Generic, Literal, TypeVar, TypeVarTuple, overload
 
 import jax
 
 from phlox.core import Module, RangeError, describe
 
 Layer = Callable[..., Any]
+A = TypeVar("A")
+Ls = TypeVarTuple("Ls")
+L = TypeVar("L", bound=Layer)
 
 
-class Chain(Module):
+class Chain(Module, Generic[*Ls]):
     r"""Layers one after another: $y = f_n(\dots f_2(f_1(x)))$. A tuple that a layer returns is spread over the next.
 
     ``Chain(a, b)`` holds them in a list ``layers``, ``Chain(first=a, second=b)`` in a dict; both are indexed
@@ -34,9 +37,9 @@ class Chain(Module):
     """
 
     _positional = "layers"
-    layers: list[Layer] | dict[str, Layer]
+    layers: Any  # a list of callables, or a dict where they are named
 
-    def __init__(self, *layers: Layer, **named: Layer):
+    def __init__(self, *layers: *Ls, **named: Layer):
         if layers and named:
             raise RangeError(
                 "layers all positional or all named",
@@ -47,7 +50,7 @@ class Chain(Module):
         check_callable("Chain", (*layers, *named.values()))
         self.layers = dict(named) if named else list(layers)
 
-    def _sequence(self) -> list[Layer]:
+    def _sequence(self) -> list[Any]:
         return list(self.layers.values()) if isinstance(self.layers, dict) else self.layers
 
     def __call__(self, *inputs: Any) -> Any:
@@ -57,12 +60,24 @@ class Chain(Module):
         return x
 
     @overload
+    def __getitem__(self: Chain[A, *tuple[Any, ...]], at: Literal[0]) -> A: ...
+    @overload
+    def __getitem__(self: Chain[Any, A, *tuple[Any, ...]], at: Literal[1]) -> A: ...
+    @overload
+    def __getitem__(self: Chain[Any, Any, A, *tuple[Any, ...]], at: Literal[2]) -> A: ...
+    @overload
+    def __getitem__(self: Chain[Any, Any, Any, A, *tuple[Any, ...]], at: Literal[3]) -> A: ...
+    @overload
+    def __getitem__(self: Chain[*tuple[Any, ...], A], at: Literal[-1]) -> A: ...
+    @overload
+    def __getitem__(self: Chain[*tuple[Any, ...], A, Any], at: Literal[-2]) -> A: ...
+    @overload
     def __getitem__(self, at: int | str) -> Any: ...
     @overload
-    def __getitem__(self, at: slice) -> Chain: ...
+    def __getitem__(self, at: slice) -> Chain[*tuple[Any, ...]]: ...
     def __getitem__(self, at: int | str | slice) -> Any:
         if isinstance(at, str):
-            return self.layers[at]  # type: ignore[call-overload]
+            return self.layers[at]
         if isinstance(at, slice):
             if isinstance(self.layers, dict):
                 return Chain(**dict(list(self.layers.items())[at]))
@@ -73,12 +88,12 @@ class Chain(Module):
         check_callable("Chain", (layer,))
         if isinstance(self.layers, dict) and isinstance(at, int):
             at = list(self.layers)[at]
-        self.layers[at] = layer  # type: ignore[index]
+        self.layers[at] = layer
 
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self) -> Iterator[Layer]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._sequence())
 
 
@@ -103,7 +118,7 @@ class Parallel(Module):
     """
 
     _positional = "layers"
-    layers: list[Layer] | dict[str, Layer]
+    layers: Any  # a list of callables, or a dict where they are named
 
     def __init__(self, combine: Layer, *layers: Layer, **named: Layer):
         if bool(layers) == bool(named):
@@ -134,13 +149,13 @@ class Parallel(Module):
     def __getitem__(self, at: int | str) -> Any:
         if isinstance(self.layers, dict) and isinstance(at, int):
             return list(self.layers.values())[at]
-        return self.layers[at]  # type: ignore[call-overload, index]
+        return self.layers[at]
 
     def __len__(self) -> int:
         return len(self.layers)
 
 
-class SkipConnection(Module):
+class SkipConnection(Module, Generic[L]):
     r"""A layer with a shortcut around it: $y = c(f(x), x)$.
 
     Shapes:
@@ -160,7 +175,10 @@ class SkipConnection(Module):
     [-1.0, 4.0]
     """
 
-    def __init__(self, layer: Layer, combine: Layer):
+    layer: L
+    combine: Layer
+
+    def __init__(self, layer: L, combine: Layer):
         check_callable("SkipConnection", (layer, combine))
         self.layer, self.combine = layer, combine
 

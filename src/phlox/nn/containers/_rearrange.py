@@ -58,7 +58,7 @@ class Reshape(Module):
     """
 
     def __init__(self, shape: int | Sequence[int]):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
         if any(not isinstance(n, int) or n < -1 or n == 0 for n in self.shape) or self.shape.count(-1) > 1:
             fix = "leave at most one size open with -1"
             raise RangeError("sizes of at least 1, or one -1", got=repr(shape), fix=fix, where="Reshape")
@@ -119,6 +119,9 @@ class SelectDim(Module):
     >>> px.nn.SelectDim(1, -1)(jnp.arange(6.0).reshape(2, 3)).tolist()
     [2.0, 5.0]
     """
+
+    axis: int
+    index: int
 
     def __init__(self, axis: int, index: int):
         for name, value in (("axis", axis), ("index", index)):

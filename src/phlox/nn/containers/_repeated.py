@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +25,11 @@ from phlox.core import (
 )
 from phlox.nn._checks import check_size
 
-Build = Callable[[], Module]
+M = TypeVar("M", bound=Module)
+Build = Callable[[], M]
 
 
-class RepeatedLayer(Module):
+class RepeatedLayer(Module, Generic[M]):
     r"""Equal blocks in a row, $h_{t+1} = f_t(h_t)$, compiled as one loop: compile time does not grow with depth.
 
     The blocks are one Module whose arrays are stacked along a new first axis; ``[t]`` gives a copy of one of them.
@@ -57,11 +58,14 @@ class RepeatedLayer(Module):
     ((2, 4), (12, 4, 4), (4, 4))
     """
 
-    block: Module  # every array (repeats, ...), or those of one block with share
+    block: M  # every array (repeats, ...), or those of one block with share
+    inject: bool
+    share: bool
+    remat: bool
 
     def __init__(
         self,
-        build: Build,
+        build: Build[M],
         repeats: int,
         *,
         inject: bool = False,
@@ -70,8 +74,8 @@ class RepeatedLayer(Module):
         unroll: int = 1,
         key: Any = None,
     ):
-        self.repeats = check_size("RepeatedLayer", "repeats", repeats)
-        self.unroll = check_size("RepeatedLayer", "unroll", unroll)
+        self.repeats: int = check_size("RepeatedLayer", "repeats", repeats)
+        self.unroll: int = check_size("RepeatedLayer", "unroll", unroll)
         self.inject, self.share, self.remat = inject, share, remat
         if isinstance(build, Module) or not callable(build):
             got = build._brief() if isinstance(build, Module) else describe(build)
@@ -82,7 +86,7 @@ class RepeatedLayer(Module):
         self.block = _seeded(build, key) if share else vmap(lambda k: _seeded(build, k))(jax.random.split(key, repeats))
 
     @classmethod
-    def of(cls, blocks: Sequence[Module], *, inject: bool = False, remat: bool = False, unroll: int = 1) -> Any:
+    def of(cls, blocks: Sequence[M], *, inject: bool = False, remat: bool = False, unroll: int = 1) -> Self:
         """A stack of given blocks of one structure; their arrays are copied into it."""
         if not blocks:
             raise RangeError("at least one block", got="none", fix="pass a list of blocks", where="RepeatedLayer.of")
@@ -96,7 +100,7 @@ class RepeatedLayer(Module):
                     fix="build all blocks with the same arguments",
                     where="RepeatedLayer.of",
                 )
-        self: RepeatedLayer = cls.__new__(cls)
+        self = cls.__new__(cls)
         self.repeats, self.unroll = len(blocks), check_size("RepeatedLayer", "unroll", unroll)
         self.inject, self.share, self.remat = inject, False, remat
         self.block = tree_map(lambda *parts: jnp.stack(parts), *blocks)
@@ -115,7 +119,7 @@ class RepeatedLayer(Module):
         blocks = None if self.share else self.block
         return scan(body, x, blocks, self.repeats, unroll=self.unroll)[0]
 
-    def __getitem__(self, at: int) -> Module:
+    def __getitem__(self, at: int) -> M:
         """A copy of block ``at``."""
         if not -self.repeats <= at < self.repeats:
             raise IndexError(f"block {at} of {self.repeats}")
@@ -135,7 +139,7 @@ class RepeatedLayer(Module):
         return f"RepeatedLayer({self.repeats} × {self.block._brief()})"
 
 
-def _seeded(build: Build, key: Any) -> Module:
+def _seeded(build: Build[M], key: Any) -> M:
     with seed(key):
         block = build()
     if not isinstance(block, Module):

@@ -50,7 +50,7 @@ class PReLU(Module):
     slope: Param  # (channels,)
 
     def __init__(self, channels: int = 1, *, init: float = 0.25):
-        self.channels = check_size("PReLU", "channels", channels)
+        self.channels: int = check_size("PReLU", "channels", channels)
         self.slope = jnp.full(channels, init, param_dtype())
 
     def __call__(self, x: Any) -> jax.Array:
@@ -128,6 +128,8 @@ class RReLU(Module):
     """
 
     key: State  # () typed random key
+    lower: float
+    upper: float
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, *, key: Any = None):
         if not lower <= upper:

@@ -57,9 +57,9 @@ class Dense(Module):
         init: Callable[..., jax.Array] = inits.glorot_uniform,
         key: Any = None,
     ):
-        self.in_size = check_size("Dense", "in_size", in_size)
-        self.out_size = check_size("Dense", "out_size", out_size)
-        self.act = check_act("Dense", act)
+        self.in_size: int = check_size("Dense", "in_size", in_size)
+        self.out_size: int = check_size("Dense", "out_size", out_size)
+        self.act: Activation = check_act("Dense", act)
         self.weight = init(key_or_draw(key), (in_size, out_size), param_dtype())
         self.bias = jnp.zeros(out_size, param_dtype()) if bias else None
 

@@ -40,8 +40,8 @@ class Dropout(Module):
     key: State  # () typed random key
 
     def __init__(self, p: float = 0.5, *, axis: int | Sequence[int] | None = None, key: Any = None):
-        self.p = check_probability("Dropout", "p", p)
-        self.axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
+        self.p: float = check_probability("Dropout", "p", p)
+        self.axis: int | tuple[int, ...] | None = axis if axis is None or isinstance(axis, int) else tuple(axis)
         self.key = key_or_draw(key)
 
     def __call__(self, x: Any) -> jax.Array:

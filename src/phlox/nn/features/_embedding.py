@@ -40,6 +40,8 @@ class Embedding(Module):
     """
 
     weight: Param  # (num, dim)
+    num: int
+    dim: int
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Embedding(Module):
         key: Any = None,
     ):
         self.num, self.dim = check_size("Embedding", "num", num), check_size("Embedding", "dim", dim)
-        self.padding_idx = check_padding("Embedding", padding_idx, num)
+        self.padding_idx: int | None = check_padding("Embedding", padding_idx, num)
         weight = init(key_or_draw(key), (num, dim), param_dtype())
         self.weight = weight if self.padding_idx is None else weight.at[self.padding_idx].set(0)
 

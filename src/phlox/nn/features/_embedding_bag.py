@@ -51,6 +51,8 @@ class EmbeddingBag(Module):
     """
 
     weight: Param  # (num, dim)
+    mode: str
+    padding_idx: int | None
 
     def __init__(
         self,
@@ -63,10 +65,10 @@ class EmbeddingBag(Module):
         init: Callable[..., jax.Array] = inits.normal,
         key: Any = None,
     ):
-        self.num = check_size("EmbeddingBag", "num", num)
-        self.dim = check_size("EmbeddingBag", "dim", dim)
+        self.num: int = check_size("EmbeddingBag", "num", num)
+        self.dim: int = check_size("EmbeddingBag", "dim", dim)
         self.mode, self.padding_idx = _check_mode(mode), check_padding("EmbeddingBag", padding_idx, num)
-        self.include_last_offset = bool(include_last_offset)
+        self.include_last_offset: bool = bool(include_last_offset)
         weight = init(key_or_draw(key), (num, dim), param_dtype())
         self.weight = weight if self.padding_idx is None else weight.at[self.padding_idx].set(0)
 

@@ -53,6 +53,9 @@ class MixtureOfExperts(Module):
     ((2, 5, 8), (4, 8, 16))
     """
 
+    dim: int
+    num_experts: int
+
     def __init__(
         self,
         dim: int,
@@ -67,15 +70,15 @@ class MixtureOfExperts(Module):
     ):
         name = "MixtureOfExperts"
         self.dim, self.num_experts = check_size(name, "dim", dim), check_size(name, "num_experts", num_experts)
-        self.top_k = check_size(name, "top_k", top_k)
+        self.top_k: int = check_size(name, "top_k", top_k)
         if self.top_k > self.num_experts:
             raise RangeError(f"top_k of at most {num_experts}", got=str(top_k), fix="choose fewer experts", where=name)
         self.normalise = normalise
-        self.capacity = None if capacity is None else check_positive(name, "capacity", capacity)
-        self.balance = 0.0 if balance == 0 else check_positive(name, "balance", balance)
+        self.capacity: float | None = None if capacity is None else check_positive(name, "capacity", capacity)
+        self.balance: float = 0.0 if balance == 0 else check_positive(name, "balance", balance)
         routes, draws = jax.random.split(key_or_draw(key))
-        self.router = Dense(dim, num_experts, bias=False, key=routes)
-        self.experts = vmap(lambda k: _built(build, k))(jax.random.split(draws, num_experts))
+        self.router: Dense = Dense(dim, num_experts, bias=False, key=routes)
+        self.experts: Any = vmap(lambda k: _built(build, k))(jax.random.split(draws, num_experts))
 
     def __call__(self, x: Any, *, return_loss: bool = False) -> Any:
         if jnp.ndim(x) < 1 or jnp.shape(x)[-1] != self.dim:

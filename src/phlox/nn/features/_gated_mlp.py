@@ -43,6 +43,9 @@ class GatedMLP(Module):
     (2, 5, 8)
     """
 
+    dim: int
+    hidden: int
+
     def __init__(
         self,
         dim: int,
@@ -57,10 +60,10 @@ class GatedMLP(Module):
         self.dim, self.hidden = check_size("GatedMLP", "dim", dim), check_size("GatedMLP", "hidden", hidden)
         self.bias = bias
         *keys, draws = jax.random.split(key_or_draw(key), 4)
-        self.gate = Dense(dim, hidden, act, bias=bias, key=keys[0])
-        self.up = Dense(dim, hidden, bias=bias, key=keys[1])
-        self.down = Dense(hidden, dim, bias=bias, key=keys[2])
-        self.drop = Dropout(dropout, key=draws) if dropout else F.identity
+        self.gate: Dense = Dense(dim, hidden, act, bias=bias, key=keys[0])
+        self.up: Dense = Dense(dim, hidden, bias=bias, key=keys[1])
+        self.down: Dense = Dense(hidden, dim, bias=bias, key=keys[2])
+        self.drop: Callable[[Any], Any] = Dropout(dropout, key=draws) if dropout else F.identity
 
     def __call__(self, x: Any) -> jax.Array:
         return self.down(self.drop(self.gate(x) * self.up(x)))

@@ -63,10 +63,10 @@ class Bilinear(Module):
         init: Callable[..., jax.Array] = inits.glorot_uniform,
         key: Any = None,
     ):
-        self.in1_size = check_size("Bilinear", "in1_size", in1_size)
-        self.in2_size = check_size("Bilinear", "in2_size", in2_size)
-        self.out_size = check_size("Bilinear", "out_size", out_size)
-        self.act = check_act("Bilinear", act)
+        self.in1_size: int = check_size("Bilinear", "in1_size", in1_size)
+        self.in2_size: int = check_size("Bilinear", "in2_size", in2_size)
+        self.out_size: int = check_size("Bilinear", "out_size", out_size)
+        self.act: Activation = check_act("Bilinear", act)
         self.weight = init(key_or_draw(key), (in1_size, in2_size, out_size), param_dtype())
         self.bias = jnp.zeros(out_size, param_dtype()) if bias else None
 
@@ -142,8 +142,8 @@ class Scale(Module):
         key: Any = None,
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
-        self.size = tuple(check_size("Scale", "size", s) for s in sizes)
-        self.act = check_act("Scale", act)
+        self.size: tuple[int, ...] = tuple(check_size("Scale", "size", s) for s in sizes)
+        self.act: Activation = check_act("Scale", act)
         self.scale = init(key_or_draw(key), self.size, param_dtype())
         self.bias = jnp.zeros(self.size, param_dtype()) if bias else None
 

@@ -41,8 +41,8 @@ class AlphaDropout(Module):
     key: State  # () typed random key
 
     def __init__(self, p: float = 0.5, *, axis: int | Sequence[int] | None = None, key: Any = None):
-        self.p = check_probability("AlphaDropout", "p", p)
-        self.axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
+        self.p: float = check_probability("AlphaDropout", "p", p)
+        self.axis: int | tuple[int, ...] | None = axis if axis is None or isinstance(axis, int) else tuple(axis)
         self.key = key_or_draw(key)
 
     def __call__(self, x: Any) -> jax.Array:
@@ -83,6 +83,7 @@ class FeatureAlphaDropout(Module):
     """
 
     key: State  # () typed random key
+    p: float
 
     def __init__(self, p: float = 0.5, *, key: Any = None):
         self.p, self.key = check_probability("FeatureAlphaDropout", "p", p), key_or_draw(key)
@@ -129,6 +130,7 @@ class DropPath(Module):
     """
 
     key: State  # () typed random key
+    p: float
 
     def __init__(self, p: float = 0.1, *, key: Any = None):
         self.p, self.key = check_probability("DropPath", "p", p), key_or_draw(key)
@@ -176,8 +178,8 @@ class VariationalDropout(Module):
     key: State  # () typed random key
 
     def __init__(self, p: float = 0.5, *, axis: int | Sequence[int] = 1, key: Any = None):
-        self.p = check_probability("VariationalDropout", "p", p)
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+        self.p: float = check_probability("VariationalDropout", "p", p)
+        self.axis: int | tuple[int, ...] = axis if isinstance(axis, int) else tuple(axis)
         if self.axis == ():
             raise RangeError(
                 "an axis along which the mask is the same",

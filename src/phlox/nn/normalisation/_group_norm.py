@@ -51,6 +51,8 @@ class GroupNorm(Module):
     scale: Param | None  # (channels,)
     bias: Param | None  # (channels,)
     _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
+    act: Activation
+    eps: float
 
     def __init__(
         self,
@@ -62,8 +64,8 @@ class GroupNorm(Module):
         affine: bool = True,
         bias: bool = True,
     ):
-        self.channels = check_size("GroupNorm", "channels", channels)
-        self.groups = check_size("GroupNorm", "groups", groups)
+        self.channels: int = check_size("GroupNorm", "channels", channels)
+        self.groups: int = check_size("GroupNorm", "groups", groups)
         if channels % groups:
             raise RangeError(
                 f"groups that divide channels={channels}",
@@ -126,6 +128,9 @@ class InstanceNorm(Module):
     _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
     mean: State | None  # (channels,) running mean, moved by the forward pass in training
     var: State | None  # (channels,) running unbiased variance
+    eps: float
+    affine: bool
+    track: bool
 
     def __init__(
         self,
@@ -138,10 +143,10 @@ class InstanceNorm(Module):
         bias: bool = True,
         track: bool = False,
     ):
-        self.channels = check_size("InstanceNorm", "channels", channels)
-        self.act = check_act("InstanceNorm", act)
+        self.channels: int = check_size("InstanceNorm", "channels", channels)
+        self.act: Activation = check_act("InstanceNorm", act)
         fix = "give the share of the new batch as a fraction, such as 0.1"
-        self.momentum = check_share("InstanceNorm", "momentum", momentum, fix)
+        self.momentum: float = check_share("InstanceNorm", "momentum", momentum, fix)
         self.eps, self.affine, self.track = check_positive("InstanceNorm", "eps", eps), affine, track
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
         self.bias = jnp.zeros(channels, param_dtype()) if affine and bias else None

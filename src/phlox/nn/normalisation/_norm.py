@@ -56,6 +56,8 @@ class BatchNorm(Module):
     var: State | None  # (channels,) running unbiased variance
     count: State | None = None  # () batches so far, where momentum is None
     _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
+    affine: bool
+    track: bool
 
     def __init__(
         self,
@@ -68,11 +70,11 @@ class BatchNorm(Module):
         bias: bool = True,
         track: bool = True,
     ):
-        self.channels = check_size("BatchNorm", "channels", channels)
-        self.act = check_act("BatchNorm", act)
+        self.channels: int = check_size("BatchNorm", "channels", channels)
+        self.act: Activation = check_act("BatchNorm", act)
         fix = "give the share of the new batch, such as 0.1 (where others have 0.9 as the share of the old)"
-        self.momentum = None if momentum is None else check_share("BatchNorm", "momentum", momentum, fix)
-        self.eps = check_positive("BatchNorm", "eps", eps)
+        self.momentum: float | None = None if momentum is None else check_share("BatchNorm", "momentum", momentum, fix)
+        self.eps: float = check_positive("BatchNorm", "eps", eps)
         self.affine, self.track = affine, track
         self.scale = jnp.ones(channels, param_dtype()) if affine else None
         self.bias = jnp.zeros(channels, param_dtype()) if affine and bias else None
@@ -158,6 +160,8 @@ class LayerNorm(Module):
     scale: Param | None  # (*size)
     bias: Param | None  # (*size)
     _implied: ClassVar[dict[str, str]] = {"bias": "affine"}
+    act: Activation
+    eps: float
 
     def __init__(
         self,
@@ -169,7 +173,7 @@ class LayerNorm(Module):
         bias: bool = True,
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
-        self.size = tuple(check_size("LayerNorm", "size", s) for s in sizes)
+        self.size: tuple[int, ...] = tuple(check_size("LayerNorm", "size", s) for s in sizes)
         self.act, self.eps = check_act("LayerNorm", act), check_positive("LayerNorm", "eps", eps)
         self.affine = affine
         self.scale = jnp.ones(self.size, param_dtype()) if affine else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,13 @@ from phlox.nn._kinds import own_kind
 _turns = threading.RLock()
 
 
-class _Reparametrized(Module):
+M = TypeVar("M", bound=Module)
+
+
+class _Reparametrized(Module, Generic[M]):
     """What both share: the layer, and which of its arrays is computed."""
 
-    layer: Module
+    layer: M
     name: str
     axis: int
 
@@ -44,7 +47,7 @@ class _Reparametrized(Module):
         return f"{type(self).__name__}({self.layer._brief()}{name})"
 
 
-class WeightNorm(_Reparametrized):
+class WeightNorm(_Reparametrized[M]):
     r"""Any layer with one of its weights as a direction and a length: $w = g\, v / \|v\|_2$.
 
     The direction v stands in the layer where the weight stood, the length g here; g starts as the weight's own
@@ -70,11 +73,13 @@ class WeightNorm(_Reparametrized):
     ([5.0], [7.0])
     """
 
-    layer: Module
+    layer: M
     size: Param  # (n,) the length of each output's weight
     parameter_kinds: ClassVar[dict[str, tuple[str, int]]] = {"size": ("scale", 1)}
+    name: str
+    axis: int
 
-    def __init__(self, layer: Module, name: str = "weight", *, axis: int = -1):
+    def __init__(self, layer: M, name: str = "weight", *, axis: int = -1):
         weight = _weight_of("WeightNorm", layer, name, axis)
         self.layer, self.name, self.axis = layer, name, axis
         self.size = _lengths(weight, axis)
@@ -86,7 +91,7 @@ class WeightNorm(_Reparametrized):
         return _weigh(F.identity, direction, self.size, axis=self.axis)
 
 
-class SpectralNorm(_Reparametrized):
+class SpectralNorm(_Reparametrized[M]):
     r"""Any layer with one of its weights divided by its largest singular value: $w = W / σ$, $σ = u^T M v$.
 
     M is the weight as a matrix, one row for each index of ``axis``. Each call in training moves u and v by power
@@ -115,13 +120,15 @@ class SpectralNorm(_Reparametrized):
     [1.0, 0.25]
     """
 
-    layer: Module
+    layer: M
     u: State  # (n,) left singular vector, moved by the forward pass in training
     v: State  # (m,) right singular vector
+    name: str
+    axis: int
 
     def __init__(
         self,
-        layer: Module,
+        layer: M,
         name: str = "weight",
         *,
         axis: int = -1,
@@ -131,8 +138,8 @@ class SpectralNorm(_Reparametrized):
     ):
         weight = _weight_of("SpectralNorm", layer, name, axis)
         self.layer, self.name, self.axis = layer, name, axis
-        self.steps = check_size("SpectralNorm", "steps", steps)
-        self.eps = check_positive("SpectralNorm", "eps", eps)
+        self.steps: int = check_size("SpectralNorm", "steps", steps)
+        self.eps: float = check_positive("SpectralNorm", "eps", eps)
         rows = weight.shape[axis]
         wide = jnp.promote_types(weight.dtype, jnp.float32)
         ends = jax.random.split(key_or_draw(key))

@@ -46,12 +46,14 @@ class RMSNorm(Module):
     """
 
     scale: Param | None  # (*size)
+    act: Activation
+    eps: float
 
     def __init__(
         self, size: int | Sequence[int], act: Activation = F.identity, *, eps: float = 1e-6, affine: bool = True
     ):
         sizes = (size,) if isinstance(size, int) else tuple(size)
-        self.size = tuple(check_size("RMSNorm", "size", s) for s in sizes)
+        self.size: tuple[int, ...] = tuple(check_size("RMSNorm", "size", s) for s in sizes)
         self.act, self.eps = check_act("RMSNorm", act), check_positive("RMSNorm", "eps", eps)
         self.affine = affine
         self.scale = jnp.ones(self.size, param_dtype()) if affine else None
@@ -96,8 +98,12 @@ class LocalResponseNorm(Module):
     0.4
     """
 
+    alpha: float
+    beta: float
+    k: float
+
     def __init__(self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
-        self.size = check_size("LocalResponseNorm", "size", size)
+        self.size: int = check_size("LocalResponseNorm", "size", size)
         for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
             if not math.isfinite(value):
                 raise RangeError(

@@ -26,6 +26,9 @@ class RecurrentCell(Module):
     weight_hh: Param  # (out, blocks · hidden)
     bias: Param | None  # (blocks · hidden,)
     h0: Param | None  # (out,) the state before the first step
+    in_size: int
+    hidden_size: int
+    act: Activation
 
     _blocks = 1
 
@@ -164,6 +167,8 @@ class LSTMCell(RecurrentCell):
 
     weight_hr: Param | None  # (hidden, out)
     c0: Param | None  # (hidden,) the memory before the first step
+    proj_size: int | None
+    forget_bias: float
 
     _blocks = 4
 
@@ -192,7 +197,7 @@ class LSTMCell(RecurrentCell):
         self._build(in_size, hidden_size, act, bias, init, recurrent_init, learn_state, key, proj_size)
         self.proj_size, self.forget_bias = proj_size, float(forget_bias)
         if self.bias is not None:
-            self.bias = self.bias.at[hidden_size : 2 * hidden_size].set(forget_bias)
+            self.bias: Param | None = self.bias.at[hidden_size : 2 * hidden_size].set(forget_bias)
         project = proj_size is not None
         self.weight_hr = init(jax.random.fold_in(key, 1), (hidden_size, proj_size), param_dtype()) if project else None
         self.c0 = jnp.zeros(hidden_size, param_dtype()) if learn_state else None
@@ -261,7 +266,7 @@ class GRUCell(RecurrentCell):
         key: Any = None,
     ):
         self._build(in_size, hidden_size, act, bias, init, recurrent_init, learn_state, key_or_draw(key))
-        self.reset_after = bool(reset_after)
+        self.reset_after: bool = bool(reset_after)
         self.bias_hn = jnp.zeros(hidden_size, param_dtype()) if bias and reset_after else None
 
     def __call__(self, x: Any, state: Any = None) -> tuple[jax.Array, jax.Array]:

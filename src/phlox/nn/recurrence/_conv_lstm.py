@@ -22,6 +22,8 @@ class _ConvLSTM(Module):
     weight_ih: Param  # (*kernel, in, 4 · hidden)
     weight_hh: Param  # (*kernel, hidden, 4 · hidden)
     bias: Param | None  # (4 · hidden,)
+    act: Activation
+    return_state: bool
 
     _stepwise = False
 
@@ -42,14 +44,14 @@ class _ConvLSTM(Module):
         key: Any = None,
     ):
         name = type(self).__name__
-        self.kernel = sizes_of(name, "kernel", kernel)
-        self.in_channels = check_size(name, "in_channels", in_channels)
-        self.hidden_channels = check_size(name, "hidden_channels", hidden_channels)
+        self.kernel: tuple[int, ...] = sizes_of(name, "kernel", kernel)
+        self.in_channels: int = check_size(name, "in_channels", in_channels)
+        self.hidden_channels: int = check_size(name, "hidden_channels", hidden_channels)
         self.act, self.return_state = check_act(name, act), bool(return_state)
-        self.stride = per_axis(name, "stride", stride, len(self.kernel))
-        self.padding = padding_of(name, padding, len(self.kernel))
-        self.dilation = per_axis(name, "dilation", dilation, len(self.kernel))
-        self.forget_bias = float(forget_bias)
+        self.stride: tuple[int, ...] = per_axis(name, "stride", stride, len(self.kernel))
+        self.padding: Padding = padding_of(name, padding, len(self.kernel))
+        self.dilation: tuple[int, ...] = per_axis(name, "dilation", dilation, len(self.kernel))
+        self.forget_bias: float = float(forget_bias)
         keys = jax.random.split(key_or_draw(key), 8)
         shapes = [(*self.kernel, n, hidden_channels) for n in (in_channels, hidden_channels)]
         blocks = [[init(k, shape, param_dtype()) for k in keys[4 * i : 4 * i + 4]] for i, shape in enumerate(shapes)]

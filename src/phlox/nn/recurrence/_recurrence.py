@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,10 @@ from phlox.nn._checks import check_size
 from phlox.nn.functional.recurrence._form import Run, known_true
 
 Cell = Callable[..., tuple[Any, Any]]
+C = TypeVar("C", bound=Cell)
 
 
-class Recurrence(Module):
+class Recurrence(Module, Generic[C]):
     r"""A cell run over time: $(y_t, s_t) = f(x_t, s_{t-1})$.
 
     The cell is anything called as ``cell(x, state)`` that gives ``(out, state)``, where the state is any tree of
@@ -49,9 +50,14 @@ class Recurrence(Module):
     [1.0, 3.0, 6.0]
     """
 
+    cell: C
+    reverse: bool
+    return_state: bool
+    remat: bool
+
     def __init__(
         self,
-        cell: Cell,
+        cell: C,
         *,
         reverse: bool = False,
         return_state: bool = False,
@@ -63,8 +69,8 @@ class Recurrence(Module):
             fix = "pass a function or Module called as cell(x, state)"
             raise RangeError("a cell", got=describe(cell), fix=fix, where="Recurrence")
         self.cell, self.reverse, self.return_state, self.remat = cell, bool(reverse), bool(return_state), bool(remat)
-        self.truncate = None if truncate is None else check_size("Recurrence", "truncate", truncate)
-        self.unroll = check_size("Recurrence", "unroll", unroll)
+        self.truncate: int | None = None if truncate is None else check_size("Recurrence", "truncate", truncate)
+        self.unroll: int = check_size("Recurrence", "unroll", unroll)
 
     def __call__(self, x: Any, state: Any = None, lengths: Any = None, mask: Any = None) -> Any:
         x = jnp.asarray(x)
@@ -142,6 +148,9 @@ class Bidirectional(Module):
     (2, 7, 6)
     """
 
+    combine: Callable[[Any, Any], Any] | None
+    return_state: bool
+
     def __init__(
         self,
         forward: Cell,
@@ -151,8 +160,8 @@ class Bidirectional(Module):
         return_state: bool = False,
         **options: Any,
     ):
-        self.forward = Recurrence(forward, return_state=True, **options)
-        self.backward = Recurrence(backward, return_state=True, reverse=True, **options)
+        self.forward: Recurrence[Any] = Recurrence(forward, return_state=True, **options)
+        self.backward: Recurrence[Any] = Recurrence(backward, return_state=True, reverse=True, **options)
         self.combine, self.return_state = combine, bool(return_state)
 
     def __call__(self, x: Any, state: Any = None, lengths: Any = None, mask: Any = None) -> Any:
@@ -163,7 +172,7 @@ class Bidirectional(Module):
         return (joined, (last, first)) if self.return_state else joined
 
 
-class StatefulRecurrentCell(Module):
+class StatefulRecurrentCell(Module, Generic[C]):
     r"""A cell that keeps its state from call to call as State: $(y, s) \leftarrow f(x, s)$; gives y.
 
     No gradient flows through the state that is kept.
@@ -187,11 +196,12 @@ class StatefulRecurrentCell(Module):
     (False, True)
     """
 
-    cell: Any
+    cell: C
     carried: list[State]  # the leaves of the state
     start: list[State]  # those it begins with
+    form: Any
 
-    def __init__(self, cell: Cell, state: Any):
+    def __init__(self, cell: C, state: Any):
         self.cell = cell
         leaves, self.form = jax.tree.flatten(state)
         self.start = [jnp.array(leaf) for leaf in leaves]

@@ -31,6 +31,16 @@ class RecurrentLayer(Module):
     cells: list[Any]
     between: Dropout | None  # between layers
     carried: tuple[State, ...] | None  # (parts of the state, each (layers, batch, size))
+    in_size: int
+    hidden_size: int
+    act: Activation
+    num_layers: int
+    bidirectional: bool
+    dropout: float
+    return_state: bool
+    stateful: int | None
+    truncate: int | None
+    unroll: int
 
     _cell: type[RecurrentCell] = RecurrentCell
     _form = ""
@@ -294,7 +304,7 @@ class GRU(RecurrentLayer):
         bidirectional: bool = False, dropout: float = 0.0, return_state: bool = False, stateful: int | None = None,
         truncate: int | None = None, unroll: int = 1, reset_after: bool = True, key: Any = None, **cell: Any,
     ):  # fmt: skip
-        self.reset_after = bool(reset_after)
+        self.reset_after: bool = bool(reset_after)
         self._build(
             in_size, hidden_size, act, num_layers, bidirectional, dropout, return_state, stateful, truncate, unroll,
             key, {"reset_after": reset_after, **cell},

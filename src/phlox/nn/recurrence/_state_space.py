@@ -90,6 +90,12 @@ class LRU(StateSpaceLayer):
     b: Param  # (2, dim, size)
     c: Param  # (2, size, dim)
     d: Param  # (dim,)
+    dim: int
+    state_size: int
+    r_min: float
+    r_max: float
+    max_phase: float
+    return_state: bool
 
     def __init__(
         self,
@@ -170,6 +176,11 @@ class S4D(StateSpaceLayer):
     frequency: Param  # (dim, size / 2)
     c: Param  # (2, dim, size / 2)
     d: Param  # (dim,)
+    dim: int
+    state_size: int
+    dt_min: float
+    dt_max: float
+    return_state: bool
 
     def __init__(
         self,
@@ -251,6 +262,11 @@ class Mamba(StateSpaceLayer):
     kernel_bias: Param  # (inner,)
     log_rate: Param  # (inner, size)
     d: Param  # (inner,)
+    dim: int
+    state_size: int
+    dt_min: float
+    dt_max: float
+    return_state: bool
 
     def __init__(
         self,
@@ -267,17 +283,17 @@ class Mamba(StateSpaceLayer):
         key: Any = None,
     ):
         self.dim, self.state_size = check_size("Mamba", "dim", dim), check_size("Mamba", "state_size", state_size)
-        self.kernel_size = check_size("Mamba", "kernel_size", kernel_size)
-        self.expand = check_size("Mamba", "expand", expand)
-        self.rank = -(-dim // 16) if rank is None else check_size("Mamba", "rank", rank)
+        self.kernel_size: int = check_size("Mamba", "kernel_size", kernel_size)
+        self.expand: int = check_size("Mamba", "expand", expand)
+        self.rank: int = -(-dim // 16) if rank is None else check_size("Mamba", "rank", rank)
         self.dt_min, self.dt_max = _steps("Mamba", dt_min, dt_max)
-        self.chunk = None if chunk is None else check_size("Mamba", "chunk", chunk)
+        self.chunk: int | None = None if chunk is None else check_size("Mamba", "chunk", chunk)
         self.return_state, dtype, inner = bool(return_state), param_dtype(), expand * dim
         keys = jax.random.split(key_or_draw(key), 6)
-        self.into = Dense(dim, 2 * inner, bias=False, key=keys[0])
-        self.select = Dense(inner, self.rank + 2 * state_size, bias=False, key=keys[1])
-        self.delta = Dense(self.rank, inner, key=keys[2])
-        self.out = Dense(inner, dim, bias=False, key=keys[3])
+        self.into: Dense = Dense(dim, 2 * inner, bias=False, key=keys[0])
+        self.select: Dense = Dense(inner, self.rank + 2 * state_size, bias=False, key=keys[1])
+        self.delta: Dense = Dense(self.rank, inner, key=keys[2])
+        self.out: Dense = Dense(inner, dim, bias=False, key=keys[3])
         low, high = math.log(dt_min), math.log(dt_max)
         step = jnp.exp(jax.random.uniform(keys[4], (inner,), dtype, minval=low, maxval=high))
         self.delta.bias = step + jnp.log(-jnp.expm1(-step))  # softplus of it is the step

@@ -37,6 +37,12 @@ class LpPool(Module):
     5.0
     """
 
+    p: float
+    window: tuple[int, ...]
+    stride: tuple[int, ...] | None
+    padding: Padding
+    ceil_mode: bool
+
     def __init__(
         self,
         p: float,
@@ -89,7 +95,7 @@ class AdaptiveMaxPool(Module):
     """
 
     def __init__(self, output_size: OutputSizes):
-        self.output_size = output_sizes_of("AdaptiveMaxPool", output_size)
+        self.output_size: tuple[int | None, ...] = output_sizes_of("AdaptiveMaxPool", output_size)
 
     def __call__(self, x: Any) -> jax.Array:
         return _adaptive_max(F.identity, spatial(self, x, len(self.output_size)), output_size=self.output_size)
@@ -126,7 +132,7 @@ class AdaptiveMeanPool(Module):
     """
 
     def __init__(self, output_size: OutputSizes):
-        self.output_size = output_sizes_of("AdaptiveMeanPool", output_size)
+        self.output_size: tuple[int | None, ...] = output_sizes_of("AdaptiveMeanPool", output_size)
 
     def __call__(self, x: Any) -> jax.Array:
         return _adaptive_mean(F.identity, spatial(self, x, len(self.output_size)), output_size=self.output_size)

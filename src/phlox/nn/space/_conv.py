@@ -77,16 +77,16 @@ class Conv(Module):
         init: Callable[..., jax.Array] = inits.glorot_uniform,
         key: Any = None,
     ):
-        self.kernel = sizes_of("Conv", "kernel", kernel)
-        self.in_channels = check_size("Conv", "in_channels", in_channels)
-        self.out_channels = check_size("Conv", "out_channels", out_channels)
-        self.act = check_act("Conv", act)
+        self.kernel: tuple[int, ...] = sizes_of("Conv", "kernel", kernel)
+        self.in_channels: int = check_size("Conv", "in_channels", in_channels)
+        self.out_channels: int = check_size("Conv", "out_channels", out_channels)
+        self.act: Callable[[jax.Array], jax.Array] = check_act("Conv", act)
         rank = len(self.kernel)
-        self.stride = per_axis("Conv", "stride", stride, rank)
-        self.padding = padding_of("Conv", padding, rank)
-        self.dilation = per_axis("Conv", "dilation", dilation, rank)
-        self.groups = check_size("Conv", "groups", groups)
-        self.padding_mode = check_padding_mode("Conv", padding_mode)
+        self.stride: tuple[int, ...] = per_axis("Conv", "stride", stride, rank)
+        self.padding: Padding = padding_of("Conv", padding, rank)
+        self.dilation: tuple[int, ...] = per_axis("Conv", "dilation", dilation, rank)
+        self.groups: int = check_size("Conv", "groups", groups)
+        self.padding_mode: str = check_padding_mode("Conv", padding_mode)
         if in_channels % groups or out_channels % groups:
             raise RangeError(
                 f"groups that divide in_channels={in_channels} and out_channels={out_channels}",

@@ -69,6 +69,7 @@ class ConvTranspose(Module):
 
     weight: Param  # (*kernel, in, out / groups)
     bias: Param | None  # (out,)
+    act: Activation
 
     def __init__(
         self,
@@ -87,15 +88,15 @@ class ConvTranspose(Module):
         key: Any = None,
     ):
         name = "ConvTranspose"
-        self.kernel = sizes_of(name, "kernel", kernel)
-        self.in_channels = check_size(name, "in_channels", in_channels)
-        self.out_channels = check_size(name, "out_channels", out_channels)
+        self.kernel: tuple[int, ...] = sizes_of(name, "kernel", kernel)
+        self.in_channels: int = check_size(name, "in_channels", in_channels)
+        self.out_channels: int = check_size(name, "out_channels", out_channels)
         self.act, rank = check_act(name, act), len(self.kernel)
-        self.stride = per_axis(name, "stride", stride, rank)
-        self.padding = padding_of(name, padding, rank, ("SAME", "VALID"))
-        self.dilation = per_axis(name, "dilation", dilation, rank)
-        self.output_padding = per_axis(name, "output_padding", output_padding, rank, least=0)
-        self.groups = check_size(name, "groups", groups)
+        self.stride: tuple[int, ...] = per_axis(name, "stride", stride, rank)
+        self.padding: Padding = padding_of(name, padding, rank, ("SAME", "VALID"))
+        self.dilation: tuple[int, ...] = per_axis(name, "dilation", dilation, rank)
+        self.output_padding: tuple[int, ...] = per_axis(name, "output_padding", output_padding, rank, least=0)
+        self.groups: int = check_size(name, "groups", groups)
         _check_groups(name, groups, in_channels, out_channels)
         _check_output_padding(self)
         shape = (*self.kernel, in_channels, out_channels // groups)
@@ -193,6 +194,7 @@ class DepthwiseConv(Module):
 
     weight: Param  # (*kernel, 1, channels · multiplier)
     bias: Param | None  # (channels · multiplier,)
+    act: Activation
 
     def __init__(
         self,
@@ -210,14 +212,14 @@ class DepthwiseConv(Module):
         key: Any = None,
     ):
         name = "DepthwiseConv"
-        self.kernel = sizes_of(name, "kernel", kernel)
-        self.channels = check_size(name, "channels", channels)
-        self.multiplier = check_size(name, "multiplier", multiplier)
+        self.kernel: tuple[int, ...] = sizes_of(name, "kernel", kernel)
+        self.channels: int = check_size(name, "channels", channels)
+        self.multiplier: int = check_size(name, "multiplier", multiplier)
         self.act, rank = check_act(name, act), len(self.kernel)
-        self.stride = per_axis(name, "stride", stride, rank)
-        self.padding = padding_of(name, padding, rank)
-        self.dilation = per_axis(name, "dilation", dilation, rank)
-        self.padding_mode = check_padding_mode(name, padding_mode)
+        self.stride: tuple[int, ...] = per_axis(name, "stride", stride, rank)
+        self.padding: Padding = padding_of(name, padding, rank)
+        self.dilation: tuple[int, ...] = per_axis(name, "dilation", dilation, rank)
+        self.padding_mode: str = check_padding_mode(name, padding_mode)
         self.weight = init(key_or_draw(key), (*self.kernel, 1, channels * multiplier), param_dtype())
         self.bias = jnp.zeros(channels * multiplier, param_dtype()) if bias else None
 

@@ -37,11 +37,11 @@ class Unfold(Module):
     """
 
     def __init__(self, window: Sizes, *, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1):
-        self.window = sizes_of("Unfold", "window", window)
+        self.window: tuple[int, ...] = sizes_of("Unfold", "window", window)
         rank = len(self.window)
-        self.stride = per_axis("Unfold", "stride", stride, rank)
-        self.padding = padding_of("Unfold", padding, rank)
-        self.dilation = per_axis("Unfold", "dilation", dilation, rank)
+        self.stride: tuple[int, ...] = per_axis("Unfold", "stride", stride, rank)
+        self.padding: Padding = padding_of("Unfold", padding, rank)
+        self.dilation: tuple[int, ...] = per_axis("Unfold", "dilation", dilation, rank)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -86,12 +86,12 @@ class Fold(Module):
     def __init__(
         self, output_size: Sizes, window: Sizes, *, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1
     ):
-        self.window = sizes_of("Fold", "window", window)
+        self.window: tuple[int, ...] = sizes_of("Fold", "window", window)
         rank = len(self.window)
-        self.output_size = per_axis("Fold", "output_size", output_size, rank)
-        self.stride = per_axis("Fold", "stride", stride, rank)
-        self.padding = padding_of("Fold", padding, rank)
-        self.dilation = per_axis("Fold", "dilation", dilation, rank)
+        self.output_size: tuple[int, ...] = per_axis("Fold", "output_size", output_size, rank)
+        self.stride: tuple[int, ...] = per_axis("Fold", "stride", stride, rank)
+        self.padding: Padding = padding_of("Fold", padding, rank)
+        self.dilation: tuple[int, ...] = per_axis("Fold", "dilation", dilation, rank)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)

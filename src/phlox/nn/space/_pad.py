@@ -20,7 +20,7 @@ class _Pad(Module):
     _function: Callable[..., jax.Array]
 
     def __init__(self, padding: Amounts):
-        self.padding = _amounts(type(self).__name__, padding)
+        self.padding: Any = _amounts(type(self).__name__, padding)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -74,6 +74,9 @@ class ConstantPad(Module):
     >>> px.nn.ConstantPad(((1, 2),), 5.0)(jnp.ones((1, 2, 1))).ravel().tolist()
     [5.0, 1.0, 1.0, 5.0, 5.0]
     """
+
+    padding: Any
+    value: float
 
     def __init__(self, padding: Amounts, value: float = 0.0):
         self.padding, self.value = _amounts("ConstantPad", padding), value

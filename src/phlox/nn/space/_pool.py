@@ -35,6 +35,10 @@ class MaxPool(Module):
     [5.0, 7.0, 13.0, 15.0]
     """
 
+    stride: tuple[int, ...] | None
+    padding: Padding
+    ceil_mode: bool
+
     def __init__(
         self,
         window: Sizes,
@@ -45,10 +49,10 @@ class MaxPool(Module):
         ceil_mode: bool = False,
     ):
         name = type(self).__name__
-        self.window = sizes_of(name, "window", window)
+        self.window: tuple[int, ...] = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
         self.padding, self.ceil_mode = padding_of(name, padding, len(self.window)), ceil_mode
-        self.dilation = per_axis(name, "dilation", dilation, len(self.window))
+        self.dilation: tuple[int, ...] = per_axis(name, "dilation", dilation, len(self.window))
 
     def __call__(self, x: Any) -> jax.Array:
         x = spatial(self, x, len(self.window))
@@ -85,6 +89,10 @@ class MeanPool(Module):
     [2.5, 4.5, 10.5, 12.5]
     """
 
+    stride: tuple[int, ...] | None
+    ceil_mode: bool
+    count_include_pad: bool
+
     def __init__(
         self,
         window: Sizes,
@@ -96,9 +104,9 @@ class MeanPool(Module):
         divisor_override: float | None = None,
     ):
         name = type(self).__name__
-        self.window = sizes_of(name, "window", window)
+        self.window: tuple[int, ...] = sizes_of(name, "window", window)
         self.stride = None if stride is None else per_axis(name, "stride", stride, len(self.window))
-        self.padding = padding_of(name, padding, len(self.window))
+        self.padding: Padding = padding_of(name, padding, len(self.window))
         if divisor_override is not None and not divisor_override:
             fix = "leave it out to divide by the window's elements"
             raise RangeError("a divisor_override that is not 0", got=repr(divisor_override), fix=fix, where=name)

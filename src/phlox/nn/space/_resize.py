@@ -39,6 +39,9 @@ class Upsample(Module):
     [1.0, 1.0, 3.0, 3.0]
     """
 
+    align_corners: bool
+    antialias: bool
+
     def __init__(
         self,
         mode: str = "nearest",
@@ -67,7 +70,7 @@ class Upsample(Module):
         for s in scales:
             if isinstance(s, bool) or not s > 0:
                 raise RangeError("a scale above 0", got=repr(scale), fix="give output over input size", where=name)
-        self.size = _checked(name, "size", size)
+        self.size: int | tuple[int, ...] | None = _checked(name, "size", size)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -106,7 +109,7 @@ class PixelShuffle(Module):
     """
 
     def __init__(self, factor: Sizes):
-        self.factor = _checked("PixelShuffle", "factor", factor)
+        self.factor: int | tuple[int, ...] = _checked("PixelShuffle", "factor", factor)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -137,7 +140,7 @@ class PixelUnshuffle(Module):
     """
 
     def __init__(self, factor: Sizes):
-        self.factor = _checked("PixelUnshuffle", "factor", factor)
+        self.factor: int | tuple[int, ...] = _checked("PixelUnshuffle", "factor", factor)
 
     def __call__(self, x: Any) -> jax.Array:
         (x,) = harmonise(self, x)

@@ -130,6 +130,10 @@ class Stateful:
     1.0
     """
 
+    schedule: Curve
+    advance: Callable[[int], bool] | None
+    step: int
+
     def __init__(self, schedule: Curve, advance: Callable[[int], bool] | None = None):
         self.schedule, self.advance, self.step = schedule, advance, 0
 

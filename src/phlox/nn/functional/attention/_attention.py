@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from phlox.nn.functional.kernels._attention import attention_kernel
 
 __all__ = ["causal_mask", "dot_product_attention"]
 
-Bias = ArrayLike | Callable[[Array, Array], Array]
+Bias: TypeAlias = "ArrayLike | Callable[[Array, Array], Array]"
 
 WHOLE = 1 << 26  # scores that are kept in memory at once; beyond them queries go by chunks of a quarter of it
 
