@@ -112,8 +112,8 @@ def test_checks_keep_their_order():
         "class_weight": ("even", "class_weight"),
         "sample_weight": (np.ones(3), "as many observations"),
         "metrics": (3, "metrics: one of px.metrics"),
-        "time_limit": ("1h", "a limit in seconds"),
         "clip": (-1.0, "clip"),
+        "time_limit": ("1h", "a limit in seconds"),
     }
     given = {name: value for name, (value, _) in wrong.items()} | {"parallel": px.parallel.data_parallel(1)}
     good = {"loss": px.losses.cross_entropy, "optimizer": px.optim.Adam(1e-2), "step": None}

@@ -9,10 +9,18 @@ from typing import Any
 
 from phlox.core import Module, answering
 from phlox.loop._interruption import Interruption
-from phlox.loop._planning import looked_at, names_of, plan_of, prepared, remember, run_of, task_of, trained
-from phlox.loop._settings import WHERE, Settings
+from phlox.loop._planning import (
+    logged_names,
+    look_at_first_batches,
+    model_and_optimizer,
+    note_origin,
+    plan_of,
+    run_of,
+    task_of,
+)
+from phlox.loop._settings import Settings
 from phlox.loop._training import Training
-from phlox.loop.callbacks._callback import Callback, as_callbacks
+from phlox.loop.callbacks._callback import Callback
 from phlox.loop.logs._history import History
 from phlox.parallel import DataParallel
 
@@ -122,19 +130,17 @@ def fit(
         2     2    2.5
         3     3  0.625
     """
-    callbacks = as_callbacks(callbacks, WHERE)
+    asked = Settings.of(locals())  # before there is anything else than arguments
     data = {"train_data": train_data, "validation_data": validation_data}
-    asked = Settings(**{name: value for name, value in locals().items() if name not in ("model", "data", *data)})
     interruption = Interruption()
     with interruption.listening():
         asked.check(model)
-        kind = prepared(model, asked)
         settings = asked.of_a_dry_run() if dry_run else asked
-        model, opt = trained(model, settings)
-        task = task_of(settings, kind, data)
+        task = task_of(settings, data)
+        model, opt = model_and_optimizer(model, settings, task.precision)
         run = run_of(model, opt, task, settings, asked.logged(), interruption)
-        scalars = looked_at(run, task, settings)
+        scalars = look_at_first_batches(run, task, settings)
         plan = plan_of(run, task, settings)
-        run.names = names_of(run, scalars, plan.train_metrics)
-        remember(run, task, settings)
+        run.names = logged_names(run, scalars, plan.train_metrics)
+        note_origin(run, task, settings)
         return Training(run, plan).go()

@@ -34,50 +34,50 @@ from phlox.parallel import DataParallel
 
 @dataclass(frozen=True)
 class Task:
-    """What a training minimises on which data, in which precision, on which devices."""
+    """What a training minimises and measures on which data, in which precision, on which devices."""
 
     objective: Objective
     precision: Precision
+    clip: Clip
+    metrics: Any
     parallel: DataParallel | None
     feed: Feed
     validation: Feed | None
     data: Mapping[str, Any]  # as it was given, by the name of its argument
 
 
-def prepared(model: Module, settings: Settings) -> Precision:
-    """The precision of the training, for which the model is made ready."""
-    precision = Precision.of(settings.precision, WHERE)
-    precision.prepare(model, settings.optimizer, WHERE)
-    return precision
-
-
-def trained(model: Module, settings: Settings) -> tuple[Module, Optimizer]:
-    """The model that is trained, and its optimiser, made where a rule was given; copies of both for a dry run."""
-    optimizer = settings.optimizer
-    if settings.dry_run:
-        model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
-    if isinstance(optimizer, Optimizer):  # making one looks too
-        warn_of_one_array_twice(model)
-    else:
-        optimizer = Optimizer(optimizer, model)
-    check_optimizer(optimizer, model, WHERE)
-    return model, optimizer
-
-
-def task_of(settings: Settings, precision: Precision, data: Mapping[str, Any]) -> Task:
-    """What the loss, the data and the devices come to.
+def task_of(settings: Settings, data: Mapping[str, Any]) -> Task:
+    """What the loss, the data and the devices come to; refused before anything of the user's is changed.
 
     Arguments:
-        precision: see ``prepared``.
         data: ``train_data`` and ``validation_data`` as given.
     """
+    precision = Precision.of(settings.precision, WHERE)
     parallel = settings.placement()
     weights = as_class_weight(settings.class_weight, WHERE, data["train_data"])
     objective = Objective(settings.whole_loss or no_loss, weights, WHERE)
     masked = objective.takes_weights
     feed = _training_feed(settings, data["train_data"], masked)
     validation = _validation_feed(settings, data["validation_data"], masked)
-    return Task(objective, precision, parallel, feed, validation, data)
+    metrics = as_metrics(settings.metrics, WHERE, settings.whole_loss)
+    return Task(objective, precision, Clip.of(settings.clip, WHERE), metrics, parallel, feed, validation, data)
+
+
+def model_and_optimizer(model: Module, settings: Settings, precision: Precision) -> tuple[Module, Optimizer]:
+    """The model that is trained, made ready for the precision, and its optimiser, made where a rule was given.
+
+    Copies of both for a dry run.
+    """
+    optimizer = settings.optimizer
+    if settings.dry_run:
+        model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
+    precision.prepare(model, optimizer, WHERE)
+    if isinstance(optimizer, Optimizer):  # making one looks too
+        warn_of_one_array_twice(model)
+    else:
+        optimizer = Optimizer(optimizer, model)
+    check_optimizer(optimizer, model, WHERE)
+    return model, optimizer
 
 
 def _training_feed(settings: Settings, data: Any, masked: bool) -> Feed:
@@ -112,7 +112,7 @@ def run_of(
         opt,
         loader=task.feed.loader,
         validation=None if task.validation is None else task.validation.loader,
-        metrics=as_metrics(settings.metrics, WHERE, settings.whole_loss),
+        metrics=task.metrics,
         callbacks=[*settings.callbacks, *_implied(settings)],
         epochs=None if settings.steps else settings.epochs,
         steps_per_epoch=_steps_in(task.feed.count(), settings.accumulate),
@@ -147,7 +147,7 @@ def _steps_in(batches: int | None, accumulate: int) -> int | None:
     return None if batches is None else -(-batches // accumulate)
 
 
-def looked_at(run: Run, task: Task, settings: Settings) -> list[str] | None:
+def look_at_first_batches(run: Run, task: Task, settings: Settings) -> list[str] | None:
     """Look at the first batches; what else the loss logs, None where that is not known."""
     train = None if settings.step else (task.feed, task.data["train_data"])
     validation = None if task.validation is None else (task.validation, task.data["validation_data"])
@@ -160,7 +160,7 @@ def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
     hooks, saving = _hooks(run), _saving(run)
     objective, own = task.objective, settings.step
     return Plan(
-        step=OwnStep(own, hooks) if own else Step(objective, Clip.of(settings.clip, WHERE), task.precision, hooks),
+        step=OwnStep(own, hooks) if own else Step(objective, task.clip, task.precision, hooks),
         feed=task.feed,
         objective=objective,
         validation=task.validation,
@@ -190,14 +190,14 @@ def _hooks(run: Run) -> Hooks:
     return Hooks(tuple(traced), owners)
 
 
-def names_of(run: Run, scalars: Iterable[str] | None, train_metrics: bool) -> set[str] | None:
+def logged_names(run: Run, scalars: Iterable[str] | None, train_metrics: bool) -> set[str] | None:
     """The names of all numbers that an epoch will have, None where a callback or a loss may have others.
 
     Arguments:
         scalars: what else the loss logs, None where that is not known.
         train_metrics: whether the training data's metrics are taken.
     """
-    told = [_told(callback) for callback in run.callbacks]
+    told = [_told_by(callback) for callback in run.callbacks]
     by_callbacks = [names for names in told if names is not None]
     if scalars is None or len(by_callbacks) < len(told):
         return None
@@ -207,7 +207,7 @@ def names_of(run: Run, scalars: Iterable[str] | None, train_metrics: bool) -> se
     return {*of_training, *(f"val_{name}" for name in of_validation), *(n for names in by_callbacks for n in names)}
 
 
-def _told(callback: Hooked) -> Collection[str] | None:
+def _told_by(callback: Hooked) -> Collection[str] | None:
     """The names that a callback says it logs, None where its own class does not say."""
     if "logged_names" not in vars(type(callback)):
         return None
@@ -221,7 +221,7 @@ def _told(callback: Hooked) -> Collection[str] | None:
     )  # fmt: skip
 
 
-def remember(run: Run, task: Task, settings: Settings) -> None:
+def note_origin(run: Run, task: Task, settings: Settings) -> None:
     """Where the run is saved, note what it was made of, for a resumed one to compare with."""
     if _saving(run) and run.opt is not None:
         feeds = {"train_data": task.feed, "validation_data": task.validation}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.loop._checks import check_folder, check_model, check_rule, check_whole, told
-from phlox.loop.callbacks._callback import Callback
+from phlox.loop.callbacks._callback import Callback, as_callbacks
 from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.preflight._fit import check_memory
 from phlox.loop.steps._by_output import as_loss
@@ -58,6 +59,12 @@ class Settings:
     memory: Any
     loss_weights: Any
 
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Settings:
+        """From all arguments of ``px.fit`` by name."""
+        mine = {f.name: arguments[f.name] for f in dataclasses.fields(cls)}
+        return cls(**mine | {"callbacks": as_callbacks(mine["callbacks"], WHERE)})
+
     def given(self) -> dict[str, Any]:
         """Every setting by name, as it was given."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -94,10 +101,10 @@ class Settings:
     # --- refused, before anything is made ------------------------------------------------------------
 
     def check(self, model: Any) -> None:
-        """Refuse arguments that mean nothing.
+        """Refuse what means nothing whatever the data is.
 
         Raises:
-            RangeError, StructureError: see above.
+            RangeError, StructureError: an argument out of its range, of another kind, or beside one that excludes it.
         """
         loss = self.whole_loss
         check_model(model, WHERE)
