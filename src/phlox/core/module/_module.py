@@ -85,6 +85,7 @@ class Module:
     _veiled: ClassVar[bool] = False  # where its place in paths is empty
     _implied: ClassVar[dict[str, str]] = {}  # options that are not printed where another one is False
     _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
+    __orig_class__: Any = property()  # typing would note px.Chain[px.Dense] in the model, as a part of it
 
     if TYPE_CHECKING:
         __call__: Callable[..., Any]  # a subclass has its own
