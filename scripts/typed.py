@@ -32,6 +32,7 @@ def short(found: dict[str, Any]) -> list[str]:
         for symbol in found["symbols"]
         if not symbol["isTypeKnown"]
         for reason in symbol["diagnostics"]
+        if reason["severity"] == "error"
     ]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 import phlox as px
@@ -48,3 +49,11 @@ def test_types_and_mistakes_are_seen(checker, tmp_path):
     assert [(n, message) for n, message in said if n not in wanted] == []
     named = {n for n, message in said if n in wanted and wanted[n].lower() in message.lower()}
     assert {n: word for n, word in wanted.items() if n not in named} == {}
+
+
+def test_a_class_with_types_in_brackets_makes_the_same_model():
+    """``px.Chain[px.Dense](…)`` leaves no trace in the model: equal structure, one program, and it saves."""
+    plain, bracketed = px.Chain(px.Dense(2, 3)), px.Chain[px.Dense](px.Dense(2, 3))
+    assert vars(bracketed).keys() == {"layers"}
+    assert jax.tree.structure(bracketed) == jax.tree.structure(plain)
+    assert not hasattr(bracketed, "__orig_class__")

@@ -72,6 +72,7 @@ class Module(Node):
 
     __slots__ = ()
     _defaults: ClassVar[dict[str, Any]] = {}  # annotated arrays of the class body
+    __orig_class__: Any = property()  # typing would note px.Chain[px.Dense] in the model, as a part of it
 
     if TYPE_CHECKING:
         __call__: Callable[..., Any]  # a subclass has its own

@@ -247,7 +247,7 @@ class Stream:
             what = "data to read, again for each epoch"
             raise StructureError(what, got=describe(data), fix=fix, where="DataLoader")
         made: Any = data
-        self.data = made.with_format("numpy") if is_from(data, "datasets") else made  # lists as arrays
+        self.data: Any = made.with_format("numpy") if is_from(data, "datasets") else made  # lists as arrays
         self.collate = collate
 
     def start(self, epoch: int) -> Iterator[Any]:

@@ -117,6 +117,14 @@ class Kernel:
         several: whether the results are a tuple.
     """
 
+    name: str
+    reference: Callable[..., Any]
+    call: Callable[..., Any]
+    shapes: Callable[..., Any]
+    declines: Callable[..., str | None] | None
+    use: Use
+    primitive: Any
+
     def __init__(
         self,
         name: str,
