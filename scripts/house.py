@@ -25,10 +25,11 @@ CROWDED = 22  # files side by side in one folder
 
 HEAD = """# The house
 
-Imports run downward only: a folder knows the ones below it, and nothing above or beside it. A folder's `__init__.py` is
-its one public face and opens with a map of its rooms; the files inside are private. No two files import each other in a
-circle, late imports and those for type checkers included. `make lint` holds all of this, and this page, which
-`scripts/house.py` draws from the source.
+Between floors imports run downward only: a folder knows the floors below it, and nothing above or beside it. Its
+`__init__.py` is its one public face; the files inside are private, except that the rooms above may build on `core`'s
+errors and checks. The rooms within a folder have no faces of their own, only maps, and may build on each other; no two
+files import each other in a circle, late imports and those for type checkers included. `make lint` holds floors,
+circles, maps and this page, which `scripts/house.py` draws from the source.
 """
 
 

@@ -1,10 +1,11 @@
 """The core: Modules, transforms, mode, randomness, dtypes, errors, display.
 
-What users call is exported from ``phlox`` too; the rest serves the folders above. Read in this order:
+What users call is exported from ``phlox`` too; the rest serves the folders above. From below to above (a first reader
+begins with module/_module and transforms/_functionalize):
 
+context/      where code runs, and what holds there: scope, mode, randomness, dtypes
 module/       the Module, an ordinary Python object that is also a JAX pytree; trees of them
 transforms/   a call on objects as a pure function of arrays: jit, grad, vmap, scan and their kin
-context/      where code runs, and what holds there: scope, mode, randomness, dtypes
 looking/      models printed, activations, programs, what is wrong with numbers
 elsewhere/    names and arguments of other libraries, answered with ours
 _errors       errors of four parts: where, expected, got, fix
@@ -22,10 +23,11 @@ structure   the layouts of several Modules together, and which item is which Mod
 plan        a structure bound to Modules as they are now: where every array sits, each shared one once
 leaf        an array of a plan, as JAX sees it
 call        a function with its arguments taken apart into leaves
-outcome     what a call gives as a pure function: arrays of the result, and arrays that were written
+outcome     what a call gives as a pure function: arrays of the result, written ones, those of captured Modules
 record      the static side of an outcome: how the result is put together, and which leaves were written
 scope       the body of one transform while it runs: what may be read and written there
 trace       one run of a function on abstract values, of which JAX makes a program
+kind        which transform a scope or call is of: "jit", "scan", …; tables in context/ say what each allows
 meta        what a Module knows about itself besides its attributes: the scope it was born in, its mode
 node        a Module as the files below the class know it: an object with a meta
 """

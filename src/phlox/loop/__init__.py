@@ -1,19 +1,19 @@
-"""The training loop: fit, its callbacks, and the record of a run.
+"""The training loop: fit, its callbacks, and the record of a run. From above to below:
 
 _fit              px.fit: arguments parsed, planned, run
 _settings         what fit was asked for, checked, and as a run logs it
 _planning         from settings to optimiser, data, run and plan
 _training         the engine: epochs, chunks of steps, validation, callbacks between them
-_run              where a training stands, as callbacks see it and as checkpoints keep it
-_hooked           what runs and steps ask of a callback
 _train _evaluate  px.train; px.evaluate and px.predict
+_learning_rate    px.find_learning_rate
 steps/            loss, gradient and update as one program; several in one dispatch
 batches/          data in any form as batches in order, and the first ones looked at
 callbacks/        what else happens while a model trains
 checkpoints/      a run kept on disk, and put back bit for bit
 logs/             history, progress, CSV, TensorBoard, pictures
 preflight/        the memory of a step, before it runs
-_learning_rate    px.find_learning_rate
+_run              where a training stands, as callbacks see it and as checkpoints keep it
+_hooked           what runs and steps ask of a callback
 _interruption     Ctrl-C and SIGTERM
 _checks _warning  arguments refused; warnings that point to the user's line
 """
