@@ -62,8 +62,8 @@ class Settings:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
         """From all arguments of ``px.fit`` by name."""
-        mine = {f.name: arguments[f.name] for f in dataclasses.fields(cls)}
-        return cls(**mine | {"callbacks": as_callbacks(mine["callbacks"], WHERE)})
+        mine: dict[str, Any] = {f.name: arguments[f.name] for f in dataclasses.fields(cls)}
+        return cls(**(mine | {"callbacks": as_callbacks(mine["callbacks"], WHERE)}))
 
     def given(self) -> dict[str, Any]:
         """Every setting by name, as it was given."""

@@ -5,5 +5,5 @@ _gradients                                    a kernel with a kernel for its gra
 _conv _pool _norm _layer_norm _recurrent      a family each; the functional forms ask them, and go on where they decline
 _attention                                    the same, without ever holding all scores
 
-A new one is also entered in native/CMakeLists.txt and native/phlox_cpu/__init__.py; docs/design/kernels.md has the whole.
+A new one is also entered in native/CMakeLists.txt and native/phlox_cpu/__init__.py; see docs/design/kernels.md.
 """
