@@ -63,7 +63,8 @@ class Settings:
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
         """From all arguments of ``px.fit`` by name."""
         mine: dict[str, Any] = {f.name: arguments[f.name] for f in dataclasses.fields(cls)}
-        return cls(**(mine | {"callbacks": as_callbacks(mine["callbacks"], WHERE)}))
+        mine["callbacks"] = as_callbacks(mine["callbacks"], WHERE)
+        return cls(**mine)
 
     def given(self) -> dict[str, Any]:
         """Every setting by name, as it was given."""
