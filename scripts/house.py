@@ -2,7 +2,7 @@
 
 Run as a script from the root it rewrites the page. With --check it writes nothing and fails where the page is out of
 date, where files import each other in a circle (imports for type checkers and late ones included), where a room is
-crowded, or where the map of a room names other files than stand in it.
+crowded, where a floor reaches behind the face of another, or where a map names other files than stand there.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "phlox"
 PAGE = ROOT / "docs" / "design" / "house.md"
+OPEN = "phlox.core._compat"  # private JAX, gathered in one file, is every floor's
 CROWDED = 22  # files side by side in one folder
 
 HEAD = """# The house
 
 Between floors imports run downward only: a folder knows the floors below it, and nothing above or beside it. Its
-`__init__.py` is its one public face; the files inside are private, except that the rooms above may build on `core`'s
-errors and checks. The rooms within a folder have no faces of their own, only maps, and may build on each other; no two
-files import each other in a circle, late imports and those for type checkers included. `make lint` holds floors,
-circles, maps and this page, which `scripts/house.py` draws from the source.
+`__init__.py` is its one public face, and the files inside are private. The rooms within a folder have no faces of their
+own, only maps, and may build on each other; no two files import each other in a circle, late imports and those for type
+checkers included. `make lint` holds floors, faces, circles, maps and this page, which `scripts/house.py` draws from the
+source.
 """
 
 
@@ -94,11 +95,11 @@ class Room:
         """The first sentence of its map."""
         return " ".join(self.map.split("\n\n")[0].split()).rstrip(".:")
 
-    def unmapped(self) -> set[str]:
+    def unmapped(self) -> list[str]:
         """Files and rooms that its map does not name, and names on it that stand for nothing."""
         there = {file.path.stem for file in self.files} | {f"{p.parent.name}/" for p in self.path.glob("*/__init__.py")}
         heads = re.findall(r"^((?:_\w+|\w+/)(?: (?:_\w+|\w+/))*)(?=  +\S)", self.map, re.MULTILINE)
-        return there ^ {name for head in heads for name in head.split()}
+        return sorted(there ^ {name for head in heads for name in head.split()})
 
 
 def rooms() -> list[Room]:
@@ -138,6 +139,19 @@ def circles(files: list[File]) -> list[list[str]]:
     return found
 
 
+def intrusions(file: File) -> list[str]:
+    """What a file imports of another floor past its face: private files, private names."""
+    floor = file.name.split(".")[1:2]
+    return [
+        name
+        for name in file.imports()
+        if name.startswith("phlox.")
+        and name.split(".")[1:2] != floor
+        and any(part.startswith("_") and not part.startswith("__") for part in name.split(".")[2:])
+        and not name.startswith(OPEN)
+    ]
+
+
 def layers() -> list[str]:
     """The layers of the house from above, as the contract in pyproject.toml names them."""
     with (ROOT / "pyproject.toml").open("rb") as stream:
@@ -167,23 +181,26 @@ def figures(files: list[File]) -> str:
     )
 
 
+def faults(files: list[File]) -> list[str]:
+    """What the house does not hold of its promises."""
+    found = [f"files import each other in a circle: {', '.join(group)}" for group in circles(files)]
+    found += [f"{file.name} imports {name}: go by that floor's face" for file in files for name in intrusions(file)]
+    for room in rooms():
+        if len(room.files) > CROWDED:
+            found.append(f"{room.name}/ holds {len(room.files)} files, {CROWDED} at most: give a family its own folder")
+        found += [
+            f"{room.name}/__init__.py: its map and its files differ in {name}" for name in sorted(room.unmapped())
+        ]
+    return found
+
+
 def main() -> int:
     """Do what the module says; return the exit status."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--check", action="store_true", help="write nothing, and fail where something does not hold")
     check = arguments.parse_args().check
     files = [File(path) for path in sorted(SOURCE.rglob("*.py"))]
-    problems = [f"files import each other in a circle: {', '.join(group)}" for group in circles(files)]
-    problems += [
-        f"{room.name}/ holds {len(room.files)} files, {CROWDED} at most: give a family a folder of its own"
-        for room in rooms()
-        if len(room.files) > CROWDED
-    ]
-    problems += [
-        f"{room.name}/__init__.py: its map and its files differ in {name}"
-        for room in rooms()
-        for name in room.unmapped()
-    ]
+    problems = faults(files)
     if not check:
         PAGE.write_text(page(), "utf-8")
     elif not PAGE.exists() or PAGE.read_text("utf-8") != page():

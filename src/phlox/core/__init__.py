@@ -48,6 +48,7 @@ from phlox.core._errors import (
     StructureError,
     UnknownNameError,
     describe,
+    shown,
 )
 from phlox.core._heap import keep_freed_memory
 from phlox.core._static import static_key
@@ -185,6 +186,7 @@ __all__ = [
     "scan",
     "seed",
     "set_at",
+    "shown",
     "spelled",
     "split",
     "stack_level",

@@ -47,9 +47,12 @@ from phlox.nn.features._experts import MixtureOfExperts
 from phlox.nn.features._gated_mlp import GatedMLP
 from phlox.nn.features._linear import Bilinear, Scale
 from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+from phlox.nn.functional._numeric import lp_norm as lp_norm
+from phlox.nn.functional._numeric import squarable as squarable
 from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form
 from phlox.nn.functional.kernels._kernels import Kernel as Kernel
 from phlox.nn.functional.kernels._kernels import in_use as in_use
+from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report
 from phlox.nn.functional.kernels._kernels import plain_form as plain_form
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.normalisation._folding import fold_batch_norm

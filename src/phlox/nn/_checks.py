@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from phlox.core import RangeError, spelled
-from phlox.core._errors import shown
+from phlox.core import RangeError, shown, spelled
 from phlox.nn import functional
 from phlox.nn.functional.space._padding import PADDING_MODES
 

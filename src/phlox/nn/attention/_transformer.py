@@ -9,8 +9,7 @@ from typing import Any
 
 import jax
 
-from phlox.core import Module, RangeError, key_or_draw, seed
-from phlox.core._errors import shown
+from phlox.core import Module, RangeError, key_or_draw, seed, shown
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_act, check_probability, check_size

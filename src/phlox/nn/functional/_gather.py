@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import copied, real, widen
 from phlox.nn.functional.space._pool import lowest
 from phlox.nn.functional.space._window import is_int

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core._errors import RangeError
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, answering
 from phlox.nn.functional.space._window import is_int
 
 __all__ = ["db_to_power", "mel_filterbank", "power_to_db"]

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, answering, describe
 from phlox.nn.functional._numeric import in_range, is_concrete, min_rank, real, widen
 from phlox.nn.functional.space._window import is_int
 

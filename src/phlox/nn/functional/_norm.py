@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import (
     axes_of,

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._window import is_int
 
 __all__ = ["from_one_hot", "one_hot"]

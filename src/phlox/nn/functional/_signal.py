@@ -11,8 +11,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._window import is_int
 
 __all__ = ["hamming_window", "hann_window", "istft", "spectrogram", "stft"]

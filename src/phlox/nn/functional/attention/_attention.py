@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, answering
 from phlox.nn.functional._numeric import real
 from phlox.nn.functional.attention._checks import Window, check_heads, check_options, window_of
 from phlox.nn.functional.attention._cudnn import cudnn_attention, cudnn_refusal

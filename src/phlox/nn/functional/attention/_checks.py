@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core import DtypeError, RangeError, ShapeError, describe
 from phlox.nn.functional._numeric import in_range, is_concrete
 
 Window = int | Sequence[int | None] | None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from phlox.core._errors import ShapeError, describe
+from phlox.core import ShapeError, describe
 from phlox.nn.functional._numeric import real
 from phlox.nn.functional.attention._checks import check_lengths, four_axes
 

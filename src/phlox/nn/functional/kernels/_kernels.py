@@ -81,7 +81,7 @@ def _takes(x: Any) -> bool:
     return sizes and x.dtype in (jnp.float32, jnp.bfloat16) and not _compat.typed_by_mesh(x)
 
 
-def report() -> list[tuple[str, str]]:
+def kernels_report() -> list[tuple[str, str]]:
     """What is known of the kernels, as pairs of a name and what is to be said of it, for ``phlox doctor``."""
     library, reason = package()
     if library is None:

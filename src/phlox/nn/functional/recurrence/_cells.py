@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._activations import tanh
 from phlox.nn.functional._numeric import inexact, widen
 from phlox.nn.functional.recurrence._form import Activation, Form

@@ -11,8 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, inexact, is_concrete, result_dtype, widen
 from phlox.nn.functional.recurrence._loop import Carry, Flags, How, Step, Weight, is_pure, loop
 

@@ -11,7 +11,7 @@ import functools
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core.elsewhere._options import answering
+from phlox.core import answering
 from phlox.nn.functional._activations import tanh
 from phlox.nn.functional.kernels._recurrent import gru_kernel, lstm_kernel
 from phlox.nn.functional.recurrence._cells import gru_parts, lstm_step, rnn_step

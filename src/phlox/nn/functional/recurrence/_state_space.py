@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, inexact, real, widen
 
 __all__ = ["linear_attention", "linear_recurrence", "selective_scan"]

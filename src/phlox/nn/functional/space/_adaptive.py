@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.core.elsewhere._options import answering
+from phlox.core import answering
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional.space._pool import first_max, ordered
 from phlox.nn.functional.space._window import per_axis, spatial_sizes

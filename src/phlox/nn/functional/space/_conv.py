@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, spread
 from phlox.nn.functional.kernels._conv import conv_kernel, conv_transpose_kernel
 from phlox.nn.functional.space._conv_forms import convolve, transpose

@@ -8,8 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional.space._padding import pad_spatial
 from phlox.nn.functional.space._window import Padding, Sizes, Window, is_int, plan_window

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._window import Pairs, Sizes, explicit_pairs, known, spatial_sizes
 
 __all__ = ["pad_circular", "pad_constant", "pad_reflect", "pad_replicate", "pad_symmetric", "pad_zeros"]

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.core._errors import DtypeError, RangeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, answering, describe
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional.kernels._pool import max_pool_kernel
 from phlox.nn.functional.space._padding import pad_spatial

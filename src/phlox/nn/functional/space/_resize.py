@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional.space._adaptive import adaptive_mean_pool, weigh_axes
 from phlox.nn.functional.space._window import Sizes, is_int, per_axis, spatial_sizes

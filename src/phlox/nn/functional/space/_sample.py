@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._resize import cubic_kernel
 from phlox.nn.functional.space._window import Sizes, per_axis, spatial_sizes
 

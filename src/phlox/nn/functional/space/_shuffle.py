@@ -7,8 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._window import Sizes, is_int, per_axis, spatial_sizes
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core.elsewhere._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional.space._pool import beats, ordered, pad_lowest, plan_pool
 from phlox.nn.functional.space._window import Padding, Sizes, Window, explicit_pairs, per_axis, spatial_sizes
 

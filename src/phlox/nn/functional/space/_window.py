@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from phlox.core._errors import RangeError, ShapeError, describe
+from phlox.core import RangeError, ShapeError, describe
 
 Sizes = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
