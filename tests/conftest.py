@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ def _compile_quickly():
 
 
 _compile_quickly()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests interrupt themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _resident_bytes() -> int:

@@ -52,14 +52,6 @@ def check_whole(model, history, steps):
     assert history.interrupted
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """Ctrl-C as a terminal has it, also where the tests run in the background, whose processes ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def at_write_back(monkeypatch):
     """Ctrl-C between the donation of a step's arrays and their coming back, at the n-th time that this happens."""
