@@ -3,13 +3,14 @@
 #   PYTHON=python3.12   the Python to build .venv with; by default the first of 3.11, 3.12, 3.13, python3 that works
 #   ARGS="..."          goes on to the command: make quickstart ARGS="--help", make test ARGS="-k conv"
 #   JOBS=2              processes for the tests; 0 runs them in one, where a debugger works
+#   AREA=tensorflow     which area `make test-area` runs; without it, the areas are listed
 #   BENCH="..."         which files of benchmarks/ `make bench` runs
 #   TORCH=no | yes      leave PyTorch out of the tests' environment, or insist on it
 
 VENV ?= .venv
 export VENV PYTHON JOBS TORCH
 
-.PHONY: help quickstart test lint format bench docs soak mutants test-latest lock clean
+.PHONY: help quickstart test lint format bench docs soak mutants test-area test-latest site release lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -33,7 +34,7 @@ format:  ## rewrite the code in the house's style
 BENCH ?= dispatch against_peers loop loader kernels checkpoint
 
 bench:  ## measure against plain JAX and the peers: all of benchmarks/, or BENCH="loop loader"
-	@scripts/install $(VENV) bench
+	@scripts/install $(VENV) dev
 	@for name in $(BENCH); do $(VENV)/bin/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 docs:  ## rewrite the generated pages and run the examples of all pages
@@ -48,9 +49,20 @@ mutants:  ## seed bugs, and see the tests catch each of them
 	@scripts/install $(VENV) dev
 	@$(VENV)/bin/python tests/mutants/run.py $(ARGS)
 
+test-area:  ## run the tests of one area in an environment of its own: AREA=tensorflow
+	@"$$(scripts/find-python)" scripts/area.py "$(AREA)" $(ARGS)
+
 test-latest:  ## run the suite on the newest Python and JAX at hand
 	@scripts/install .venv-latest latest
 	@CI= VENV=.venv-latest scripts/test $(ARGS)
+
+site:  ## build the pages into build/site
+	@scripts/install .venv-site site
+	@.venv-site/bin/python scripts/site.py $(ARGS)
+
+release:  ## build both packages into dist/, look them over, install them in an empty environment and run the README there
+	@scripts/install .venv-release release
+	@.venv-release/bin/python scripts/release.py $(ARGS)
 
 lock:  ## resolve the pinned packages anew; ARGS=--upgrade for newer ones
 	@scripts/lock $(ARGS)

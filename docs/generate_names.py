@@ -13,10 +13,10 @@ from coming_from import names  # noqa: E402
 from parity import flux, lux, torch_functional, torch_nn, torch_optim  # noqa: E402
 from parity.rows import AREAS, Row  # noqa: E402
 
-FILE = ROOT / "src" / "phlox" / "core" / "_names_elsewhere.py"
+FILE = ROOT / "src" / "phlox" / "core" / "elsewhere" / "_names.py"
 TABLES = (names.PYTORCH, names.KERAS, names.FLAX, names.EQUINOX)
 SOURCES = (torch_nn.SOURCE, torch_functional.SOURCE, torch_optim.SOURCE, flux.SOURCE, lux.SOURCE)
-OBJECTS = ("model", "optimizer", "loss", "opt")  # what follows them is a method, see core/_methods_elsewhere.py
+OBJECTS = ("model", "optimizer", "loss", "opt")  # what follows them is a method, see core/elsewhere/_methods.py
 
 HEAD = '''\
 """Names of other libraries and what one writes here; ``docs/generate_names.py`` makes it of the tables of the docs."""

@@ -3,9 +3,12 @@
 import gc
 import importlib.metadata
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+import seconds
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
@@ -24,6 +27,9 @@ def _compile_quickly():
 
 
 _compile_quickly()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests interrupt themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _resident_bytes() -> int:
@@ -55,18 +61,39 @@ def _bounded_memory():
         _bound[0] = _resident_bytes() + _ROOM
 
 
+def pytest_configure(config):
+    seconds.watch(config)
+
+
+_BY_LAYER = ("tests/nn/test_contract.py", "tests/nn/test_jax_switches.py")
+
+
+def group_of(nodeid):
+    """Which tests one process runs, as they compile the same programs: a file, or the contract of one layer."""
+    file, _, test = nodeid.partition("::")
+    layer = test.partition("[")[2].rstrip("]").partition("-")[0]
+    return f"{file} {layer}" if file in _BY_LAYER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Groups by name: xdist's own are lost without a word where pytest has changed under it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
+
+
 _SWEEPS = ("float16", "bfloat16", "float64")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """One process runs what compiles the same programs: a file, or the contract of one layer.
-
-    Sweeps of activations and losses over other dtypes than float32 are for the long run.
-    """
+    """Sweeps of activations and losses over other dtypes than float32 are for the long run."""
     for item in items:
-        case = getattr(item, "callspec", None) and item.callspec.params.get("case")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {case}" if case else str(item.path)))
         swept = item.path.name in ("test_activations.py", "test_init.py") or "losses" in item.path.parts
         if swept and any(dtype in item.nodeid for dtype in _SWEEPS):
             item.add_marker(pytest.mark.soak)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 # (relative, absolute) by dtype, for values and for gradients. A local override says why.
 TOLERANCE: dict[str, dict[str, tuple[float, float]]] = {

@@ -58,7 +58,19 @@ def test_links_and_pictures_lead_somewhere():
     targets = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     assert "docs/images/quickstart.png" in targets
     for target in targets:
-        assert (ROOT / target).is_file(), target
+        file, _, heading = target.partition("#")
+        assert (ROOT / file).is_file(), target
+        headings = re.findall(r"^#+ (.+)$", (ROOT / file).read_text("utf-8"), re.MULTILINE) if heading else []
+        assert not heading or heading in {found.lower().replace(" ", "-") for found in headings}, target
+
+
+def test_it_says_where_to_add_what():
+    where = README.partition("## Where things are\n")[2].partition("\n## ")[0]
+    rooms = dict(re.findall(r"(?:- |; )an? ([\w ]+): \[`(\S+)`\]", where))
+    assert rooms["callback"] == "loop/callbacks/"
+    assert {"reader of data", "kernel", "transform", "loss", "optimiser rule", "layer"} <= rooms.keys()
+    for room in rooms.values():
+        assert (ROOT / "src" / "phlox" / room).is_dir() or (ROOT / room).is_dir(), room
 
 
 def test_the_commands_are_in_the_makefile():

@@ -149,6 +149,7 @@ LAYERS = {
     **several("px.nn.", "RReLU", "nn/test_layers_noise.py", "SciPy: distribution of the draws", "statistics"),
     **several("px.nn.", "SpectralNorm", "nn/test_layers_norm.py", "PyTorch", "float32×3"),
     **several("px.nn.", "remove_weight_norm", "nn/test_layers_norm.py", "the wrapped layer's own output", "float32"),
+    **several("px.", "fold_batch_norm", "nn/test_folding.py", "PyTorch", "1e-6"),
     **twins("px.nn.", "RNN Bidirectional"),
     **several("px.nn.", "LSTM GRU LSTMCell GRUCell", RECURRENT, "PyTorch, packed sequences too", "float64"),
     "px.nn.RNNCell": Evidence(RECURRENT, "PyTorch", ("float64",), text="Cell"),

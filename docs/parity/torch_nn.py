@@ -326,9 +326,10 @@ UTILS = Section(
         ),
         have("stateless.functional_call", "px.apply", "returns the new state beside the result"),
         absent("skip_init", "layers are also made from arrays, `px.Dense.of(weight, bias)`, and draw nothing then"),
-        absent(
+        have(
             "fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights",
-            "the compiler fuses the scale and shift into the layer before",
+            "px.fold_batch_norm",
+            "of a whole model, by neighbours in chains and by named pairs",
         ),
         absent(
             "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",

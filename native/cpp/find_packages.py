@@ -1,4 +1,4 @@
-"""Print where the headers of XLA's interface, the headers of oneDNN and its library are, for CMake."""
+"""Print where the headers of XLA's interface, oneDNN's headers, its library and its licences are, for CMake."""
 
 import importlib.metadata
 import importlib.util
@@ -20,5 +20,6 @@ print(
     Path(jaxlib.origin).parent / "include",
     file_of("onednn-devel-cpu-gomp", "dnnl.hpp").parent,
     file_of("onednn-cpu-gomp", "libdnnl.so.3"),
+    file_of("onednn-cpu-gomp", "THIRD-PARTY-PROGRAMS").parent,
     sep=";",
 )

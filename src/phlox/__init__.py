@@ -1,7 +1,7 @@
 """Phlox: a deep-learning framework on JAX. Plain objects outside, pure functions inside."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from phlox import losses, nn, optim
 from phlox.core import (
@@ -167,6 +167,7 @@ from phlox.nn import (
     autosize,
     compact,
     flatten,
+    fold_batch_norm,
     output_shape,
     parameter_kinds,
     remove_weight_norm,
@@ -393,6 +394,7 @@ __all__ = [
     "find_learning_rate",
     "fit",
     "flatten",
+    "fold_batch_norm",
     "freeze",
     "gelu",
     "global_norm",
@@ -513,13 +515,15 @@ _LATER = {
 _HOME = {name: folder for folder, names in _LATER.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """Import a folder, or the folder of a name, that was put off until now."""
-    if name in _LATER:
-        return import_module(f"phlox.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"phlox.{_HOME[name]}"), name)
-    raise _unknown_name(__name__, name)
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Import a folder, or the folder of a name, that was put off until now."""
+        if name in _LATER:
+            return import_module(f"phlox.{name}")
+        if name in _HOME:
+            return getattr(import_module(f"phlox.{_HOME[name]}"), name)
+        raise _unknown_name(__name__, name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from phlox import cli
-from phlox.nn.functional import _kernels
+from phlox.nn.functional.kernels import _kernels
 
 
 def facts(capsys):

@@ -92,7 +92,14 @@ def test_a_bug_is_not_swallowed(fake):
 def test_a_full_standard_output_is_one_message(tmp_path):
     with open("/dev/full", "w") as full:
         done = phlox(
-            "quickstart", "--out", str(tmp_path / "a"), stdout=full, stderr=subprocess.PIPE, capture_output=False
+            "quickstart",
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path / "a"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            capture_output=False,
         )
     assert done.returncode == 1
     assert done.stderr == f"phlox: {OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))}\n"
@@ -103,7 +110,14 @@ def test_a_reader_that_went_away_ends_the_run_in_silence(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     done = phlox(
-        "quickstart", "--out", str(tmp_path / "a"), stdout=writing, stderr=subprocess.PIPE, capture_output=False
+        "quickstart",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "a"),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        capture_output=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import phlox as px
-from phlox.core._layout import displayed
+from phlox.core.module._arrays import displayed
 
 Pair = namedtuple("Pair", ["first", "second"])
 

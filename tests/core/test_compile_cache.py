@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +65,15 @@ def files(folder):
     return sorted(p.name for p in folder.rglob("*")) if folder.exists() else []
 
 
-def test_a_warm_start_compiles_nothing(tmp_path):
-    folder = tmp_path / "deep" / "cache"
-    first, cold, _ = run(TRAINING, PHLOX_COMPILE_CACHE=str(folder))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What a training printed and counted whose programs are in the cache, and the folder of that."""
+    folder = tmp_path_factory.mktemp("cold") / "deep" / "cache"
+    return *run(TRAINING, PHLOX_COMPILE_CACHE=str(folder))[:2], folder
+
+
+def test_a_warm_start_compiles_nothing(trained):
+    first, cold, folder = trained
     assert cold["misses"] > 0
     kept = files(folder)
     assert "phlox-compile-cache" in kept
@@ -79,6 +86,7 @@ def test_a_warm_start_compiles_nothing(tmp_path):
     assert errors == ""
 
 
+@pytest.mark.soak
 def test_the_quickstart_starts_warm(tmp_path):
     for needed in ("matplotlib", "sklearn"):
         if importlib.util.find_spec(needed) is None:
@@ -101,7 +109,7 @@ def test_the_quickstart_starts_warm(tmp_path):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("word", ["off", "OFF", "0", "false"])
+@pytest.mark.parametrize("word", ["OFF", "0"])
 def test_turned_off_the_folder_stays_untouched(tmp_path, word):
     script = """
         import jax.numpy as jnp, phlox as px
@@ -199,8 +207,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert errors == ""
 
 
-def test_a_damaged_entry_is_compiled_again(tmp_path):
-    first, _, _ = run(TRAINING, PHLOX_COMPILE_CACHE=str(tmp_path))
+def test_a_damaged_entry_is_compiled_again(trained, tmp_path):
+    first, _, folder = trained
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     for entry in tmp_path.glob("jit_*-cache"):
         entry.write_bytes(entry.read_bytes()[:20])
     again, _, errors = run(TRAINING, PHLOX_COMPILE_CACHE=str(tmp_path))

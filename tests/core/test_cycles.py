@@ -90,7 +90,7 @@ def test_sharing_is_no_cycle():
 
 
 def test_deep_nesting_says_so_at_once(monkeypatch):
-    from phlox.core import _trail
+    from phlox.core.context import _trail
 
     model = px.Dense(2, 2, key=0)
     for _ in range(400):
@@ -105,7 +105,7 @@ def test_deep_nesting_says_so_at_once(monkeypatch):
 
 
 def test_an_error_in_deep_nesting_looks_for_its_path_once(monkeypatch):
-    from phlox.core import _trail
+    from phlox.core.context import _trail
 
     model = px.Dense(3, 2, key=0)
     for _ in range(60):

@@ -373,7 +373,7 @@ def test_sharded_arrays_in_another_process():
 
 
 def test_a_large_model_prints_without_being_read(monkeypatch):
-    from phlox.core import _health
+    from phlox.core.looking import _health
 
     model = px.Chain(dense(weight=jnp.nan), dense())
     monkeypatch.setattr(_health, "LIMIT", 31)

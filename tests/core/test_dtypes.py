@@ -9,13 +9,13 @@ import pytest
 
 import phlox as px
 from kit import assert_close
-from phlox.core import _scope
+from phlox.core.context import _warning
 
 
 @pytest.fixture(autouse=True)
 def fresh_warnings(monkeypatch):
     """Every test sees its own first warning."""
-    monkeypatch.setattr(_scope, "_warned", set())
+    monkeypatch.setattr(_warning, "_warned", set())
 
 
 def dense(dtype=jnp.float32):

@@ -10,7 +10,7 @@ import pytest
 
 import phlox as px
 from kit import assert_close
-from phlox.core import _scope
+from phlox.core.context import _warning
 
 X = jnp.array([[1.0, -2.0], [3.0, 0.5]])
 
@@ -226,7 +226,7 @@ def test_layers_own_compiled_parts_know_the_mode():
 
 
 def test_plain_grad_infers_and_warns_once(monkeypatch):
-    monkeypatch.setattr(_scope, "_warned", set())
+    monkeypatch.setattr(_warning, "_warned", set())
     model = px.Chain(px.Dense(2, 2, key=0), px.BatchNorm(2))
     before = px.state_dict(model)
     with pytest.warns(UserWarning, match=r"BatchNorm\(2\) infers under plain jax\.grad") as caught:

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import pytest
 
 import phlox as px
-from phlox.core import _methods_elsewhere, _names_elsewhere, _options_elsewhere
-from phlox.core._elsewhere import spelled
+from phlox.core.elsewhere import _arguments as _options_elsewhere
+from phlox.core.elsewhere import _methods as _methods_elsewhere
+from phlox.core.elsewhere import _names as _names_elsewhere
+from phlox.core.elsewhere._unknown import spelled
 
 ROOT = Path(__file__).resolve().parents[2]
 X = jnp.ones((2, 3))

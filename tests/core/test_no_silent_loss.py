@@ -320,9 +320,9 @@ PLAIN = {
 
 
 def _capture_warnings(run, monkeypatch):
-    from phlox.core import _scope
+    from phlox.core.context import _warning
 
-    monkeypatch.setattr(_scope, "_warned", set())
+    monkeypatch.setattr(_warning, "_warned", set())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run()

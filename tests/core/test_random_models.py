@@ -1,4 +1,4 @@
-"""The core's promises on hundreds of random models: containers, shared parts, statics, State, frozen parts."""
+"""The core's promises on random models: containers, shared parts, statics, State, frozen parts."""
 
 import copy
 import pickle
@@ -6,16 +6,14 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 import phlox as px
 from core.trees import grow, recipes, same, words
 from kit import assert_close
 
-few = settings(
-    max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
-many = settings(few, max_examples=200)
+few = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 X = jnp.array([0.3, -0.7])
 
 
@@ -31,7 +29,7 @@ def step(model, x):
 compiled = px.jit(step)
 
 
-@many
+@few
 @given(recipes)
 def test_eager_is_compiled(recipe):
     eager, jitted = grow(recipe), grow(recipe)
@@ -112,3 +110,18 @@ def test_loading_what_was_saved_changes_nothing(recipe):
     assert px.load_state_dict(other, px.state_dict(model)).complete
     same(px.state_dict(other), px.state_dict(model))
     np.testing.assert_array_equal(other(X), model(X))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "promise",
+    [
+        test_eager_is_compiled,
+        test_copies_are_equal_and_apart,
+        test_pure_view_is_lossless_and_equal,
+        test_plain_jax_maps_it,
+        test_loading_what_was_saved_changes_nothing,
+    ],
+)
+def test_on_hundreds(promise):
+    settings(few, max_examples=400, derandomize=False)(given(recipes)(promise.hypothesis.inner_test))()

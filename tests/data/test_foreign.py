@@ -12,7 +12,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from peers import peer
-from phlox.data._foreign import native
+from phlox.data.readers._foreign import native
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(23, 3)).astype("float32")
@@ -71,6 +71,16 @@ def test_what_a_loader_reads_is_what_numpy_would_give(kind):
     for (x, y), (a, b) in zip(loader, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(a))
         np.testing.assert_array_equal(np.asarray(y), np.asarray(b))
+
+
+def test_bfloat16_by_dlpack_though_numpy_has_none():
+    class Narrow(ByDLPack):
+        def __dlpack__(self, **options):
+            return jnp.asarray(X, "bfloat16").__dlpack__()
+
+    found = native(Narrow())
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found, X.astype(jnp.bfloat16))
 
 
 @pytest.mark.parametrize("kind", ["polars", "pyarrow", "csr_matrix", "torch"])

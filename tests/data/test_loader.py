@@ -384,9 +384,9 @@ def test_batches_do_not_follow_the_array_they_came_from():
 
 
 def test_wide_numbers_are_narrowed_with_a_word():
-    from phlox.core import _scope
+    from phlox.core.context import _warning
 
-    _scope._warned.discard("narrow DataLoader")
+    _warning._warned.discard("narrow DataLoader")
     with pytest.warns(UserWarning, match='NumPy float64 becomes float32 .* .astype\\("float32"\\)'):
         list(DataLoader(np.zeros(4), 2))
     assert next(iter(DataLoader(np.arange(4), 2))).dtype == jnp.int32

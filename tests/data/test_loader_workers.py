@@ -57,8 +57,8 @@ def test_grain_goes_on_only_with_as_many_workers():
         options = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
         return data.mp_prefetch(options)
 
-    from phlox.data._streaming import _place, _set_place
-    from phlox.data._workers import _flags_are_parsed
+    from phlox.data.loading._streaming import _place, _set_place
+    from phlox.data.loading._workers import _flags_are_parsed
 
     _flags_are_parsed()
     place = _place(iter(made(2)))

@@ -21,9 +21,9 @@ import phlox as px
 from kit import oracle
 from loop.loops import batches, dropping
 from phlox import weights
-from phlox.loop import _checkpoint_files
-from phlox.loop._checkpoint_manifest import MANIFEST
 from phlox.loop._interruption import Interruption
+from phlox.loop.checkpoints import _files as _checkpoint_files
+from phlox.loop.checkpoints._manifest import MANIFEST
 
 oracle("orbax.checkpoint")
 CorruptFileError, MissingFileError = weights.CorruptFileError, weights.MissingFileError

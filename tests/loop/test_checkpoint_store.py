@@ -16,8 +16,8 @@ import pytest
 import phlox as px
 from kit import oracle
 from phlox import weights
-from phlox.loop._checkpoint_manifest import MANIFEST, check_files, sealed
-from phlox.loop._checkpoint_store import CheckpointStore
+from phlox.loop.checkpoints._manifest import MANIFEST, check_files, sealed
+from phlox.loop.checkpoints._store import CheckpointStore
 
 # Runs differ in what this callback is given, and go on from each other.
 pytestmark = pytest.mark.filterwarnings(r"ignore:px\.fit.resume=... Keeps:UserWarning")
@@ -252,7 +252,7 @@ def test_a_named_checkpoint_that_is_damaged_is_refused(two):
 
 
 def test_a_checkpoint_of_a_later_phlox_says_so(two, monkeypatch):
-    monkeypatch.setattr("phlox.loop._checkpoint_manifest.FORMAT", 0)
+    monkeypatch.setattr("phlox.loop.checkpoints._manifest.FORMAT", 0)
     with pytest.raises(weights.CorruptFileError, match=r"of format 1 to 0, got format 1\n  fix: update Phlox"):
         CheckpointStore(two).newest()
 
@@ -271,7 +271,7 @@ def test_what_a_killed_process_left_is_removed_and_never_taken_for_whole(two):
 def test_a_checkpoint_has_its_name_once_its_manifest_is_in_it(store, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "phlox.loop._checkpoint_store.sealed",
+        "phlox.loop.checkpoints._store.sealed",
         lambda folder, about: seen.append((folder.name, sorted(os.listdir(store.folder)))) or sealed(folder, about),
     )
     save(store, make(1))
@@ -428,7 +428,7 @@ def test_wide_numbers_are_not_narrowed_on_the_way_into_a_model(store):
 ACROSS = """
 import sys, jax, numpy as np, phlox as px
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from phlox.loop._checkpoint_store import CheckpointStore
+from phlox.loop.checkpoints._store import CheckpointStore
 jax.config.update("jax_num_cpu_devices", int(sys.argv[2]))
 model = px.Dense(8, 4, key=0)
 mesh = Mesh(np.array(jax.devices()), ("data",))

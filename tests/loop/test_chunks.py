@@ -8,10 +8,10 @@ import pytest
 import kit
 import phlox as px
 from loop.loops import assert_same_bits, batches, by_hand, cnn, dropping, mlp, recurrent
-from phlox.loop._chunk import program, slots_for
-from phlox.loop._objective import Objective
-from phlox.loop._step import Step
-from phlox.nn.functional._kernels import package
+from phlox.loop.steps._chunk import program, slots_for
+from phlox.loop.steps._objective import Objective
+from phlox.loop.steps._step import Step
+from phlox.nn.functional.kernels._kernels import package
 
 MODELS = {"mlp": (mlp, (4,)), "cnn": (cnn, (4, 4, 1)), "dropping": (dropping, (4,)), "recurrent": (recurrent, (3, 4))}
 SIZES = [2, 3, 7, 16, "auto"]

@@ -9,7 +9,8 @@ import rich.console
 
 import phlox as px
 from loop.loops import batches, mlp
-from phlox.loop import _display, _run
+from phlox.loop import _run
+from phlox.loop.logs import _display
 
 OPTIONS = {"loss": px.losses.cross_entropy, "optimizer": px.optim.Descent(0.1)}
 

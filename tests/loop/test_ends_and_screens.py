@@ -13,7 +13,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from loop.loops import batches, mlp
-from phlox.loop._notebook_bar import NotebookBar
+from phlox.loop.logs._notebook_bar import NotebookBar
 
 X, Y = (np.concatenate(part) for part in zip(*batches(4, size=5), strict=True))
 SETTINGS = dict(loss=px.losses.cross_entropy, progress=False)
@@ -140,7 +140,7 @@ def test_a_bar_in_a_notebook_needs_ipython_alone(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", fake)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    monkeypatch.setattr("phlox.loop._display._EVERY", 0.0)
+    monkeypatch.setattr("phlox.loop.logs._display._EVERY", 0.0)
     px.fit(mlp(), (X, Y), optimizer=px.optim.Adam(), batch_size=5, epochs=2, validation_data=(X, Y), multi_step=1,
            loss=px.losses.cross_entropy)  # fmt: skip
     assert shown[0] == "epoch 1/2  ────────────────────────  0/4"

@@ -12,7 +12,7 @@ import pytest
 
 import phlox as px
 from loop.loops import arrays, assert_same_bits, batches, dropping
-from phlox.core import _slots
+from phlox.core.module import _slots
 from phlox.loop._interruption import BETWEEN, Interruption
 
 DATA = batches(6)
@@ -254,7 +254,9 @@ def test_sigterm_behind_the_last_step_ends_the_process(tmp_path, hook):
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_forty_interruptions_at_random_moments():
+    """One that falls into a collection of garbage is swallowed by Python, and acts at the next step."""
     rng = np.random.default_rng(int(time.time()))
     x, y = (np.concatenate(part) for part in zip(*batches(40), strict=True))
     interrupted = 0

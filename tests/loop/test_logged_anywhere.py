@@ -12,7 +12,7 @@ import phlox as px
 from kit import oracle
 from loop.loops import batches, mlp
 from loop.test_callbacks_stopping import a_run, after_epoch, epochs_until_stop
-from phlox.loop._precision import LossScale
+from phlox.loop.steps._precision import LossScale
 
 X, Y = (np.concatenate(part) for part in zip(*batches(4, size=8), strict=True))
 SETTINGS = dict(loss=px.losses.cross_entropy, progress=False)

@@ -14,7 +14,7 @@ import pytest
 
 import phlox as px
 from kit import oracle
-from phlox.loop._graph import graph_of
+from phlox.loop.logs._graph import graph_of
 
 X = np.linspace(-1, 1, 64, dtype="float32").reshape(16, 4)
 PICTURE = np.tile(np.arange(8, dtype="float32")[:, None, None] / 8, (1, 8, 3))

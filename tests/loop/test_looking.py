@@ -62,7 +62,7 @@ def test_one_trace_at_a_time(tmp_path):
 def test_rates_are_counted_and_mfu_is_their_share(monkeypatch):
     clock = iter(np.arange(0.0, 1000.0, 2.0))
     ours = SimpleNamespace(perf_counter=lambda: float(next(clock)))
-    monkeypatch.setattr("phlox.loop._throughput.time", ours)
+    monkeypatch.setattr("phlox.loop.logs._throughput.time", ours)
     history = trained([px.Throughput(peak=1e4)], epochs=4, multi_step=4)
     assert history["steps_per_second"] == [2.0] * 3  # 4 steps in the 2 s of our clock; the first epoch compiles
     assert history["examples_per_second"] == [8.0] * 3

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import phlox as px
-from phlox.loop import _memory_step
-from phlox.loop._memory import _Step
-from phlox.loop._memory_kept import kept
-from phlox.loop._memory_program import computations
-from phlox.loop._memory_room import _available_on_host
-from phlox.loop._memory_search import Search, levels
-from phlox.loop._memory_workspace import workspace
+from phlox.loop.preflight import _step as _memory_step
+from phlox.loop.preflight._kept import kept
+from phlox.loop.preflight._memory import _Step
+from phlox.loop.preflight._program import computations
+from phlox.loop.preflight._room import _available_on_host
+from phlox.loop.preflight._search import Search, levels
+from phlox.loop.preflight._workspace import workspace
 
 BATCH, INNER, HIDDEN, OUTER = 512, 64, 128, 32
 MiB = 2**20

@@ -10,12 +10,12 @@ import pytest
 
 import phlox as px
 from phlox.loop import _training
-from phlox.loop._batch import Masked
-from phlox.loop._memory_fit import _Fitting, step_that_fits, why_not_in_parts
-from phlox.loop._memory_saving import Saving
-from phlox.loop._objective import Objective
-from phlox.loop._precision import Precision
-from phlox.loop._step import Step
+from phlox.loop.batches._batch import Masked
+from phlox.loop.preflight._fit import _Fitting, step_that_fits, why_not_in_parts
+from phlox.loop.preflight._saving import Saving
+from phlox.loop.steps._objective import Objective
+from phlox.loop.steps._precision import Precision
+from phlox.loop.steps._step import Step
 
 ROWS, WIDTH, CLASSES = 64, 16, 3
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}  # other sums of float32

@@ -254,6 +254,21 @@ def test_a_loss_that_is_not_finite_is_told_once_by_its_step():
     assert warned[0].filename == __file__
 
 
+@pytest.mark.parametrize(("bad", "cut"), [(3, 2), (5, 2), (5, 4), (8, 6), (8, 7)])
+@pytest.mark.parametrize("multi_step", [1, 2])
+def test_the_step_of_a_loss_that_is_not_finite_counts_what_came_before_a_resume(tmp_path, bad, cut, multi_step):
+    calm = [(X + step, Y) for step in range(6)]
+    data = [(X + 1000 if step == (bad - 1) % 6 else x, y) for step, (x, y) in enumerate(calm)]
+
+    def loss(model, x, y):
+        return px.losses.cross_entropy(model(x), y) + jnp.where(x.sum() > 1000, jnp.nan, 0.0)
+
+    options = {"loss": loss, "optimizer": px.optim.Adam(1e-2), "progress": False, "multi_step": multi_step}
+    px.fit(mlp(), calm, steps=cut, checkpoint_dir=tmp_path, **options)
+    with pytest.warns(UserWarning, match=rf"px\.fit: the loss of step {bad}, in epoch {1 + bad // 7}, is nan"):
+        px.fit(mlp(), data, epochs=2, resume=True, checkpoint_dir=tmp_path, **options)
+
+
 def test_what_looks_like_a_mistake_and_is_none():
     options = {"loss": px.losses.cross_entropy, "progress": False}
     with px.seed(0):

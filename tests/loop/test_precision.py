@@ -8,7 +8,7 @@ import pytest
 import kit
 import phlox as px
 from loop.loops import arrays, batches, dropping, mlp
-from phlox.loop._precision import LossScale
+from phlox.loop.steps._precision import LossScale
 
 OPTIONS = {"loss": px.losses.cross_entropy, "progress": False}
 
@@ -92,3 +92,27 @@ def test_float64_trains_in_it_or_says_why_not():
             px.fit(model, batches(1), optimizer=opt, precision="float64", **OPTIONS)
     with pytest.raises(px.RangeError, match="got 'half'"):
         px.fit(mlp(), batches(1), optimizer=px.optim.Adam(), precision="half", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"dry_run": True}, None),
+        ({"validation_data": 3}, px.PhloxError),
+        ({"clip": -1.0}, px.RangeError),
+        ({"metrics": 3}, px.PhloxError),
+        ({"class_weight": [1.0, -1.0]}, px.PhloxError),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
+)
+def test_a_model_is_converted_by_a_training_alone(given, refused):
+    """Neither a dry run nor a call that is refused leaves it in float64."""
+    with jax.enable_x64(True):
+        model = mlp()
+        options = OPTIONS | {"optimizer": px.optim.Adam(), "precision": "float64"} | given
+        if refused is None:
+            px.fit(model, batches(1), **options)
+        else:
+            with pytest.raises(refused):
+                px.fit(model, batches(1), **options)
+        assert {str(v.dtype) for v in px.paths(model).values()} == {"float32"}

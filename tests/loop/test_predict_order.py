@@ -28,7 +28,8 @@ def test_a_loader_that_stands_inside_an_epoch_gives_the_rest_of_it():
     np.testing.assert_array_equal(px.predict(KEEPS, loader)[:, 0], rest)
 
 
-def test_buckets_are_put_back():
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_buckets_are_put_back(shuffle):
     class Sum(px.Module):
         def __call__(self, x):
             values, lengths = x
@@ -37,7 +38,7 @@ def test_buckets_are_put_back():
 
     rng = np.random.default_rng(0)
     rows = [(np.full(n, i, "float32"), i) for i, n in enumerate(rng.integers(1, 30, 31))]
-    loader = px.DataLoader(rows, 4, bucket_by=0, shuffle=True)
+    loader = px.DataLoader(rows, 4, bucket_by=0, shuffle=shuffle)
     found = px.predict(Sum(), loader)
     np.testing.assert_array_equal(found["length"], [len(x) for x, _ in rows])
     np.testing.assert_array_equal(found["sum"], [x.sum() for x, _ in rows])

@@ -173,7 +173,7 @@ def test_limit_batches_and_a_resume_inside_the_epoch(tmp_path):
 
 
 def test_arrays_whose_names_read_alike_come_back_apart():
-    from phlox.loop._plain_state import decoded, encoded
+    from phlox.loop.checkpoints._plain_state import decoded, encoded
 
     arrays = {}
     state = {"a/b": np.full(2, 1), "a": {"b": np.full(2, 2)}, "n": {1: np.full(2, 3), "1": np.full(2, 4)}}

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import phlox as px
-from phlox.loop._checkpoint_manifest import check_files
-from phlox.loop._checkpoint_store import CheckpointStore
+from phlox.loop.checkpoints._manifest import check_files
+from phlox.loop.checkpoints._store import CheckpointStore
 
 HERE = Path(__file__).parent
 KILLED, TERMINATED = -9, 143

@@ -38,3 +38,13 @@ def test_units_that_differ_between_batches():
         score = oracle("sklearn.metrics").r2_score(wide_y, wide_x)
         np.testing.assert_allclose(float(metrics[0].compute()), np.corrcoef(wide_x, wide_y)[0, 1], rtol=2e-6)
         np.testing.assert_allclose(float(metrics[1].compute()), score, rtol=2e-6)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1.0, 1e3])
+def test_errors_of_another_size_than_the_target(noise):
+    x, y = ((Y + noise * X) * 1e-20).astype("float32"), (Y * 1e-20).astype("float32")
+    metric = px.metrics.R2Score()
+    for a, b in zip(np.array_split(x, 5), np.array_split(y, 5), strict=True):
+        metric.update(a, b)
+    wide_x, wide_y = x.astype("float64") * 1e20, y.astype("float64") * 1e20
+    np.testing.assert_allclose(float(metric.compute()), oracle("sklearn.metrics").r2_score(wide_y, wide_x), rtol=2e-6)

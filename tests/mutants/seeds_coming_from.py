@@ -13,14 +13,14 @@ MUTANTS = [
     ),
     (
         "LSTM forgets from the start",
-        "nn/_cells.py",
+        "nn/recurrence/_cells.py",
         "forget_bias: float = 1.0,",
         "forget_bias: float = 0.0,",
         (_DEFAULTS,),
     ),
     (
         "embeddings start small",
-        "nn/_embedding.py",
+        "nn/features/_embedding.py",
         "= inits.normal,",
         "= inits.glorot_normal,",
         (_DEFAULTS,),

@@ -14,14 +14,14 @@ MUTANTS = [
     ),
     (
         "running statistics keep the new batch's share of the old",
-        "nn/_norm.py",
+        "nn/normalisation/_norm.py",
         "(1 - momentum) * running + momentum * jax.lax.stop_gradient(batch)",
         "momentum * running + (1 - momentum) * jax.lax.stop_gradient(batch)",
         (_BATCH_NORM,),
     ),
     (
         "running mean and variance swapped",
-        "nn/_norm.py",
+        "nn/normalisation/_norm.py",
         "self.mean, self.var = mean, var",
         "self.var, self.mean = mean, var",
         (_BATCH_NORM,),
@@ -49,14 +49,14 @@ MUTANTS = [
     ),
     (
         "Dense ignores its bias",
-        "nn/_dense.py",
+        "nn/features/_dense.py",
         "return act(F.dense(x, weight, bias))",
         "return act(F.dense(x, weight, None if bias is None else 0 * bias))",
         (_TORCH + "[Dense]",),
     ),
     (
         "Conv exchanges stride and dilation",
-        "nn/_conv.py",
+        "nn/space/_conv.py",
         "stride=self.stride, padding=self.padding, dilation=self.dilation,",
         "stride=self.dilation, padding=self.padding, dilation=self.stride,",
         (_LAYERS + "test_conv_of",),
@@ -77,7 +77,7 @@ MUTANTS = [
     ),
     (
         "a skip connection exchanges its operands",
-        "nn/_containers.py",
+        "nn/containers/_containers.py",
         "return self.combine(self.layer(x), x)",
         "return self.combine(x, self.layer(x))",
         (_LAYERS + "test_skip_connection_gives_result_then_input",),

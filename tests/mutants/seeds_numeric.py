@@ -15,7 +15,7 @@ MUTANTS = [
     ),
     (
         "a convolution's bias is broadcast plainly",
-        "nn/functional/_conv.py",
+        "nn/functional/space/_conv.py",
         "return y + (spread(bias, y.shape) if bias.dtype == y.dtype else beside(bias, y.ndim))",
         "return y + bias",
         (_SUMS + "[conv_transpose bias-bfloat16]",),

@@ -5,9 +5,9 @@ _PACKED = _LAYERS + "test_packed_sequences_in_both_directions_are_pytorchs"
 _MODES = "tests/nn/test_recurrent_derivatives.py::test_all_modes_give_the_plain_loops_numbers[lstm-projected0]"
 _SPACE = "tests/nn/test_state_space.py::"
 _TORCH = "tests/nn/test_contract.py::test_value_and_gradients_are_pytorchs"
-_CELLS = "nn/functional/_recurrent_cells.py"
-_LOOP = "nn/functional/_loop.py"
-_FORM = "nn/functional/_recurrent_form.py"
+_CELLS = "nn/functional/recurrence/_cells.py"
+_LOOP = "nn/functional/recurrence/_loop.py"
+_FORM = "nn/functional/recurrence/_form.py"
 
 MUTANTS = [
     (
@@ -89,63 +89,63 @@ MUTANTS = [
     ),
     (
         "the backward direction runs forward",
-        "nn/_recurrent.py",
+        "nn/recurrence/_recurrent.py",
         "lengths, mask, reverse=i > at)",
         "lengths, mask, reverse=False)",
         (_PACKED + "[RNN]",),
     ),
     (
         "dropout stands before the first layer too",
-        "nn/_recurrent.py",
+        "nn/recurrence/_recurrent.py",
         "if at and self.between is not None:",
         "if self.between is not None:",
         (_LAYERS + "test_dropout_stands_between_layers_and_nowhere_else",),
     ),
     (
         "the carried state does not move",
-        "nn/_recurrent.py",
+        "nn/recurrence/_recurrent.py",
         "self.carried = tuple(jax.lax.stop_gradient(end).astype(old.dtype) for end, old in kept)",
         "self.carried = tuple(jax.lax.stop_gradient(old).astype(end.dtype) for end, old in kept)",
         (_LAYERS + "test_a_carried_state_is_the_whole_sequence_in_parts",),
     ),
     (
         "the forget gate starts with the input gate's bias",
-        "nn/_cells.py",
+        "nn/recurrence/_cells.py",
         "self.bias.at[hidden_size : 2 * hidden_size].set(forget_bias)",
         "self.bias.at[:hidden_size].set(forget_bias)",
         (_LAYERS + "test_gates_start_orthogonal_by_glorot_and_remember",),
     ),
     (
         "affine maps are composed in the wrong order",
-        "nn/functional/_state_space.py",
+        "nn/functional/recurrence/_state_space.py",
         "return one[0] * two[0], two[0] * one[1] + two[1]",
         "return one[0] * two[0], one[0] * two[1] + one[1]",
         (_SPACE + "test_linear_recurrence_is_the_loop[False]",),
     ),
     (
         "the selective scan forgets the step in its input",
-        "nn/functional/_state_space.py",
+        "nn/functional/recurrence/_state_space.py",
         "(delta * x)[..., None] * b[:, :, None, :]\n",
         "x[..., None] * b[:, :, None, :]\n",
         (_SPACE + "test_selective_scan_is_the_loop_for_every_chunk",),
     ),
     (
         "the zero-order hold misses the division by the rate",
-        "nn/functional/_state_space.py",
+        "nn/functional/recurrence/_state_space.py",
         "return decay, (decay - 1) / rate",
         "return decay, decay - 1",
         (_SPACE + "test_s4d_is_scipys_discretisation_of_the_continuous_system",),
     ),
     (
         "linear attention sees later steps of its chunk",
-        "nn/functional/_state_space.py",
+        "nn/functional/recurrence/_state_space.py",
         "weights = jnp.where(jnp.tri(chunk, dtype=bool)[:, None],",
         "weights = jnp.where(jnp.tri(chunk, k=1, dtype=bool)[:, None],",
         (_SPACE + "test_linear_attention_is_the_matrix_of_weights[True]",),
     ),
     (
         "the convolution's window loses a step between calls",
-        "nn/_state_space.py",
+        "nn/recurrence/_state_space.py",
         "return act(y.astype(u.dtype)), seen[:, steps:]",
         "return act(y.astype(u.dtype)), jnp.roll(seen, 1, 1)[:, steps:]",
         (_SPACE + "test_one_step_at_a_time_and_in_parts_is_the_parallel_form[Mamba]",),

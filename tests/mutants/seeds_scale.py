@@ -22,6 +22,6 @@ MUTANTS = [
         "metrics/_correlation.py",
         " * ratio**2",
         " * ratio",
-        _SCALE,
+        ("tests/metrics/test_scale.py::test_errors_of_another_size_than_the_target",),
     ),
 ]

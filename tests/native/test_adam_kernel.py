@@ -9,9 +9,9 @@ import pytest
 
 import phlox as px
 from kit import assert_close, oracle
-from phlox.nn.functional._kernels import package, reference_forms
-from phlox.optim import _adam_kernel as K
+from phlox.nn.functional.kernels._kernels import package, reference_forms
 from phlox.optim import _packing
+from phlox.optim.rules import _adam_kernel as K
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

@@ -7,8 +7,8 @@ import pytest
 
 import phlox as px
 from kit import against_plain_forms, against_torch, assert_close, oracle
-from phlox.nn.functional import _attention
-from phlox.nn.functional._kernels import _all, package, reference_forms
+from phlox.nn.functional.attention import _attention
+from phlox.nn.functional.kernels._kernels import _all, package, reference_forms
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

@@ -16,9 +16,9 @@ import pytest
 
 import phlox as px
 from kit import assert_close
-from phlox.nn.functional import _conv_kernels as K
-from phlox.nn.functional._kernels import Kernel, package, reference_forms
-from phlox.nn.functional._window import Window
+from phlox.nn.functional.kernels import _conv as K
+from phlox.nn.functional.kernels._kernels import Kernel, package, reference_forms
+from phlox.nn.functional.space._window import Window
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

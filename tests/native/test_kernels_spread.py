@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from phlox.nn.functional._kernels import package
+from phlox.nn.functional.kernels._kernels import package
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:
@@ -17,7 +17,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 import phlox as px
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 def f(x, w):
     y = px.nn.functional.conv(x, w, padding=1)

@@ -7,8 +7,8 @@ import pytest
 
 import phlox as px
 from kit import against_plain_forms, against_torch, oracle
-from phlox.nn.functional import _layer_norm_kernels as K
-from phlox.nn.functional._kernels import package
+from phlox.nn.functional.kernels import _layer_norm as K
+from phlox.nn.functional.kernels._kernels import package
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

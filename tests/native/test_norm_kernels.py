@@ -7,9 +7,9 @@ import pytest
 
 import phlox as px
 from kit import against_plain_forms, against_torch, assert_close, oracle
-from phlox.nn.functional import _norm_kernels as K
-from phlox.nn.functional._kernels import package, reference_forms
 from phlox.nn.functional._norm import normalise_batch
+from phlox.nn.functional.kernels import _norm as K
+from phlox.nn.functional.kernels._kernels import package, reference_forms
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

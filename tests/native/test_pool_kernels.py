@@ -9,7 +9,7 @@ import pytest
 
 import phlox as px
 from kit import against_plain_forms, against_torch, oracle
-from phlox.nn.functional._kernels import _all, package, reference_forms
+from phlox.nn.functional.kernels._kernels import _all, package, reference_forms
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

@@ -10,8 +10,8 @@ import pytest
 import phlox as px
 from kit import assert_close, oracle
 from phlox.nn import functional as F
-from phlox.nn.functional import _recurrent_kernels as K
-from phlox.nn.functional._kernels import package, reference_forms
+from phlox.nn.functional.kernels import _recurrent as K
+from phlox.nn.functional.kernels._kernels import package, reference_forms
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:

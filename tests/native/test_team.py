@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from phlox.nn.functional._kernels import package
+from phlox.nn.functional.kernels._kernels import package
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:
@@ -18,7 +18,7 @@ PROGRAM = """
 import os, threading
 import jax, jax.numpy as jnp, numpy as np
 import phlox as px
-from phlox.nn.functional._kernels import _all, package, reference_forms
+from phlox.nn.functional.kernels._kernels import _all, package, reference_forms
 
 F, rng = px.nn.functional, np.random.default_rng(0)
 threads = int(os.environ["OMP_NUM_THREADS"])

@@ -10,10 +10,10 @@ import pytest
 import phlox as px
 from kit import TOLERANCE, assert_close, oracle, to_numpy
 from phlox.nn import functional as F
-from phlox.nn.functional import _attention
-from phlox.nn.functional._attention_checks import window_of
-from phlox.nn.functional._attention_cudnn import cudnn_attention, cudnn_refusal
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.attention import _attention
+from phlox.nn.functional.attention._checks import window_of
+from phlox.nn.functional.attention._cudnn import cudnn_attention, cudnn_refusal
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 BATCH, QUERIES, KEYS, HEADS, SIZE = 2, 6, 8, 4, 8
 RNG = np.random.default_rng(0)
@@ -302,7 +302,7 @@ def test_cudnn_is_asked_for_the_same():
         y = F.dot_product_attention(q, k, v, **options)
         names = {n: options.get(n) for n in ("mask", "bias", "lengths", "kv_lengths")}
         arrays = [jnp.asarray(x) for x in (q, k, v)]
-        given = _attention._given(arrays[0], arrays[1], *names.values(), 0, None)
+        given = _attention.given_of(arrays[0], arrays[1], *names.values(), 0, None)
         rule = _attention.Options(
             options.get("causal", False), window_of("", options.get("window")),
             options.get("scale", SIZE**-0.5), None, 0.0,
@@ -312,13 +312,13 @@ def test_cudnn_is_asked_for_the_same():
 
 
 def test_cudnn_serves_only_what_it_can(monkeypatch):
-    from phlox.nn.functional import _attention_cudnn
+    from phlox.nn.functional.attention import _cudnn as _attention_cudnn
 
     monkeypatch.setattr(_attention_cudnn, "_ampere", lambda: True)
     half = [jnp.asarray(x, jnp.bfloat16) for x in tensors()]
 
     def refusal(arrays=half, **options):
-        given = _attention._given(
+        given = _attention.given_of(
             *arrays[:2], options.get("mask"), options.get("bias"), None, None, options.get("offset", 0), None
         )
         rule = _attention.Options(

@@ -10,7 +10,7 @@ import pytest
 import phlox as px
 from kit import assert_close, oracle
 from phlox import nn
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 from registry import CASES, Case, built, normal
 
 # Sizes that the kernels take, where there are any.

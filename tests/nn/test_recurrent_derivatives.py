@@ -10,8 +10,8 @@ import pytest
 import phlox as px
 from kit import assert_close
 from phlox import nn
-from phlox.nn.functional._kernels import reference_forms
-from phlox.nn.functional._loop import _plain
+from phlox.nn.functional.kernels._kernels import reference_forms
+from phlox.nn.functional.recurrence._loop import _plain
 
 F = nn.functional
 IN, SIZE, OUT, TIME = 3, 5, 4, 4
@@ -48,7 +48,7 @@ def forms(name):
 
 def plainly(monkeypatch):
     """Let JAX differentiate the loops as they stand."""
-    monkeypatch.setattr("phlox.nn.functional._loop._loop", _plain)
+    monkeypatch.setattr("phlox.nn.functional.recurrence._loop._loop", _plain)
 
 
 def derivatives(form, at):

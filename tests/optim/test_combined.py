@@ -190,6 +190,19 @@ def test_mixed_precision_keeps_small_steps():
     assert kinds == {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
+@pytest.mark.parametrize("rule", [o.AdamW(0.05, weight_decay=4.0), o.chain(o.WeightDecay(4.0), o.Descent(0.05))])
+def test_mixed_precision_around_a_rule_that_reads_weights_reads_the_wide_ones(rule):
+    rounded = lambda t: jnp.asarray(grads_of(t), jnp.bfloat16)  # noqa: E731
+    wide = run(rule, 20, jnp.float32, lambda t: rounded(t).astype(jnp.float32))
+    model = weights(dtype=jnp.bfloat16)
+    opt = px.Optimizer(o.MixedPrecision(rule), model)
+    for t, w in enumerate(wide):
+        opt.update(model, {"weight": rounded(t)})
+        kept = [v for name, v in px.state_dict(opt).items() if "weights" in name]
+        np.testing.assert_array_equal(kept, [w], err_msg=f"step {t}")
+        np.testing.assert_array_equal(model.weight, jnp.asarray(w, jnp.bfloat16), err_msg=f"step {t}")
+
+
 # --- L-BFGS -------------------------------------------------------------------------------------------
 
 

@@ -196,7 +196,7 @@ NAMES = [
     "phlox.weights:replacing",
     "phlox.weights._replacing:os",
     "phlox.weights._replacing:os.remove",
-    "phlox.nn._conv:Any",
+    "phlox.nn.space._conv:Any",
     "jax.numpy:load",
     "jax.numpy:save",
     "jax.numpy:fromfile",

@@ -9,14 +9,14 @@ from pathlib import Path
 import jax
 
 from phlox.cli._versions import version_of
-from phlox.nn.functional import _kernels
+from phlox.nn import kernels_report
 
 _PACKAGES = ("phlox", "phlox-cpu", "jax", "jaxlib", "numpy", "optax")
 
 
 def doctor() -> None:
     """Print the facts that a question about speed or an error is answered with."""
-    facts = [*_system(), *_devices(), *_kernels.report(), *_cache()]
+    facts = [*_system(), *_devices(), *kernels_report(), *_cache()]
     width = max(len(name) for name, _ in facts)
     for name, fact in facts:
         print(f"{name:<{width}}  {fact}")

@@ -23,6 +23,11 @@ class PhloxError(Exception):
         located: ``where`` is final, and a Module that the error passes does not replace it.
     """
 
+    expected: str
+    got: str | None
+    fix: str | None
+    where: str | None
+
     def __init__(
         self,
         expected: str,

@@ -3,30 +3,50 @@
 Data is an array, a pandas frame, a list, a dataset (anything with a length and an index), or a tuple or dict of such
 side by side; the first axis counts observations. Whatever is random takes ``seed=``, a whole number or a JAX key, and
 gives the same on every machine; without one, the order stays.
+
+_observations      what counts as data, and how to take some of it; read it first
+_splits _folds     parts of it; cross-validation
+_shuffling         orders that a seed decides
+_batches           observations stacked, and sequences padded
+_scaling           by statistics of the training data
+loading/           px.DataLoader: batches in an order by the seed, from any position
+augmentation/      batches changed at random on the device
+readers/           files, and objects of other libraries
 """
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.data._augment import Augment, Augmentation
-from phlox.data._augment_color import ColorJitter, GaussianBlur, Grayscale
-from phlox.data._augment_geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
-from phlox.data._augment_mixing import CutMix, MixUp
-from phlox.data._augment_policy import RandAugment
-from phlox.data._augment_sequences import FrequencyMask, TimeMask, TokenMask
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
-from phlox.data._cifar import read_cifar
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
-from phlox.data._idx import read_idx
-from phlox.data._image_folder import ImageFolder
-from phlox.data._known_sets import breast_cancer, diabetes, digits, iris, wine
-from phlox.data._loader import DataLoader
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
 from phlox.data._scaling import Normalize, Standardize
 from phlox.data._shuffling import group_indices, groupobs, oversample, shuffleobs, undersample
 from phlox.data._splits import chunk, splitobs
-from phlox.data._table_encoder import TableEncoder
-from phlox.data._tables import Table, read_csv, read_parquet
+from phlox.data.augmentation._augment import Augment, Augmentation
+from phlox.data.augmentation._color import ColorJitter, GaussianBlur, Grayscale
+from phlox.data.augmentation._geometry import Cutout, RandomAffine, RandomCrop, RandomErasing, RandomFlip
+from phlox.data.augmentation._mixing import CutMix, MixUp
+from phlox.data.augmentation._policy import RandAugment
+from phlox.data.augmentation._sequences import FrequencyMask, TimeMask, TokenMask
+from phlox.data.loading._loader import DataLoader
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.data.loading._sources import PartlyRead as PartlyRead
+from phlox.data.loading._sources import Stream as Stream
+from phlox.data.loading._sources import source_of as source_of
+from phlox.data.readers._cifar import read_cifar
+from phlox.data.readers._foreign import batches_of as batches_of
+from phlox.data.readers._foreign import has_own_order as has_own_order
+from phlox.data.readers._foreign import is_from as is_from
+from phlox.data.readers._foreign import native as native
+from phlox.data.readers._foreign import native_batches as native_batches
+from phlox.data.readers._foreign import refuse_kind as refuse_kind
+from phlox.data.readers._idx import read_idx
+from phlox.data.readers._image_folder import ImageFolder
+from phlox.data.readers._known_sets import breast_cancer, diabetes, digits, iris, wine
+from phlox.data.readers._table_encoder import TableEncoder
+from phlox.data.readers._tables import Table, read_csv, read_parquet
 
 __all__ = [
     "Augment",

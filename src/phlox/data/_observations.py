@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from phlox.core import RangeError, ShapeError, describe
-from phlox.data._foreign import is_sparse, is_table, native
+from phlox.data.readers._foreign import is_sparse, is_table, native
 
 Index = int | slice | Sequence[int] | np.ndarray
 
@@ -147,6 +147,9 @@ class ObsView:
     >>> len(view), view[0], list(view[1:])
     (3, 'd', ['b', 'b'])
     """
+
+    data: Any
+    index: np.ndarray
 
     def __init__(self, data: Any, index: Index | None = None):
         count = numobs(data)

@@ -135,7 +135,7 @@ class Standardize(_Scaler):
 
     def __init__(self, mean: Any, std: Any, *, axis: Axes = -1):
         self.mean, self.std = jax.tree.map(jnp.asarray, mean), jax.tree.map(jnp.asarray, std)
-        self.axis = _kept_axes(axis, "Standardize")
+        self.axis: int | tuple[int, ...] | None = _kept_axes(axis, "Standardize")
 
     @classmethod
     def fit(cls, x: Any, *, axis: Axes = -1) -> Self:
@@ -184,6 +184,9 @@ class Normalize(_Scaler):
 
     minimum: State  # (features,), or a dict or tuple of such
     maximum: State  # (features,)
+    low: float
+    high: float
+    axis: int | tuple[int, ...] | None
 
     def __init__(self, minimum: Any, maximum: Any, *, low: float = 0.0, high: float = 1.0, axis: Axes = -1):
         if not low < high:

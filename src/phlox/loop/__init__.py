@@ -1,39 +1,57 @@
-"""The training loop: fit, its callbacks, and the record of a run."""
+"""The training loop: fit, its callbacks, and the record of a run. From above to below:
+
+_fit              px.fit: arguments parsed, planned, run
+_settings         what fit was asked for, checked, and as a run logs it
+_planning         from settings to optimiser, data, run and plan
+_training         the engine: epochs, chunks of steps, validation, callbacks between them
+_train _evaluate  px.train; px.evaluate and px.predict
+_learning_rate    px.find_learning_rate
+steps/            loss, gradient and update as one program; several in one dispatch
+batches/          data in any form as batches in order, and the first ones looked at
+callbacks/        what else happens while a model trains
+checkpoints/      a run kept on disk, and put back bit for bit
+logs/             history, progress, CSV, TensorBoard, pictures
+preflight/        the memory of a step, before it runs
+_run              where a training stands, as callbacks see it and as checkpoints keep it
+_hooked           what runs and steps ask of a callback
+_interruption     Ctrl-C and SIGTERM
+_checks _warning  arguments refused; warnings that point to the user's line
+"""
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.loop._averaged_model import AveragedModel
-from phlox.loop._batch_norm import update_batch_norm
-from phlox.loop._batch_size import BatchSizes, find_batch_size
-from phlox.loop._callback import Callback
-from phlox.loop._checkpoint import Checkpoint
-from phlox.loop._checkpoint_load import load_checkpoint
-from phlox.loop._checkpoint_manifest import Saved
-from phlox.loop._checkpoint_store import CheckpointStore
-from phlox.loop._display import ProgressBar
-from phlox.loop._early_stopping import EarlyStopping
-from phlox.loop._ema import EMA
 from phlox.loop._evaluate import evaluate, predict
 from phlox.loop._fit import fit
-from phlox.loop._history import History
-from phlox.loop._lambda import LambdaCallback
 from phlox.loop._learning_rate import LearningRates, find_learning_rate
-from phlox.loop._limits import TimeLimit
-from phlox.loop._log_files import CSVLogger, JSONLinesLogger
-from phlox.loop._memory import memory
-from phlox.loop._memory_report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
-from phlox.loop._memory_room import available_memory, resident_memory
-from phlox.loop._multi_step import multi_step
-from phlox.loop._nonfinite import StopOnNonFinite
-from phlox.loop._plateau import ReduceOnPlateau
-from phlox.loop._profile import Profile, profile
 from phlox.loop._run import Run
-from phlox.loop._swa import SWA
-from phlox.loop._tensorboard import TensorBoardLogger
-from phlox.loop._throughput import Throughput, peak_flops
 from phlox.loop._train import Pass, train
-from phlox.loop._unfreezing import GradualUnfreezing
+from phlox.loop.callbacks._averaged_model import AveragedModel
+from phlox.loop.callbacks._batch_norm import update_batch_norm
+from phlox.loop.callbacks._callback import Callback
+from phlox.loop.callbacks._early_stopping import EarlyStopping
+from phlox.loop.callbacks._ema import EMA
+from phlox.loop.callbacks._lambda import LambdaCallback
+from phlox.loop.callbacks._limits import TimeLimit
+from phlox.loop.callbacks._nonfinite import StopOnNonFinite
+from phlox.loop.callbacks._plateau import ReduceOnPlateau
+from phlox.loop.callbacks._swa import SWA
+from phlox.loop.callbacks._unfreezing import GradualUnfreezing
+from phlox.loop.checkpoints._checkpoint import Checkpoint
+from phlox.loop.checkpoints._load import load_checkpoint
+from phlox.loop.checkpoints._manifest import Saved
+from phlox.loop.checkpoints._store import CheckpointStore
+from phlox.loop.logs._display import ProgressBar
+from phlox.loop.logs._files import CSVLogger, JSONLinesLogger
+from phlox.loop.logs._history import History
+from phlox.loop.logs._profile import Profile, profile
+from phlox.loop.logs._tensorboard import TensorBoardLogger
+from phlox.loop.logs._throughput import Throughput, peak_flops
+from phlox.loop.preflight._batch_size import BatchSizes, find_batch_size
+from phlox.loop.preflight._memory import memory
+from phlox.loop.preflight._report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
+from phlox.loop.preflight._room import available_memory, resident_memory
+from phlox.loop.steps._multi_step import multi_step
 
 __all__ = [
     "EMA",

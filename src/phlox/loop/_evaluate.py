@@ -23,18 +23,18 @@ from phlox.core import (
     jit,
     training,
 )
-from phlox.loop._batch import read_batch
-from phlox.loop._by_output import OutputLosses, as_loss, metrics_by_output
 from phlox.loop._checks import told
-from phlox.loop._chunk import Part
-from phlox.loop._feed import Feed
 from phlox.loop._interruption import uninterrupted
-from phlox.loop._ledger import Ledger
-from phlox.loop._loading import loader_of
-from phlox.loop._objective import Objective, check_loss
-from phlox.loop._precision import Precision
-from phlox.loop._step import Record
-from phlox.loop._weighing import as_class_weight
+from phlox.loop.batches._batch import read_batch
+from phlox.loop.batches._feed import Feed
+from phlox.loop.batches._loading import loader_of
+from phlox.loop.steps._by_output import OutputLosses, as_loss, metrics_by_output
+from phlox.loop.steps._chunk import Part
+from phlox.loop.steps._ledger import Ledger
+from phlox.loop.steps._objective import Objective, check_loss
+from phlox.loop.steps._precision import Precision
+from phlox.loop.steps._step import Record
+from phlox.loop.steps._weighing import as_class_weight
 from phlox.metrics import Metric, Metrics
 
 
@@ -246,7 +246,7 @@ def _places(loader: Any, limit: int | None, where: str) -> np.ndarray[Any, Any] 
     Raises:
         RangeError: a loader in an order of its own that does not tell it, or that leaves observations out.
     """
-    from phlox.data._foreign import has_own_order  # slow to import
+    from phlox.data import has_own_order  # slow to import
 
     if getattr(loader, "keeps_order", not has_own_order(loader)):
         return None

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from phlox.core import Module, RangeError, answering, copy, warn_of_one_array_twice
-from phlox.loop._by_output import as_loss
-from phlox.loop._callback import Callback, as_callbacks, overrides
-from phlox.loop._changes import made_of
-from phlox.loop._checkpoint import Checkpoint
-from phlox.loop._checks import check_folder, check_model, check_optimizer, check_rule, check_whole
-from phlox.loop._clip import Clip
-from phlox.loop._display import ProgressBar
-from phlox.loop._evaluate import as_metrics, no_loss
-from phlox.loop._feed import Feed
-from phlox.loop._history import History
+from phlox.core import Module, answering
 from phlox.loop._interruption import Interruption
-from phlox.loop._lambda import LambdaCallback
-from phlox.loop._limits import TimeLimit
-from phlox.loop._loading import loader_of
-from phlox.loop._log_files import CSVLogger, JSONLinesLogger
-from phlox.loop._memory_fit import check_memory
-from phlox.loop._objective import Objective, check_loss
-from phlox.loop._plateau import ReduceOnPlateau
-from phlox.loop._precision import Precision
-from phlox.loop._rehearsal import rehearsed
-from phlox.loop._run import Run
-from phlox.loop._step import Hooks, OwnStep, Step
-from phlox.loop._throughput import Throughput
-from phlox.loop._training import Plan, Training
-from phlox.loop._weighing import as_class_weight
-from phlox.optim import Optimizer
-from phlox.parallel import data_parallel
-
-WHERE = "px.fit"
+from phlox.loop._planning import (
+    logged_names,
+    look_at_first_batches,
+    model_and_optimizer,
+    note_origin,
+    plan_of,
+    run_of,
+    task_of,
+)
+from phlox.loop._settings import Settings
+from phlox.loop._training import Training
+from phlox.loop.callbacks._callback import Callback
+from phlox.loop.logs._history import History
+from phlox.parallel import DataParallel
 
 
 @answering
@@ -70,6 +54,7 @@ def fit(
     multi_step: int | str = "auto",
     progress: bool | str = "auto",
     devices: Any = None,
+    parallel: DataParallel | None = None,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int | str = "epoch",
     resume: bool | str = False,
@@ -115,7 +100,9 @@ def fit(
         limit_batches: so many batches an epoch at most, of validation too.
         multi_step: steps in one dispatch; ``"auto"`` chooses by the size of model and batch. It changes no number.
         progress: True, False, ``"plain"`` for lines of text, or ``"auto"``.
-        devices: ``"all"``, a number or a list of devices to spread batches over; None for one.
+        devices: ``"all"``, a number or a list of devices to spread batches over; None for one. It is short for
+            ``parallel=px.parallel.data_parallel(devices)``.
+        parallel: how devices share the work, in place of ``devices``: what ``px.parallel.data_parallel`` gives.
         checkpoint_dir, checkpoint_every: where and how often to save: ``"epoch"`` or a number of steps. A
             ``px.Checkpoint`` among the callbacks, in their place, has more to choose.
         resume: go on from the newest checkpoint, if there is one; from the ``"best"``, or from the folder of one.
@@ -143,158 +130,17 @@ def fit(
         2     2    2.5
         3     3  0.625
     """
-    callbacks = as_callbacks(callbacks, WHERE)
-    given = {name: value for name, value in locals().items() if name not in ("model", "train_data", "validation_data")}
+    asked = Settings.of(locals())  # before there is anything else than arguments
+    data = {"train_data": train_data, "validation_data": validation_data}
     interruption = Interruption()
     with interruption.listening():
-        loss = as_loss(loss, loss_weights, WHERE)
-        _check(model, given | {"loss": loss})
-        kind = Precision.of(precision, WHERE)
-        kind.prepare(model, optimizer, WHERE)
-        if dry_run:
-            model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
-            callbacks, steps, checkpoint_dir, log_dir, time_limit, progress = (), 1, None, None, None, False
-            limit_batches = accumulate
-        if isinstance(optimizer, Optimizer):  # making one looks too
-            warn_of_one_array_twice(model)
-        opt = optimizer if isinstance(optimizer, Optimizer) else Optimizer(optimizer, model)
-        check_optimizer(opt, model, WHERE)
-        parallel = None if devices is None else data_parallel(devices)
-        objective = Objective(loss or no_loss, as_class_weight(class_weight, WHERE, train_data), WHERE)
-        where, masked = f"{WHERE}(train_data)", objective.takes_weights
-        train = loader_of(train_data, batch_size, seed, where=where, weight=sample_weight)
-        feed = Feed(train, overfit_batches or limit_batches, same=overfit_batches > 0, masked=masked, where=where)
-        feed.check()
-        where, validation, validation_feed = f"{WHERE}(validation_data)", None, None
-        if validation_data is not None:
-            validation = loader_of(validation_data, batch_size, None, where=where)
-            validation_feed = Feed(validation, limit_batches, masked=masked, where=where)
-            validation_feed.check()
-        run = Run(
-            model,
-            opt,
-            loader=train,
-            validation=validation,
-            metrics=as_metrics(metrics, WHERE, loss),
-            callbacks=[*callbacks, *_callbacks(time_limit, progress, log_dir, checkpoint_dir, checkpoint_every)],
-            epochs=None if steps else epochs,
-            steps_per_epoch=_steps_in(feed.count(), accumulate),
-            log_dir=log_dir,
-            seed=seed,
-            interruption=interruption,
-            device_count=1 if parallel is None else parallel.count,
-            config={name: _plain(value) for name, value in given.items()},
-        )
-        scale = kind.scale()
-        if scale is not None:
-            run.moving["guard"] = scale
-        run.objective = None if step else objective
-        looked = None if step else (feed, train_data)
-        later = None if validation_feed is None else (validation_feed, validation_data)
-        measured = None if run.metrics is None else run.metrics.metrics
-        scalars = rehearsed(model, objective, kind, looked, later, measured)
-        saving = [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
-        hooks = _hooks(run)
-        plan = Plan(
-            step=OwnStep(step, hooks) if step else Step(objective, Clip.of(clip, WHERE), kind, hooks),
-            feed=feed,
-            objective=objective,
-            validation=validation_feed,
-            precision=kind,
-            train_metrics=run.metrics is not None and not objective.takes_model and step is None,
-            steps=steps,
-            accumulate=accumulate,
-            chunk=None if multi_step == "auto" else int(multi_step),
-            validation_every=validation_every,
-            resume=(saving[0].store.folder, resume) if resume and saving else None,
-            memory=memory,
-            parallel=parallel,
-            data={"train_data": train_data, "validation_data": validation_data},
-        )
-        run.names = _names(run, scalars, plan.train_metrics)
-        if saving:
-            run.made = made_of(model, opt.rule, given, {"train_data": train_data, "validation_data": validation_data})
+        asked.check(model)
+        settings = asked.of_a_dry_run() if dry_run else asked
+        task = task_of(settings, data)
+        model, opt = model_and_optimizer(model, settings, task.precision)
+        run = run_of(model, opt, task, settings, asked.logged(), interruption)
+        scalars = look_at_first_batches(run, task, settings)
+        plan = plan_of(run, task, settings)
+        run.names = logged_names(run, scalars, plan.train_metrics)
+        note_origin(run, task, settings)
         return Training(run, plan).go()
-
-
-def _check(model: Any, given: dict[str, Any]) -> None:
-    """Refuse arguments that mean nothing, before anything is made."""
-    check_model(model, WHERE)
-    for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches", "batch_size"):
-        check_whole(name, given[name], 1, WHERE)
-    check_whole("overfit_batches", given["overfit_batches"], 0, WHERE)
-    check_memory(given["memory"], WHERE)
-    if given["multi_step"] != "auto":
-        check_whole("multi_step", given["multi_step"], 1, WHERE)
-    if given["step"] is None or given["loss"] is not None:
-        check_loss(given["loss"], WHERE)
-    if given["step"] is not None:
-        ignored = [n for n in ("clip", "precision", "class_weight", "sample_weight") if given[n] is not None]
-        ignored += ["accumulate"] if given["accumulate"] > 1 else []
-        if ignored:
-            fix = f"do it in the step, and leave {', '.join(ignored)} out"
-            raise RangeError("your own step alone", got=f"step and {', '.join(ignored)}", fix=fix, where=WHERE)
-    check_rule(given["optimizer"], WHERE)
-    check_folder("log_dir", given["log_dir"], WHERE)
-    saving = any(isinstance(callback, Checkpoint) for callback in given["callbacks"])
-    if saving and given["checkpoint_dir"] is not None:
-        fix = "leave checkpoint_dir out: the callback has the folder"
-        raise RangeError("checkpoint_dir or a px.Checkpoint", got="both", fix=fix, where=WHERE)
-    if given["resume"] and not saving and given["checkpoint_dir"] is None:
-        fix = "pass the folder of the run to go on with"
-        raise RangeError("a checkpoint_dir to resume from", got="none", fix=fix, where=WHERE)
-
-
-def _callbacks(
-    time_limit: Any, progress: Any, log_dir: Any, checkpoint_dir: Any, checkpoint_every: Any
-) -> list[Callback]:
-    """The callbacks that arguments stand for."""
-    found: list[Callback] = []
-    if time_limit is not None:
-        found.append(TimeLimit(time_limit))
-    if log_dir is not None:
-        found += [CSVLogger(), JSONLinesLogger()]
-    if checkpoint_dir is not None:
-        found.append(Checkpoint(checkpoint_dir, every=checkpoint_every))
-    if progress is not False:
-        found.append(ProgressBar(progress))
-    return found
-
-
-def _hooks(run: Run) -> Hooks:
-    """The callbacks that look into the compiled step, and their Modules."""
-    hooks = "before_backward", "after_backward", "after_update"
-    traced = [c for c in run.callbacks if any(overrides(c, hook) for hook in hooks)]
-    names = run.callback_names()
-    owners = tuple((c, at, f"{names[c]}.{at}") for c in traced for at in c.modules)
-    return Hooks(tuple(traced), owners)
-
-
-def _names(run: Run, scalars: Iterable[str] | None, train_metrics: bool) -> set[str] | None:
-    """The names of all numbers that an epoch will have, None where a callback or a loss may have others."""
-    if scalars is None or not all(type(c).__module__.startswith("phlox.") for c in run.callbacks):
-        return None
-    if any(isinstance(callback, (LambdaCallback, Throughput)) for callback in run.callbacks):
-        return None
-    measured = () if run.metrics is None else tuple(run.metrics.metrics)
-    of_validation = () if run.validation is None else ("loss", *scalars, *measured)
-    rate = ("learning_rate",) if any(isinstance(c, ReduceOnPlateau) for c in run.callbacks) else ()
-    of_training = ("loss", *scalars, *(measured if train_metrics else ()), *rate)
-    return {*of_training, *(f"val_{name}" for name in of_validation)}
-
-
-def _steps_in(batches: int | None, accumulate: int) -> int | None:
-    return None if batches is None else -(-batches // accumulate)
-
-
-def _plain(value: Any) -> Any:
-    """A setting as a JSON-able value."""
-    if isinstance(value, (bool, int, float, str, type(None))):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {str(name): _plain(v) for name, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return getattr(value, "__name__", None) or repr(value)

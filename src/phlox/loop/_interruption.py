@@ -68,6 +68,10 @@ class Interruption:
         saves: whether a checkpoint is to be made first: a signal then acts where ``at_once`` is set alone.
     """
 
+    forced: bool
+    saves: bool
+    terminated: bool
+
     def __init__(self) -> None:
         self.at_once: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}

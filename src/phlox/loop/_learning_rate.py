@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from phlox.core import Module, RangeError, copy, jit, value_and_grad
-from phlox.loop._feed import Feed
-from phlox.loop._loading import loader_of
-from phlox.loop._objective import Objective, check_loss
-from phlox.loop._plot import plot_learning_rates
+from phlox.loop.batches._feed import Feed
+from phlox.loop.batches._loading import loader_of
+from phlox.loop.logs._plot import plot_learning_rates
+from phlox.loop.steps._objective import Objective, check_loss
 from phlox.optim import Adam, Optimizer, Rule
 
 _SMOOTHING = 0.8  # how much less each further step counts in a smoothed loss
@@ -37,7 +37,7 @@ class LearningRates:
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the losses over the rates, and write the figure to ``path`` where one is given."""
-        return plot_learning_rates(self, path)
+        return plot_learning_rates(self.rates, self.losses, self.smoothed, self.suggestion, path)
 
     def __repr__(self) -> str:
         found = "no rate: the loss does not fall" if self.suggestion is None else f"{self.suggestion:.2g}"

@@ -11,16 +11,16 @@ import jax
 import numpy as np
 
 from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
-from phlox.loop._callback import Callback, called
-from phlox.loop._callback_names import constructed, matched
-from phlox.loop._changes import warn_of_changes
-from phlox.loop._history import History
+from phlox.loop._hooked import Hooked, called
 from phlox.loop._interruption import Interruption
-from phlox.loop._ledger import Ledger
-from phlox.loop._plain_state import decoded, encoded
+from phlox.loop.callbacks._names import constructed, matched
+from phlox.loop.checkpoints._changes import warn_of_changes
+from phlox.loop.checkpoints._plain_state import decoded, encoded
+from phlox.loop.logs._history import History
+from phlox.loop.steps._ledger import Ledger
 
 if TYPE_CHECKING:
-    from phlox.loop._objective import Objective
+    from phlox.loop.steps._objective import Objective
     from phlox.optim import Optimizer
 
 
@@ -48,6 +48,26 @@ class Run:
         interruption: what Ctrl-C finds.
     """
 
+    model: Module
+    opt: Optimizer | None
+    metrics: Any
+    loader: Any
+    validation: Any
+    callbacks: list[Hooked]
+    epochs: int | None
+    epoch: int
+    steps_per_epoch: int | None
+    log_dir: Path | None
+    seed: int
+    config: dict[str, Any]
+    device_count: int
+    batch: int
+    interruption: Interruption
+    ledger: Ledger
+    history: History
+    stopping: bool
+    epoch_over: bool
+
     def __init__(
         self,
         model: Module,
@@ -56,7 +76,7 @@ class Run:
         loader: Any = None,
         validation: Any = None,
         metrics: Any = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Hooked] = (),
         epochs: int | None = 1,
         steps_per_epoch: int | None = None,
         log_dir: str | Path | None = None,
@@ -170,7 +190,7 @@ class Run:
             if arrays:
                 callback.log_arrays(step, arrays)
 
-    def callback_names(self) -> dict[Callback, str]:
+    def callback_names(self) -> dict[Hooked, str]:
         """The name of each callback in a checkpoint."""
         return {callback: name for name, callback in self._named_callbacks().items()}
 
@@ -326,9 +346,9 @@ class Run:
                 found |= {f"{known}.{attribute}": getattr(callback, attribute) for attribute in callback.modules}
         return {name: module for name, module in found.items() if module is not None}
 
-    def _named_callbacks(self) -> dict[str, Callback]:
+    def _named_callbacks(self) -> dict[str, Hooked]:
         """Callbacks by class, counted where there are several of one class: ``EMA``, ``EMA#2``."""
-        named: dict[str, Callback] = {}
+        named: dict[str, Hooked] = {}
         for callback in self.callbacks:
             kind, n = type(callback).__name__, 1
             while (kind if n == 1 else f"{kind}#{n}") in named:

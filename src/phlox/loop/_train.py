@@ -20,17 +20,17 @@ from phlox.core import (
     value_and_grad,
     watch_nonfinite,
 )
-from phlox.loop._batch import examples, read_batch
-from phlox.loop._by_output import as_loss
 from phlox.loop._checks import check_model, check_optimizer, told
-from phlox.loop._chunk import Part, program, slots_for
-from phlox.loop._first_look import where_nan
 from phlox.loop._interruption import uninterrupted
-from phlox.loop._ledger import Ledger
-from phlox.loop._loading import plain_batches
-from phlox.loop._objective import Objective, check_loss
-from phlox.loop._precision import Refusal
-from phlox.loop._step import Step
+from phlox.loop.batches._batch import examples, read_batch
+from phlox.loop.batches._first_look import where_nan
+from phlox.loop.batches._loading import plain_batches
+from phlox.loop.steps._by_output import as_loss
+from phlox.loop.steps._chunk import Part, program, slots_for
+from phlox.loop.steps._ledger import Ledger
+from phlox.loop.steps._objective import Objective, check_loss
+from phlox.loop.steps._precision import Refusal
+from phlox.loop.steps._step import Step
 from phlox.optim import Optimizer
 
 
@@ -80,7 +80,7 @@ def train(loss: Callable[..., Any], model: Module, data: Iterable[Any], opt: Opt
     loss = as_loss(loss, None, where)
     check_loss(loss, where)
     check_optimizer(opt, model, where)
-    objective, others = Objective(loss, where=where), {"guard": Refusal()}
+    objective, others = Objective(loss, where=where), dict[str, Module](guard=Refusal())
     batches = plain_batches(data, where)
     first = next(batches, None)
     if first is None:

@@ -15,20 +15,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.loop._batch import Slot, alone, examples
-from phlox.loop._callback import Callback
-from phlox.loop._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop._evaluate import computed, evaluated
-from phlox.loop._feed import Fed, Feed
-from phlox.loop._first_look import where_nan
-from phlox.loop._history import History
+from phlox.loop._hooked import Hooked
 from phlox.loop._interruption import OPEN
-from phlox.loop._memory_fit import step_that_fits
-from phlox.loop._objective import Objective
-from phlox.loop._precision import AS_IT_IS, Precision
 from phlox.loop._run import Run
-from phlox.loop._step import Others, OwnStep, Step, Sums
 from phlox.loop._warning import warn
+from phlox.loop.batches._batch import Slot, alone, examples
+from phlox.loop.batches._feed import Fed, Feed
+from phlox.loop.batches._first_look import where_nan
+from phlox.loop.callbacks._callback import Callback
+from phlox.loop.logs._history import History
+from phlox.loop.preflight._fit import step_that_fits
+from phlox.loop.steps._chunk import MOST, Part, Program, program, slots_for
+from phlox.loop.steps._objective import Objective
+from phlox.loop.steps._precision import AS_IT_IS, Precision
+from phlox.loop.steps._step import Others, OwnStep, Step, Sums
 from phlox.parallel import DataParallel
 
 
@@ -133,7 +134,7 @@ class Training:
 
     def resume(self, folder: Any, which: Any) -> None:
         """Stand where a checkpoint was made."""
-        from phlox.loop._checkpoint_load import resume_run
+        from phlox.loop.checkpoints._load import resume_run
 
         run = self.run
         if resume_run(run, folder, which) is None:
@@ -190,7 +191,7 @@ class Training:
         if not feed.stackable or self.plan.parallel is not None:
             return 1
         if self.program is None:
-            self.program = self.compiled(feed.example())
+            self.program = self.compiled(feed.example)
         return self.program.slots // accumulate * accumulate or self.program.slots
 
     def steps_until_control(self, batch: Any) -> int:
@@ -362,7 +363,7 @@ def numbers_of(found: dict[str, Any]) -> dict[str, Any]:
     return {name: float(v) if isinstance(v, np.ndarray) and not v.ndim else v for name, v in flat.items()}
 
 
-def looks_always(callback: Callback) -> bool:
+def looks_always(callback: Hooked) -> bool:
     """Whether a callback gets control at every step, because it does not say when it wants it."""
     kind = type(callback)
     return kind.steps_until is Callback.steps_until

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-from phlox.core._outlives import level
+from phlox.core import stack_level
 
 
 def warn(message: str) -> None:
     """Warn, at the innermost line that is not of this library."""
-    warnings.warn(message, stacklevel=level())
+    warnings.warn(message, stacklevel=stack_level())

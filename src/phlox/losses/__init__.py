@@ -3,6 +3,12 @@
 Each refuses arguments whose shapes differ, computes in float32 at least, and returns the dtype of its inputs.
 A name says what it takes: ``binary_cross_entropy`` probabilities, ``binary_cross_entropy_with_logits`` logits.
 ``weight=`` holds one weight per example or per element, and the mean is then Σ weight·loss / Σ weight.
+
+_regression                          differences: squared, absolute, robust
+_cross_entropy _binary _focal        classes, yes or no, hard examples
+_margin _embedding _overlap          margins; angles, pairs and contrasts; overlap of areas
+_likelihood _ctc                     counts, normal variables, divergences; labellings of sequences
+_reduce _classes _safe _one_call _probabilities   what they share: reductions, targets, logarithms, one call
 """
 
 from typing import TYPE_CHECKING

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.losses._classes import class_weights
 from phlox.losses._reduce import Reduction, check_values, matched, real, reduced
 from phlox.losses._safe import counted, safe_log, safe_log1m

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core import DtypeError, RangeError, ShapeError, describe
 from phlox.losses._reduce import concrete, real
 
 IGNORE = -100

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, answering, describe
 from phlox.losses._classes import IGNORE, ClassIndex, class_targets, class_weights
 from phlox.losses._one_call import one_call
 from phlox.losses._reduce import Reduction, floating, in_unit, real, reduced, widen

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.losses._reduce import Reduction, check_values, concrete, floating, real, reduced, widen
 
 # log 0 that stays finite, so that adding and differentiating impossible alignments gives no NaN

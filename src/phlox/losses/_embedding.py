@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.losses._margin import check_signs
 from phlox.losses._reduce import (
     Reduction,
@@ -26,7 +25,7 @@ from phlox.losses._reduce import (
     widen,
 )
 from phlox.losses._safe import clamped, hinged
-from phlox.nn.functional._numeric import lp_norm, squarable
+from phlox.nn import lp_norm, squarable
 
 
 @answering

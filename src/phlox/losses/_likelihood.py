@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.losses._reduce import (
     Reduction,
     above_zero,

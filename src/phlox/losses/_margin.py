@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.losses._classes import class_index, class_weights
 from phlox.losses._reduce import (
     Reduction,

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.losses._binary import check_unit
 from phlox.losses._reduce import Reduction, matched, not_negative, reduced
 

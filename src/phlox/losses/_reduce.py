@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
+from phlox.core import DtypeError, RangeError, ShapeError, describe
 
 Reduction = Literal["mean", "sum", "none"]
 

@@ -3,6 +3,12 @@
 Each is a small Module: ``update(prediction, target, weight=None)`` takes a batch in, ``compute()`` gives the value of
 all that was taken in, ``reset()`` forgets it, and ``merge(other)`` takes in what another one did. Predictions are
 probabilities unless ``logits=True``. ``weight=`` holds a number or a mask for each example; padding has 0.
+
+_metric _own _collection             what a metric is; one's own; several under names
+_mean _regression _correlation       means, errors, correlation
+_accuracy _precision _confusion      right decisions, precision and recall, the matrix
+_ranking _calibration                scores at every threshold; honest probabilities
+_sums _store _reading                exact sums, kept rows, checked updates
 """
 
 from typing import TYPE_CHECKING

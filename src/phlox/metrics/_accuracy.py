@@ -86,7 +86,7 @@ class TopKAccuracy(_Share):
     """
 
     def __init__(self, k: int = 5):
-        self.k = _reading.size("TopKAccuracy", "k", k)
+        self.k: int = _reading.size("TopKAccuracy", "k", k)
         self.reset()
 
     def _read(self, prediction: Any, target: Any, weight: Any) -> tuple[Any, ...]:
@@ -130,7 +130,7 @@ class BinaryAccuracy(_Share):
     """
 
     def __init__(self, *, threshold: float = 0.5, logits: bool = False):
-        self.threshold = _reading.share(type(self).__name__, "threshold", threshold)
+        self.threshold: float = _reading.share(type(self).__name__, "threshold", threshold)
         self.logits = logits
         self.reset()
 

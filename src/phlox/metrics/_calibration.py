@@ -46,6 +46,8 @@ class CalibrationError(Metric):
     confidence: State  # (2, bins) sums of weight · probability
     correct: State  # (2, bins) sums of the weights where it is so
     _names = ("count", "confidence", "correct")
+    classes: bool
+    logits: bool
 
     def __init__(
         self,
@@ -55,8 +57,8 @@ class CalibrationError(Metric):
         norm: Literal["l1", "l2", "max"] = "l1",
         logits: bool = False,
     ):
-        self.bins = _reading.size("CalibrationError", "bins", bins)
-        self.norm = _reading.option("CalibrationError", "norm", norm, ("l1", "l2", "max"))
+        self.bins: int = _reading.size("CalibrationError", "bins", bins)
+        self.norm: str = _reading.option("CalibrationError", "norm", norm, ("l1", "l2", "max"))
         self.classes, self.logits = bool(classes), logits
         self.reset()
 

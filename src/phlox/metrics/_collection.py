@@ -39,7 +39,7 @@ class Metrics(Module):
             got = ", ".join(f"{name}={describe(m)}" for name, m in wrong.items()) or "none"
             fix = "give metrics by name, such as accuracy=px.metrics.Accuracy()"
             raise RangeError("one metric or more", got=got, fix=fix, where="Metrics")
-        self.metrics = dict(metrics)
+        self.metrics: dict[str, Metric] = dict(metrics)
 
     def update(
         self,

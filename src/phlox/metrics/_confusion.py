@@ -65,8 +65,10 @@ class ConfusionMatrix(_Confusion):
     """
 
     def __init__(self, classes: int, *, normalize: Literal["true", "pred", "all"] | None = None):
-        self.classes = _reading.size("ConfusionMatrix", "classes", classes, 2)
-        self.normalize = _reading.option("ConfusionMatrix", "normalize", normalize, (None, "true", "pred", "all"))
+        self.classes: int = _reading.size("ConfusionMatrix", "classes", classes, 2)
+        self.normalize: str | None = _reading.option(
+            "ConfusionMatrix", "normalize", normalize, (None, "true", "pred", "all")
+        )
         self.reset()
 
     def _of(self, counts: jax.Array) -> jax.Array:
@@ -104,8 +106,8 @@ class MeanIoU(_Confusion):
     """
 
     def __init__(self, classes: int, *, average: Literal["macro"] | None = "macro"):
-        self.classes = _reading.size("MeanIoU", "classes", classes, 2)
-        self.average = _reading.option("MeanIoU", "average", average, ("macro", None))
+        self.classes: int = _reading.size("MeanIoU", "classes", classes, 2)
+        self.average: str | None = _reading.option("MeanIoU", "average", average, ("macro", None))
         self.reset()
 
     def _of(self, counts: jax.Array) -> jax.Array:
@@ -145,8 +147,8 @@ class CohenKappa(_Confusion):
     """
 
     def __init__(self, classes: int, *, weights: Literal["linear", "quadratic"] | None = None):
-        self.classes = _reading.size("CohenKappa", "classes", classes, 2)
-        self.weights = _reading.option("CohenKappa", "weights", weights, (None, "linear", "quadratic"))
+        self.classes: int = _reading.size("CohenKappa", "classes", classes, 2)
+        self.weights: str | None = _reading.option("CohenKappa", "weights", weights, (None, "linear", "quadratic"))
         self.reset()
 
     def _of(self, counts: jax.Array) -> jax.Array:
@@ -184,7 +186,7 @@ class MatthewsCorrelation(_Confusion):
     """
 
     def __init__(self, classes: int):
-        self.classes = _reading.size("MatthewsCorrelation", "classes", classes, 2)
+        self.classes: int = _reading.size("MatthewsCorrelation", "classes", classes, 2)
         self.reset()
 
     def _of(self, counts: jax.Array) -> jax.Array:

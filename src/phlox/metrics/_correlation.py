@@ -98,8 +98,8 @@ class R2Score(Metric):
     _names = ("count", "mean_y", "unit_y", "unit_error", "variance", "residual")
 
     def __init__(self, *, outputs: int | None = None, average: Literal["macro"] | None = "macro"):
-        self.outputs = None if outputs is None else _reading.size("R2Score", "outputs", outputs)
-        self.average = _reading.option("R2Score", "average", average, ("macro", None))
+        self.outputs: int | None = None if outputs is None else _reading.size("R2Score", "outputs", outputs)
+        self.average: str | None = _reading.option("R2Score", "average", average, ("macro", None))
         self.reset()
 
     def _zero(self) -> Statistics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from phlox.core import Module, StructureError, at_eager, copy, describe, jit
 from phlox.metrics import _sums
 
 Statistics = dict[str, jax.Array]
+T = TypeVar("T")
 
 
 class Metric(Module):
@@ -151,7 +152,7 @@ def _folded(metric: Metric, new: Statistics, axis_name: str) -> Statistics:
     return jax.lax.fori_loop(0, size, add, metric._statistics())
 
 
-def merge(first: Any, *others: Any) -> Any:
+def merge(first: T, *others: T) -> T:
     """A new metric, or collection of metrics, that has taken in all that these took in; they stay as they are.
 
     Raises:
@@ -164,7 +165,7 @@ def merge(first: Any, *others: Any) -> Any:
     >>> float(px.metrics.merge(a, b).compute())
     0.75
     """
-    merged = copy(first)
+    merged: Any = copy(first)
     for other in others:
         merged.merge(other)
     return merged

@@ -17,6 +17,9 @@ from phlox.metrics._metric import Metric, Statistics, spoiled
 class FromFunction(Average):
     """The mean over examples of a function's values; made by ``from_function``."""
 
+    function: Callable[[Any, Any], Any]
+    name: str
+
     def __init__(self, function: Callable[[Any, Any], Any], name: str):
         self.function, self.name = function, name
         self.reset()
@@ -150,6 +153,8 @@ class Select(Metric):
     """
 
     metric: Metric
+    prediction: Any
+    target: Any
 
     def __init__(self, metric: Metric, prediction: Any = None, *, target: Any = None):
         if not isinstance(metric, Metric):

@@ -21,6 +21,8 @@ class _Positives(Metric):
     predicted: State  # (2, classes)
     actual: State  # (2, classes)
     _names = ("true_positive", "predicted", "actual")
+    logits: bool
+    zero_division: float
 
     def __init__(
         self,
@@ -36,10 +38,10 @@ class _Positives(Metric):
         if classes is not None and labels is not None:
             fix = "give classes= where one of them is so, labels= where each is or is not, neither for yes or no"
             raise RangeError("classes or labels", got=f"classes={classes}, labels={labels}", fix=fix, where=name)
-        self.classes = None if classes is None else _reading.size(name, "classes", classes, 2)
-        self.labels = None if labels is None else _reading.size(name, "labels", labels)
-        self.average = _reading.option(name, "average", average, ("micro", "macro", "weighted", None))
-        self.threshold = _reading.share(name, "threshold", threshold)
+        self.classes: int | None = None if classes is None else _reading.size(name, "classes", classes, 2)
+        self.labels: int | None = None if labels is None else _reading.size(name, "labels", labels)
+        self.average: str | None = _reading.option(name, "average", average, ("micro", "macro", "weighted", None))
+        self.threshold: float = _reading.share(name, "threshold", threshold)
         self.logits, self.zero_division = logits, float(zero_division)
         self.reset()
 
@@ -175,7 +177,7 @@ class FBeta(_Positives):
         if isinstance(beta, bool) or not beta > 0:
             fix = "give 1.0 for F1, more where recall matters more"
             raise RangeError("beta above 0", got=repr(beta), fix=fix, where=type(self).__name__)
-        self.beta = float(beta)
+        self.beta: float = float(beta)
         super().__init__(
             classes=classes,
             labels=labels,

@@ -48,9 +48,9 @@ class Ranking(Kept):
             fix = "give classes= where one of them is so, labels= where each is or is not, neither for yes or no"
             raise RangeError("classes or labels", got=f"classes={classes}, labels={labels}", fix=fix, where=name)
         self._check_capacity(name, capacity)
-        self.bins = None if bins is None else _reading.size(name, "bins", bins, 2)
-        self.classes = None if classes is None else _reading.size(name, "classes", classes, 2)
-        self.labels = None if labels is None else _reading.size(name, "labels", labels)
+        self.bins: int | None = None if bins is None else _reading.size(name, "bins", bins, 2)
+        self.classes: int | None = None if classes is None else _reading.size(name, "classes", classes, 2)
+        self.labels: int | None = None if labels is None else _reading.size(name, "labels", labels)
         self.logits = logits
         self.scores = self.truths = self.weight = self.seen = self.positive = self.negative = None
         self.reset()
@@ -170,7 +170,7 @@ class _Area(Ranking):
         average: Literal["macro", "weighted"] | None = "macro",
         logits: bool = False,
     ):
-        self.average = _reading.option(type(self).__name__, "average", average, ("macro", "weighted", None))
+        self.average: str | None = _reading.option(type(self).__name__, "average", average, ("macro", "weighted", None))
         super().__init__(capacity=capacity, bins=bins, classes=classes, labels=labels, logits=logits)
 
     def _value(self, statistics: Statistics) -> jax.Array:

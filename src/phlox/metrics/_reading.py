@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ import numpy as np
 from jax.core import Tracer
 
 from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
+
+T = TypeVar("T")
 
 
 def concrete(x: Any) -> np.ndarray | None:
@@ -208,7 +210,7 @@ def size(where: str, name: str, value: int, least: int = 1) -> int:
     return int(value)
 
 
-def option(where: str, name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+def option(where: str, name: str, value: T, choices: tuple[Any, ...]) -> T:
     """One of the choices."""
     if value not in choices:
         listed = ", ".join(map(repr, choices))

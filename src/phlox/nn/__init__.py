@@ -1,54 +1,79 @@
-"""Layers, activations, initialisers and functional forms."""
+"""Layers, activations, initialisers and functional forms.
+
+functional/       pure functions of arrays; a layer is a thin object over one of them
+init/             initialisers
+features/         layers on the last axis: dense, embeddings, gates, dropout
+space/            convolutions, pooling, padding, resizing
+normalisation/    of activations, and of weights
+recurrence/       a state carried over time
+attention/        attention, positions, transformers
+containers/       layers made of layers
+_autosize         sizes from shapes alone
+_summary _flops   px.summary, and the operations that it counts
+_kinds            what a parameter is, by the layer that owns it
+_checks _label _fused   what layers share: checked arguments, one line of print, one compiled call
+"""
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.nn import functional, init
-from phlox.nn._activations import PReLU, RReLU, Swish
-from phlox.nn._adaptive_pool import AdaptiveMaxPool, AdaptiveMeanPool, GlobalMaxPool, LpPool
-from phlox.nn._attention import MultiHeadAttention
 from phlox.nn._autosize import AUTO, autosize, output_shape
-from phlox.nn._branches import Branch, Maxout, PairwiseFusion
-from phlox.nn._cells import GRUCell, LSTMCell, RNNCell
-from phlox.nn._compact import compact
-from phlox.nn._containers import Chain, Parallel, SkipConnection, flatten
-from phlox.nn._conv import Conv
-from phlox.nn._conv_lstm import ConvLSTM, ConvLSTMCell
-from phlox.nn._conv_transpose import ConvTranspose, DepthwiseConv
-from phlox.nn._dense import Dense
-from phlox.nn._dropout import Dropout
-from phlox.nn._embedding import Embedding
-from phlox.nn._embedding_bag import EmbeddingBag
-from phlox.nn._experts import MixtureOfExperts
-from phlox.nn._fold import Fold, Unfold
-from phlox.nn._gated_mlp import GatedMLP
-from phlox.nn._group_norm import GroupNorm, InstanceNorm
 from phlox.nn._kinds import KINDS, ParameterKind, kind_by_name, parameter_kinds
-from phlox.nn._kv_cache import KVCache
-from phlox.nn._linear import Bilinear, Scale
-from phlox.nn._linear_attention import LinearAttention
-from phlox.nn._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
-from phlox.nn._norm import BatchNorm, LayerNorm
-from phlox.nn._pad import CircularPad, ConstantPad, ReflectPad, ReplicatePad, SymmetricPad, ZeroPad
-from phlox.nn._pool import GlobalMeanPool, MaxPool, MeanPool
-from phlox.nn._positions import (
+from phlox.nn._summary import Summary, SummaryRow, summary
+from phlox.nn.attention._attention import MultiHeadAttention
+from phlox.nn.attention._kv_cache import KVCache
+from phlox.nn.attention._linear_attention import LinearAttention
+from phlox.nn.attention._positions import (
     ALiBi,
     PositionEmbedding,
     RelativePositionBias,
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
-from phlox.nn._rearrange import Flatten, Reshape, ReverseSequence, SelectDim, WrappedFunction
-from phlox.nn._recurrence import Bidirectional, Recurrence, StatefulRecurrentCell
-from phlox.nn._recurrent import GRU, LSTM, RNN
-from phlox.nn._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm
-from phlox.nn._repeated import RepeatedLayer
-from phlox.nn._resize import PixelShuffle, PixelUnshuffle, Upsample
-from phlox.nn._rms_norm import LocalResponseNorm, RMSNorm
-from phlox.nn._state_space import LRU, S4D, Mamba
-from phlox.nn._summary import Summary, SummaryRow, summary
-from phlox.nn._transformer import TransformerDecoderLayer, TransformerEncoderLayer
-from phlox.nn._transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
+from phlox.nn.attention._transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from phlox.nn.attention._transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
+from phlox.nn.containers._branches import Branch, Maxout, PairwiseFusion
+from phlox.nn.containers._compact import compact
+from phlox.nn.containers._containers import Chain, Parallel, SkipConnection, flatten
+from phlox.nn.containers._rearrange import Flatten, Reshape, ReverseSequence, SelectDim, WrappedFunction
+from phlox.nn.containers._repeated import RepeatedLayer
+from phlox.nn.features._activations import PReLU, RReLU, Swish
+from phlox.nn.features._dense import Dense
+from phlox.nn.features._dropout import Dropout
+from phlox.nn.features._embedding import Embedding
+from phlox.nn.features._embedding_bag import EmbeddingBag
+from phlox.nn.features._experts import MixtureOfExperts
+from phlox.nn.features._gated_mlp import GatedMLP
+from phlox.nn.features._linear import Bilinear, Scale
+from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+from phlox.nn.functional._numeric import lp_norm as lp_norm
+from phlox.nn.functional._numeric import squarable as squarable
+from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form
+from phlox.nn.functional.kernels._kernels import Kernel as Kernel
+from phlox.nn.functional.kernels._kernels import in_use as in_use
+from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report
+from phlox.nn.functional.kernels._kernels import plain_form as plain_form
+from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
+from phlox.nn.normalisation._folding import fold_batch_norm
+from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
+from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
+from phlox.nn.normalisation._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm
+from phlox.nn.normalisation._rms_norm import LocalResponseNorm, RMSNorm
+from phlox.nn.recurrence._cells import GRUCell, LSTMCell, RNNCell
+from phlox.nn.recurrence._conv_lstm import ConvLSTM, ConvLSTMCell
+from phlox.nn.recurrence._recurrence import Bidirectional, Recurrence, StatefulRecurrentCell
+from phlox.nn.recurrence._recurrent import GRU, LSTM, RNN
+from phlox.nn.recurrence._state_space import LRU, S4D, Mamba
+from phlox.nn.space._adaptive_pool import AdaptiveMaxPool, AdaptiveMeanPool, GlobalMaxPool, LpPool
+from phlox.nn.space._conv import Conv
+from phlox.nn.space._conv_transpose import ConvTranspose, DepthwiseConv
+from phlox.nn.space._fold import Fold, Unfold
+from phlox.nn.space._pad import CircularPad, ConstantPad, ReflectPad, ReplicatePad, SymmetricPad, ZeroPad
+from phlox.nn.space._pool import GlobalMeanPool, MaxPool, MeanPool
+from phlox.nn.space._resize import PixelShuffle, PixelUnshuffle, Upsample
+
+# Names imported as themselves serve the rooms above; they are no user's business, and not in __all__.
 
 __all__ = [
     "AUTO",
@@ -142,6 +167,7 @@ __all__ = [
     "autosize",
     "compact",
     "flatten",
+    "fold_batch_norm",
     "functional",
     "init",
     "kind_by_name",

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from phlox.core import RangeError, spelled
-from phlox.core._errors import shown
+from phlox.core import RangeError, shown, spelled
 from phlox.nn import functional
-from phlox.nn.functional._padding import PADDING_MODES
+from phlox.nn.functional.space._padding import PADDING_MODES
 
 Sizes = int | Sequence[int]
 OutputSizes = int | None | Sequence[int | None]

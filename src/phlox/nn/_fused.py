@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 
 from phlox.core import python_control_flow
 from phlox.nn.functional import identity
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def fused(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def fused(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile ``fn(act, *arrays, **static)`` as one call when it runs eagerly; inside a jaxpr it stays plain.
 
     Eager JAX pays tens of microseconds for every operation, and hundreds under a gradient. A layer's
@@ -22,9 +23,11 @@ def fused(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     An activation of the user's own (which may close over arrays, or be a Module) runs after it.
     """
 
-    def decorate(fn: Callable[..., R]) -> Callable[..., R]:
+    def decorate(given: Callable[P, R]) -> Callable[P, R]:
+        fn = cast("Callable[..., Any]", given)
+
         @functools.cache  # made at the first eager call: fifty of them would be a tenth of ``import phlox``
-        def compiled() -> Callable[..., R]:
+        def compiled() -> Callable[..., Any]:
             return jax.jit(fn, static_argnums=0, static_argnames=static)
 
         @functools.wraps(fn)
@@ -35,7 +38,7 @@ def fused(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
                 return compiled()(act, *arrays, **options)
             return act(compiled()(identity, *arrays, **options))
 
-        return forward
+        return cast("Callable[P, R]", forward)
 
     return decorate
 

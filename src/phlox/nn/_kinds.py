@@ -13,22 +13,22 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from phlox.core import Module, RangeError, owners
-from phlox.nn._activations import PReLU, Swish
-from phlox.nn._cells import RecurrentCell
-from phlox.nn._conv import Conv
-from phlox.nn._conv_lstm import _ConvLSTM
-from phlox.nn._conv_transpose import ConvTranspose, DepthwiseConv
-from phlox.nn._dense import Dense
-from phlox.nn._embedding import Embedding
-from phlox.nn._embedding_bag import EmbeddingBag
-from phlox.nn._experts import MixtureOfExperts
-from phlox.nn._group_norm import GroupNorm, InstanceNorm
-from phlox.nn._linear import Bilinear, Scale
-from phlox.nn._norm import BatchNorm, LayerNorm
-from phlox.nn._positions import PositionEmbedding, RelativePositionBias
-from phlox.nn._repeated import RepeatedLayer
-from phlox.nn._rms_norm import RMSNorm
-from phlox.nn._state_space import LRU, S4D, Mamba
+from phlox.nn.attention._positions import PositionEmbedding, RelativePositionBias
+from phlox.nn.containers._repeated import RepeatedLayer
+from phlox.nn.features._activations import PReLU, Swish
+from phlox.nn.features._dense import Dense
+from phlox.nn.features._embedding import Embedding
+from phlox.nn.features._embedding_bag import EmbeddingBag
+from phlox.nn.features._experts import MixtureOfExperts
+from phlox.nn.features._linear import Bilinear, Scale
+from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
+from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
+from phlox.nn.normalisation._rms_norm import RMSNorm
+from phlox.nn.recurrence._cells import RecurrentCell
+from phlox.nn.recurrence._conv_lstm import _ConvLSTM
+from phlox.nn.recurrence._state_space import LRU, S4D, Mamba
+from phlox.nn.space._conv import Conv
+from phlox.nn.space._conv_transpose import ConvTranspose, DepthwiseConv
 
 KINDS = ("matrix", "kernel", "bias", "scale", "embedding", "other")
 

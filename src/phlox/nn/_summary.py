@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from phlox.core import Module, StructureError, apply, copy, describe, is_key, modules, split
 from phlox.nn._autosize import structs
 from phlox.nn._flops import MARK, Tally, count
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 _WIDTH = 120
 
@@ -42,14 +42,17 @@ class Summary:
     as often as they run. Activation memory is what layers newly hand on, not temporary memory inside them.
     """
 
+    name: str
+    rows: list[SummaryRow]
+
     def __init__(self, name: str, rows: Sequence[SummaryRow], parameter_bytes: int, open_ended: bool):
         self.name, self.rows = name, list(rows)
         self.parameter_bytes = parameter_bytes
         self.open_ended = open_ended
-        self.parameters = sum(r.parameters for r in rows)
-        self.state = sum(r.state for r in rows)
-        self.flops = sum(r.flops for r in rows)
-        self.activation_bytes = sum(r.activation_bytes for r in rows)
+        self.parameters: int = sum(r.parameters for r in rows)
+        self.state: int = sum(r.state for r in rows)
+        self.flops: int = sum(r.flops for r in rows)
+        self.activation_bytes: int = sum(r.activation_bytes for r in rows)
 
     def __rich__(self) -> Any:
         """The table, for rich."""

@@ -1,15 +1,36 @@
-"""Optimisers: named rules, schedules, and the object that applies them in place."""
+"""Optimisers: named rules, schedules, and the object that applies them in place.
+
+_optimizer          px.Optimizer: a rule's state for one model, changed in place
+rules/              what is subtracted from an array, given its gradient
+schedules/          numbers that are functions of the step
+_state _packing     state cut down, put together, carried; many small arrays as one
+_adjusting          the numbers that opt.adjust sets
+_models             several models under one optimiser
+_calling            transformations of optax
+_plateau            the rate lowered when a number stops improving
+"""
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.optim._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
-from phlox.optim._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
-from phlox.optim._choice import is_matrix, of_kind
-from phlox.optim._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
-from phlox.optim._composed import composed, loop, product, sequence, shifted, stretched, warmup
-from phlox.optim._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
-from phlox.optim._decays import (
+from phlox.optim._optimizer import Optimizer
+from phlox.optim._plateau import ReduceOnPlateau
+from phlox.optim.rules._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
+from phlox.optim.rules._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
+from phlox.optim.rules._choice import is_matrix, of_kind
+from phlox.optim.rules._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
+from phlox.optim.rules._descent import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
+from phlox.optim.rules._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.optim.rules._gradients import share_of as share_of
+from phlox.optim.rules._groups import groups
+from phlox.optim.rules._lbfgs import LBFGS
+from phlox.optim.rules._matrix import Apollo, Muon
+from phlox.optim.rules._rule import Rule
+from phlox.optim.schedules._composed import composed, loop, product, sequence, shifted, stretched, warmup
+from phlox.optim.schedules._cycles import cyclic, sine, sine_decay2, sine_exp, triangle, triangle_decay2, triangle_exp
+from phlox.optim.schedules._decays import (
     constant,
     cosine_annealing,
     cosine_restarts,
@@ -22,15 +43,7 @@ from phlox.optim._decays import (
     polynomial,
     step_decay,
 )
-from phlox.optim._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
-from phlox.optim._groups import groups
-from phlox.optim._lbfgs import LBFGS
-from phlox.optim._matrix import Apollo, Muon
-from phlox.optim._optimizer import Optimizer
-from phlox.optim._plateau import ReduceOnPlateau
-from phlox.optim._rule import Rule
-from phlox.optim._rules import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
-from phlox.optim._schedule import Schedule, Stateful, plot_schedule
+from phlox.optim.schedules._schedule import Schedule, Stateful, plot_schedule
 
 __all__ = [
     "ASGD",

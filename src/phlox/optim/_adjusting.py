@@ -8,8 +8,8 @@ from typing import Any
 from jax.core import Tracer
 
 from phlox.core import RangeError, StructureError
-from phlox.optim import _habits
-from phlox.optim._rule import Rule, check
+from phlox.optim.rules import _habits
+from phlox.optim.rules._rule import Rule, check
 
 _INJECTED = "hyperparams/"  # where optax.inject_hyperparams keeps its numbers
 

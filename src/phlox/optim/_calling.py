@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from phlox.core import training
-from phlox.optim._applied import ascent
 from phlox.optim._models import Models, rebuilt
+from phlox.optim.rules._applied import ascent
 
 Extras = dict[str, Any]
 

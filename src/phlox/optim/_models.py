@@ -10,17 +10,17 @@ import jax.numpy as jnp
 from phlox.core import (
     Module,
     StructureError,
+    agreed,
     copy,
     describe,
     gradients_by_path,
     merge,
     modules,
     paths,
+    plan_of,
     trainable_arrays,
     write_arrays,
 )
-from phlox.core._plan import plan_of
-from phlox.core._tree import agreed
 from phlox.nn import ParameterKind, parameter_kinds
 
 Models = Any  # a Module, or a list, tuple or dict of Models

@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, StructureError, answer_foreign, at_eager, describe, jit, modules, warn_of_one_array_twice
-from phlox.core._methods_elsewhere import OPTIMIZER_METHODS
+from phlox.core import (
+    OPTIMIZER_METHODS,
+    Module,
+    StructureError,
+    answer_foreign,
+    at_eager,
+    describe,
+    jit,
+    modules,
+    warn_of_one_array_twice,
+)
 from phlox.nn import ParameterKind
-from phlox.optim import _adjusting, _habits, _models, _state
-from phlox.optim._applied import ascent
+from phlox.optim import _adjusting, _models, _state
 from phlox.optim._calling import called, extras
-from phlox.optim._choice import known_kinds
 from phlox.optim._packing import Packing
-from phlox.optim._rule import Rule
+from phlox.optim.rules import _habits
+from phlox.optim.rules._applied import ascent
+from phlox.optim.rules._choice import known_kinds
+from phlox.optim.rules._rule import Rule
 
 if TYPE_CHECKING:
     import optax
@@ -100,6 +110,7 @@ class Optimizer(Module):
     """
 
     kinds: tuple[tuple[str, str, int, int], ...] = ()  # path, and what px.parameter_kinds says; none in older files
+    form: Form
 
     def __init__(self, rule: Rule | optax.GradientTransformation, model: _models.Models):
         _habits.check_rule(rule, model, Rule)
@@ -107,7 +118,7 @@ class Optimizer(Module):
         for root in _models.roots(model).values():
             warn_of_one_array_twice(root)
         self.rule = rule
-        self.slots = Slots()
+        self.slots: Slots = Slots()
         self._keep(*self._started(model))
         _remember(self, model)
 

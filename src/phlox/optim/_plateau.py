@@ -46,6 +46,14 @@ class ReduceOnPlateau(Module):
     best: State  # () the best number so far
     bad: State  # () int32, looks since then
     cooling: State  # () int32, looks of cooldown left
+    factor: float
+    patience: int
+    threshold: float
+    absolute: bool
+    cooldown: int
+    lowest: float
+    eps: float
+    maximize: bool
 
     def __init__(
         self,

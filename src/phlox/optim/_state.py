@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import StructureError
 from phlox.optim._packing import Packing
-from phlox.optim._rule import Counts
+from phlox.optim.rules._rule import Counts
 
 
 def as_before(after: Any, before: Any) -> Any:

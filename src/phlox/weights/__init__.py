@@ -1,4 +1,12 @@
-"""Weight files: a model's arrays on disk and back, whole or not at all."""
+"""Weight files: a model's arrays on disk and back, whole or not at all.
+
+_artifact                   px.save and px.load: arrays, and how the model is built
+_describing _rebuilding     a live object as JSON, and back without its ``__init__``
+_naming                     what names in a file may stand for
+_safetensors _metadata      the arrays; the text and checksum beside them
+_replacing _temporary       written whole or not at all; what a killed process left
+_errors                     what can go wrong with a file
+"""
 
 from typing import TYPE_CHECKING
 

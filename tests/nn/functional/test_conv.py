@@ -11,7 +11,9 @@ from jax.test_util import check_grads
 
 from kit import against_torch, assert_close, oracle
 from phlox.core._errors import RangeError, ShapeError
-from phlox.nn.functional import _conv_forms, _conv_kernels, conv, conv_transpose, depthwise_conv
+from phlox.nn.functional import conv, conv_transpose, depthwise_conv
+from phlox.nn.functional.kernels import _conv as _conv_kernels
+from phlox.nn.functional.space import _conv_forms
 
 torch = oracle("torch")
 TF = torch.nn.functional

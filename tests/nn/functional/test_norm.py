@@ -9,7 +9,7 @@ from kit import against_torch, assert_close, oracle, to_numpy
 from phlox.core._errors import DtypeError, RangeError, ShapeError
 from phlox.nn.functional import _norm as norm
 from phlox.nn.functional import _rescale as rescale
-from phlox.nn.functional._kernels import reference_forms
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 torch = oracle("torch")
 F = torch.nn.functional

@@ -7,7 +7,7 @@ import pytest
 
 import phlox as px
 from phlox.nn import functional as F
-from phlox.nn._cells import _begun
+from phlox.nn.recurrence._cells import _begun
 
 N = 4096
 FEW = np.zeros(N, int)

@@ -1,4 +1,17 @@
-"""Functional forms: pure functions of arrays, batch first and channels last."""
+"""Functional forms: pure functions of arrays, batch first and channels last.
+
+_numeric            what they share: dtypes that are safe to sum in, checks of axes
+_activations _rectifiers _gated _softmax   elementwise, in pieces, gated, over classes
+_linear _embedding _gather _onehot _experts   products, rows of tables, routing
+_norm _moments _rescale   normalisation, means and variances that keep their digits, unit length
+_distance           how near vectors are
+_dropout _next_token   random masks, random tokens
+_signal _mel        signals in time and frequency
+space/              convolutions, pooling, resizing, sampling
+attention/          attention and positions
+recurrence/         recurrent networks, linear recurrences
+kernels/            faster forms for the CPU, behind one registry
+"""
 
 from typing import TYPE_CHECKING
 
@@ -18,22 +31,6 @@ from phlox.nn.functional._activations import (
     swish,
     tanh,
     tanhshrink,
-)
-from phlox.nn.functional._adaptive import (
-    adaptive_max_pool,
-    adaptive_mean_pool,
-)
-from phlox.nn.functional._attention import (
-    causal_mask,
-    dot_product_attention,
-)
-from phlox.nn.functional._conv import (
-    conv,
-    conv_transpose,
-    depthwise_conv,
-)
-from phlox.nn.functional._conv_lstm import (
-    conv_lstm,
 )
 from phlox.nn.functional._distance import (
     cdist,
@@ -55,10 +52,6 @@ from phlox.nn.functional._embedding import (
 from phlox.nn.functional._experts import (
     load_balancing_loss,
     top_k_routing,
-)
-from phlox.nn.functional._fold import (
-    fold,
-    unfold,
 )
 from phlox.nn.functional._gated import (
     geglu,
@@ -110,30 +103,6 @@ from phlox.nn.functional._onehot import (
     from_one_hot,
     one_hot,
 )
-from phlox.nn.functional._padding import (
-    pad_circular,
-    pad_constant,
-    pad_reflect,
-    pad_replicate,
-    pad_symmetric,
-    pad_zeros,
-)
-from phlox.nn.functional._pool import (
-    global_max_pool,
-    global_mean_pool,
-    lp_pool,
-    max_pool,
-    mean_pool,
-)
-from phlox.nn.functional._positions import (
-    alibi_bias,
-    alibi_slopes,
-    apply_rotary,
-    relative_buckets,
-    rotary_angles,
-    rotary_frequencies,
-    sinusoidal_positions,
-)
 from phlox.nn.functional._rectifiers import (
     celu,
     elu,
@@ -151,37 +120,11 @@ from phlox.nn.functional._rectifiers import (
     threshold,
     trelu,
 )
-from phlox.nn.functional._recurrent import (
-    gru,
-    lstm,
-    rnn,
-)
-from phlox.nn.functional._recurrent_cells import (
-    gru_cell,
-    lstm_cell,
-    rnn_cell,
-)
-from phlox.nn.functional._recurrent_form import (
-    sequence_mask,
-)
 from phlox.nn.functional._rescale import (
     local_response_norm,
     normalize,
     spectral_norm,
     weight_norm,
-)
-from phlox.nn.functional._resize import (
-    interpolate,
-)
-from phlox.nn.functional._sample import (
-    affine_grid,
-    grid_sample,
-    imrotate,
-)
-from phlox.nn.functional._shuffle import (
-    channel_shuffle,
-    pixel_shuffle,
-    pixel_unshuffle,
 )
 from phlox.nn.functional._signal import (
     hamming_window,
@@ -197,12 +140,82 @@ from phlox.nn.functional._softmax import (
     softmax,
     softmin,
 )
-from phlox.nn.functional._state_space import (
+from phlox.nn.functional.attention._attention import (
+    causal_mask,
+    dot_product_attention,
+)
+from phlox.nn.functional.attention._positions import (
+    alibi_bias,
+    alibi_slopes,
+    apply_rotary,
+    relative_buckets,
+    rotary_angles,
+    rotary_frequencies,
+    sinusoidal_positions,
+)
+from phlox.nn.functional.recurrence._cells import (
+    gru_cell,
+    lstm_cell,
+    rnn_cell,
+)
+from phlox.nn.functional.recurrence._conv_lstm import (
+    conv_lstm,
+)
+from phlox.nn.functional.recurrence._form import (
+    sequence_mask,
+)
+from phlox.nn.functional.recurrence._recurrent import (
+    gru,
+    lstm,
+    rnn,
+)
+from phlox.nn.functional.recurrence._state_space import (
     linear_attention,
     linear_recurrence,
     selective_scan,
 )
-from phlox.nn.functional._unpool import (
+from phlox.nn.functional.space._adaptive import (
+    adaptive_max_pool,
+    adaptive_mean_pool,
+)
+from phlox.nn.functional.space._conv import (
+    conv,
+    conv_transpose,
+    depthwise_conv,
+)
+from phlox.nn.functional.space._fold import (
+    fold,
+    unfold,
+)
+from phlox.nn.functional.space._padding import (
+    pad_circular,
+    pad_constant,
+    pad_reflect,
+    pad_replicate,
+    pad_symmetric,
+    pad_zeros,
+)
+from phlox.nn.functional.space._pool import (
+    global_max_pool,
+    global_mean_pool,
+    lp_pool,
+    max_pool,
+    mean_pool,
+)
+from phlox.nn.functional.space._resize import (
+    interpolate,
+)
+from phlox.nn.functional.space._sample import (
+    affine_grid,
+    grid_sample,
+    imrotate,
+)
+from phlox.nn.functional.space._shuffle import (
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
+from phlox.nn.functional.space._unpool import (
     max_pool_with_indices,
     max_unpool,
 )

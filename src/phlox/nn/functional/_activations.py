@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError
-from phlox.core._options import answering
+from phlox.core import RangeError, answering
 from phlox.nn.functional._numeric import in_range, inexact, pointwise, widen
 
 __all__ = [

@@ -9,8 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, real, squarable, widen
 
 __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._options import answering
+from phlox.core import answering
 from phlox.nn.functional._numeric import axes_of, in_range, inexact, is_concrete, min_rank, real, widen
 
 __all__ = ["alpha_dropout", "drop_path", "dropout", "feature_alpha_dropout", "variational_mask"]

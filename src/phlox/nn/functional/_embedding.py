@@ -10,8 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import copied, inexact, is_concrete, real, widen
 
 __all__ = ["embedding", "embedding_bag"]

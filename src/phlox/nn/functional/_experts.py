@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import min_rank, real, widen
 
 __all__ = ["load_balancing_loss", "top_k_routing"]

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._activations import gelu
 from phlox.nn.functional._numeric import axes_of, in_range, real, widen
 

@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import copied, real, widen
-from phlox.nn.functional._pool import lowest
-from phlox.nn.functional._window import is_int
+from phlox.nn.functional.space._pool import lowest
+from phlox.nn.functional.space._window import is_int
 
 __all__ = [
     "gather",

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, inexact, is_half, spread
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]

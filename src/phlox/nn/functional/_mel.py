@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core._errors import RangeError
-from phlox.core._options import answering
-from phlox.nn.functional._window import is_int
+from phlox.core import RangeError, answering
+from phlox.nn.functional.space._window import is_int
 
 __all__ = ["db_to_power", "mel_filterbank", "power_to_db"]
 

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, answering, describe
 from phlox.nn.functional._numeric import in_range, is_concrete, min_rank, real, widen
-from phlox.nn.functional._window import is_int
+from phlox.nn.functional.space._window import is_int
 
 __all__ = ["keep_min_p", "keep_top_k", "keep_top_p", "sample_min_p", "sample_top_k", "sample_top_p"]
 

@@ -15,11 +15,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
-from phlox.nn.functional._layer_norm_kernels import layer_norm_kernel
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._moments import centre
-from phlox.nn.functional._norm_kernels import batch_norm_kernel
 from phlox.nn.functional._numeric import (
     axes_of,
     beside,
@@ -31,6 +28,8 @@ from phlox.nn.functional._numeric import (
     vector_or_none,
     widen,
 )
+from phlox.nn.functional.kernels._layer_norm import layer_norm_kernel
+from phlox.nn.functional.kernels._norm import batch_norm_kernel
 
 __all__ = [
     "batch_norm",

@@ -13,8 +13,7 @@ from jax import Array, lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
 
 F = TypeVar("F", bound=Callable[..., Array])
 

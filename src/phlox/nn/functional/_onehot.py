@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
-from phlox.nn.functional._window import is_int
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
+from phlox.nn.functional.space._window import is_int
 
 __all__ = ["from_one_hot", "one_hot"]
 

@@ -13,8 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import RangeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, in_range, is_concrete, pointwise, real, spread
 
 __all__ = [

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core._errors import ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._numeric import axes_of, in_range, lp_norm, min_rank, real, result_dtype, vector, widen
 
 __all__ = ["local_response_norm", "normalize", "spectral_norm", "weight_norm"]

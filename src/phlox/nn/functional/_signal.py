@@ -11,9 +11,8 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError, describe
-from phlox.core._options import answering
-from phlox.nn.functional._window import is_int
+from phlox.core import DtypeError, RangeError, ShapeError, answering, describe
+from phlox.nn.functional.space._window import is_int
 
 __all__ = ["hamming_window", "hann_window", "istft", "spectrogram", "stft"]
 

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core._errors import DtypeError, ShapeError, describe
-from phlox.core._options import answering
+from phlox.core import DtypeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import axes_of, in_range, real, widen
 
 __all__ = ["gumbel_softmax", "log_softmax", "logsumexp", "softmax", "softmin"]

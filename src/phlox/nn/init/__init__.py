@@ -4,6 +4,10 @@ Every one is used bare or with keywords, ``init=glorot_uniform`` or ``init=gloro
 and draws as ``init(key, shape, dtype)``. Layouts are (in, out) for Dense and (k..., in/groups, out)
 for convolutions.
 
+_initializer            what an initialiser is; read it first
+_random _structured     drawn alike; orthogonal, sparse, constant
+_fans                   inputs and outputs that a weight joins
+
 >>> import jax
 >>> glorot_uniform(gain=2.0)
 glorot_uniform(gain=2.0)
@@ -72,26 +76,28 @@ __all__ = [
     "zeros",
 ]
 
-glorot_uniform = Glorot(distribution="uniform", name="glorot_uniform")
-glorot_normal = Glorot(distribution="normal", name="glorot_normal")
-kaiming_uniform = Kaiming(distribution="uniform", name="kaiming_uniform")
-kaiming_normal = Kaiming(distribution="normal", name="kaiming_normal")
-lecun_uniform = Lecun(distribution="uniform", name="lecun_uniform")
-lecun_normal = Lecun(distribution="truncated_normal", name="lecun_normal")
-xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
-he_uniform, he_normal = kaiming_uniform, kaiming_normal
+glorot_uniform: Glorot = Glorot(distribution="uniform", name="glorot_uniform")
+glorot_normal: Glorot = Glorot(distribution="normal", name="glorot_normal")
+kaiming_uniform: Kaiming = Kaiming(distribution="uniform", name="kaiming_uniform")
+kaiming_normal: Kaiming = Kaiming(distribution="normal", name="kaiming_normal")
+lecun_uniform: Lecun = Lecun(distribution="uniform", name="lecun_uniform")
+lecun_normal: Lecun = Lecun(distribution="truncated_normal", name="lecun_normal")
+xavier_uniform: Glorot = glorot_uniform
+xavier_normal: Glorot = glorot_normal
+he_uniform: Kaiming = kaiming_uniform
+he_normal: Kaiming = kaiming_normal
 
-uniform = Uniform(name="uniform")
-normal = Normal(name="normal")
-truncated_normal = TruncatedNormal(name="truncated_normal")
-zeros = Zeros(name="zeros")
-ones = Ones(name="ones")
-orthogonal = Orthogonal(name="orthogonal")
-delta_orthogonal = DeltaOrthogonal(name="delta_orthogonal")
-sparse = Sparse(name="sparse")
-identity_init = Identity(name="identity_init")
-dirac = Dirac(name="dirac")
-eye = Eye(name="eye")
+uniform: Uniform = Uniform(name="uniform")
+normal: Normal = Normal(name="normal")
+truncated_normal: TruncatedNormal = TruncatedNormal(name="truncated_normal")
+zeros: Zeros = Zeros(name="zeros")
+ones: Ones = Ones(name="ones")
+orthogonal: Orthogonal = Orthogonal(name="orthogonal")
+delta_orthogonal: DeltaOrthogonal = DeltaOrthogonal(name="delta_orthogonal")
+sparse: Sparse = Sparse(name="sparse")
+identity_init: Identity = Identity(name="identity_init")
+dirac: Dirac = Dirac(name="dirac")
+eye: Eye = Eye(name="eye")
 
 
 def constant(value: complex) -> Constant:

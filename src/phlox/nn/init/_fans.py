@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from phlox.core._errors import RangeError, ShapeError
+from phlox.core import RangeError, ShapeError
 
 __all__ = ["calculate_gain", "fans"]
 

@@ -9,7 +9,7 @@ from typing import Any, Self, overload
 import jax.numpy as jnp
 from jax import Array
 
-from phlox.core._errors import DtypeError, RangeError, ShapeError
+from phlox.core import DtypeError, RangeError, ShapeError
 
 Shape = Sequence[int]
 

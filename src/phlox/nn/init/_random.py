@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from phlox.core._errors import DtypeError
+from phlox.core import DtypeError
 from phlox.nn.init._fans import fans
 from phlox.nn.init._initializer import Initializer, half_safe, need
 

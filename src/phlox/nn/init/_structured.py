@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from phlox.core._errors import ShapeError
+from phlox.core import ShapeError
 from phlox.nn.init._initializer import Initializer, half_safe, need
 
 

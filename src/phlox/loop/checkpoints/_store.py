@@ -1,0 +1,386 @@
+"""A folder of checkpoints: written in the background, kept by age and by score, read from the newest that is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from phlox.loop.checkpoints._files import Snapshot, State, orbax, read_state
+from phlox.loop.checkpoints._lock import FolderLock, holder
+from phlox.loop.checkpoints._manifest import (
+    ARRAYS,
+    MANIFEST,
+    STATE,
+    Saved,
+    check_files,
+    flush_folder,
+    is_damage,
+    manifest_of,
+    sealed,
+)
+from phlox.weights import CorruptFileError, FileError, MissingFileError, file_error
+
+_NAME = re.compile(r"(\d{4,})-step-\d+")
+_UNFINISHED, _DAMAGED = ".unfinished-", ".damaged"
+_LOOKS = 20  # at a folder whose checkpoints are deleted while they are read
+_SYSTEM = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EDQUOT: "quota", errno.EACCES: "denied"}
+
+
+class CheckpointStore:
+    """The checkpoints in a folder.
+
+    Each is a folder of its own, ``0007-step-350``: numbered in the order of saving, it is there whole or not at all. To
+    read one, every file is compared with its checksum. What is damaged is named and never deleted. A checkpoint may be
+    a link to a folder elsewhere. Reading beside the training that writes gives a whole checkpoint, or an error.
+
+    Arguments:
+        folder: where the checkpoints are, or will be.
+
+    >>> import tempfile, jax.numpy as jnp, phlox as px
+    >>> model = px.Dense(1, 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = px.fit(model, [(jnp.ones((4, 1)), jnp.ones((4, 1)))], loss=px.losses.mse, epochs=3,
+    ...                      optimizer=px.optim.Adam(0.1), checkpoint_dir=folder, progress=False)
+    ...     store = px.CheckpointStore(folder)
+    ...     [saved.step for saved in store.checkpoints()], store.newest().epoch
+    ([2, 3], 2)
+    """
+
+    folder: Path
+    where: str
+    failed: bool
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(folder)
+        self.where = f"checkpoints in {os.fspath(folder)!r}"
+        self._damaged: set[str] = set()  # found so, and therefore neither counted nor deleted
+        self._stuck: set[str] = set()  # could not be deleted
+        self._complaints: list[str] = []  # of the thread that writes
+        self._told: set[str] = set()
+        self._writer: Any = None  # of Orbax
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._lock: FolderLock | None = None
+        self.failed = False  # to write
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Saved]:
+        """Every checkpoint with a whole manifest, oldest first; their other files are not looked at."""
+        found = []
+        for path in self._folders():
+            with suppress(CorruptFileError, MissingFileError):
+                found.append(Saved(path, manifest_of(path)))
+        return found
+
+    def newest(self) -> Saved | None:
+        """The newest checkpoint that is whole, None where none was saved; a warning for each newer one that is damaged.
+
+        Raises:
+            CorruptFileError: there are checkpoints, and not one is whole.
+        """
+        for path in self._odd():
+            self._complain(f"{path} is no checkpoint, though it has the name of one: it is left as it is.")
+        self._tell()
+        return self._first_whole(lambda: self._folders()[::-1])
+
+    def best(self) -> Saved | None:
+        """The checkpoint with the best score among those that are whole; None where none has a score."""
+        return self._first_whole(lambda: [saved.path for saved in _ranked(self.checkpoints())])
+
+    def read(self, saved: Saved | str | os.PathLike[str], parts: tuple[str, ...] | None = None) -> State:
+        """What a checkpoint holds, as ``Run.restore`` takes it, arrays as NumPy's.
+
+        Arguments:
+            saved: one of ``checkpoints()``, or its folder.
+            parts: only these, such as ``("model",)``; all by default.
+
+        Raises:
+            CorruptFileError: a file is missing or not as it was written; the error names it.
+            MissingFileError: there is no such checkpoint, or it was deleted meanwhile.
+        """
+        return read_state(saved.path if isinstance(saved, Saved) else Path(saved), parts)
+
+    def _first_whole(self, listed: Callable[[], list[Path]]) -> Saved | None:
+        """The first checkpoint of a list that is whole; the list is asked for anew where one of it goes meanwhile."""
+        for look in range(_LOOKS):
+            try:
+                return self._first_whole_of(listed())
+            except MissingFileError:
+                if look == _LOOKS - 1:
+                    raise
+        return None
+
+    def _first_whole_of(self, paths: list[Path]) -> Saved | None:
+        errors: dict[Path, CorruptFileError] = {}
+        for path in paths:
+            try:
+                manifest = check_files(path)
+            except CorruptFileError as error:
+                errors[path] = error
+                continue
+            for other, error in errors.items():
+                kept = self._set_aside(other) if is_damage(error) else other
+                where = "it is left as it is" if kept == other else f"it is kept as {kept}"
+                text = f"{error.where} is damaged: {error.got}; {where}. {path} is used."
+                warnings.warn(text, stacklevel=5)
+            return Saved(path, manifest)
+        if errors:
+            raise next(iter(errors.values()))
+        return None
+
+    def _set_aside(self, path: Path) -> Path:
+        """Give a damaged checkpoint another name where this process writes: a later one is neither to count it nor to
+        delete it.
+        """
+        self._damaged.add(path.name)
+        if self._lock is None or not self._lock.held or not os.path.isdir(path):
+            return path
+        names = (f"{path.name}{_DAMAGED}{f'-{n}' if n else ''}" for n in range(1_000_000))
+        aside = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+        try:
+            os.rename(path, aside)
+        except OSError:  # it stays, and is known to this process
+            return path
+        return aside
+
+    def _folders(self) -> list[Path]:
+        """The folders of all checkpoints, damaged ones too, oldest first."""
+        return [path for path in self._named() if not _is_odd(path)]
+
+    def _odd(self) -> list[Path]:
+        """What is named like a checkpoint, and nobody wrote as one."""
+        return [path for path in self._named() if _is_odd(path)]
+
+    def _named(self) -> list[Path]:
+        try:
+            entries = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise file_error(error, self.folder, self.where) from error
+        return sorted(entries, key=lambda path: _number(path.name))
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the folder ready to be written by this process, and remove what a killed one left unfinished.
+
+        Raises:
+            MissingExtraError: Orbax is not installed.
+            FileError: the folder cannot be written, or another process writes checkpoints there.
+        """
+        orbax()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.folder / ".lock")
+            for left in self.folder.glob(_UNFINISHED + "*"):
+                self._delete(left)
+        except BlockingIOError as error:
+            raise FileError(
+                "a folder that no other training writes to",
+                got=f"one that is in use by another: {holder(self.folder / '.lock')}",
+                fix="give each training a checkpoint_dir of its own, or end the other one",
+                where=self.where,
+            ) from error
+        except OSError as error:
+            self.close()
+            raise file_error(error, self.folder, self.where) from error
+        for name in list(self._damaged):  # found before there was a lock
+            self._set_aside(self.folder / name)
+        self._tell()
+
+    def save(self, state: State, about: dict[str, Any], *, keep: int, keep_best: int) -> Path:
+        """Begin to write a checkpoint; returns where it will be. Waits for the one before.
+
+        Arguments:
+            state: what ``Run.state`` gave.
+            about: for the manifest: step, epoch, score, monitor, mode, reason.
+            keep: so many of the newest are kept.
+            keep_best: and so many of those with the best scores.
+
+        Raises:
+            FileError: this one or the one before cannot be written; what was saved earlier is untouched.
+        """
+        if self._is_of_a_parent():
+            raise FileError(
+                "to be written by the process that opened them", got="a child that was forked from it",
+                fix="train in the child with a checkpoint_dir of its own", where=self.where,
+            )  # fmt: skip
+        self.wait()
+        snapshot = Snapshot.of(state)
+        name = f"{self._next_number():04d}-step-{about['step']}"
+        temporary, final = self.folder / f"{_UNFINISHED}{name}", self.folder / name
+        try:
+            temporary.mkdir()
+            (temporary / STATE).write_text(snapshot.text, encoding="utf-8")
+            if snapshot.arrays:
+                self._hand_over(temporary / ARRAYS, snapshot.arrays)
+        except Exception as error:
+            raise self._failure(error, temporary) from error
+        finish = threading.Thread(target=self._finish, args=(temporary, final, about, keep, keep_best))
+        self._thread = finish
+        finish.start()
+        return final
+
+    def _next_number(self) -> int:
+        """One that no checkpoint has, and none had that is damaged or half deleted."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError as error:
+            raise file_error(error, self.folder, self.where) from error
+        found = [_NAME.match(name.removeprefix(_UNFINISHED)) for name in names]
+        return max((int(match[1]) for match in found if match), default=0) + 1
+
+    def wait(self) -> None:
+        """Wait until what was begun is on the disk.
+
+        Raises:
+            FileError: it cannot be written.
+        """
+        if self._is_of_a_parent():
+            return
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.check()
+
+    def check(self) -> None:
+        """Raise where a checkpoint that was begun could not be written; does not wait."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        self._tell()
+
+    def close(self) -> None:
+        """Wait, and let another process have the folder; nothing is raised."""
+        if self._is_of_a_parent():  # whose threads are not here to be waited for
+            self._thread = self._writer = None
+            return
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _is_of_a_parent(self) -> bool:
+        """Whether this is the store of another process, of which this one is a forked child."""
+        return self._lock is not None and self._lock.process != os.getpid()
+
+    def _hand_over(self, path: Path, arrays: dict[str, Any]) -> None:
+        ocp = orbax()
+        if self._writer is None:
+            self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
+        self._writer.save(path.absolute(), args=ocp.args.PyTreeSave(arrays))
+
+    def _finish(self, temporary: Path, final: Path, about: dict[str, Any], keep: int, keep_best: int) -> None:
+        """In a thread: wait for the arrays, write the manifest, let the checkpoint appear, thin out."""
+        try:
+            if self._writer is not None:
+                self._writer.wait_until_finished()
+            sealed(temporary, about)
+            os.rename(temporary, final)
+            flush_folder(self.folder)
+            self._thin_out(keep, keep_best)
+        except BaseException as error:  # the training thread raises it
+            self._error = self._failure(error, temporary)
+
+    def _failure(self, error: BaseException, temporary: Path) -> BaseException:
+        """The error to raise for a checkpoint that could not be written; what was written of it goes."""
+        self.failed = True
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not isinstance(error, Exception) or isinstance(error, FileError):
+            return error
+        cause = error if isinstance(error, OSError) and error.errno else _system_error(error)
+        if cause is not None:
+            failure: Exception = file_error(cause, self.folder, self.where)
+        else:
+            failure = FileError(
+                "to be written", got=str(error)[:300], fix="look at the disk and the path", where=self.where
+            )
+        failure.__cause__ = error
+        return failure
+
+    def _thin_out(self, keep: int, keep_best: int) -> None:
+        """Delete checkpoints that are neither among the newest nor among the best."""
+        passed = self._damaged | self._stuck
+        known = [saved for saved in self.checkpoints() if saved.path.name not in passed]
+        kept = {saved.path for saved in (*known[-keep:], *_ranked(known)[:keep_best])}
+        for saved in known:
+            if saved.path not in kept:
+                self._delete(saved.path)
+
+    def _delete(self, path: Path) -> None:
+        """Delete what is no longer wanted, of a link the link alone; training goes on where that cannot be done."""
+        try:
+            if os.path.islink(path) or os.path.isfile(path):
+                path.unlink()
+                return
+            going = path
+            if not path.name.startswith(_UNFINISHED):
+                going = self.folder / f"{_UNFINISHED}{path.name}"
+                os.rename(path, going)  # whole or not there, also while its files go
+            shutil.rmtree(going)
+        except FileNotFoundError:  # somebody else was first
+            return
+        except OSError as error:
+            self._stuck.add(path.name)
+            why = error.strerror or str(error)
+            self._complain(f"{path} is no longer wanted, and cannot be deleted: {why}. Training goes on.")
+
+    def _complain(self, text: str) -> None:
+        """Note what the thread that trains is to warn of, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._complaints.append(text)
+
+    def _tell(self) -> None:
+        while self._complaints:
+            warnings.warn(f"{self.where}: {self._complaints.pop(0)}", stacklevel=4)
+
+
+def _is_odd(path: Path) -> bool:
+    """Whether nobody wrote this as a checkpoint: a file, or a folder with nothing in it that a checkpoint has.
+
+    A link that leads nowhere, and a folder that cannot be read, may be checkpoints.
+    """
+    if not os.path.isdir(path):
+        return os.path.exists(path)
+    with suppress(OSError):
+        return not {MANIFEST, STATE, ARRAYS} & set(os.listdir(path))
+    return False
+
+
+def _number(name: str) -> int:
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else 0
+
+
+def _ranked(checkpoints: list[Saved]) -> list[Saved]:
+    """Those with a score of the newest monitor, best first, of equal ones the older first."""
+    scored = [saved for saved in checkpoints if saved.score is not None]
+    if not scored:
+        return []
+    latest = scored[-1].manifest
+    scored = [saved for saved in scored if saved.manifest["monitor"] == latest["monitor"]]
+    return sorted(scored, key=lambda saved: (saved.score or 0) * (1 if latest["mode"] == "min" else -1))
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """The system's error, which Orbax passes on as text."""
+    for number, words in _SYSTEM.items():
+        if words in str(error):
+            return OSError(number, os.strerror(number))
+    return None

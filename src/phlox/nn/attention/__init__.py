@@ -1,0 +1,8 @@
+"""Attention, what gives it positions and memory, and transformers.
+
+_attention                            many heads
+_positions                            added, rotated, as biases
+_kv_cache                             keys and values of what was generated so far
+_linear_attention                     a recurrence of sums
+_transformer _transformer_stacks      layers, and stacks of them
+"""

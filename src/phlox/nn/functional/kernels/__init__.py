@@ -1,0 +1,9 @@
+"""Kernels: faster forms of a few operations for the CPU; nothing else knows of the package that holds them.
+
+_kernels                                      the registry; read it first
+_gradients                                    a kernel with a kernel for its gradient
+_conv _pool _norm _layer_norm _recurrent      a family each; the functional forms ask them, and go on where they decline
+_attention                                    the same, without ever holding all scores
+
+A new one is also entered in native/CMakeLists.txt and native/phlox_cpu/__init__.py; see docs/design/kernels.md.
+"""

@@ -1,0 +1,73 @@
+"""Attention on the CPU that never holds all scores, with its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.nn.functional.kernels._gradients import differentiate, map_as_examples, plain_gradient
+from phlox.nn.functional.kernels._kernels import Kernel, in_use
+
+__all__ = ["attention_kernel"]
+
+_SMALL = 16  # keys, up to which one call costs more than it saves
+
+
+def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array | None]:
+    """Attention by the kernel, ``attend(q, k, v, scale=, causal=)``; None where there is no kernel for it.
+
+    Arguments:
+        plain: the same in plain JAX.
+    """
+
+    def reference(q: jax.Array, k: jax.Array, v: jax.Array, *, scale: float, causal: bool) -> tuple[jax.Array]:
+        return (plain(q, k, v, scale=scale, causal=causal),)
+
+    def plain_backward(q: Any, k: Any, v: Any, y: Any, dy: Any, **options: Any) -> tuple[jax.Array, ...]:
+        return plain_gradient(reference, 3)(q, k, v, y, dy, **options)
+
+    forward = Kernel("phlox_attention", reference, _call, _shapes, _declines, several=True)
+    backward = Kernel(
+        "phlox_attention_backward", plain_backward, _call_backward, _backward_shapes, _declines, several=True
+    )
+    differentiate(forward, backward, 3)
+    map_as_examples(forward)
+    map_as_examples(backward)
+
+    def attend(q: jax.Array, k: jax.Array, v: jax.Array, *, scale: float, causal: bool) -> jax.Array | None:
+        if not in_use(q, k, v) or len({a.dtype for a in (q, k, v)}) > 1:
+            return None
+        wide = (a.astype(jnp.float32) for a in (q, k, v))  # bfloat16 is multiplied in float32, and rounded once
+        return forward(*wide, scale=float(scale), causal=causal)[0].astype(q.dtype)
+
+    return attend
+
+
+def _shapes(q: Any, k: Any, v: Any, **options: Any) -> tuple[jax.ShapeDtypeStruct]:
+    del k, options
+    return (jax.ShapeDtypeStruct((*q.shape[:3], v.shape[3]), q.dtype),)
+
+
+def _backward_shapes(q: Any, k: Any, v: Any, *_: Any, **options: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
+    del options
+    return tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (q, k, v))
+
+
+def _call(q: Any, k: Any, v: Any, *, scale: float, causal: bool) -> Any:
+    call = jax.ffi.ffi_call("phlox_cpu_attention", _shapes(q, k, v))
+    return tuple(call(q, k, v, scale=np.float32(scale), causal=causal))
+
+
+def _call_backward(q: Any, k: Any, v: Any, y: Any, dy: Any, *, scale: float, causal: bool) -> Any:
+    del y  # the weights are computed again, and with them what the output would tell
+    call = jax.ffi.ffi_call("phlox_cpu_attention_backward", _backward_shapes(q, k, v))
+    return tuple(call(q, k, v, dy, scale=np.float32(scale), causal=causal))
+
+
+def _declines(library: Any, q: Any, k: Any, *_: Any, **options: Any) -> str | None:
+    del library, q, options
+    return f"{_SMALL} keys or fewer" if k.shape[1] <= _SMALL else None

@@ -1,0 +1,219 @@
+"""The registry of kernels: faster forms of a few operations for the CPU, each beside its form in plain JAX.
+
+A kernel is a JAX primitive that knows its reference form. Where the package ``phlox-cpu`` is installed and a program
+is compiled for one CPU, it becomes a call into that package; everywhere else (other devices, exported programs,
+programs spread over devices, shapes that the package declines) the reference form is compiled in its place. Only this
+file knows of the package. ``docs/design/kernels.md`` says why it is done so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.interpreters import mlir
+
+from phlox.core import _compat
+
+_PACKAGE, _INTERFACE = "phlox_cpu", 4
+_SWITCH = "PHLOX_CPU_KERNELS"
+
+# A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
+_reference_only = _compat.user_context(False)
+
+
+class Package(NamedTuple):
+    """The kernels' package, loaded, or why there is none."""
+
+    library: ctypes.CDLL | None
+    reason: str
+
+
+def reference_forms() -> AbstractContextManager[Any]:
+    """Trace operations in their plain JAX forms for a block and this thread, whatever kernels there are.
+
+    For what reads a program instead of running it: counts of operations, exporters.
+
+    >>> with reference_forms():
+    ...     jaxpr = jax.make_jaxpr(lambda x: x + 1)(1.0)
+    """
+    return _reference_only(True)
+
+
+@functools.cache
+def package() -> Package:
+    """Load the package of kernels and make its functions known to XLA, once."""
+    if os.environ.get(_SWITCH, "on").lower() in ("off", "0", "false", "no"):
+        return Package(None, f"turned off by {_SWITCH}")
+    try:
+        module = importlib.import_module(_PACKAGE)
+        if module.INTERFACE != _INTERFACE:
+            return Package(None, f"phlox-cpu speaks interface {module.INTERFACE}, Phlox {_INTERFACE}: upgrade both")
+        library = module.load()
+        for name, function in module.targets().items():
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
+    except ModuleNotFoundError:
+        return Package(None, "phlox-cpu is not installed")
+    except Exception as error:  # whatever is wrong with a package that only makes things faster, Phlox works without
+        return Package(None, f"phlox-cpu does not load: {error}")
+    return Package(library, "in use")
+
+
+def in_use(*arrays: Any) -> bool:
+    """Whether to trace a kernel for these operands: on the CPU, of known sizes, in a dtype that kernels take."""
+    return (
+        not _reference_only.value
+        and jax.default_backend() == "cpu"
+        and package().library is not None
+        and all(map(_takes, arrays))
+    )
+
+
+def _takes(x: Any) -> bool:
+    sizes = all(isinstance(n, int) and n > 0 for n in x.shape)
+    return sizes and x.dtype in (jnp.float32, jnp.bfloat16) and not _compat.typed_by_mesh(x)
+
+
+def kernels_report() -> list[tuple[str, str]]:
+    """What is known of the kernels, as pairs of a name and what is to be said of it, for ``phlox doctor``."""
+    library, reason = package()
+    if library is None:
+        return [("kernels", f"plain JAX: {reason}")]
+    version, instructions = library.phlox_cpu_onednn_version().decode(), library.phlox_cpu_instructions().decode()
+    facts = f"oneDNN {version}, {instructions}, {library.phlox_cpu_threads()} threads"
+    if jax.default_backend() != "cpu":
+        return [("kernels", f"plain JAX: programs run on {jax.default_backend()}; phlox-cpu is there ({facts})")]
+    return [("kernels", f"phlox-cpu ({facts})"), *((name, _uses(kernel)) for name, kernel in sorted(_all.items()))]
+
+
+# --- kernels ------------------------------------------------------------------------------------------
+
+
+class Use(NamedTuple):
+    """How often a kernel was compiled, how often its reference form in its place, and why the last time."""
+
+    kernel: int = 0
+    reference: int = 0
+    why: str = ""
+
+
+class Kernel:
+    """A JAX primitive with a reference form; ``kernel(*arrays, **params)`` binds it.
+
+    Arguments:
+        name: the primitive's name.
+        reference: the operation in plain JAX, ``reference(*arrays, **params)``.
+        call: the same by a call into the package, in the same form.
+        shapes: ``shapes(*arrays, **params)`` gives the result's shape and dtype as a ``ShapeDtypeStruct``, or a tuple.
+        declines: ``declines(library, *shapes, **params)`` gives the reason why the package cannot do it, or None; no
+            function where the package has no such call, and the plain form is meant.
+        several: whether the results are a tuple.
+    """
+
+    name: str
+    reference: Callable[..., Any]
+    call: Callable[..., Any]
+    shapes: Callable[..., Any]
+    declines: Callable[..., str | None] | None
+    use: Use
+    primitive: Any
+
+    def __init__(
+        self,
+        name: str,
+        reference: Callable[..., Any],
+        call: Callable[..., Any],
+        shapes: Callable[..., Any],
+        declines: Callable[..., str | None] | None,
+        *,
+        several: bool = False,
+    ):
+        self.name, self.reference, self.call, self.shapes, self.declines = name, reference, call, shapes, declines
+        self.use = Use()
+        self.primitive = _compat.Primitive(name)
+        self.primitive.multiple_results = several
+        self.primitive.def_abstract_eval(self._abstract)
+        self.primitive.def_impl(self._eager)
+        mlir.register_lowering(self.primitive, self._lower_plain)
+        if declines is not None:
+            mlir.register_lowering(self.primitive, self._lower_cpu, platform="cpu")
+            _all[name] = self
+
+    def __call__(self, *arrays: Any, **params: Any) -> Any:
+        return self.primitive.bind(*arrays, **params)
+
+    def _abstract(self, *avals: Any, **params: Any) -> Any:
+        return jax.tree.map(lambda r: _compat.ShapedArray(r.shape, r.dtype), self.shapes(*avals, **params))
+
+    def _eager(self, *arrays: Any, **params: Any) -> Any:
+        if _compat.jit_is_disabled():  # whoever turns compiling off wants to see plain operations
+            return self.reference(*arrays, **params)
+        return _compiled(self.primitive, tuple(params.items()))(*arrays)
+
+    def _lower_plain(self, ctx: Any, *operands: Any, **params: Any) -> Any:
+        return mlir.lower_fun(self.reference, self.primitive.multiple_results)(ctx, *operands, **params)
+
+    def _lower_cpu(self, ctx: Any, *operands: Any, **params: Any) -> Any:
+        why = self._refusal(ctx, params)
+        self.use = self.use._replace(kernel=self.use.kernel + 1) if why is None else self._noted(why)
+        if why is not None:
+            return self._lower_plain(ctx, *operands, **params)
+        return mlir.lower_fun(self.call, self.primitive.multiple_results)(ctx, *operands, **params)
+
+    def _refusal(self, ctx: Any, params: dict[str, Any]) -> str | None:
+        if not _compat.lowers_for_one_cpu(ctx):
+            return "the program is exported, or spread over devices"
+        return self.refuses(*ctx.avals_in, **params)
+
+    def refuses(self, *avals: Any, **params: Any) -> str | None:
+        """Why a program of one CPU takes the plain form, or None where it takes the call."""
+        library = package().library
+        if library is None or self.declines is None:
+            return "no package"
+        return self.declines(library, *avals, **params)
+
+    def _noted(self, why: str) -> Use:
+        return Use(self.use.kernel, self.use.reference + 1, why)
+
+
+_all: dict[str, Kernel] = {}
+
+
+def plain_form(equation: Any) -> Any | None:
+    """The jaxpr that a kernel's equation is on one CPU where the package declines it; None where it does not."""
+    kernel = _all.get(equation.primitive.name)
+    avals = [v.aval for v in equation.invars]
+    if kernel is None or kernel.refuses(*avals, **equation.params) is None:
+        return None
+    return jax.make_jaxpr(functools.partial(kernel.reference, **equation.params))(*avals).jaxpr
+
+
+@functools.lru_cache(512)
+def _compiled(primitive: Any, params: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(functools.partial(primitive.bind, **dict(params)))
+
+
+def _uses(kernel: Kernel) -> str:
+    use = kernel.use
+    if not use.kernel and not use.reference:
+        return "ready"
+    text = f"compiled {use.kernel} times"
+    return text if not use.reference else f"{text}, its plain form {use.reference} times (last: {use.why})"
+
+
+def int64s(*numbers: int) -> ctypes.Array[ctypes.c_int64]:
+    """Numbers as a C array."""
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+def asked(function: Any, *arguments: Any) -> str | None:
+    """Ask the library whether it can do something; None is yes, else its reason."""
+    answer = ctypes.create_string_buffer(1024)
+    return answer.value.decode(errors="replace") if function(*arguments, answer, ctypes.c_size_t(1024)) else None
