@@ -6,11 +6,13 @@ Run as a script from an environment with pyright; it names each symbol that fall
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+SOURCE = Path(__file__).resolve().parent.parent / "src"
 BAR = 0.98
 
 
@@ -18,7 +20,8 @@ def report() -> dict[str, Any]:
     """What pyright says of the package's public names."""
     pyright = Path(sys.executable).with_name("pyright")
     asked = [pyright, "--pythonpath", sys.executable, "--verifytypes", "phlox", "--ignoreexternal", "--outputjson"]
-    told = subprocess.run(asked, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}  # pyright does not follow an editable install
+    told = subprocess.run(asked, capture_output=True, text=True, env=environment)
     try:
         return json.loads(told.stdout)["typeCompleteness"]
     except (ValueError, KeyError):
