@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,7 @@ def test_deep_nesting_says_so_at_once(monkeypatch):
     from phlox.core.context import _trail
 
     model = px.Dense(2, 2, key=0)
-    for _ in range(400):
+    for _ in range(400 if sys.version_info < (3, 12) else 800):  # later versions count Python's own calls alone
         model = px.Chain(model)
     searched = []
     path_of = _trail.path_of
