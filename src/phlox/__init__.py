@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from phlox import losses, nn, optim
+from phlox import nn
 from phlox.core import (
     CaptureError,
     DtypeError,
@@ -197,10 +197,9 @@ from phlox.nn.functional import (
     swish,
     tanh,
 )
-from phlox.optim import Optimizer
 
 if TYPE_CHECKING:
-    from phlox import data, loop, metrics, parallel, weights
+    from phlox import data, loop, losses, metrics, optim, parallel, weights
     from phlox.data import DataLoader
     from phlox.loop import (
         EMA,
@@ -236,6 +235,7 @@ if TYPE_CHECKING:
         train,
         update_batch_norm,
     )
+    from phlox.optim import Optimizer
     from phlox.weights import load, save
 
 __all__ = [
@@ -471,7 +471,7 @@ __all__ = [
     "while_loop",
 ]
 
-# Folders that a training step does without, and the names from them; they are imported at their first use.
+# Folders that calling a model does without, and the names from them; they are imported at their first use.
 _LATER = {
     "data": ("DataLoader",),
     "loop": (
@@ -508,7 +508,9 @@ _LATER = {
         "train",
         "update_batch_norm",
     ),
+    "losses": (),
     "metrics": (),
+    "optim": ("Optimizer",),
     "parallel": (),
     "weights": ("load", "save"),
 }
