@@ -6,6 +6,7 @@ _naming                     what names in a file may stand for
 _safetensors _metadata      the arrays; the text and checksum beside them
 _replacing _temporary       written whole or not at all; what a killed process left
 _errors                     what can go wrong with a file
+matching/                   arrays of another library, matched with a model's own
 """
 
 from typing import TYPE_CHECKING
@@ -17,12 +18,19 @@ from phlox.weights._metadata import read_metadata
 from phlox.weights._naming import NotAllowedError
 from phlox.weights._replacing import replacing
 from phlox.weights._safetensors import load_safetensors, save_safetensors
+from phlox.weights.matching._convert import Conversion, Match, convert
+from phlox.weights.matching._names import Array, NameMap
 
 __all__ = [
+    "Array",
+    "Conversion",
     "CorruptFileError",
     "FileError",
+    "Match",
     "MissingFileError",
+    "NameMap",
     "NotAllowedError",
+    "convert",
     "file_error",
     "load",
     "load_safetensors",
