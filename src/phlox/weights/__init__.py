@@ -21,6 +21,10 @@ from phlox.weights._safetensors import load_safetensors, save_safetensors
 from phlox.weights.matching._convert import Conversion, Match, convert
 from phlox.weights.matching._names import Array, NameMap
 
+# For the rooms above, and no user's business: not in __all__.
+from phlox.weights.matching._placing import place as place
+from phlox.weights.matching._slots import Slot as Slot
+
 __all__ = [
     "Array",
     "Conversion",

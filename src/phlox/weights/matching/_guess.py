@@ -17,6 +17,7 @@ from phlox.weights.matching._names import slot_of
 from phlox.weights.matching._slots import Slot
 
 Shapes = Mapping[str, tuple[int, ...]]
+_Row = Mapping[tuple[str, ...], str]  # layers by the numbers in their paths
 _COLLECTIONS = ("params", "batch_stats", "state_dict", "module", "layers", "_layer_checkpoint_dependencies")
 
 
@@ -79,10 +80,7 @@ class _Matching:
     def _take_rows(self) -> None:
         """Rows of layers with rows that are numbered alike and fit at every number."""
         ours, theirs = _rows(self.open), _rows(self.free)
-        fits = lambda a, b: (
-            ours[a].keys() == theirs[b].keys() and all(self._fits(path, theirs[b][at]) for at, path in ours[a].items())
-        )
-        pairs = {a: [b for b in theirs if fits(a, b)] for a in ours}
+        pairs = {a: [b for b in theirs if self._rows_fit(ours[a], theirs[b])] for a in ours}
         for a, b, many in _mutual(pairs):
             for at, path in ours[a].items():
                 self._take(
@@ -91,6 +89,9 @@ class _Matching:
                     "a row that is numbered alike" + (", the closest name" if many else ""),
                     sure=not many,
                 )
+
+    def _rows_fit(self, row: _Row, other: _Row) -> bool:
+        return row.keys() == other.keys() and all(self._fits(path, other[at]) for at, path in row.items())
 
     def _take_singles(self) -> bool:
         pairs = {path: self._candidates(path) for path in self.open}

@@ -63,7 +63,19 @@ class NameMap:
     def __init__(self, entries: Mapping[str, Ours], *, layout: str = "pytorch", ignore: Iterable[str] = ()):
         self.layout_name, self.layout = layout, layout_named(layout, "px.weights.NameMap")
         self.ignore = (*ignore, "*num_batches_tracked") if layout == "pytorch" else tuple(ignore)
+        self.entries = dict(entries)
         self._entries = [entry for theirs, ours in entries.items() for entry in _entries(theirs, ours)]
+
+    def below(self, base: str) -> NameMap:
+        """The map for files whose names lack what stands before those of the trunk here.
+
+        >>> import phlox as px
+        >>> names = px.weights.NameMap({"vit.norm": "norm", "classifier": "head"}).below("vit.")
+        >>> list(names.entries)
+        ['norm', 'classifier']
+        """
+        entries = {name.removeprefix(base): ours for name, ours in self.entries.items()}
+        return NameMap(entries, layout=self.layout_name, ignore=[p.removeprefix(base) for p in self.ignore])
 
     def slots(self, model: Module) -> tuple[list[Slot], list[str]]:
         """Where each array of a model is there, and the paths of those that no entry names."""

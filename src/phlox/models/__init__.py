@@ -1,0 +1,49 @@
+"""Ready architectures with anybody's weights: made by name, read from a folder or the hub, written back.
+
+_catalogue    create and list: the families there are, models by name
+_loading      load: a folder of the hub's as a model
+_hub          folders by name, on this machine or on the hub
+_saving       save: a folder that other libraries read
+_tmp_read x
+_family       what the room knows of a family: its config, model, names and variants
+_config       what a model is built from, as config.json writes it
+_model        what all models have in common: features, head, parts by depth
+_depth        freezing, rates and thawing by depth
+_activations  activations by the names that configs use
+vision/       models of images
+"""
+
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
+from phlox.models._catalogue import create
+from phlox.models._catalogue import list_models as list
+from phlox.models._config import Config
+from phlox.models._depth import freeze_depth, layer_decay, unfreezing
+from phlox.models._family import Family
+from phlox.models._loading import load
+from phlox.models._model import ImageClassifier, Model
+from phlox.models._saving import save
+from phlox.models.vision._resnet import ResNet, ResNetConfig
+
+__all__ = [
+    "Config",
+    "Family",
+    "ImageClassifier",
+    "Model",
+    "ResNet",
+    "ResNetConfig",
+    "create",
+    "freeze_depth",
+    "layer_decay",
+    "list",
+    "load",
+    "save",
+    "unfreezing",
+]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

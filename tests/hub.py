@@ -1,0 +1,140 @@
+"""Our models beside the hub's: tiny random ones of theirs, written to a folder, loaded here, compared in every digit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+import phlox as px
+from phlox.models._catalogue import family_of
+
+# Relative to the largest number of each array. Float32's bar is the field's; its gradients pass through many sums.
+BARS = {"float32": {"value": 1e-5, "grad": 1e-4}, "float64": {"value": 1e-10, "grad": 1e-10}}
+
+
+def tiny(cls: Any, config: Any, folder: Path, seed: int = 0) -> Any:
+    """A random model of theirs, with statistics and scales that hide nothing, written to a folder."""
+    torch.manual_seed(seed)
+    theirs = cls(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
+            if name.endswith("running_var"):
+                x.uniform_(0.5, 2.0, generator=generator)
+            elif name.endswith("running_mean") or (x.ndim == 1 and x.is_floating_point()):
+                x.add_(0.3 * torch.randn(x.shape, generator=generator))
+    theirs.save_pretrained(folder)
+    return theirs
+
+
+def images(*shape: int, seed: int = 0) -> np.ndarray:
+    """Random images (batch, height, width, channels)."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def first(x: np.ndarray) -> torch.Tensor:
+    """Channels first, as PyTorch has images."""
+    return torch.tensor(x).permute(0, 3, 1, 2)
+
+
+@contextmanager
+def in_dtype(dtype: str) -> Iterator[None]:
+    """With 64 bits where they are asked for."""
+    if dtype == "float64":
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield
+
+
+def distance(ours: Any, theirs: Any) -> float:
+    """The largest difference, relative to the largest number."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    assert ours.shape == theirs.shape, f"{ours.shape} against {theirs.shape}"
+    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
+
+
+def agrees(ours: Any, theirs: Any, what: str, bar: float) -> None:
+    assert (found := distance(ours, theirs)) <= bar, f"{what}: {found:.1e}, the bar is {bar:.0e}"
+
+
+def compare(
+    ours: Any,
+    theirs: Any,
+    x: np.ndarray,
+    *,
+    dtype: str,
+    hidden: bool = True,
+) -> None:
+    """Scores, hidden states, gradients of all weights in training, and the statistics afterwards.
+
+    Maps of features here are channels last; theirs are turned round where they have four axes.
+    """
+    with in_dtype(dtype):
+        ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
+        theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
+        bars, given = BARS[dtype], jnp.asarray(x, dtype)
+        scores, states, grads, trained = _ours(ours, given, hidden)
+        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden)
+        agrees(scores, want.detach().numpy(), "scores", bars["value"])
+        assert len(states) == len(want_states)
+        for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
+            agrees(a, _last(b.detach()).numpy(), f"hidden state {i}", bars["value"])
+        names = family_of(ours.config, "compare").names_of("transformers", ours.config)
+        for name, array in names.to_theirs(trained).items():
+            if name.endswith(("running_mean", "running_var")):
+                agrees(array, theirs.state_dict()[name].numpy(), name, bars["value"])
+        found = names.to_theirs(grads)
+        assert {n for n in found if not n.endswith("num_batches_tracked")} == set(named)
+        largest = max(float(np.abs(g).max()) for g in named.values())
+        for name, g in named.items():
+            scale = max(float(np.abs(g).max()), 1e-3 * largest)
+            difference = float(np.abs(np.asarray(found[name]) - g).max()) / scale
+            assert difference <= bars["grad"], f"gradient of {name}: {difference:.1e}, the bar is {bars['grad']:.0e}"
+
+
+def _ours(model: Any, x: jax.Array, hidden: bool) -> tuple[Any, Any, Any, Any]:
+    """Scores and states while it infers; gradients, and the model after them, while it trains."""
+
+    @px.jit
+    def both(model: Any, x: jax.Array) -> tuple[Any, Any, Any]:
+        scores, states = model(x), model.hidden_states(x) if hidden else ()
+        weights = jnp.asarray(_weights(scores.shape), scores.dtype)
+        grads = px.grad(lambda m: (m(x) * weights).sum())(model)
+        return scores, states, grads
+
+    return *both(model, x), model
+
+
+def _theirs(model: Any, x: torch.Tensor, hidden: bool) -> tuple[Any, Any, dict[str, np.ndarray]]:
+    with torch.no_grad():
+        out = model(x, output_hidden_states=hidden)
+    model.train()
+    scores = model(x).logits
+    (scores * torch.tensor(_weights(scores.shape)).to(scores.dtype)).sum().backward()
+    grads = {n: p.grad.numpy() if p.grad is not None else np.zeros(p.shape) for n, p in model.named_parameters()}
+    return out.logits, out.hidden_states or (), grads
+
+
+def _weights(shape: Any) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=tuple(shape))
+
+
+def _last(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def there_again(ours: Any, cls: Any, folder: Path) -> Any:
+    """Our model, written to a folder and loaded by their library, which must know every name and miss none."""
+    px.models.save(ours, folder)
+    theirs, found = cls.from_pretrained(folder, output_loading_info=True)
+    assert not any(found.values()), found
+    return theirs.eval()
