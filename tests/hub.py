@@ -73,8 +73,9 @@ def compare(
     *,
     dtype: str,
     hidden: bool = True,
+    learn: bool = True,
 ) -> None:
-    """Scores, hidden states, gradients of all weights in training, and the statistics afterwards.
+    """Scores and hidden states; with ``learn``, gradients of all weights in training and the statistics afterwards.
 
     Maps of features here are channels last; theirs are turned round where they have four axes.
     """
@@ -82,12 +83,14 @@ def compare(
         ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
         theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
         bars, given = BARS[dtype], jnp.asarray(x, dtype)
-        scores, states, grads, trained = _ours(ours, given, hidden)
-        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden)
+        scores, states, grads, trained = _ours(ours, given, hidden, learn)
+        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn)
         agrees(scores, want.detach().numpy(), "scores", bars["value"])
         assert len(states) == len(want_states)
         for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
             agrees(a, _last(b.detach()).numpy(), f"hidden state {i}", bars["value"])
+        if not learn:
+            return
         names = family_of(ours.config, "compare").names_of("transformers", ours.config)
         for name, array in names.to_theirs(trained).items():
             if name.endswith(("running_mean", "running_var")):
@@ -101,22 +104,24 @@ def compare(
             assert difference <= bars["grad"], f"gradient of {name}: {difference:.1e}, the bar is {bars['grad']:.0e}"
 
 
-def _ours(model: Any, x: jax.Array, hidden: bool) -> tuple[Any, Any, Any, Any]:
+def _ours(model: Any, x: jax.Array, hidden: bool, learn: bool) -> tuple[Any, Any, Any, Any]:
     """Scores and states while it infers; gradients, and the model after them, while it trains."""
 
     @px.jit
     def both(model: Any, x: jax.Array) -> tuple[Any, Any, Any]:
         scores, states = model(x), model.hidden_states(x) if hidden else ()
         weights = jnp.asarray(_weights(scores.shape), scores.dtype)
-        grads = px.grad(lambda m: (m(x) * weights).sum())(model)
+        grads = px.grad(lambda m: (m(x) * weights).sum())(model) if learn else None
         return scores, states, grads
 
     return *both(model, x), model
 
 
-def _theirs(model: Any, x: torch.Tensor, hidden: bool) -> tuple[Any, Any, dict[str, np.ndarray]]:
+def _theirs(model: Any, x: torch.Tensor, hidden: bool, learn: bool) -> tuple[Any, Any, dict[str, np.ndarray]]:
     with torch.no_grad():
         out = model(x, output_hidden_states=hidden)
+    if not learn:
+        return out.logits, out.hidden_states or (), {}
     model.train()
     scores = model(x).logits
     (scores * torch.tensor(_weights(scores.shape)).to(scores.dtype)).sum().backward()
