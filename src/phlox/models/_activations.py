@@ -39,6 +39,6 @@ def activation(name: str, where: str) -> Callable[..., Any]:
     """
     if name not in _BY_NAME:
         raise RangeError(
-            f"activation among {', '.join(_BY_NAME)}", got=repr(name), fix="look at config.json", where=where
+            f"an activation among {', '.join(_BY_NAME)}", got=repr(name), fix="look at config.json", where=where
         )
     return _BY_NAME[name]

@@ -74,7 +74,7 @@ def family_of_type(model_type: Any, where: str) -> Family:
     Raises:
         RangeError: no family is called so.
     """
-    if model_type not in _BY_TYPE:
+    if not isinstance(model_type, str) or model_type not in _BY_TYPE:
         raise RangeError(
             f"a model_type among {', '.join(sorted(_BY_TYPE))}", got=repr(model_type)[:100],
             fix="build the model from Phlox's layers, and fill it with px.weights.convert", where=where,

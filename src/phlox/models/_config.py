@@ -97,6 +97,19 @@ def read_json(text: str | bytes, where: str) -> dict[str, Any]:
     return found
 
 
+def check_stages(depths: tuple[int, ...], sizes: tuple[int, ...], where: str) -> None:
+    """Refuse stages without a size, and sizes without a stage.
+
+    Raises:
+        RangeError: there are more of the one than of the other, or none.
+    """
+    if len(depths) != len(sizes) or not depths or 0 in sizes:
+        raise RangeError(
+            "as many depths as hidden_sizes, at least one, and no size of 0", got=f"{depths} and {sizes}",
+            fix="give one of each for a stage", where=where,
+        )  # fmt: skip
+
+
 @lru_cache(maxsize=256)
 def _hints(cls: type[Config]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)

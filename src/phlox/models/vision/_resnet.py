@@ -15,7 +15,7 @@ import jax
 
 from phlox.core import Module, RangeError
 from phlox.models._activations import activation
-from phlox.models._config import Config
+from phlox.models._config import Config, check_stages
 from phlox.models._family import Family
 from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
@@ -57,6 +57,7 @@ class ResNetConfig(Config):
     def __post_init__(self) -> None:
         if self.layer_type not in ("basic", "bottleneck"):
             raise RangeError('"basic" or "bottleneck"', got=repr(self.layer_type), where="ResNetConfig.layer_type")
+        check_stages(self.depths, self.hidden_sizes, "ResNetConfig")
 
 
 class ResidualBlock(Module):
