@@ -54,7 +54,7 @@ def test_a_name_that_only_the_file_or_only_the_model_has(folder):
 
 def test_other_shapes_than_the_config_says(folder):
     rewrite(folder, hidden_sizes=[8, 32])
-    with pytest.raises(px.StructureError, match=r"layer\.1\.convolution\.weight is \(16, 16, 3, 3\), by the config"):
+    with pytest.raises(px.StructureError, match=r"layer\.1\.convolution\.weight is \(16, 16, 3, 3\), the config says"):
         px.models.load(folder)
 
 
@@ -132,16 +132,19 @@ def test_a_pickle_under_another_name_is_never_run(folder):
 
 def test_another_head(good):
     model = px.models.load(good, classes=7, key=1)
-    assert model.head.weight.shape == (16, 7) and model.config.classes == 7
+    assert model.head.weight.shape == (16, 7)
+    assert model.config.classes == 7
     assert (np.asarray(model.stem.conv.weight) == np.asarray(px.models.load(good).stem.conv.weight)).all()
     same, other = px.models.load(good, classes=7, key=1), px.models.load(good, classes=7, key=2)
-    assert (model.head.weight == same.head.weight).all() and (model.head.weight != other.head.weight).any()
+    assert (model.head.weight == same.head.weight).all()
+    assert (model.head.weight != other.head.weight).any()
     assert px.models.load(good, classes=0).head is None
 
 
 def test_dtypes(folder):
     model = px.models.load(folder, dtype="bfloat16")
-    assert str(model.head.weight.dtype) == "bfloat16" and str(model.stem.norm.mean.dtype) == "float32"
+    assert str(model.head.weight.dtype) == "bfloat16"
+    assert str(model.stem.norm.mean.dtype) == "float32"
     reshape(folder, lambda arrays: {n: x.astype(np.float16) if x.ndim else x for n, x in arrays.items()})
     assert str(px.models.load(folder).head.weight.dtype) == "float16"
     assert str(px.models.load(folder, dtype=np.float32).head.weight.dtype) == "float32"
@@ -217,4 +220,5 @@ def test_in_one_file_of_phlox(tmp_path):
     model = px.models.create(TINY, key=0)
     px.save(model, tmp_path / "model.phlox")
     again = px.load(tmp_path / "model.phlox")
-    assert again.config == TINY and (again.head.weight == model.head.weight).all()
+    assert again.config == TINY
+    assert (again.head.weight == model.head.weight).all()

@@ -64,7 +64,9 @@ def test_the_same_names_in_pytorch_s_layout():
     theirs, arrays = filled(torch_net())
     model = Net()
     report = convert(model, arrays)
-    assert report.layout == "pytorch" and not report.doubts and len(report.matches) == len(px.state_dict(model))
+    assert report.layout == "pytorch"
+    assert not report.doubts
+    assert len(report.matches) == len(px.state_dict(model))
     x = RNG.normal(size=(2, 7, 6, 2)).astype("f")
     close(model(x), theirs(torch.tensor(x).permute(0, 3, 1, 2)))
 
@@ -112,7 +114,8 @@ def test_the_closest_name_is_taken_and_called_a_doubt():
     assert [m.theirs[0] for m in report.matches if m.ours.endswith("weight")] == [
         "attention.q.weight", "attention.k.weight", "attention.v.weight",
     ]  # fmt: skip
-    assert len(report.doubts) == 6 and "? q.weight ← attention.q.weight: the closest name" in str(report)
+    assert len(report.doubts) == 6
+    assert "? q.weight ← attention.q.weight: the closest name" in str(report)
     close(model.k(jnp.ones((1, 4))), arrays["attention.k.weight"].sum(1)[None] + arrays["attention.k.bias"])
 
 
@@ -147,7 +150,8 @@ def test_left_over_on_both_sides():
     with pytest.raises(px.StructureError, match=r"missing: layers\.1\.weight\n.*\n  unused: extra"):
         convert(model, arrays, layout="pytorch")
     report = convert(model, arrays, layout="pytorch", strict=False)
-    assert report.missing == ["layers.1.weight", "layers.1.bias"] and report.unused == ["extra"]
+    assert report.missing == ["layers.1.weight", "layers.1.bias"]
+    assert report.unused == ["extra"]
     assert (model[0].weight == 1).all()
     with pytest.raises(px.StructureError, match="no gone.weight for layers.0.weight"):
         convert(model, arrays, {"gone": "layers.0"}, layout="pytorch")
@@ -196,7 +200,8 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
         assert (theirs[f"net.layer.{i}.ln.weight"] == np.asarray(w["blocks.block.norm.scale"][i])).all()
     assert (theirs["net.stem.0.weight"] == np.asarray(w["stem.layers.0.weight"]).transpose(3, 2, 0, 1)).all()
     assert theirs["net.stem.1.num_batches_tracked"].shape == ()
-    assert theirs["net.cls"].shape == (1, 1, 4) and (theirs["net.table"] == np.asarray(w["table"]).T).all()
+    assert theirs["net.cls"].shape == (1, 1, 4)
+    assert (theirs["net.table"] == np.asarray(w["table"]).T).all()
     again = Model()
     convert(again, theirs, names)
     for path, array in px.state_dict(again).items():
@@ -225,7 +230,8 @@ def test_keras_answers_alike():
         v.assign(RNG.uniform(0.5, 2.0, v.shape) if "variance" in v.path else RNG.normal(size=v.shape))
     model = Net()
     report = convert(model, {v.path: np.asarray(v.value) for v in theirs.weights})
-    assert report.layout == "keras" and not report.doubts
+    assert report.layout == "keras"
+    assert not report.doubts
     x = RNG.normal(size=(2, 7, 6, 2)).astype("f")
     close(model(x), np.asarray(theirs(x)))
 
@@ -251,7 +257,8 @@ def test_flax_answers_alike():
     }  # fmt: skip
     model = Net()
     report = convert(model, arrays)
-    assert report.layout == "flax" and not report.doubts
+    assert report.layout == "flax"
+    assert not report.doubts
     close(model(x), FlaxNet().apply(jax.tree.unflatten(tree, list(arrays.values())), x))
 
 
