@@ -1,8 +1,13 @@
-"""Our models beside the hub's: tiny random ones of theirs, written to a folder, loaded here, compared in every digit."""
+"""Our models beside the hub's: tiny random ones of theirs, written to a folder, loaded here, compared in every digit.
+
+With ``PHLOX_MODEL_TABLE`` naming a file, what each comparison saw is added to it: docs/models.md is made of that.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +67,17 @@ def distance(ours: Any, theirs: Any) -> float:
     return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
 
 
-def agrees(ours: Any, theirs: Any, what: str, bar: float) -> None:
+def agrees(ours: Any, theirs: Any, what: str, bar: float) -> float:
     assert (found := distance(ours, theirs)) <= bar, f"{what}: {found:.1e}, the bar is {bar:.0e}"
+    return found
+
+
+def note(model: Any, oracle: str, **seen: float) -> None:
+    """Keep what was seen, for the table."""
+    if table := os.environ.get("PHLOX_MODEL_TABLE"):
+        test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+        with open(table, "a") as file:
+            file.write(json.dumps({"model": type(model).__name__, "oracle": oracle, "test": test, **seen}) + "\n")
 
 
 def compare(
@@ -85,23 +99,34 @@ def compare(
         bars, given = BARS[dtype], jnp.asarray(x, dtype)
         scores, states, grads, trained = _ours(ours, given, hidden, learn)
         want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn)
-        agrees(scores, want.detach().numpy(), "scores", bars["value"])
+        seen = {"scores": agrees(scores, want.detach().numpy(), "scores", bars["value"])}
         assert len(states) == len(want_states)
         for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
             agrees(a, _last(b.detach()).numpy(), f"hidden state {i}", bars["value"])
-        if not learn:
-            return
-        names = family_of(ours.config, "compare").names_of("transformers", ours.config)
-        for name, array in names.to_theirs(trained).items():
-            if name.endswith(("running_mean", "running_var")):
-                agrees(array, theirs.state_dict()[name].numpy(), name, bars["value"])
-        found = names.to_theirs(grads)
-        assert {n for n in found if not n.endswith("num_batches_tracked")} == set(named)
-        largest = max(float(np.abs(g).max()) for g in named.values())
-        for name, g in named.items():
-            scale = max(float(np.abs(g).max()), 1e-3 * largest)
-            difference = float(np.abs(np.asarray(found[name]) - g).max()) / scale
-            assert difference <= bars["grad"], f"gradient of {name}: {difference:.1e}, the bar is {bars['grad']:.0e}"
+        if learn:
+            names = family_of(ours.config, "compare").names_of("transformers", ours.config)
+            _statistics(names.to_theirs(trained), theirs, bars["value"])
+            seen["gradients"] = _gradients(names.to_theirs(grads), named, bars["grad"])
+        note(ours, "transformers", **{f"{what} {dtype}": value for what, value in seen.items()})
+
+
+def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:
+    """Running means and variances after a pass in training."""
+    for name, array in ours.items():
+        if name.endswith(("running_mean", "running_var")):
+            agrees(array, theirs.state_dict()[name].numpy(), name, bar)
+
+
+def _gradients(ours: dict[str, Any], theirs: dict[str, np.ndarray], bar: float) -> float:
+    """The largest difference, relative to the largest number of its array, or a thousandth of the largest of all."""
+    assert {n for n in ours if not n.endswith("num_batches_tracked")} == set(theirs)
+    largest, worst = max(float(np.abs(g).max()) for g in theirs.values()), 0.0
+    for name, g in theirs.items():
+        scale = max(float(np.abs(g).max()), 1e-3 * largest)
+        difference = float(np.abs(np.asarray(ours[name]) - g).max()) / scale
+        assert difference <= bar, f"gradient of {name}: {difference:.1e}, the bar is {bar:.0e}"
+        worst = max(worst, difference)
+    return worst
 
 
 def _ours(model: Any, x: jax.Array, hidden: bool, learn: bool) -> tuple[Any, Any, Any, Any]:
