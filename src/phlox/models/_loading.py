@@ -91,12 +91,11 @@ def load(
     with read(folder) as arrays:
         shapes = {name: arrays.shape(name) for name in arrays}
         names, head = _spoken(found, shapes)
-        if classes is None and not any(name in shapes for name in head):
-            classes = 0  # the file is of a trunk alone, and nobody asked for a head
-        config = found.config.with_classes(classes)
+        trunk = not any(name in shapes for name in head)
+        config = found.config.with_classes(0 if trunk and classes is None else classes)
         make = partial(_made, found.family, config, _dtype(dtype, arrays))
         model = eval_shape(make)
-        new = found.family.heads if config.classes != found.config.classes else ()
+        new = found.family.heads if trunk or config.classes != found.config.classes else ()
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not (new and n in head)}, new)
         place(model, plan.slots, arrays)
     if plan.drawn:
