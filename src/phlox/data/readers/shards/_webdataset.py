@@ -18,6 +18,7 @@ from phlox.data.readers.shards._tar import Member, content, members
 
 Decode = bool | Mapping[str, Decoder | str]
 KEY = "__key__"
+_BLOCK = 1 << 20
 
 
 @overload
@@ -156,6 +157,8 @@ class WebDataset:
                 if self._is_wanted(ending):
                     self._put(raw, key, ending, content(file, member, path, self.where), path)
                 offset = member.at + -(-member.size // 512) * 512
+            while file.read(_BLOCK):  # what a gzipped file says of itself stands at its end
+                pass
             if now is not None:
                 yield offset, (now, raw)
 
