@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pickle
 import struct
 
 import numpy as np
@@ -105,10 +106,8 @@ INTEGERS = [0, 1, 127, 128, 300, 2**31, 2**32 + 5, 2**63 - 1, -1, -(2**63), -300
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_examples_of_every_kind_packed_or_not(packed):
-    floats = [0.0, -1.5, 3.4e38, float("inf")]
-    found = parse_example(
-        encoded(packed, a=INTEGERS, b=floats, c=[b"", b"\0x\0", b"long" * 100], d=[7], **{"ä/ß": [1.0]})
-    )
+    floats, strings = [0.0, -1.5, 3.4e38, float("inf")], [b"", b"\0x\0", b"long" * 100]
+    found = parse_example(encoded(packed, a=INTEGERS, b=floats, c=strings, d=[7], **{"ä/ß": [1.0]}))
     assert list(found) == ["a", "b", "c", "d", "ä/ß"]
     assert found["a"].dtype == np.int64
     assert found["a"].tolist() == INTEGERS
@@ -213,6 +212,14 @@ def test_a_stream_has_the_order_of_the_seed_and_the_epoch(tmp_path):
     rest = px.DataLoader(D.read_tfrecord(tmp_path / "*", SHAPES, stream=True, seed=5), 4, prefetch=0)
     rest.restore(loader.state())
     assert [y for batch in rest for y in batch["y"].tolist()] == second[4:]
+
+
+def test_workers_get_what_has_an_index_by_pickling(tmp_path):
+    numbered(tmp_path / "a.tfrecord", 0, 3)
+    arrays_written(tmp_path / "a.array_record", encoded(y=[4]), encoded(y=[5]))
+    records = pickle.loads(pickle.dumps(D.read_tfrecord(tmp_path / "a.tfrecord", SHAPES)))
+    arrays = pickle.loads(pickle.dumps(D.read_array_record(tmp_path / "a.array_record", {"y": ()})))
+    assert (int(records[2]["y"]), int(arrays[1]["y"])) == (2, 5)
 
 
 def test_processes_may_have_files_of_their_own(tmp_path):
