@@ -148,6 +148,7 @@ def test_a_mirror_takes_the_place_of_the_addresses_and_not_of_the_checksums(smal
         px.data.datasets("mnist", split="test")
     images, _ = px.data.datasets("mnist", tmp_path / "mine", split="test", mirror=served.address + "mirror")
     np.testing.assert_array_equal(images, expected[1][0])
+    assert [path for path, _ in served.asked[1:]] == [f"/mirror/{name}" for name in list(contents)[2:]]
     assert (tmp_path / "mine" / "mnist" / "t10k-images-idx3-ubyte.gz").is_file()
     served.files["/mirror/t10k-labels-idx1-ubyte.gz"] = b"?" * len(contents["t10k-labels-idx1-ubyte.gz"])
     with pytest.raises(FileError, match="a file of SHA-256"):

@@ -88,7 +88,7 @@ SHAPES = {"x": (2,), "y": ()}
 # --- checksums and messages ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [0, 1, 8, 63, 64, 65, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("length", [0, 1, 8, 63, 64, 65, 1023, 1024, 1025, 5000, 131_072, 131_073])
 def test_checksums_are_those_of_tensorboardx(length):
     data = RNG.bytes(length)
     assert crc32c(data) == theirs.crc32c(data)
