@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -63,7 +63,8 @@ def _handler(served):
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             cut = served.cut[path].pop(0) if served.cut.get(path) else len(content)
-            self.wfile.write(content[start : max(start, cut)])
+            with suppress(ConnectionError):  # whoever asked has gone
+                self.wfile.write(content[start : max(start, cut)])
 
     return Handler
 
