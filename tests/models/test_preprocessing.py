@@ -247,8 +247,7 @@ def torchvision_resize(image, size, method):
     """``Resize(size)``: the shorter edge, with the longer one's fraction cut off; or both."""
     if isinstance(size, int):
         width, height = image.size
-        short, long = min(width, height), int(size * max(width, height) / min(width, height))
-        del short
+        long = int(size * max(width, height) / min(width, height))
         size = (size, long) if height <= width else (long, size)
     return image.resize(size[::-1], Image.Resampling[method.upper()])
 
