@@ -37,7 +37,7 @@ MUTANTS = [
         _ROOM + "_timm.py",
         '"crop_rounding": "even",',
         '"crop_rounding": "floor",',
-        (_TESTS + "test_a_config_of_timm[None [99, 99]]",),
+        (_TESTS + "test_a_config_of_timm[center [224, 224]]",),
     ),
     (
         "the longer edge may be longer than said",
