@@ -25,7 +25,7 @@ def reading():
 
 def test_every_contender_loads_the_same_values(reading, tmp_path, capsys):
     oracle("torch")
-    largest = reading.write(tmp_path, reading.Settings(layers=4, width=8))
+    largest = reading.write(tmp_path, reading.Settings(layers=4, width=4))
     assert largest == max(path.stat().st_size for path in (tmp_path / "shards").iterdir())
     for name in reading.CONTENDERS:
         reading.child(name, tmp_path)
