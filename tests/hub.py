@@ -181,3 +181,24 @@ def there_again(ours: Any, cls: Any, folder: Path) -> Any:
     theirs, found = cls.from_pretrained(folder, output_loading_info=True)
     assert not any(found.values()), found
     return theirs.eval()
+
+
+def fates(block: Any, x: np.ndarray) -> list[float]:
+    """How often a transformer's block, with stochastic depth of one half, drops or doubles each of its branches.
+
+    The example (1, ...) goes through it 300 times; shares are of neither branch, the second, the first, both. They add
+    up to 1 unless something else happens.
+    """
+
+    @px.jit
+    def run(block: Any, calm: Any, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        h = calm.scale1(calm.attention(calm.norm1(x)))
+        grown = [x + a * h for a in (0, 2)]
+        return block(jnp.repeat(x, 300, axis=0)), [
+            y + m * calm.scale2(calm.mlp(calm.norm2(y))) for y in grown for m in (0, 2)
+        ]  # fmt: skip
+
+    assert block.path.p == 0.5
+    found, wanted = run(px.trainmode(px.copy(block)), px.testmode(px.copy(block)), jnp.asarray(x))
+    axes = tuple(range(1, x.ndim))
+    return [float(np.isclose(found, one, rtol=1e-4, atol=1e-4).all(axes).mean()) for one in wanted]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from hub import compare, first, images, there_again, tiny
+from hub import compare, fates, first, images, there_again, tiny
 from kit import oracle
 from phlox.models.vision import _swin
 
@@ -33,12 +33,18 @@ def test_in_float32_with_images_that_no_patch_window_or_pair_divides(pair):
     compare(ours, theirs, images(2, 13, 11, 3), dtype="float32", learn=False, always_partition=True)
 
 
-def test_positions_of_patches_and_odd_windows_that_fill_the_second_stage(tmp_path):
-    """The second stage's maps are as large as a window: its second block is not shifted."""
-    options = {"image_size": (20, 20), "window_size": 5, "depths": [1, 2], "use_absolute_embeddings": True}
+def test_positions_of_patches_and_an_odd_window_that_fills_the_map(tmp_path):
+    """A map as large as a window is not shifted in its second block."""
+    options = {
+        "image_size": (10, 10),
+        "window_size": 5,
+        "depths": [2],
+        "num_heads": [2],
+        "use_absolute_embeddings": True,
+    }
     options |= {"qkv_bias": False, "layer_norm_eps": 1e-3, "hidden_act": "relu", "num_channels": 1}
     theirs = tiny(transformers.SwinForImageClassification, transformers.SwinConfig(**SMALL | options), tmp_path)
-    compare(px.models.load(tmp_path), theirs, images(2, 20, 20, 1), dtype="float64")
+    compare(px.models.load(tmp_path), theirs, images(2, 10, 10, 1), dtype="float64", learn=False)
 
 
 def test_written_here_and_loaded_there(pair, tmp_path):
@@ -64,20 +70,11 @@ def test_timm_s_names(pair):
 
 def test_stochastic_depth_rises_through_all_stages_and_drops_both_branches():
     config = px.models.SwinConfig.from_dict({**SMALL, "drop_path_rate": 0.5})
-    model = px.models.create(config, key=0)
-    blocks = [block for stage in model.stages for block in stage.blocks]
+    blocks = [block for stage in px.models.create(config, key=0).stages for block in stage.blocks]
     assert [getattr(block.path, "p", 0.0) for block in blocks] == [0.0, 0.25, 0.5]
-    block, x = px.trainmode(blocks[2]), np.tile(images(1, 4, 4, 16), (300, 1, 1, 1))
-    calm = px.testmode(px.copy(block))
-    h = calm.attention(calm.norm1(x[:1]))
-    y = np.asarray(block(x))
-    met = [
-        np.isclose(y, x + a * h + m * calm.mlp(calm.norm2(x[:1] + a * h)), atol=1e-4).all((1, 2, 3)).mean()
-        for a in (0, 2)
-        for m in (0, 2)
-    ]  # each branch of an example is dropped or doubled
-    assert sum(met) == pytest.approx(1.0)
-    assert all(0.15 < share < 0.35 for share in met)
+    shares = fates(blocks[2], images(1, 4, 4, 16))
+    assert sum(shares) == pytest.approx(1.0)
+    assert all(0.15 < share < 0.35 for share in shares)
 
 
 @pytest.mark.parametrize(
@@ -95,5 +92,5 @@ def test_sizes_are_the_published_ones(name, count):
     "options", [{"depths": (2, 2)}, {"depths": (), "num_heads": ()}, {"window_size": 0}, {"image_size": 2}]
 )
 def test_what_does_not_fit_is_refused(options):
-    with pytest.raises(px.RangeError, match="as many depths|image_size of at least"):
+    with pytest.raises(px.RangeError, match=r"as many depths|image_size of at least"):
         px.models.SwinConfig(**options)

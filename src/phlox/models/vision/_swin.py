@@ -27,7 +27,6 @@ from phlox.weights import Array, NameMap
 _STAGES = 12  # at most: each has twice the features of the one before
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class SwinConfig(Config):
     """A Swin transformer, version 1.
