@@ -68,6 +68,13 @@ def test_timm_s_names(pair):
     assert len(arrays) == len(plain) - 3 * 2 * 2  # of each block's six arrays of queries, keys and values two are left
 
 
+def test_each_dropout_has_its_rate():
+    options = {**SMALL, "hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.4}
+    model = px.eval_shape(lambda: px.models.create(px.models.SwinConfig.from_dict(options), key=0))
+    for block in (block for stage in model.stages for block in stage.blocks):
+        assert (model.embed.drop.p, block.drop.p, block.attention.attention.drop.p) == (0.3, 0.3, 0.4)
+
+
 def test_stochastic_depth_rises_through_all_stages_and_drops_both_branches():
     config = px.models.SwinConfig.from_dict({**SMALL, "drop_path_rate": 0.5})
     blocks = [block for stage in px.models.create(config, key=0).stages for block in stage.blocks]

@@ -109,13 +109,16 @@ def test_stochastic_depth_rises_and_drops_both_branches_of_fresh_blocks():
         assert np.std(np.stack(arrays)) == pytest.approx(SMALL["initializer_range"], rel=0.1)
 
 
-def test_dropout_stands_behind_the_embedding_both_branches_and_in_attention():
+def test_dropout_stands_behind_the_embedding_both_branches_and_in_attention(pair):
     config = px.models.ViTConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8, patch_size=4,
         hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.4,
     )  # fmt: skip
     model = px.models.create(config, key=0)
     (block,) = model.blocks
+    loaded, x = px.trainmode(px.copy(pair[1].blocks[0])), images(1, 3, 16)
+    loaded.drop = px.trainmode(px.Dropout(1.0))
+    np.testing.assert_array_equal(loaded(x), x)  # biases of a branch that drops too early would stay
     assert (model.embed.drop.p, block.drop.p, block.attention.drop.p) == (0.3, 0.3, 0.4)
     trained = px.trainmode(px.copy(model))
     x = images(64, 8, 8, 3)

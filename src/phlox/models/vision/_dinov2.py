@@ -36,7 +36,7 @@ class DINOv2Config(TokensConfig):
         drop_path_rate: probability of a branch to be zeroed, in training, alike in all blocks.
         use_swiglu_ffn: whether features are gated; two thirds as many of them, rounded up to a multiple of 8.
 
-    The others are those of ``TokensConfig``. The token for hidden patches serves pretraining alone, and is left out.
+    The others are those of ``ViTConfig``. The token for hidden patches serves pretraining alone, and is left out.
     """
 
     model_type: ClassVar[str] = "dinov2"

@@ -89,7 +89,7 @@ class Patches(Module):
     parameter_kinds: ClassVar[dict[str, Any]] = {"positions": "embedding"}
 
     def __init__(self, config: SwinConfig):
-        self.patch: tuple[int, int] = pair(config.patch_size, "patch_size")
+        self.patch: tuple[int, int] = pair(config.patch_size, "SwinConfig.patch_size")
         self.grid: tuple[int, int] = grid_of(config.image_size, config.patch_size, "SwinConfig")
         draw, dim = normal(std=config.initializer_range), config.embed_dim
         self.conv = Conv(self.patch, config.num_channels, dim, stride=self.patch, init=draw)

@@ -21,22 +21,7 @@ from phlox.weights import Array
 
 @dataclass(frozen=True, kw_only=True)
 class TokensConfig(Config):
-    """A transformer for images in patches.
-
-    Arguments:
-        hidden_size: features of a token.
-        num_hidden_layers: blocks.
-        num_attention_heads: heads of each block's attention; a divisor of hidden_size.
-        hidden_act: the activation within a block.
-        hidden_dropout_prob: probability of a feature to be zeroed after the embedding and at the end of each branch.
-        attention_probs_dropout_prob: probability of a weight of attention to be zeroed.
-        initializer_range: standard deviation of fresh weights.
-        layer_norm_eps: of the norms.
-        image_size, patch_size: pixels; one number, or height and width. Images of other sizes get positions between
-            those of the table.
-        num_channels: of the images.
-        qkv_bias: whether queries, keys and values have biases.
-    """
+    """What configs of transformers for images in patches have in common; ``ViTConfig`` says what each field is."""
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -79,7 +64,7 @@ class ImageTokens(Module):
     def __init__(
         self, config: TokensConfig, *, distilled: bool = False, registers: int = 0, antialias: bool = False
     ):  # fmt: skip
-        dim, patch = config.hidden_size, pair(config.patch_size, "patch_size")
+        dim, patch = config.hidden_size, pair(config.patch_size, type(config).__name__ + ".patch_size")
         self.grid: tuple[int, int] = grid_of(config.image_size, config.patch_size, type(config).__name__)
         self.antialias = antialias
         draw: Any = normal(std=config.initializer_range)
@@ -166,7 +151,7 @@ def resized(
     return jnp.concatenate([positions[:leading], table])
 
 
-def pair(size: int | Sequence[int], name: str) -> tuple[int, int]:
+def pair(size: int | Sequence[int], where: str) -> tuple[int, int]:
     """Height and width.
 
     Raises:
@@ -174,7 +159,7 @@ def pair(size: int | Sequence[int], name: str) -> tuple[int, int]:
     """
     found = (size, size) if isinstance(size, int) else tuple(size)
     if len(found) != 2 or min(found) < 1:
-        raise RangeError(f"{name} as one size, or height and width", got=repr(size), fix="look at config.json")
+        raise RangeError("one size, or height and width", got=repr(size), fix="look at config.json", where=where)
     return found[0], found[1]
 
 
@@ -184,7 +169,7 @@ def grid_of(image: int | Sequence[int], patch: int | Sequence[int], where: str) 
     Raises:
         RangeError: an image smaller than a patch.
     """
-    (height, width), (tall, wide) = pair(image, "image_size"), pair(patch, "patch_size")
+    (height, width), (tall, wide) = pair(image, f"{where}.image_size"), pair(patch, f"{where}.patch_size")
     if height < tall or width < wide:
         raise RangeError(
             "image_size of at least patch_size", got=f"{image} and {patch}", fix="look at config.json", where=where

@@ -25,11 +25,21 @@ class ViTConfig(TokensConfig):
     """A vision transformer.
 
     Arguments:
+        hidden_size: features of a token.
+        num_hidden_layers: blocks.
+        num_attention_heads: heads of each block's attention; a divisor of hidden_size.
         intermediate_size: features within a block.
+        hidden_act: the activation within a block.
+        hidden_dropout_prob: probability of a feature to be zeroed after the embedding and at the end of each branch.
+        attention_probs_dropout_prob: probability of a weight of attention to be zeroed.
         drop_path_rate: probability of the last block's branches to be zeroed, in training; it rises from 0 at the
             first. The hub's models have none; training from scratch as DeiT does takes 0.1.
-
-    The others are those of ``TokensConfig``.
+        initializer_range: standard deviation of fresh weights.
+        layer_norm_eps: of the norms.
+        image_size, patch_size: pixels; one number, or height and width. Images of other sizes get positions between
+            those of the table.
+        num_channels: of the images.
+        qkv_bias: whether queries, keys and values have biases.
     """
 
     model_type: ClassVar[str] = "vit"
