@@ -11,6 +11,7 @@ _model        what all models have in common: features, head, parts by depth
 _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
 vision/       models of images
+tables/       models of tables
 """
 
 from typing import TYPE_CHECKING
@@ -24,10 +25,13 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 
 __all__ = [
     "Config",
+    "FTTransformer",
+    "FTTransformerConfig",
     "Family",
     "ImageClassifier",
     "Model",

@@ -9,9 +9,10 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
+from phlox.models.tables import _ft_transformer
 from phlox.models.vision import _resnet
 
-FAMILIES: tuple[Family, ...] = (_resnet.FAMILY,)
+FAMILIES: tuple[Family, ...] = (_resnet.FAMILY, _ft_transformer.FAMILY)
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}
