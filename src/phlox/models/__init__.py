@@ -26,10 +26,15 @@ from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
+from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
+from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 
 __all__ = [
     "Config",
+    "Detr",
+    "DetrConfig",
+    "DetrOutput",
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
@@ -38,6 +43,9 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "create",
+    "detections",
+    "detr_loss",
+    "detr_losses",
     "freeze_depth",
     "layer_decay",
     "list",

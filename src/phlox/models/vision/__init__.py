@@ -2,4 +2,7 @@
 
 _blocks       what several families share: a convolution with its norm
 _resnet       ResNet, ResNeXt, wide ResNet
+_detr         DETR: boxes of objects
+_detr_loss    DETR's loss: queries matched to objects; its answers as boxes with scores
+_tmp_boxes x
 """
