@@ -68,7 +68,8 @@ def distance(ours: Any, theirs: Any) -> float:
 
 
 def agrees(ours: Any, theirs: Any, what: str, bar: float) -> float:
-    assert (found := distance(ours, theirs)) <= bar, f"{what}: {found:.1e}, the bar is {bar:.0e}"
+    found = distance(ours, theirs)
+    assert found <= bar, f"{what}: {found:.1e}, the bar is {bar:.0e}"
     return found
 
 
