@@ -1,6 +1,7 @@
 """DETR beside the hub's: answers, gradients of its own loss, the matching, and what becomes of its answers."""
 
 import copy
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import phlox as px
-from hub import BARS, agrees, first, images, in_dtype, there_again, tiny
+from hub import BARS, agrees, first, gradients, images, in_dtype, note, there_again, tiny
 from kit import oracle
+from phlox.models._catalogue import family_of, variant
 from phlox.models.vision._detr import DecoderLayer, EncoderLayer
 from phlox.models.vision._detr_loss import match
 from phlox.models.vision._resnet import TIMM
@@ -46,6 +48,17 @@ def padded(batch, height, width):
     return mask
 
 
+@contextmanager
+def doubles():
+    """With the weights of classes that their loss makes in float64."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with in_dtype("float64"):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def objects(counts, classes, seed=0, most=None):
     """Random objects of each picture: padded for us, as lists for them."""
     rng, most = np.random.default_rng(seed), most or max(counts)
@@ -59,9 +72,9 @@ def objects(counts, classes, seed=0, most=None):
     return {"labels": labels, "boxes": boxes}, theirs
 
 
-def compare(ours, theirs, x, mask):
-    """In float64: scores, boxes, all hidden states, the loss and its gradient by every weight, the backbone's too."""
-    with in_dtype("float64"):
+def compare(ours, theirs, x, mask, learn=True):
+    """In float64: scores, boxes, all hidden states, the loss; its gradient by every weight, the backbone's too."""
+    with doubles():
         ours, theirs = px.testmode(px.f64(px.copy(ours))), copy.deepcopy(theirs).double()
         px.thaw(ours)
         theirs.model.unfreeze_backbone()
@@ -70,17 +83,17 @@ def compare(ours, theirs, x, mask):
         @px.jit
         def run(model, x, mask, targets):
             def loss(model):
-                output = model(x, mask)
-                return px.models.detr_loss(output, targets, config=model.config), output
+                states = model.hidden_states(x, mask)
+                output = model.answer(states)
+                return px.models.detr_loss(output, targets, config=model.config), (output, states)
 
-            grads, output = px.grad(loss, has_aux=True)(model)
-            return grads, output, px.models.detr_loss(output, targets, config=model.config), model.hidden_states(x, mask)
+            return px.value_and_grad(loss, has_aux=True)(model) if learn else (loss(model), None)
 
-        grads, output, loss, states = run(ours, jnp.asarray(x, "float64"), mask, targets)
+        (loss, (output, states)), grads = run(ours, jnp.asarray(x, "float64"), mask, targets)
         want = theirs(first(x).double(), torch.tensor(mask), labels=named, output_hidden_states=True)
         want.loss.backward()
         bar = BARS["float64"]["value"]
-        agrees(output.logits, want.logits.detach(), "scores", bar)
+        seen = agrees(output.logits, want.logits.detach(), "scores", bar)
         agrees(output.boxes, want.pred_boxes.detach(), "boxes", bar)
         agrees(loss, want.loss.item(), "loss", bar)
         for name in ("encoder", "decoder"):
@@ -88,19 +101,12 @@ def compare(ours, theirs, x, mask):
             assert len(getattr(states, name)) == len(those)
             for i, (a, b) in enumerate(zip(getattr(states, name), those, strict=True)):
                 agrees(a, b.detach(), f"{name}'s hidden state {i}", bar)
-        check_gradients(grads, theirs)
-
-
-def check_gradients(grads, theirs):
-    names = px.models._catalogue.family_of(grads.config, "test").names_of("transformers", grads.config)
-    found = names.to_theirs(grads)
-    named = {_in_file(name): p.grad.numpy() for name, p in theirs.named_parameters()}
-    assert {name for name in found if not name.endswith("num_batches_tracked")} == set(named)
-    largest = max(float(np.abs(g).max()) for g in named.values())
-    for name, g in named.items():
-        scale = max(float(np.abs(g).max()), 1e-3 * largest)
-        difference = float(np.abs(np.asarray(found[name]) - g).max()) / scale
-        assert difference <= 1e-10, f"gradient of {name}: {difference:.1e}"
+        if not learn:
+            return
+        names = family_of(ours.config, "test").names_of("transformers", ours.config)
+        there = {_in_file(name): p.grad.numpy() for name, p in theirs.named_parameters()}
+        worst = gradients(names.to_theirs(grads), there, 1e-9)  # many sums of attention pass on what each rounds off
+        note(ours, "transformers", **{"scores float64": seen, "gradients float64": worst})
 
 
 def _in_file(name):
@@ -115,12 +121,12 @@ def test_answers_and_learns_as_the_hub_s(pair):
 
 
 def test_bottlenecks_other_sizes_and_an_answer_of_every_layer(tmp_path):
-    backbone = {"embedding_size": 4, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1]}
-    options = {"activation_function": "gelu", "encoder_layers": 1, "decoder_layers": 3, "auxiliary_loss": True}
+    backbone = {"embedding_size": 4, "hidden_sizes": [8, 16], "depths": [1, 1]}
+    options = {"activation_function": "gelu", "encoder_layers": 1, "decoder_layers": 2, "auxiliary_loss": True}
     costs = {"class_cost": 2, "bbox_cost": 1, "giou_cost": 3, "bbox_loss_coefficient": 2, "giou_loss_coefficient": 7}
     config = config_of(backbone, **options, **costs, eos_coefficient=0.3)
     theirs = tiny(transformers.DetrForObjectDetection, config, tmp_path)
-    compare(px.models.load(tmp_path), theirs, images(2, 40, 56, 3), padded(2, 40, 56))
+    compare(px.models.load(tmp_path), theirs, images(2, 40, 56, 3), padded(2, 40, 56), learn=False)
 
 
 def test_answers_in_float32_and_without_a_mask(pair):
@@ -148,18 +154,18 @@ def test_written_here_and_loaded_there(pair, tmp_path):
 def test_files_over_a_backbone_of_timm(pair, tmp_path):
     """As the hub's own DETRs are: the backbone goes by its name, and its weights by timm's names."""
     _, ours = pair
-    arrays = px.models._catalogue.family_of(ours.config, "").names_of("timm_backbone", ours.config).to_theirs(ours)
+    arrays = family_of(ours.config, "").names_of("timm_backbone", ours.config).to_theirs(ours)
     trunk = {name for name in arrays if name.startswith("model.backbone.conv_encoder.model.")}
     assert trunk == {"model.backbone.conv_encoder.model." + name for name in TIMM.to_theirs(ours.backbone)}
     entries = {"model_type": "detr", "backbone": "resnet101", "use_timm_backbone": True, "backbone_config": None}
     assert px.models.DetrConfig.from_dict({**entries, "num_labels": 91}) == px.models.DetrConfig(
-        backbone_config=px.models._catalogue.variant("resnet101", "").with_classes(0)
+        backbone_config=variant("resnet101", "").with_classes(0)
     )
     nested = {"model_type": "timm_backbone", "backbone": "resnet50", "out_indices": [1, 2, 3, 4]}
     assert px.models.DetrConfig.from_dict({"backbone_config": nested, "num_labels": 91}) == px.models.DetrConfig()
     px.models.save(ours, tmp_path, names="timm_backbone")
-    again = px.models.load(tmp_path)
-    assert all((a == b).all() for a, b in zip(jax.tree.leaves(px.split(again)), jax.tree.leaves(px.split(ours))))
+    again = family_of(ours.config, "").names_of("timm_backbone", ours.config).to_theirs(px.models.load(tmp_path))
+    assert all((again[name] == array).all() for name, array in arrays.items())
 
 
 @pytest.mark.parametrize(
@@ -167,7 +173,10 @@ def test_files_over_a_backbone_of_timm(pair, tmp_path):
     [
         ({"backbone": "convnext_tiny"}, "a backbone among resnet18"),
         ({"backbone_config": {"model_type": "swin"}}, "a backbone_config of a resnet"),
-        ({"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}}, "out_features that end with stage4"),
+        (
+            {"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}},
+            "out_features that end with stage4",
+        ),
         ({"dilation": True}, "dilation = False, got True"),
         ({"position_embedding_type": "learned"}, "position_embedding_type = 'sine', got 'learned'"),
     ],
@@ -189,17 +198,11 @@ def test_published_sizes(name, backbone):
     assert sum(x.size for x in px.paths(made).values() if jnp.issubdtype(x.dtype, jnp.floating)) == want
 
 
-def test_the_backbone_stands_still_where_it_did_in_training(pair):
+def test_the_backbone_learns_where_it_did_in_training(pair):
     _, ours = pair
-    ours, x = px.copy(ours), images(2, 32, 32, 3)
-    before = dict(px.paths(ours))
-    grads = px.jit(lambda model, x: px.grad(lambda m: m(x).logits.sum())(model))(ours, x)
-    learning = set(px.paths(grads))
-    assert not any("norm" in path for path in learning if path.startswith("backbone"))
-    assert not any(path.startswith(("backbone.stem", "backbone.stages.0")) for path in learning)
-    assert {"backbone.stages.1.0.layers.0.conv.weight", "project.weight"} <= learning
-    after = px.paths(ours)
-    assert all((after[path] == before[path]).all() for path in before if path.startswith("backbone"))
+    grads = px.eval_shape(lambda model, x: px.grad(lambda m: m(x).logits.sum())(model), ours, images(2, 32, 32, 3))
+    learning = {path for path in px.paths(grads) if path.startswith("backbone")}
+    assert learning == {f"backbone.stages.1.0.{name}.conv.weight" for name in ("layers.0", "layers.1", "shortcut")}
 
 
 @pytest.mark.parametrize("rate", ["dropout", "attention_dropout", "activation_dropout"])
@@ -235,14 +238,12 @@ def scores_and_boxes(batch, queries, classes, seed=0, layers=1):
     return logits, rng.uniform(0.1, 0.6, (layers, batch, queries, 4))
 
 
-@pytest.mark.parametrize(
-    ("counts", "most", "queries"), [((3, 0, 5), 5, 6), ((2, 7), 9, 4)], ids=["none in one", "more than queries"]
-)
-def test_parts_of_the_loss_and_their_gradients(counts, most, queries):
-    classes, config = 3, px.models.DetrConfig(classes=3, decoder_layers=2)
-    with in_dtype("float64"):
-        logits, boxes = scores_and_boxes(len(counts), queries, classes, layers=2)
-        targets, named = objects(counts, classes, most=most)
+def test_parts_of_the_loss_and_their_gradients():
+    """Of pictures without objects too, and of more objects than there are queries."""
+    counts, classes, config = (2, 0, 7), 3, px.models.DetrConfig(classes=3, decoder_layers=2)
+    with doubles():
+        logits, boxes = scores_and_boxes(len(counts), 4, classes, layers=2)
+        targets, named = objects(counts, classes, most=9)
 
         def total(logits, boxes, targets):
             outputs = [px.models.DetrOutput(*pair) for pair in zip(logits, boxes, strict=True)]
@@ -257,12 +258,12 @@ def test_parts_of_the_loss_and_their_gradients(counts, most, queries):
             there[0][1], named, "cpu", there[1][1], settings, there[0], there[1]
         )
         want.backward()
-    agrees(loss, want.item(), "loss", 1e-6)  # their weights of the classes are float32
+    agrees(loss, want.item(), "loss", 1e-10)
     assert set(parts) == set(named_parts)
     for name, part in parts.items():
-        agrees(part, named_parts[name].item(), name, 1e-6)
-    agrees(grads[0], there[0].grad, "gradient of scores", 1e-6)
-    agrees(grads[1], there[1].grad, "gradient of boxes", 1e-6)
+        agrees(part, named_parts[name].item(), name, 1e-7 if "cardinality" in name else 1e-10)  # which is float32
+    agrees(grads[0], there[0].grad, "gradient of scores", 1e-10)
+    agrees(grads[1], there[1].grad, "gradient of boxes", 1e-10)
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["all costs differ", "ties"])
@@ -271,10 +272,11 @@ def test_the_matching_is_the_cheapest_of_all(ties):
     rng = np.random.default_rng(1)
     logits, boxes = (x[0] for x in scores_and_boxes(100, 9, 4))
     targets, _ = objects(rng.integers(0, 8, 100).tolist(), 4, most=7)
-    labels = np.take_along_axis(targets["labels"], order := rng.permuted(np.tile(np.arange(7), (100, 1)), 1), 1)
+    labels = np.take_along_axis(targets["labels"], order := rng.permuted(np.tile(np.arange(7), (100, 1)), axis=1), 1)
     theirs = np.take_along_axis(targets["boxes"], order[..., None], 1)  # padding stands between objects
     if ties:
         logits, boxes, theirs = logits * 0, np.round(boxes * 4) / 4 + 0.25, np.round(theirs * 4) / 4 + 0.25
+    boxes[:20, :4] = np.nan  # of the queries five are left, for up to seven objects
     config = px.models.DetrConfig(classes=4, giou_cost=0 if ties else 2)
     with in_dtype("float64"):
         found = np.asarray(jax.jit(lambda *xs: match(px.models.DetrOutput(*xs[:2]), *xs[2:], config))(
@@ -288,25 +290,19 @@ def test_the_matching_is_the_cheapest_of_all(ties):
         mine = found[i][real]
         assert len(set(mine.tolist())) == len(mine)
         np.testing.assert_allclose(costs[np.arange(len(mine)), mine].sum(), costs[rows, columns].sum(), atol=1e-9)
-        assert ties or (mine == columns).all()
+        assert ties or (mine == columns)[costs[rows, columns] < 1e3].all()
 
 
 def _costs(logits, boxes, labels, theirs, config):
     """In PyTorch, by the hub's own functions: (objects, queries)."""
-    logits, boxes, theirs = (torch.tensor(x) for x in (logits, boxes, theirs))
+    lost = np.isnan(boxes).any(1)
+    logits, boxes, theirs = (torch.tensor(x) for x in (logits, np.where(lost[:, None], 0.5, boxes), theirs))
     corners = hub_loss.center_to_corners_format
     overlap = hub_loss.generalized_box_iou(corners(theirs), corners(boxes)) if len(labels) else torch.zeros(0, 9)
     distance = torch.cdist(theirs, boxes, p=1)
     chances = logits.softmax(-1)[:, labels].T
-    return (config.bbox_cost * distance - config.class_cost * chances - config.giou_cost * overlap).numpy()
-
-
-def test_a_query_that_is_not_finite_is_matched_last():
-    logits, boxes = (jnp.asarray(x[0], jnp.float32) for x in scores_and_boxes(1, 4, 2))
-    targets, _ = objects((3,), 2)
-    output = px.models.DetrOutput(logits, boxes.at[0, 1].set(jnp.nan))
-    found = match(output, jnp.asarray(targets["labels"]), jnp.asarray(targets["boxes"], jnp.float32), px.models.DetrConfig())
-    assert sorted(found[0].tolist()) == [0, 2, 3]
+    costs = config.bbox_cost * distance - config.class_cost * chances - config.giou_cost * overlap
+    return np.where(lost, 1e3, costs.numpy())
 
 
 def test_answers_become_boxes_as_the_hub_s():

@@ -28,6 +28,7 @@ from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConf
 from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
 from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
 from phlox.models.vision._resnet import ResNet, ResNetConfig
+from phlox.models.vision._unet import UNet, UNetConfig
 
 __all__ = [
     "Config",
@@ -41,6 +42,8 @@ __all__ = [
     "Model",
     "ResNet",
     "ResNetConfig",
+    "UNet",
+    "UNetConfig",
     "create",
     "detections",
     "detr_loss",

@@ -10,9 +10,9 @@ from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.tables import _ft_transformer
-from phlox.models.vision import _detr, _resnet
+from phlox.models.vision import _detr, _resnet, _unet
 
-FAMILIES: tuple[Family, ...] = (_resnet.FAMILY, _detr.FAMILY, _ft_transformer.FAMILY)
+FAMILIES: tuple[Family, ...] = (_resnet.FAMILY, _detr.FAMILY, _unet.FAMILY, _ft_transformer.FAMILY)
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}

@@ -112,9 +112,9 @@ class FeatureTokenizer(Module):
         _check("numbers", numbers, 0 if self.weight is None else len(self.weight))
         _check("categories", categories, len(self.tables))
         tokens = []
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             tokens.append(jnp.asarray(numbers)[:, :, None] * self.weight + self.bias)
-        if self.tables:
+        if self.shift is not None:
             columns = jnp.asarray(categories)
             tokens.append(jnp.stack([table(columns[:, i]) for i, table in enumerate(self.tables)], 1) + self.shift)
         first = jnp.broadcast_to(self.token, (len(tokens[0]), 1, len(self.token)))

@@ -4,5 +4,6 @@ _blocks       what several families share: a convolution with its norm
 _resnet       ResNet, ResNeXt, wide ResNet
 _detr         DETR: boxes of objects
 _detr_loss    DETR's loss: queries matched to objects; its answers as boxes with scores
-_tmp_boxes x
+_tmp_boxes    functions of boxes, until they are merged
+_unet         U-Net: a class for every pixel
 """

@@ -6,15 +6,27 @@ Source: Carion et al., "End-to-end object detection with transformers", 2020.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, Param, RangeError, ShapeError, State, describe, freeze, harmonise, key_or_draw, modules
-from phlox.core import param_dtype
+from phlox.core import (
+    Module,
+    Param,
+    RangeError,
+    ShapeError,
+    State,
+    describe,
+    freeze,
+    harmonise,
+    key_or_draw,
+    modules,
+    param_dtype,
+)
 from phlox.models._activations import activation
 from phlox.models._config import Config
 from phlox.models._family import Family
@@ -26,7 +38,9 @@ from phlox.nn import BatchNorm, Chain, Conv, Dense, Dropout, LayerNorm, MultiHea
 from phlox.nn import functional as F
 from phlox.weights import NameMap
 
-_BACKBONES = _resnet.FAMILY.variants
+_BACKBONES = {
+    name: config.with_classes(0) for name, config in _resnet.FAMILY.variants.items() if isinstance(config, ResNetConfig)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +76,7 @@ class DetrConfig(Config):
     }  # fmt: skip
 
     classes: int = 91
-    backbone_config: ResNetConfig = _BACKBONES["resnet50"].with_classes(0)  # pyright: ignore[reportAssignmentType]
+    backbone_config: ResNetConfig = field(default_factory=partial(ResNetConfig, classes=0))
     num_queries: int = 100
     d_model: int = 256
     encoder_layers: int = 6
@@ -109,7 +123,7 @@ def _backbone(entries: Any, name: Any) -> ResNetConfig:
         name = (entries or {}).get("backbone", name) or "resnet50"
         if name not in _BACKBONES:
             raise RangeError(f"a backbone among {', '.join(_BACKBONES)}", got=repr(name)[:100], fix=fix, where=where)
-        return _BACKBONES[name].with_classes(0)  # pyright: ignore[reportReturnType]
+        return _BACKBONES[name]
     if not isinstance(entries, Mapping) or entries.get("model_type") != "resnet":
         raise RangeError("a backbone_config of a resnet", got=repr(entries)[:100], fix=fix, where=where)
     config = ResNetConfig.from_dict(entries).with_classes(0)
@@ -129,7 +143,8 @@ class FrozenBatchNorm(Module):
 
     def __init__(self, norm: BatchNorm):
         self.act, self.eps = norm.act, norm.eps
-        self.scale, self.bias, self.mean, self.var = norm.scale, norm.bias, norm.mean, norm.var
+        arrays: Any = norm
+        self.scale, self.bias, self.mean, self.var = arrays.scale, arrays.bias, arrays.mean, arrays.var
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale, bias = harmonise(self, x, self.scale, self.bias)
@@ -289,7 +304,7 @@ class Detr(Model):
         self.head = DetectionHead(config.d_model, config.classes) if config.classes else None
 
     def hidden_states(self, images: jax.Array, mask: Any = None) -> DetrStates:
-        """What stands in the encoder and the decoder between their layers, for images (batch, height, width, channels)."""
+        """What stands between the layers of encoder and decoder, for images (batch, height, width, channels)."""
         features = self.project(self.backbone.features(images))
         seen = _seen(images, mask, features.shape[1:3])
         positions = sine_positions(seen, features.shape[-1] // 2).astype(features.dtype)
@@ -305,12 +320,17 @@ class Detr(Model):
         return self.hidden_states(images, mask).decoder[-1]
 
     def __call__(self, images: jax.Array, mask: Any = None, *, auxiliary: bool | None = None) -> Any:
-        *earlier, last = self.hidden_states(images, mask).decoder
+        return self.answer(self.hidden_states(images, mask), auxiliary=auxiliary)
+
+    def answer(self, states: DetrStates, *, auxiliary: bool | None = None) -> Any:
+        """What the head makes of the decoder's states: a ``DetrOutput``; without a head, the last state."""
+        *earlier, last = states.decoder
         if self.head is None:
             return last
         wanted = self.config.auxiliary_loss if auxiliary is None else auxiliary
         others = [DetrOutput(*self.head(self.decoder.norm(x))) for x in earlier[1:]] if wanted else []
-        return DetrOutput(*self.head(last), tuple(others))
+        logits, boxes = self.head(last)
+        return DetrOutput(logits, boxes, tuple(others))
 
     def parts(self) -> tuple[str, ...]:
         stages = (f"backbone.stages.{i}" for i in range(len(self.backbone.stages)))
@@ -391,8 +411,6 @@ FAMILY = Family(
     heads=("head.classes",),
     variants={
         "detr_resnet50": DetrConfig(),
-        "detr_resnet101": DetrConfig(
-            backbone_config=_BACKBONES["resnet101"].with_classes(0)  # pyright: ignore[reportArgumentType]
-        ),
+        "detr_resnet101": DetrConfig(backbone_config=_BACKBONES["resnet101"]),
     },
 )

@@ -68,9 +68,13 @@ def detr_losses(output: DetrOutput, targets: Targets, *, config: DetrConfig | No
     """
     config = DetrConfig() if config is None else config
     labels, boxes = _targets(output, targets)
-    parts = _losses(output, labels, boxes, config)
-    for i, earlier in enumerate(output.auxiliary):
-        parts |= {f"{name}_{i}": loss for name, loss in _losses(earlier, labels, boxes, config).items()}
+    layers = [output, *output.auxiliary]
+    every = DetrOutput(jnp.concatenate([y.logits for y in layers]), jnp.concatenate([y.boxes for y in layers]))
+    found = match(every, jnp.tile(labels, (len(layers), 1)), jnp.tile(boxes, (len(layers), 1, 1)), config)
+    parts = {}
+    for i, (layer, places) in enumerate(zip(layers, jnp.split(found, len(layers)), strict=True)):
+        own = _losses(layer, places, labels, boxes, config)
+        parts |= {f"{name}_{i - 1}" if i else name: loss for name, loss in own.items()}
     return parts
 
 
@@ -123,9 +127,11 @@ def match(output: DetrOutput, labels: jax.Array, boxes: jax.Array, config: DetrC
     return jnp.where(labels >= 0, found, -1)
 
 
-def _losses(output: DetrOutput, labels: jax.Array, boxes: jax.Array, config: DetrConfig) -> dict[str, jax.Array]:
+def _losses(
+    output: DetrOutput, found: jax.Array, labels: jax.Array, boxes: jax.Array, config: DetrConfig
+) -> dict[str, jax.Array]:
+    """The parts of one layer, with the query that was found for each object."""
     batch, queries, classes = output.logits.shape
-    found = match(output, labels, boxes, config)
     places = jnp.where(found < 0, queries, found)  # beyond the last: nowhere
     wanted = jnp.full((batch, queries), classes - 1).at[jnp.arange(batch)[:, None], places].set(labels, mode="drop")
     weights = jnp.ones(classes, output.logits.dtype).at[-1].set(config.eos_coefficient)
