@@ -108,7 +108,7 @@ def compare(
         if learn:
             names = family_of(ours.config, "compare").names_of("transformers", ours.config)
             _statistics(names.to_theirs(trained), theirs, bars["value"])
-            seen["gradients"] = _gradients(names.to_theirs(grads), named, bars["grad"])
+            seen["gradients"] = gradients(names.to_theirs(grads), named, bars["grad"])
         note(ours, "transformers", **{f"{what} {dtype}": value for what, value in seen.items()})
 
 
@@ -120,7 +120,7 @@ def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:
             agrees(array, arrays[name].numpy(), name, bar)
 
 
-def _gradients(ours: dict[str, Any], theirs: dict[str, np.ndarray], bar: float) -> float:
+def gradients(ours: dict[str, Any], theirs: dict[str, np.ndarray], bar: float) -> float:
     """The largest difference, relative to the largest number of its array, or a thousandth of the largest of all."""
     assert {n for n in ours if not n.endswith("num_batches_tracked")} == set(theirs)
     largest, worst = max(float(np.abs(g).max()) for g in theirs.values()), 0.0

@@ -11,6 +11,7 @@ _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
 preprocessing/   images as a model wants them, by its config
 vision/       models of images
+tables/       models of tables
 """
 
 from typing import TYPE_CHECKING
@@ -26,10 +27,14 @@ from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
+from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
 from phlox.models.vision._deit import DeiT, DeiTConfig
+from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
+from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
 from phlox.models.vision._dinov2 import DINOv2, DINOv2Config, DINOv2RegistersConfig
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 from phlox.models.vision._swin import Swin, SwinConfig
+from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
@@ -39,6 +44,11 @@ __all__ = [
     "DINOv2RegistersConfig",
     "DeiT",
     "DeiTConfig",
+    "Detr",
+    "DetrConfig",
+    "DetrOutput",
+    "FTTransformer",
+    "FTTransformerConfig",
     "Family",
     "ImageClassifier",
     "ImagePreprocessor",
@@ -47,9 +57,14 @@ __all__ = [
     "ResNetConfig",
     "Swin",
     "SwinConfig",
+    "UNet",
+    "UNetConfig",
     "ViT",
     "ViTConfig",
     "create",
+    "detections",
+    "detr_loss",
+    "detr_losses",
     "freeze_depth",
     "layer_decay",
     "list",

@@ -9,7 +9,8 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.vision import _deit, _dinov2, _resnet, _swin, _vit
+from phlox.models.tables import _ft_transformer
+from phlox.models.vision import _deit, _detr, _dinov2, _resnet, _swin, _unet, _vit
 
 FAMILIES: tuple[Family, ...] = (
     _resnet.FAMILY,
@@ -18,6 +19,9 @@ FAMILIES: tuple[Family, ...] = (
     _dinov2.FAMILY,
     _dinov2.WITH_REGISTERS,
     _swin.FAMILY,
+    _detr.FAMILY,
+    _unet.FAMILY,
+    _ft_transformer.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

@@ -101,7 +101,16 @@ class NameMap:
                 "a name there for every array of the model", got="none for " + ", ".join(nameless[:12]),
                 fix="add entries for them", where="px.weights.NameMap",
             )  # fmt: skip
-        return {**written(slots, model), **_counts(slots, self.layout_name)}
+        return {**written(slots, model), **self._counts(slots, model)}
+
+    def _counts(self, slots: Iterable[Slot], model: Module) -> dict[str, Any]:
+        """The counts of batches that PyTorch keeps beside statistics that move, and asks for when it loads."""
+        if self.layout_name != "pytorch":
+            return {}
+        moving = {leaf.path for leaf in leaves_of(model) if hasattr(leaf.owner, "momentum")}
+        names = [name for slot in slots if slot.ours in moving for name in slot.theirs]
+        means = [name for name in names if name.rpartition(".")[2] == "running_mean"]
+        return {name.removesuffix("running_mean") + "num_batches_tracked": np.zeros((), np.int64) for name in means}
 
     def ignores(self, name: str) -> bool:
         """True where a name there means nothing here."""
@@ -168,14 +177,6 @@ def written(slots: Iterable[Slot], model: Module) -> dict[str, Any]:
         for name, array in slot.write(leaves[slot.ours].value).items():
             pieces.setdefault(name, []).append((slot.start, array))
     return {name: _joined(parts) for name, parts in pieces.items()}
-
-
-def _counts(slots: Iterable[Slot], layout: str) -> dict[str, Any]:
-    """The counts of batches that PyTorch keeps beside statistics, and asks for when it loads."""
-    if layout != "pytorch":
-        return {}
-    means = [name for slot in slots for name in slot.theirs if name.rpartition(".")[2] == "running_mean"]
-    return {name.removesuffix("running_mean") + "num_batches_tracked": np.zeros((), np.int64) for name in means}
 
 
 def _joined(parts: list[tuple[int, Any]]) -> Any:
