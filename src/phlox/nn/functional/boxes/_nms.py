@@ -105,7 +105,7 @@ def _kept(
 @functools.partial(jax.jit, static_argnames="count")
 def _each(boxes: Array, scores: Array, groups: Array, threshold: Array, *, count: int) -> tuple[Array, Array]:
     """The best of every picture, as one compiled call."""
-    return jax.vmap(lambda *one: _greedy(*one, threshold, count))(boxes, scores, groups)
+    return jax.vmap(lambda b, s, g: _greedy(b, s, g, threshold, count))(boxes, scores, groups)
 
 
 def _greedy(boxes: Array, scores: Array, groups: Array, threshold: Array, count: int) -> tuple[Array, Array]:
