@@ -134,7 +134,23 @@ def test_a_scan_and_a_file(measured):
         np.testing.assert_array_equal(x, px.state_dict(measured)[path], err_msg=path)
 
 
-def test_counted_by_hand():
+def measure(metric, found, truth):
+    """The scores of pictures, padded into batches of the one shape that is compiled."""
+    metric = px.copy(metric)
+    metric.reset()
+    for start in range(0, len(found["labels"]), 8):
+        cut = [{n: x[start : start + 8] for n, x in parts.items()} for parts in (found, truth)]
+        metric.update(padded(cut[0], DETECTIONS), padded(cut[1], OBJECTS), np.arange(8) < len(cut[0]["labels"]))
+    return metric.compute()
+
+
+def padded(parts, count):
+    fill = {"labels": -1}
+    sizes = {n: [(0, 8 - len(x)), (0, count - x.shape[1])] + [(0, 0)] * (x.ndim - 2) for n, x in parts.items()}
+    return {n: jnp.asarray(np.pad(x, sizes[n], constant_values=fill.get(n, 0))) for n, x in parts.items()}
+
+
+def test_counted_by_hand(measured):
     """Two objects; a hit of IoU 0.8, a miss, then a whole hit: precision 1 up to a recall of 1/2, then 2/3."""
     truth = {"boxes": np.array([[[0, 0, 10, 10], [20, 20, 30, 30.0]]]), "labels": np.array([[0, 0]])}
     found = {
@@ -142,31 +158,32 @@ def test_counted_by_hand():
         "scores": np.array([[0.1, 0.9, 0.5]], "float32"),
         "labels": np.array([[0, 0, 0]]),
     }
-    metric = M.MeanAveragePrecision(classes=2, capacity=8)
-    metric.update(found, truth)
-    value = metric.compute()
+    value = measure(measured, found, plain(truth))
     loose, strict = (51 + 50 * 2 / 3) / 101, 51 / 3 / 101  # above 0.8 only the third hits: 1/3 up to 1/2
     assert_close(value.map, np.float32((7 * loose + 3 * strict) / 10))
     assert_close(value.map_50, np.float32(loose))
     assert_close(value.mar_1, np.float32(7 / 10 * 0.5))
     assert_close(value.mar_10, np.float32((7 * 1 + 3 * 0.5) / 10))
     assert np.isnan(value.map_large)
-    np.testing.assert_allclose(value.map_per_class, [value.map, np.nan])  # of class 1 there is nothing
+    np.testing.assert_allclose(value.map_per_class, [value.map, np.nan, np.nan])  # there is only the first class
 
 
-def test_recalls_are_rounded_as_coco_rounds_them():
+def plain(truth):
+    """No crowds, and the areas of the boxes."""
+    sides = truth["boxes"][..., 2:] - truth["boxes"][..., :2]
+    return {**truth, "crowd": np.zeros(truth["labels"].shape, bool), "area": sides.prod(-1).astype("float32")}
+
+
+def test_recalls_are_rounded_as_coco_rounds_them(measured):
     """57 of 100 is no recall of 0.57 there: linspace(0, 1, 101)[57] is one rounding above it."""
     side = np.arange(100.0)[:, None] * 20
     boxes = np.concatenate([side, side * 0, side + 10, side * 0 + 10], -1)[:, None]
     truth = {"boxes": boxes, "labels": np.zeros((100, 1), int)}
     found = {"scores": np.linspace(1, 0.5, 100, dtype="float32")[:, None], **truth}
     found["labels"] = np.where(np.arange(100)[:, None] < 57, 0, -1)
-    metric = M.MeanAveragePrecision(classes=1, capacity=100)
-    metric.update(found, truth)
-    areas = {"crowd": np.zeros((100, 1), int), "area": np.full((100, 1), 100.0)}
-    stats, _ = by_coco(found, {**truth, **areas}, range(1))
+    stats, _ = by_coco(found, plain(truth), range(1))
     assert stats[0] == pytest.approx(57 / 101)
-    assert_close(metric.compute().map, np.float32(stats[0]))
+    assert_close(measure(measured, found, plain(truth)).map, np.float32(stats[0]))
 
 
 def refused(found=None, truth=None, **options):
@@ -210,8 +227,9 @@ def test_a_traced_batch_that_is_refused_elsewhere_gives_nan():
         metric.update({**found, "labels": labels}, truth)
         return metric.compute().map
 
-    new = lambda capacity: M.MeanAveragePrecision(classes=CLASSES, capacity=capacity)  # noqa: E731
+    metric = M.MeanAveragePrecision(classes=CLASSES, capacity=2 * DETECTIONS)
     labels = jnp.zeros_like(found["labels"])
-    assert np.isfinite(measure(new(28), labels))
-    assert np.isnan(measure(new(28), labels.at[0, 0].set(CLASSES)))
-    assert np.isnan(measure(new(27), labels))  # full
+    assert np.isfinite(measure(metric, labels))
+    assert np.isnan(measure(metric, labels))  # more than there is room for
+    metric.reset()
+    assert np.isnan(measure(metric, labels.at[0, 0].set(CLASSES)))

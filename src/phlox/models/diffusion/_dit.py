@@ -117,10 +117,9 @@ class DiT(Module):
     Source: Peebles and Xie, "Scalable diffusion models with transformers" (arXiv:2212.09748).
 
     >>> import phlox as px
-    >>> config = DiTConfig(size=8, patch=4, channels=1, dim=16, depth=1, heads=2, classes=10)
-    >>> model = px.models.diffusion.DiT(config, key=0)
-    >>> model(jnp.ones((2, 8, 8, 1)), jnp.array([0, 999]), jnp.array([3, 10])).shape
-    (2, 8, 8, 1)
+    >>> config = DiTConfig(size=28, patch=4, channels=1, dim=64, depth=2, heads=4, classes=10)
+    >>> px.eval_shape(lambda: DiT(config)(jnp.ones((2, 28, 28, 1)), jnp.array([0, 999]), jnp.array([3, 10]))).shape
+    (2, 28, 28, 1)
     """
 
     config: DiTConfig

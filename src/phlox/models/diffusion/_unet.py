@@ -118,10 +118,9 @@ class UNet(Module):
     Source: Ho, Jain and Abbeel (arXiv:2006.11239), after Ronneberger, Fischer and Brox (arXiv:1505.04597).
 
     >>> import phlox as px
-    >>> config = UNetConfig(1, 1, channels=(4, 8), blocks=1, attention=(False, True), groups=2)
-    >>> model = px.models.diffusion.UNet(config, key=0)
-    >>> model(jnp.ones((2, 8, 8, 1)), jnp.array([0, 999])).shape
-    (2, 8, 8, 1)
+    >>> config = UNetConfig(1, 1, channels=(32, 64), attention=(False, True))
+    >>> px.eval_shape(lambda: UNet(config)(jnp.ones((2, 28, 28, 1)), jnp.array([0, 999]))).shape
+    (2, 28, 28, 1)
     """
 
     config: UNetConfig
