@@ -187,7 +187,9 @@ def flow(x, t):
     t = t[:, None] / 1000
     eye = jnp.eye(2, dtype=x.dtype)
     mixed = (1 - t[..., None]) ** 2 * COV + t[..., None] ** 2 * eye
-    gap = jnp.linalg.solve(mixed, (x - (1 - t) * MEAN)[..., None])[..., 0]
+    (a, b), (_, c) = mixed.transpose(1, 2, 0)
+    gap = x - (1 - t) * MEAN
+    gap = jnp.stack([c * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - b * gap[:, 0]], -1) / (a * c - b * b)[:, None]
     return t * gap - MEAN - (1 - t) * gap @ COV
 
 

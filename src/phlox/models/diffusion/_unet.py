@@ -124,6 +124,10 @@ class UNet(Module):
     """
 
     config: UNetConfig
+    down: list[Level]
+    smaller: list[Conv]
+    up: list[Level]
+    larger: list[Larger]
 
     def __init__(self, config: UNetConfig, *, key: Any = None):
         self.config = config
