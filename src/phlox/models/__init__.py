@@ -12,6 +12,7 @@ _activations  activations by the names that configs use
 preprocessing/   images as a model wants them, by its config
 vision/       models of images
 tables/       models of tables
+diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
 """
 
 from typing import TYPE_CHECKING

@@ -10,6 +10,5 @@ _swin         Swin
 _vit          ViT
 _detr         DETR: boxes of objects
 _detr_loss    DETR's loss: queries matched to objects; its answers as boxes with scores
-_tmp_boxes    functions of boxes, until they are merged
 _unet         U-Net: a class for every pixel
 """
