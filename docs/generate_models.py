@@ -95,8 +95,8 @@ def _absent() -> str:
     return """\
 ## Absent
 
-Heads for masked images, depth and segmentation; Mask R-CNN and its kin; Keras' own applications by name (their files are
-read, and `px.weights.convert` fills a model by rules).
+Heads for masked images, depth and segmentation; Mask R-CNN and its kin. Keras' own applications have no names here: their
+files are read, and `px.weights.convert` fills a model by rules.
 """
 
 

@@ -18,6 +18,7 @@ diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
+from phlox.models import diffusion
 from phlox.models._catalogue import create
 from phlox.models._catalogue import list_models as list
 from phlox.models._config import Config
@@ -66,6 +67,7 @@ __all__ = [
     "detections",
     "detr_loss",
     "detr_losses",
+    "diffusion",
     "freeze_depth",
     "layer_decay",
     "list",
