@@ -95,7 +95,7 @@ def _absent() -> str:
     return """\
 ## Absent
 
-Heads for masked images, depth and segmentation; Mask R-CNN and its kin. Keras' own applications have no names here: their
+Heads for masked images, depth and segmentation; Mask R-CNN and its kin. Keras' applications have no names here: their
 files are read, and `px.weights.convert` fills a model by rules.
 """
 
