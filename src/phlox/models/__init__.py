@@ -11,6 +11,7 @@ _model        what all models have in common: features, head, parts by depth
 _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
 vision/       models of images
+preprocessing/  images as a model wants them, by its config
 """
 
 from typing import TYPE_CHECKING
@@ -24,12 +25,15 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.preprocessing._preprocessor import ImagePreprocessor
+from phlox.models.preprocessing._resize import resize
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 
 __all__ = [
     "Config",
     "Family",
     "ImageClassifier",
+    "ImagePreprocessor",
     "Model",
     "ResNet",
     "ResNetConfig",
@@ -38,6 +42,7 @@ __all__ = [
     "layer_decay",
     "list",
     "load",
+    "resize",
     "save",
     "unfreezing",
 ]
