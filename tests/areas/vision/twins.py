@@ -1,0 +1,118 @@
+"""Models of timm's and torchvision's beside ours: one config, two libraries, the same random weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import timm
+import torch
+import torchvision
+from timm.models.resnet import Bottleneck as TimmBottleneck
+from timm.models.resnet import ResNet as TimmResNet
+from torchvision.models.resnet import Bottleneck, ResNet
+
+import phlox as px
+from hub import BARS, agrees, first, images, in_dtype
+from phlox.models._catalogue import FAMILIES, family_of
+from phlox.models._family import Family
+
+LIBRARIES: dict[str, tuple[Callable[[str], bool], Callable[..., torch.nn.Module]]] = {
+    "timm": (timm.is_model, timm.create_model),
+    "torchvision": (set(torchvision.models.list_models()).__contains__, torchvision.models.get_model),
+}
+"""Which names a library knows, and what builds a model by name."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One architecture, built there and described here."""
+
+    library: str
+    theirs: Callable[[], torch.nn.Module]
+    config: px.models.Config
+    size: tuple[int, int] = (64, 64)
+    """(height, width) of the images that both are asked about."""
+
+
+def named(library: str, name: str, size: tuple[int, int] = (64, 64), **options: Any) -> Twin:
+    """A published variant of 10 classes."""
+    build = partial(LIBRARIES[library][1], name, num_classes=10, **options)
+    return Twin(library, build, variant(name).with_classes(10), size)
+
+
+def variant(name: str) -> px.models.Config:
+    """The config of a published variant."""
+    return next(family.variants[name] for family in FAMILIES if name in family.variants)
+
+
+def resnet(library: str, groups: int = 1, width_per_group: int = 64) -> Twin:
+    """Bottlenecks, of which the published ones have many more."""
+    config = px.models.ResNetConfig(depths=(2, 1, 1, 1), groups=groups, width_per_group=width_per_group, classes=10)
+    timm_s = partial(TimmResNet, TimmBottleneck, config.depths, 10, cardinality=groups, base_width=width_per_group)
+    other = partial(ResNet, Bottleneck, config.depths, 10, groups=groups, width_per_group=width_per_group)
+    return Twin(library, timm_s if library == "timm" else other, config)
+
+
+TWINS = {
+    **{f"resnet18 of {library}": named(library, "resnet18") for library in LIBRARIES},
+    **{f"bottlenecks of {library}": resnet(library) for library in LIBRARIES},
+    **{f"resnext of {library}": resnet(library, groups=32, width_per_group=4) for library in LIBRARIES},
+    **{f"wide resnet of {library}": resnet(library, width_per_group=128) for library in LIBRARIES},
+}
+
+
+def dialect(family: Family, library: str) -> str | None:
+    """The names in which a family speaks to a library; torchvision's ResNets are called as timm's are."""
+    return next((d for d in dict.fromkeys((library, "timm")) if d in family.names), None)
+
+
+def variants() -> Iterator[tuple[Family, str, str]]:
+    """All published variants that a library builds: the family, the library, the name."""
+    for family in FAMILIES:
+        for library, (knows, _) in LIBRARIES.items():
+            if dialect(family, library):
+                yield from ((family, library, name) for name in family.variants if knows(name))
+
+
+def disturbed(theirs: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """The model, with statistics, scales and biases that hide nothing, ready to infer."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
+            if name.endswith("running_var"):
+                x.uniform_(0.5, 2.0, generator=generator)
+            elif name.endswith("running_mean") or (x.ndim == 1 and x.is_floating_point()):
+                x.add_(0.3 * torch.randn(x.shape, generator=generator))
+    return theirs.eval()
+
+
+def arrays(theirs: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Their weights by name."""
+    return {name: x.numpy() for name, x in theirs.state_dict().items()}
+
+
+def converted(twin: Twin, theirs: torch.nn.Module) -> Any:
+    """Our model with their weights, every name of which must find its place."""
+    ours = px.models.create(twin.config, key=0)
+    family = family_of(twin.config, "converted")
+    names = family.names_of(dialect(family, twin.library) or "", twin.config)
+    px.weights.convert(ours, arrays(theirs), names)
+    return ours
+
+
+def same_scores(ours: Any, theirs: torch.nn.Module, size: tuple[int, int], dtype: str = "float32") -> None:
+    """Both give an image the same scores."""
+    with in_dtype(dtype):
+        ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
+        theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
+        x = images(2, *size, 3)
+        found = px.jit(lambda model, x: model(x))(ours, jnp.asarray(x, dtype))
+        with torch.no_grad():
+            want = theirs(first(x).to(getattr(torch, dtype)))
+        agrees(found, want.numpy(), "scores", BARS[dtype]["value"])
