@@ -4,7 +4,6 @@ _catalogue    create and list: the families there are, models by name
 _loading      load: a folder of the hub's as a model
 _hub          folders by name, on this machine or on the hub
 _saving       save: a folder that other libraries read
-_tmp_read x
 _family       what the room knows of a family: its config, model, names and variants
 _config       what a model is built from, as config.json writes it
 _model        what all models have in common: features, head, parts by depth

@@ -18,8 +18,7 @@ from phlox.models._catalogue import family_of, family_of_type, variant
 from phlox.models._config import Config, read_json
 from phlox.models._family import Family
 from phlox.models._hub import folder_of
-from phlox.models._tmp_read import read
-from phlox.weights import NameMap, Slot, file_error, open_regular, place
+from phlox.weights import Arrays, NameMap, Slot, file_error, open_regular, place, read
 
 _WHERE = "px.models.load"
 _LONGEST = 1 << 24  # bytes of a config
@@ -89,14 +88,13 @@ def load(
     folder = folder_of(source, revision)
     found = _described(folder)
     with read(folder) as arrays:
-        shapes = {name: arrays.shape(name) for name in arrays}
+        shapes = arrays.shapes()
         names, head = _spoken(found, shapes)
-        if classes is None and not any(name in shapes for name in head):
-            classes = 0  # the file is of a trunk alone, and nobody asked for a head
-        config = found.config.with_classes(classes)
+        trunk = not any(name in shapes for name in head)
+        config = found.config.with_classes(0 if trunk and classes is None else classes)
         make = partial(_made, found.family, config, _dtype(dtype, arrays))
         model = eval_shape(make)
-        new = found.family.heads if config.classes != found.config.classes else ()
+        new = found.family.heads if trunk or config.classes != found.config.classes else ()
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not (new and n in head)}, new)
         place(model, plan.slots, arrays)
     if plan.drawn:
@@ -174,15 +172,14 @@ def _below(path: str, parts: tuple[str, ...]) -> bool:
     return any(path == part or path.startswith(part + ".") for part in parts)
 
 
-def _dtype(wanted: Any, arrays: Any) -> str:
+def _dtype(wanted: Any, arrays: Arrays) -> str:
     """The name of the dtype that the model gets: the wanted one, else that of most numbers in the file."""
     if wanted is not None:
         return np.dtype(wanted).name
     sizes: dict[str, int] = {}
-    for name in arrays:
-        kind = np.dtype(arrays.dtype(name))
-        if jnp.issubdtype(kind, jnp.floating):
-            sizes[kind.name] = sizes.get(kind.name, 0) + int(np.prod(arrays.shape(name)))
+    for spec in map(arrays.spec, arrays):
+        if jnp.issubdtype(spec.dtype, jnp.floating):
+            sizes[spec.dtype.name] = sizes.get(spec.dtype.name, 0) + spec.nbytes
     found = max(sizes, key=lambda name: sizes[name], default="float32")
     return found if found in _CONVERT else "float32"
 

@@ -15,6 +15,7 @@ from phlox.weights.matching._leaves import Leaf, leaves_of
 from phlox.weights.matching._names import NameMap, Ours
 from phlox.weights.matching._placing import place
 from phlox.weights.matching._slots import Slot
+from phlox.weights.readers._arrays import Arrays
 
 _WHERE = "px.weights.convert"
 
@@ -100,7 +101,7 @@ def convert(
       layers.0.bias ← fc.bias: the only one of this shape
     """
     leaves = leaves_of(model)
-    shapes = {name: tuple(np.shape(array)) for name, array in arrays.items()}
+    shapes = arrays.shapes() if isinstance(arrays, Arrays) else {name: np.shape(x) for name, x in arrays.items()}
     names = rules if isinstance(rules, NameMap) else NameMap(rules or {}, layout=layout or _told(leaves, shapes))
     slots, nameless = names.slots(model)
     used = {name for slot in slots for name in slot.theirs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +43,8 @@ class Slot:
             return found == expected
         return len(found) == len(expected) and found[1:] == expected[1:] and self.start + expected[0] <= found[0]
 
-    def read(self, get: Callable[[str], np.ndarray]) -> list[np.ndarray]:
-        """Views on their arrays as ours look, one for each that is stacked."""
-        return [self._read(get(name)) for name in self.theirs]
-
-    def _read(self, array: np.ndarray) -> np.ndarray:
+    def read(self, array: np.ndarray) -> np.ndarray:
+        """A view on one of their arrays as ours looks."""
         if self.fused:
             array = array[self.start : self.start + self.shape_there[0]]
         array = array.reshape(array.shape[self.lead :])
