@@ -34,7 +34,7 @@ def tiny(cls: Any, config: Any, folder: Path, seed: int = 0) -> Any:
         for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
             if name.endswith("running_var"):
                 x.uniform_(0.5, 2.0, generator=generator)
-            elif name.endswith("running_mean") or (x.ndim == 1 and x.is_floating_point()):
+            elif name.endswith("running_mean") or (x.is_floating_point() and (x.ndim == 1 or not x.any())):
                 x.add_(0.3 * torch.randn(x.shape, generator=generator))
     theirs.save_pretrained(folder)
     return theirs
@@ -89,17 +89,18 @@ def compare(
     dtype: str,
     hidden: bool = True,
     learn: bool = True,
+    **options: Any,
 ) -> None:
     """Scores and hidden states; with ``learn``, gradients of all weights in training and the statistics afterwards.
 
-    Maps of features here are channels last; theirs are turned round where they have four axes.
+    Maps of features here are channels last; theirs are turned round where they have four axes. Options are for them.
     """
     with in_dtype(dtype):
         ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
         theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
         bars, given = BARS[dtype], jnp.asarray(x, dtype)
         scores, states, grads, trained = _ours(ours, given, hidden, learn)
-        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn)
+        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn, options)
         seen = {"scores": agrees(scores, want.detach().numpy(), "scores", bars["value"])}
         assert len(states) == len(want_states)
         for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
@@ -113,9 +114,10 @@ def compare(
 
 def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:
     """Running means and variances after a pass in training."""
+    arrays = in_files(theirs, theirs.state_dict())
     for name, array in ours.items():
         if name.endswith(("running_mean", "running_var")):
-            agrees(array, theirs.state_dict()[name].numpy(), name, bar)
+            agrees(array, arrays[name].numpy(), name, bar)
 
 
 def _gradients(ours: dict[str, Any], theirs: dict[str, np.ndarray], bar: float) -> float:
@@ -143,16 +145,26 @@ def _ours(model: Any, x: jax.Array, hidden: bool, learn: bool) -> tuple[Any, Any
     return *both(model, x), model
 
 
-def _theirs(model: Any, x: torch.Tensor, hidden: bool, learn: bool) -> tuple[Any, Any, dict[str, np.ndarray]]:
+def _theirs(
+    model: Any, x: torch.Tensor, hidden: bool, learn: bool, options: dict[str, Any]
+) -> tuple[Any, Any, dict[str, np.ndarray]]:
     with torch.no_grad():
-        out = model(x, output_hidden_states=hidden)
+        out = model(x, output_hidden_states=hidden, **options)
+    states = getattr(out, "reshaped_hidden_states", None) or out.hidden_states or ()
     if not learn:
-        return out.logits, out.hidden_states or (), {}
+        return out.logits, states, {}
     model.train()
-    scores = model(x).logits
+    scores = model(x, **options).logits
     (scores * torch.tensor(_weights(scores.shape)).to(scores.dtype)).sum().backward()
-    grads = {n: p.grad.numpy() if p.grad is not None else np.zeros(p.shape) for n, p in model.named_parameters()}
-    return out.logits, out.hidden_states or (), grads
+    grads = {n: p.grad if p.grad is not None else torch.zeros(p.shape) for n, p in model.named_parameters()}
+    return out.logits, states, {n: g.numpy() for n, g in in_files(model, grads).items()}
+
+
+def in_files(model: Any, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Arrays of theirs under the names that files have, and in their form: newer code of theirs has others."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return revert_weight_conversion(model, arrays)
 
 
 def _weights(shape: Any) -> np.ndarray:

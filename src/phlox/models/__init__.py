@@ -26,16 +26,29 @@ from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
+from phlox.models.vision._deit import DeiT, DeiTConfig
+from phlox.models.vision._dinov2 import DINOv2, DINOv2Config, DINOv2RegistersConfig
 from phlox.models.vision._resnet import ResNet, ResNetConfig
+from phlox.models.vision._swin import Swin, SwinConfig
+from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
     "Config",
+    "DINOv2",
+    "DINOv2Config",
+    "DINOv2RegistersConfig",
+    "DeiT",
+    "DeiTConfig",
     "Family",
     "ImageClassifier",
     "ImagePreprocessor",
     "Model",
     "ResNet",
     "ResNetConfig",
+    "Swin",
+    "SwinConfig",
+    "ViT",
+    "ViTConfig",
     "create",
     "freeze_depth",
     "layer_decay",

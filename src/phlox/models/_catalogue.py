@@ -9,9 +9,16 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.vision import _resnet
+from phlox.models.vision import _deit, _dinov2, _resnet, _swin, _vit
 
-FAMILIES: tuple[Family, ...] = (_resnet.FAMILY,)
+FAMILIES: tuple[Family, ...] = (
+    _resnet.FAMILY,
+    _vit.FAMILY,
+    _deit.FAMILY,
+    _dinov2.FAMILY,
+    _dinov2.WITH_REGISTERS,
+    _swin.FAMILY,
+)
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}
