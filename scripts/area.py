@@ -1,8 +1,8 @@
 """Run the tests of an area, ``tests/areas/NAME``, in an environment of its own; without a name, list the areas.
 
 An area holds what cannot share the tests' environment, or is too heavy for it. A run that passes is written, dated,
-into docs/areas.md, with a digest of the area's packages and tests: a test of the suite asks for a new run where these have
-changed since. Arguments behind the name go to pytest, and such a run is not written down.
+into docs/areas.md, with a digest of the area's packages and tests: a test of the suite asks for a new run where these
+have changed since. Arguments behind the name go to pytest, and such a run is not written down.
 """
 
 from __future__ import annotations

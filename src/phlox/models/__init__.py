@@ -2,6 +2,7 @@
 
 _catalogue    create and list: the families there are, models by name
 _loading      load: a folder of the hub's as a model
+_timm         what timm's config.json means
 _hub          folders by name, on this machine or on the hub
 _saving       save: a folder that other libraries read
 _family       what the room knows of a family: its config, model, names and variants

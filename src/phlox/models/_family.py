@@ -27,6 +27,7 @@ class Family:
             file of the trunk alone.
         architecture: what ``config.json`` calls the class of the model with its head.
         heads: paths of what depends on the number of classes.
+        pool: what timm calls the way to the features that the head sees.
     """
 
     config: type[Config]
@@ -36,6 +37,7 @@ class Family:
     base: str = ""
     architecture: str = ""
     heads: tuple[str, ...] = ("head",)
+    pool: str = "avg"
 
     def names_of(self, dialect: str, config: Config) -> NameMap:
         """The map of names in a dialect, for a config."""

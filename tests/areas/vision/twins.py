@@ -13,8 +13,12 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from timm.layers import SwiGLUPacked
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.resnet import Bottleneck as TimmBottleneck
 from timm.models.resnet import ResNet as TimmResNet
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
 
 import phlox as px
@@ -38,6 +42,8 @@ class Twin:
     config: px.models.Config
     size: tuple[int, int] = (64, 64)
     """(height, width) of the images that both are asked about."""
+    head: bool = True
+    """Whether they are asked for scores, or for features."""
 
 
 def named(library: str, name: str, size: tuple[int, int] = (64, 64), **options: Any) -> Twin:
@@ -59,11 +65,56 @@ def resnet(library: str, groups: int = 1, width_per_group: int = 64) -> Twin:
     return Twin(library, timm_s if library == "timm" else other, config)
 
 
+def vit(patch: int = 8, **options: Any) -> dict[str, Any]:
+    """What timm's vision transformers and ours call the same sizes."""
+    sizes = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3}
+    config = {**sizes, "image_size": 8 * patch, "patch_size": patch, "layer_norm_eps": 1e-6, "classes": 10}
+    there = {"img_size": 8 * patch, "patch_size": patch, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 10}
+    return {"ours": config, "theirs": there | options}
+
+
+def plain_vit() -> Twin:
+    sizes = vit()
+    return Twin(
+        "timm",
+        partial(VisionTransformer, **sizes["theirs"]),
+        px.models.ViTConfig(**sizes["ours"], intermediate_size=192),
+    )
+
+
+def deit() -> Twin:
+    sizes = vit()
+    config = px.models.DeiTConfig(**sizes["ours"], intermediate_size=192)
+    return Twin("timm", partial(VisionTransformerDistilled, **sizes["theirs"]), config)
+
+
+def dinov2(gated: bool) -> Twin:
+    """Without a head: timm's sees one token, the hub's the mean of the others too."""
+    options: dict[str, Any] = {"init_values": 0.1, "num_classes": 0}
+    if gated:
+        options |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": 8 / 3 * 2}
+    sizes = vit(14, **options)
+    config = px.models.DINOv2Config(**{**sizes["ours"], "classes": 0}, use_swiglu_ffn=gated)
+    return Twin("timm", partial(VisionTransformer, **sizes["theirs"]), config, (112, 112), head=False)
+
+
+def swin() -> Twin:
+    """Maps of 28, 14 and 7 patches, so that windows are shifted in the first two stages and not in the last."""
+    sizes = {"embed_dim": 24, "depths": (2, 2, 3), "num_heads": (2, 3, 4), "window_size": 7}
+    build = partial(SwinTransformer, img_size=112, num_classes=10, **sizes)
+    return Twin("timm", build, px.models.SwinConfig(**sizes, image_size=112, classes=10), (112, 112))
+
+
 TWINS = {
     **{f"resnet18 of {library}": named(library, "resnet18") for library in LIBRARIES},
     **{f"bottlenecks of {library}": resnet(library) for library in LIBRARIES},
     **{f"resnext of {library}": resnet(library, groups=32, width_per_group=4) for library in LIBRARIES},
     **{f"wide resnet of {library}": resnet(library, width_per_group=128) for library in LIBRARIES},
+    "vit of timm": plain_vit(),
+    "distilled deit of timm": deit(),
+    "dinov2 of timm": dinov2(gated=False),
+    "gated dinov2 of timm": dinov2(gated=True),
+    "swin of timm": swin(),
 }
 
 
@@ -87,7 +138,7 @@ def disturbed(theirs: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
             if name.endswith("running_var"):
                 x.uniform_(0.5, 2.0, generator=generator)
-            elif name.endswith("running_mean") or (x.ndim == 1 and x.is_floating_point()):
+            elif name.endswith("running_mean") or (x.is_floating_point() and (x.ndim == 1 or not x.any())):
                 x.add_(0.3 * torch.randn(x.shape, generator=generator))
     return theirs.eval()
 
@@ -99,20 +150,20 @@ def arrays(theirs: torch.nn.Module) -> dict[str, np.ndarray]:
 
 def converted(twin: Twin, theirs: torch.nn.Module) -> Any:
     """Our model with their weights, every name of which must find its place."""
-    ours = px.models.create(twin.config, key=0)
+    ours = px.jit(lambda: px.models.create(twin.config, key=0))()
     family = family_of(twin.config, "converted")
-    names = family.names_of(dialect(family, twin.library) or "", twin.config)
-    px.weights.convert(ours, arrays(theirs), names)
+    px.weights.convert(ours, arrays(theirs), family.names_of(dialect(family, twin.library) or "", twin.config))
     return ours
 
 
-def same_scores(ours: Any, theirs: torch.nn.Module, size: tuple[int, int], dtype: str = "float32") -> None:
-    """Both give an image the same scores."""
+def answer_alike(ours: Any, theirs: Any, size: tuple[int, int], dtype: str = "float32", *, head: bool = True) -> None:
+    """Both give an image the same scores, or without a head the same last features."""
     with in_dtype(dtype):
         ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
         theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
         x = images(2, *size, 3)
-        found = px.jit(lambda model, x: model(x))(ours, jnp.asarray(x, dtype))
+        found = px.jit(lambda model, x: model(x) if head else model.features(x))(ours, jnp.asarray(x, dtype))
         with torch.no_grad():
-            want = theirs(first(x).to(getattr(torch, dtype)))
-        agrees(found, want.numpy(), "scores", BARS[dtype]["value"])
+            given = first(x).to(getattr(torch, dtype))
+            want = theirs(given) if head else theirs.forward_features(given)
+        agrees(found, want.numpy(), "scores" if head else "features", BARS[dtype]["value"])

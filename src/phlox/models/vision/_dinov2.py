@@ -161,6 +161,7 @@ FAMILY = Family(
     names={"transformers": _names("dinov2"), "timm": _timm},
     base="dinov2.",
     architecture="Dinov2ForImageClassification",
+    pool="token",
     variants={f"vit_{s}_patch14_dinov2": DINOv2Config(**_COMMON, **options) for s, options in _SIZES.items()},
 )
 WITH_REGISTERS = Family(
