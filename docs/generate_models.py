@@ -95,7 +95,7 @@ def _absent() -> str:
     return """\
 ## Absent
 
-Heads for masked images, depth and segmentation; Mask R-CNN and its kin; weights of Keras' own applications by name (their files are
+Heads for masked images, depth and segmentation; Mask R-CNN and its kin; Keras' own applications by name (their files are
 read, and `px.weights.convert` fills a model by rules).
 """
 

@@ -10,8 +10,8 @@ _config       what a model is built from, as config.json writes it
 _model        what all models have in common: features, head, parts by depth
 _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
+preprocessing/   images as a model wants them, by its config
 vision/       models of images
-preprocessing/  images as a model wants them, by its config
 """
 
 from typing import TYPE_CHECKING

@@ -49,8 +49,9 @@ def _decoded(image: Any, convert_rgb: bool) -> np.ndarray:
 def _on_white(image: Any) -> Any:
     if "A" not in image.getbands() and image.info.get("transparency") is None:
         return image
-    image = image.convert("RGBA")
-    return type(image).alpha_composite(sys.modules["PIL.Image"].new("RGBA", image.size, (255,) * 4), image)
+    module = sys.modules["PIL.Image"]
+    white = module.new("RGBA", image.size, (255, 255, 255, 255))
+    return module.alpha_composite(white, image.convert("RGBA"))
 
 
 def _no_bytes(array: Any) -> DtypeError:
