@@ -1,6 +1,6 @@
 """Ready architectures with anybody's weights: made by name, read from a folder or the hub, written back.
 
-_catalogue    create and list: the families there are, models by name
+_catalogue    create, list and names: the families there are, models by name
 _loading      load: a folder of the hub's as a model
 _hub          folders by name, on this machine or on the hub
 _saving       save: a folder that other libraries read
@@ -16,7 +16,7 @@ vision/       models of images
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.models._catalogue import create
+from phlox.models._catalogue import create, names
 from phlox.models._catalogue import list_models as list
 from phlox.models._config import Config
 from phlox.models._depth import freeze_depth, layer_decay, unfreezing
@@ -24,12 +24,22 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
+from phlox.models.vision._efficientnet import EfficientNet, EfficientNetConfig
+from phlox.models.vision._mobilenet_v3 import MobileNetV3, MobileNetV3Config
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 
 __all__ = [
     "Config",
+    "ConvNext",
+    "ConvNextConfig",
+    "ConvNextV2Config",
+    "EfficientNet",
+    "EfficientNetConfig",
     "Family",
     "ImageClassifier",
+    "MobileNetV3",
+    "MobileNetV3Config",
     "Model",
     "ResNet",
     "ResNetConfig",
@@ -38,6 +48,7 @@ __all__ = [
     "layer_decay",
     "list",
     "load",
+    "names",
     "save",
     "unfreezing",
 ]
