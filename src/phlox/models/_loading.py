@@ -115,7 +115,8 @@ def _described(folder: Path) -> _Source:
         config = config_of_timm(entries, where)
         return _Source(family_of(config, where), config, ("timm",))
     family = family_of_type(entries.get("model_type"), where)
-    return _Source(family, family.config.from_dict(entries), tuple(family.names))
+    config = family.config.from_dict(entries)
+    return _Source(family, config, family.dialects(config))
 
 
 def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, set[str]]:

@@ -14,7 +14,10 @@ import phlox as px
 from areas.vision.twins import answer_alike, arrays, disturbed
 from phlox.models._catalogue import family_of
 
-SMALLEST = ("resnet18", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224")
+SMALLEST = (
+    "resnet18", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",
+    "efficientnet_lite0", "tf_efficientnet_b0", "convnextv2_atto",
+)  # fmt: skip
 """A small published variant of each family, by timm's name."""
 
 

@@ -14,6 +14,7 @@ import timm
 import torch
 import torchvision
 from timm.layers import SwiGLUPacked
+from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.resnet import Bottleneck as TimmBottleneck
 from timm.models.resnet import ResNet as TimmResNet
@@ -105,6 +106,15 @@ def swin() -> Twin:
     return Twin("timm", build, px.models.SwinConfig(**sizes, image_size=112, classes=10), (112, 112))
 
 
+def convnext(version: int) -> Twin:
+    """Version 2 normalises responses, and has no factors of branches."""
+    depths, dims = (1, 1, 2, 1), (8, 16, 24, 32)
+    options: dict[str, Any] = {"use_grn": True, "ls_init_value": None} if version == 2 else {}
+    kind = px.models.ConvNextV2Config if version == 2 else px.models.ConvNextConfig
+    config = kind(hidden_sizes=dims, depths=depths, layer_norm_eps=1e-6, classes=10)
+    return Twin("timm", partial(ConvNeXt, depths=depths, dims=dims, num_classes=10, **options), config)
+
+
 TWINS = {
     **{f"resnet18 of {library}": named(library, "resnet18") for library in LIBRARIES},
     **{f"bottlenecks of {library}": resnet(library) for library in LIBRARIES},
@@ -115,12 +125,21 @@ TWINS = {
     "dinov2 of timm": dinov2(gated=False),
     "gated dinov2 of timm": dinov2(gated=True),
     "swin of timm": swin(),
+    **{f"efficientnet_b0 of {library}": named(library, "efficientnet_b0") for library in LIBRARIES},
+    **{
+        f"{name} of timm": named("timm", name, (75, 98))
+        for name in ("efficientnet_lite0", "tf_efficientnet_b0", "tf_efficientnet_lite0")
+    },
+    **{f"{name} of torchvision": named("torchvision", name) for name in ("mobilenet_v3_small", "mobilenet_v3_large")},
+    **{f"convnext of timm, version {version}": convnext(version) for version in (1, 2)},
 }
 
 
 def dialect(family: Family, library: str) -> str | None:
     """The names in which a family speaks to a library; torchvision's ResNets are called as timm's are."""
-    return next((d for d in dict.fromkeys((library, "timm")) if d in family.names), None)
+    as_timm = library == "torchvision" and family.config is px.models.ResNetConfig
+    found = "timm" if as_timm else library
+    return found if found in family.names else None
 
 
 def variants() -> Iterator[tuple[Family, str, str]]:

@@ -159,6 +159,7 @@ FAMILY = Family(
     config=DINOv2Config,
     model=DINOv2,
     names={"transformers": _names("dinov2"), "timm": _timm},
+    holds={"timm": lambda config: config.classes == 0},  # a head there sees the class's token alone
     base="dinov2.",
     architecture="Dinov2ForImageClassification",
     pool="token",
