@@ -89,6 +89,7 @@ def compare(
     dtype: str,
     hidden: bool = True,
     learn: bool = True,
+    oracle: str = "transformers",
     **options: Any,
 ) -> None:
     """Scores and hidden states; with ``learn``, gradients of all weights in training and the statistics afterwards.
@@ -106,10 +107,11 @@ def compare(
         for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
             agrees(a, _last(b.detach()).numpy(), f"hidden state {i}", bars["value"])
         if learn:
-            names = family_of(ours.config, "compare").names_of("transformers", ours.config)
+            family = family_of(ours.config, "compare")
+            names = family.names_of(family.dialects(ours.config)[0], ours.config)
             _statistics(names.to_theirs(trained), theirs, bars["value"])
             seen["gradients"] = gradients(names.to_theirs(grads), named, bars["grad"])
-        note(ours, "transformers", **{f"{what} {dtype}": value for what, value in seen.items()})
+        note(ours, oracle, **{f"{what} {dtype}": value for what, value in seen.items()})
 
 
 def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:

@@ -277,7 +277,7 @@ def by_timm(picture, *, input_size, interpolation="bicubic", crop_pct=0.875, cro
         image = torchvision_crop(torchvision_resize(image, scaled[0], interpolation), crop)
     else:
         size = tuple(round(n / min(ratios)) for n in picture.shape[:2])
-        image = torchvision_crop(torchvision_resize(image, size, "bilinear"), crop)
+        image = torchvision_crop(torchvision_resize(image, size, interpolation), crop)
     return (np.asarray(image, np.float64) / 255 - mean) / std
 
 

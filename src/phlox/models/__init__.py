@@ -1,7 +1,8 @@
 """Ready architectures with anybody's weights: made by name, read from a folder or the hub, written back.
 
-_catalogue    create and list: the families there are, models by name
+_catalogue    create, list and names: the families there are, models by name
 _loading      load: a folder of the hub's as a model
+_timm         what timm's config.json means
 _hub          folders by name, on this machine or on the hub
 _saving       save: a folder that other libraries read
 _family       what the room knows of a family: its config, model, names and variants
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.models import diffusion
-from phlox.models._catalogue import create
+from phlox.models._catalogue import create, names
 from phlox.models._catalogue import list_models as list
 from phlox.models._config import Config
 from phlox.models._depth import freeze_depth, layer_decay, unfreezing
@@ -30,10 +31,13 @@ from phlox.models._saving import save
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
+from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
 from phlox.models.vision._deit import DeiT, DeiTConfig
 from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
 from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
 from phlox.models.vision._dinov2 import DINOv2, DINOv2Config, DINOv2RegistersConfig
+from phlox.models.vision._efficientnet import EfficientNet, EfficientNetConfig
+from phlox.models.vision._mobilenet_v3 import MobileNetV3, MobileNetV3Config
 from phlox.models.vision._resnet import ResNet, ResNetConfig
 from phlox.models.vision._swin import Swin, SwinConfig
 from phlox.models.vision._unet import UNet, UNetConfig
@@ -41,6 +45,9 @@ from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
     "Config",
+    "ConvNext",
+    "ConvNextConfig",
+    "ConvNextV2Config",
     "DINOv2",
     "DINOv2Config",
     "DINOv2RegistersConfig",
@@ -49,11 +56,15 @@ __all__ = [
     "Detr",
     "DetrConfig",
     "DetrOutput",
+    "EfficientNet",
+    "EfficientNetConfig",
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
     "ImageClassifier",
     "ImagePreprocessor",
+    "MobileNetV3",
+    "MobileNetV3Config",
     "Model",
     "ResNet",
     "ResNetConfig",
@@ -72,6 +83,7 @@ __all__ = [
     "layer_decay",
     "list",
     "load",
+    "names",
     "resize",
     "save",
     "unfreezing",

@@ -40,7 +40,7 @@ def fields_of_timm(config: Config) -> dict[str, Any]:
         return fields | {"size": size, "fit": "contain", "fill": tuple(round(255 * v) for v in fields["mean"])}
     if size[0] == size[1]:
         return fields | {"size": size[0]}
-    return fields | {"size": size, "fit": "cover", "method": "bilinear"}  # timm does not hand its filter on here
+    return fields | {"size": size, "fit": "cover"}
 
 
 def _input_size(config: Config) -> tuple[int, int, int]:

@@ -133,6 +133,7 @@ FAMILY = Family(
     names={"transformers": TRANSFORMERS, "timm": TIMM},
     base="deit.",
     architecture=_TAUGHT,
+    pool="token",
     variants={
         f"deit_{size}_distilled_patch16_{image}": sized(DeiTConfig, size, 16, image)
         for size, image in (("tiny", 224), ("small", 224), ("base", 224), ("base", 384))

@@ -159,8 +159,10 @@ FAMILY = Family(
     config=DINOv2Config,
     model=DINOv2,
     names={"transformers": _names("dinov2"), "timm": _timm},
+    holds={"timm": lambda config: config.classes == 0},  # a head there sees the class's token alone
     base="dinov2.",
     architecture="Dinov2ForImageClassification",
+    pool="token",
     variants={f"vit_{s}_patch14_dinov2": DINOv2Config(**_COMMON, **options) for s, options in _SIZES.items()},
 )
 WITH_REGISTERS = Family(

@@ -138,6 +138,7 @@ FAMILY = Family(
     names={"transformers": TRANSFORMERS, "timm": TIMM},
     base="vit.",
     architecture="ViTForImageClassification",
+    pool="token",
     variants={
         f"{name}_{size}_patch{patch}_{image}": sized(ViTConfig, size, patch, image)
         for name, sizes in _PUBLISHED.items()
