@@ -158,6 +158,11 @@ def test_dtypes(folder):
     assert str(px.models.load(folder, dtype=np.float32).head.weight.dtype) == "float32"
 
 
+def test_a_dtype_that_no_model_has(good):
+    with pytest.raises(px.RangeError, match="a dtype among float32"):
+        px.models.load(good, dtype="int8")
+
+
 def test_timm_s_form(tmp_path):
     model = px.eval_shape(lambda: px.models.create("resnet18", classes=2, key=0))
     px.load_state_dict(model, {p: np.full(x.shape, i, "f") for i, (p, x) in enumerate(px.state_dict(model).items())})

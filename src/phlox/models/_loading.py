@@ -13,7 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import StructureError, bf16, eval_shape, f16, f32, f64, key_or_draw, load_state_dict, seed, state_dict
+from phlox.core import (
+    RangeError,
+    StructureError,
+    bf16,
+    eval_shape,
+    f16,
+    f32,
+    f64,
+    key_or_draw,
+    load_state_dict,
+    seed,
+    state_dict,
+)
 from phlox.models._catalogue import family_of, family_of_type
 from phlox.models._config import Config, read_json
 from phlox.models._family import Family
@@ -174,9 +186,16 @@ def _below(path: str, parts: tuple[str, ...]) -> bool:
 
 
 def _dtype(wanted: Any, arrays: Arrays) -> str:
-    """The name of the dtype that the model gets: the wanted one, else that of most numbers in the file."""
+    """The name of the dtype that the model gets: the wanted one, else that of most numbers in the file.
+
+    Raises:
+        RangeError: one that no model has.
+    """
     if wanted is not None:
-        return np.dtype(wanted).name
+        name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
+        if name not in _CONVERT:
+            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=repr(name), fix="choose one", where=_WHERE)
+        return name
     sizes: dict[str, int] = {}
     for spec in map(arrays.spec, arrays):
         if jnp.issubdtype(spec.dtype, jnp.floating):
