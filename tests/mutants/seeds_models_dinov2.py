@@ -7,10 +7,10 @@ _GATED = (_HERE + "test_gated_features_and_the_unread_token_for_hidden_patches",
 
 MUTANTS = [
     (
-        "DINOv2: branches are not scaled",
+        "DINOv2: branches of features are not scaled",
         "models/vision/_encoder.py",
-        "self.scale1: Any = _scaled(dim, scale)",
-        "self.scale1: Any = identity",
+        "self.path(self.scale2(self.drop(",
+        "self.path((self.drop(",
         _LEARNS,
     ),
     (
