@@ -15,7 +15,12 @@ torch = oracle("torch")
 nn = torch.nn
 
 # Window, middle, out, squeeze-and-excitation, hard swish, stride: the last stages of the large one, narrower.
-TABLE = [(3, 8, 8, False, False, 1), (3, 24, 12, False, False, 2), (5, 72, 16, True, True, 2), (5, 40, 16, True, True, 1)]
+TABLE = [
+    (3, 8, 8, False, False, 1),
+    (3, 24, 12, False, False, 2),
+    (5, 72, 16, True, True, 2),
+    (5, 40, 16, True, True, 1),
+]
 CONFIG = px.models.MobileNetV3Config(
     stem_channels=8, kernel_sizes=(3, 3, 5, 5), expanded_channels=(8, 24, 72, 40), out_channels=(8, 12, 16, 16),
     squeeze_excite=(False, False, True, True), activations=("relu", "relu", "hardswish", "hardswish"),

@@ -6,7 +6,6 @@ masked autoencoders", 2023, with global response normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
