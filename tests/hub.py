@@ -34,7 +34,7 @@ def tiny(cls: Any, config: Any, folder: Path, seed: int = 0) -> Any:
         for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
             if name.endswith("running_var"):
                 x.uniform_(0.5, 2.0, generator=generator)
-            elif name.endswith("running_mean") or (x.ndim == 1 and x.is_floating_point()):
+            elif name.endswith("running_mean") or (x.is_floating_point() and (x.ndim == 1 or not x.any())):
                 x.add_(0.3 * torch.randn(x.shape, generator=generator))
     theirs.save_pretrained(folder)
     return theirs
@@ -89,26 +89,29 @@ def compare(
     dtype: str,
     hidden: bool = True,
     learn: bool = True,
+    oracle: str = "transformers",
+    **options: Any,
 ) -> None:
     """Scores and hidden states; with ``learn``, gradients of all weights in training and the statistics afterwards.
 
-    Maps of features here are channels last; theirs are turned round where they have four axes.
+    Maps of features here are channels last; theirs are turned round where they have four axes. Options are for them.
     """
     with in_dtype(dtype):
         ours = (px.f64 if dtype == "float64" else px.f32)(px.copy(ours))
         theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
         bars, given = BARS[dtype], jnp.asarray(x, dtype)
         scores, states, grads, trained = _ours(ours, given, hidden, learn)
-        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn)
+        want, want_states, named = _theirs(theirs, first(x).to(getattr(torch, dtype)), hidden, learn, options)
         seen = {"scores": agrees(scores, want.detach().numpy(), "scores", bars["value"])}
         assert len(states) == len(want_states)
         for i, (a, b) in enumerate(zip(states, want_states, strict=True)):
             agrees(a, _last(b.detach()).numpy(), f"hidden state {i}", bars["value"])
         if learn:
-            names = family_of(ours.config, "compare").names_of("transformers", ours.config)
+            family = family_of(ours.config, "compare")
+            names = family.names_of(family.dialects(ours.config)[0], ours.config)
             _statistics(names.to_theirs(trained), theirs, bars["value"])
             seen["gradients"] = gradients(names.to_theirs(grads), named, bars["grad"])
-        note(ours, "transformers", **{f"{what} {dtype}": value for what, value in seen.items()})
+        note(ours, oracle, **{f"{what} {dtype}": value for what, value in seen.items()})
 
 
 def covered(model: Any) -> None:
@@ -119,9 +122,10 @@ def covered(model: Any) -> None:
 
 def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:
     """Running means and variances after a pass in training."""
+    arrays = in_files(theirs, theirs.state_dict())
     for name, array in ours.items():
         if name.endswith(("running_mean", "running_var")):
-            agrees(array, theirs.state_dict()[name].numpy(), name, bar)
+            agrees(array, arrays[name].numpy(), name, bar)
 
 
 def gradients(ours: dict[str, Any], theirs: dict[str, np.ndarray], bar: float) -> float:
@@ -149,16 +153,26 @@ def _ours(model: Any, x: jax.Array, hidden: bool, learn: bool) -> tuple[Any, Any
     return *both(model, x), model
 
 
-def _theirs(model: Any, x: torch.Tensor, hidden: bool, learn: bool) -> tuple[Any, Any, dict[str, np.ndarray]]:
+def _theirs(
+    model: Any, x: torch.Tensor, hidden: bool, learn: bool, options: dict[str, Any]
+) -> tuple[Any, Any, dict[str, np.ndarray]]:
     with torch.no_grad():
-        out = model(x, output_hidden_states=hidden)
+        out = model(x, output_hidden_states=hidden, **options)
+    states = getattr(out, "reshaped_hidden_states", None) or out.hidden_states or ()
     if not learn:
-        return out.logits, out.hidden_states or (), {}
+        return out.logits, states, {}
     model.train()
-    scores = model(x).logits
+    scores = model(x, **options).logits
     (scores * torch.tensor(_weights(scores.shape)).to(scores.dtype)).sum().backward()
-    grads = {n: p.grad.numpy() if p.grad is not None else np.zeros(p.shape) for n, p in model.named_parameters()}
-    return out.logits, out.hidden_states or (), grads
+    grads = {n: p.grad if p.grad is not None else torch.zeros(p.shape) for n, p in model.named_parameters()}
+    return out.logits, states, {n: g.numpy() for n, g in in_files(model, grads).items()}
+
+
+def in_files(model: Any, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Arrays of theirs under the names that files have, and in their form: newer code of theirs has others."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return revert_weight_conversion(model, arrays)
 
 
 def _weights(shape: Any) -> np.ndarray:
@@ -175,3 +189,24 @@ def there_again(ours: Any, cls: Any, folder: Path) -> Any:
     theirs, found = cls.from_pretrained(folder, output_loading_info=True)
     assert not any(found.values()), found
     return theirs.eval()
+
+
+def fates(block: Any, x: np.ndarray) -> list[float]:
+    """How often a transformer's block, with stochastic depth of one half, drops or doubles each of its branches.
+
+    The example (1, ...) goes through it 300 times; shares are of neither branch, the second, the first, both. They add
+    up to 1 unless something else happens.
+    """
+
+    @px.jit
+    def run(block: Any, calm: Any, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        h = calm.scale1(calm.attention(calm.norm1(x)))
+        grown = [x + a * h for a in (0, 2)]
+        return block(jnp.repeat(x, 300, axis=0)), [
+            y + m * calm.scale2(calm.mlp(calm.norm2(y))) for y in grown for m in (0, 2)
+        ]  # fmt: skip
+
+    assert block.path.p == 0.5
+    found, wanted = run(px.trainmode(px.copy(block)), px.testmode(px.copy(block)), jnp.asarray(x))
+    axes = tuple(range(1, x.ndim))
+    return [float(np.isclose(found, one, rtol=1e-4, atol=1e-4).all(axes).mean()) for one in wanted]

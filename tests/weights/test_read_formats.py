@@ -58,7 +58,13 @@ def test_a_checkpoint_of_pytorch(tmp_path, zipped):
         }
     )
     assert arrays.format == "pytorch"
-    assert arrays.left_out == ("epoch (int)", "optim/state/0/1 (str)", "optim/lr (float)", "sparse (Tensor)", "none (NoneType)")
+    assert arrays.left_out == (
+        "epoch (int)",
+        "optim/state/0/1 (str)",
+        "optim/lr (float)",
+        "sparse (Tensor)",
+        "none (NoneType)",
+    )
     assert "left out: epoch (int), optim/state/0/1 (str)" in repr(arrays)
 
 
@@ -79,7 +85,9 @@ def test_shards_of_pytorch_are_opened_at_first_use(tmp_path):
     assert "y: in b.bin, not opened yet" in repr(arrays)
     assert arrays["x"].tobytes() == A.tobytes()
     assert "x: float32[3, 5]" in (arrays.spec("x") and repr(arrays))
-    with pytest.raises(weights.CorruptFileError, match=r"b.bin expects 'z' in b.bin, as the index says, got no such name"):
+    with pytest.raises(
+        weights.CorruptFileError, match=r"b.bin expects 'z' in b.bin, as the index says, got no such name"
+    ):
         arrays["y"]
     index.write_text(json.dumps({"weight_map": {"x": "a.bin", "y": "b.bin"}}))
     assert held(weights.read(index)) == expected({"x": A, "y": A})
@@ -114,7 +122,9 @@ theirs = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # its v
 @pytest.fixture(scope="module")
 def keras_model():
     keras = peer("keras")
-    model = keras.Sequential([keras.layers.Input((5,)), keras.layers.Dense(3, name="d"), keras.layers.BatchNormalization()])
+    model = keras.Sequential(
+        [keras.layers.Input((5,)), keras.layers.Dense(3, name="d"), keras.layers.BatchNormalization()]
+    )
     model.layers[0].set_weights([A.T, A[:, 0]])
     return model
 
@@ -183,7 +193,12 @@ def test_hdf5_of_other_programs(tmp_path):
 def test_flax_msgpack(tmp_path, monkeypatch):
     serialization = peer("flax.serialization")
     monkeypatch.setattr(serialization, "MAX_CHUNK_SIZE", 32)
-    tree = {"params": {"dense": {"kernel": A, "bias": B}}, "step": 3, "scalar": np.float32(2), "list": [A[0], {"x": A.T}]}
+    tree = {
+        "params": {"dense": {"kernel": A, "bias": B}},
+        "step": 3,
+        "scalar": np.float32(2),
+        "list": [A[0], {"x": A.T}],
+    }
     (tmp_path / "a.msgpack").write_bytes(serialization.to_bytes(tree))
     arrays = weights.read(tmp_path / "a.msgpack")
     flat = {"params/dense/kernel": A, "params/dense/bias": B, "scalar": np.float32(2), "list/0": A[0], "list/1/x": A.T}
@@ -204,7 +219,9 @@ def test_orbax(tmp_path):
     assert arrays.spec("params/dense/kernel") == weights.Spec((3, 5), np.dtype("float32"))
     assert held(arrays) == expected(flat)
     assert held(weights.read(tmp_path / "manager" / "5" / "default")) == expected(flat)
-    with pytest.raises(weights.CorruptFileError, match="got 5\n  fix: name one of its files, or the folder of one step"):
+    with pytest.raises(
+        weights.CorruptFileError, match="got 5\n  fix: name one of its files, or the folder of one step"
+    ):
         weights.read(tmp_path / "manager")
     (tmp_path / "manager" / "5" / "default" / "_METADATA").write_text("{")
     with pytest.raises(weights.CorruptFileError, match="a whole checkpoint of Orbax"):

@@ -10,9 +10,35 @@ from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.tables import _ft_transformer
-from phlox.models.vision import _detr, _resnet, _unet
+from phlox.models.vision import (
+    _convnext,
+    _deit,
+    _detr,
+    _dinov2,
+    _efficientnet,
+    _mobilenet_v3,
+    _resnet,
+    _swin,
+    _unet,
+    _vit,
+)
+from phlox.weights import NameMap
 
-FAMILIES: tuple[Family, ...] = (_resnet.FAMILY, _detr.FAMILY, _unet.FAMILY, _ft_transformer.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    _resnet.FAMILY,
+    _efficientnet.FAMILY,
+    _convnext.FAMILY,
+    _convnext.FAMILY_V2,
+    _mobilenet_v3.FAMILY,
+    _vit.FAMILY,
+    _deit.FAMILY,
+    _dinov2.FAMILY,
+    _dinov2.WITH_REGISTERS,
+    _swin.FAMILY,
+    _detr.FAMILY,
+    _unet.FAMILY,
+    _ft_transformer.FAMILY,
+)
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}
@@ -92,6 +118,30 @@ def family_of(config: Any, where: str) -> Family:
     if type(config) not in _BY_CONFIG:
         raise RangeError("the config of a family", got=describe(config), fix="px.models.list() has names", where=where)
     return _BY_CONFIG[type(config)]
+
+
+def names(model: Any, dialect: str) -> NameMap:
+    """The names that a model's arrays have in files of another library, for ``px.weights.convert``.
+
+    Arguments:
+        model: one of ``px.models``.
+        dialect: whose names: ``"transformers"``, ``"timm"``, ``"torchvision"``, or what else its family knows.
+
+    Raises:
+        RangeError: no model of ``px.models``, or names that its family does not know, or that cannot hold its config.
+
+    >>> import phlox as px
+    >>> model = px.models.create("resnet18", classes=2)
+    >>> list(px.models.names(model, "timm").to_theirs(model))[:2]
+    ['conv1.weight', 'bn1.weight']
+    """
+    where = f"px.models.names({describe(model)}, {dialect!r})"
+    config: Any = getattr(model, "config", None)
+    family = family_of(config, where)
+    known = family.dialects(config)
+    if dialect not in known:
+        raise RangeError(f"names among {', '.join(known)}", got=repr(dialect), fix="choose one of these", where=where)
+    return family.names_of(dialect, config)
 
 
 def variant_of(config: Config) -> str | None:

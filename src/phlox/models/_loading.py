@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import StructureError, bf16, eval_shape, f16, f32, f64, key_or_draw, load_state_dict, seed, state_dict
-from phlox.models._catalogue import family_of, family_of_type, variant
+from phlox.models._catalogue import family_of, family_of_type
 from phlox.models._config import Config, read_json
 from phlox.models._family import Family
 from phlox.models._hub import folder_of
+from phlox.models._timm import config_of_timm
 from phlox.weights import Arrays, NameMap, Slot, file_error, open_regular, place, read
 
 _WHERE = "px.models.load"
@@ -111,11 +112,11 @@ def _described(folder: Path) -> _Source:
     except OSError as error:
         raise file_error(error, path, where) from error
     if "architecture" in entries and "model_type" not in entries:
-        config = variant(str(entries["architecture"]).partition(".")[0], where)
-        config = config.with_classes(int(entries.get("num_classes", config.classes)))
+        config = config_of_timm(entries, where)
         return _Source(family_of(config, where), config, ("timm",))
     family = family_of_type(entries.get("model_type"), where)
-    return _Source(family, family.config.from_dict(entries), tuple(family.names))
+    config = family.config.from_dict(entries)
+    return _Source(family, config, family.dialects(config))
 
 
 def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, set[str]]:

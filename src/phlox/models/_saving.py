@@ -28,7 +28,8 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
     Arguments:
         model: one of ``px.models``.
         folder: where to; it is made where it is missing.
-        names: whose names: ``"transformers"``, or ``"timm"`` where the family has them; by default the first of its.
+        names: whose names: ``"transformers"``, or ``"timm"`` where the family has them; by default the first of its
+            that can hold this config.
 
     Raises:
         StructureError: no model of ``px.models``, or one that was changed beyond its config.
@@ -44,10 +45,13 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
     if not isinstance(model, Model):
         raise StructureError("a model of px.models", got=describe(model), fix="px.save writes any model", where=where)
     family = family_of(model.config, where)
-    dialect = names or next(iter(family.names))
-    if dialect not in family.names:
-        known = ", ".join(map(repr, family.names))
-        raise StructureError(f"names among {known}", got=repr(dialect), fix="choose one of these", where=where)
+    dialects = family.dialects(model.config)
+    dialect = names or dialects[0]
+    if dialect not in dialects:
+        known = ", ".join(map(repr, dialects))
+        raise StructureError(
+            f"names that can hold this config: {known}", got=repr(dialect), fix="choose one of these", where=where
+        )
     entries = _entries(family, model, dialect, where)
     arrays = family.names_of(dialect, model.config).to_theirs(model)
     _check_form(family, model, where)
@@ -57,7 +61,8 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
 def _entries(family: Family, model: Any, dialect: str, where: str) -> dict[str, Any]:
     """What ``config.json`` holds."""
     if dialect != "timm":
-        return {"architectures": [family.architecture], **model.config.to_dict()}
+        known = {"architectures": [family.architecture]} if dialect == "transformers" else {}
+        return {**known, **model.config.to_dict()}
     name = variant_of(model.config)
     if name is None:
         raise StructureError(

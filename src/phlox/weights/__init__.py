@@ -24,7 +24,6 @@ from phlox.weights._safetensors import load_safetensors, save_safetensors
 from phlox.weights.matching._convert import Conversion, Match, convert
 from phlox.weights.matching._names import Array, NameMap
 
-
 # For the rooms above, and no user's business: not in __all__.
 from phlox.weights.matching._placing import place as place
 from phlox.weights.matching._slots import Slot as Slot
@@ -41,8 +40,8 @@ __all__ = [
     "MissingFileError",
     "NameMap",
     "NotAllowedError",
-    "convert",
     "Spec",
+    "convert",
     "device_arrays",
     "file_error",
     "load",

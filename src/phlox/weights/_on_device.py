@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ def device_arrays(
     >>> arrays["weight"].shape, arrays["bias"].shape
     ((3, 2), (3,))
     """
-    pairs: Iterable[tuple[str, np.ndarray]] = items.items() if isinstance(items, Mapping) else items
+    pairs = cast("Iterable[tuple[str, np.ndarray]]", items.items() if isinstance(items, Mapping) else items)
     turned, wide = permutations or {}, _wide()
     found: dict[str, jax.Array] = {}
     begun: deque[tuple[str, Future[np.ndarray]]] = deque()

@@ -15,13 +15,12 @@ from phlox.nn.functional import identity
 class ConvNorm(Module):
     """A convolution without bias, a batch norm, an activation: y = act(norm(conv(x))).
 
-    The padding keeps the size at stride 1.
-
     Arguments:
-        kernel: size of the window, odd.
+        kernel: size of the window.
         channels, filters: features in and out.
         act: the activation.
         stride, groups: of the convolution.
+        padding: of the convolution; by default half the window, which keeps the size at stride 1 where it is odd.
         eps, momentum: of the norm.
     """
 
@@ -37,10 +36,11 @@ class ConvNorm(Module):
         *,
         stride: int = 1,
         groups: int = 1,
+        padding: Any = None,
         eps: float = 1e-5,
         momentum: float = 0.1,
     ):
-        size, padding = (kernel, kernel), kernel // 2
+        size, padding = (kernel, kernel), kernel // 2 if padding is None else padding
         self.conv = Conv(size, channels, filters, stride=stride, padding=padding, groups=groups, bias=False)
         self.norm = BatchNorm(filters, act, eps=eps, momentum=momentum)
 

@@ -15,8 +15,7 @@ import optax
 from phlox.core import ShapeError, StructureError, describe
 from phlox.losses import cross_entropy
 from phlox.models.vision._detr import DetrConfig, DetrOutput
-from phlox.models.vision._tmp_boxes import box_convert, generalized_box_iou
-from phlox.nn.functional import softmax
+from phlox.nn.functional import box_convert, generalized_box_iou, softmax
 
 Targets = Mapping[str, Any]
 

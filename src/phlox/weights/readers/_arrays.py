@@ -197,7 +197,7 @@ class Arrays(Mapping[str, np.ndarray]):
         files = f" in {len(self._parts)} files" if len(self._parts) > 1 else ""
         known = [spec.nbytes for part in self._parts for spec in (part.known or {}).values()]
         size = f", {sum(known):,} bytes" if len(known) == len(self) else ""
-        lines = [f"Arrays({self.path!r}): {self.format}, {len(self)} arrays{files}{size}"]
+        lines = [f"Arrays({self.path!r}): {self.format}, {len(self)} array{'s' * (len(self) != 1)}{files}{size}"]
         lines += [f"  {name}: {self._shown(name)}" for name in list(self)[:_ROWS]]
         lines += [f"  … and {len(self) - _ROWS} more"] * (len(self) > _ROWS)
         lines += [f"  left out: {', '.join(self.left_out[:_ROWS])}"] * bool(self.left_out)

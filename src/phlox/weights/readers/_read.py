@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str]) -> Arrays:
     ...     px.weights.save_safetensors(px.Dense(2, 3), folder + "/dense.safetensors")
     ...     with px.weights.read(folder + "/dense.safetensors") as arrays:
     ...         print(arrays.shapes(), arrays["bias"])
-    {'weight': (2, 3), 'bias': (3,)} [0. 0. 0.]
+    {'bias': (3,), 'weight': (2, 3)} [0. 0. 0.]
     """
     where = f"read({os.fspath(path)!r})"
     if os.path.isdir(path):
