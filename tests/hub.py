@@ -114,6 +114,12 @@ def compare(
         note(ours, oracle, **{f"{what} {dtype}": value for what, value in seen.items()})
 
 
+def covered(model: Any) -> None:
+    """Every array stands in just one of a model's parts, the table that it is frozen and thawed by."""
+    for path in px.paths(model):
+        assert sum(path.startswith(part + ".") for part in model.parts()) == 1, path
+
+
 def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:
     """Running means and variances after a pass in training."""
     arrays = in_files(theirs, theirs.state_dict())

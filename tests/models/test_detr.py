@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import phlox as px
-from hub import BARS, agrees, first, gradients, images, in_dtype, note, there_again, tiny
+from hub import BARS, agrees, covered, first, gradients, images, in_dtype, note, there_again, tiny
 from kit import oracle
 from phlox.models._catalogue import family_of, variant
 from phlox.models.vision._detr import DecoderLayer, EncoderLayer
@@ -194,6 +194,7 @@ def test_published_sizes(name, backbone):
         config = transformers.DetrConfig(use_timm_backbone=False, backbone_config=there, num_labels=91)
         theirs = transformers.DetrForObjectDetection(config)
     made = px.eval_shape(lambda: px.models.create(name))
+    covered(made)
     want = sum(x.numel() for x in [*theirs.parameters(), *theirs.buffers()])
     assert sum(x.size for x in px.paths(made).values() if jnp.issubdtype(x.dtype, jnp.floating)) == want
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import phlox as px
-from hub import BARS, agrees, first, gradients, images, in_dtype, note
+from hub import BARS, agrees, covered, first, gradients, images, in_dtype, note
 from phlox.models._catalogue import family_of, variant
 
 
@@ -161,6 +161,7 @@ def test_published_sizes():
     for name, classes, count in (("unet", 2, 31_037_698), ("unet_bilinear", 1, 17_262_977)):
         config = variant(name, "").with_classes(classes)
         made = px.eval_shape(lambda config=config: px.models.UNet(config))
+        covered(made)
         trained, _ = px.split(made)
         assert sum(x.size for x in jax.tree.leaves(trained)) == count
 
