@@ -1,5 +1,6 @@
 """Folders: what they may hold, and what is refused before anything is built."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import phlox as px
 from phlox.models import Config, ResNetConfig
+from phlox.models._timm import config_of_timm
 
 TINY = ResNetConfig(embedding_size=8, hidden_sizes=(8, 16), depths=(1, 1), layer_type="basic", classes=3)
 
@@ -174,6 +176,34 @@ def test_timm_s_form(tmp_path):
     again = px.models.load(tmp_path)
     assert again.config == model.config
     assert (again.stages[2][1].layers[1].norm.scale == model.stages[2][1].layers[1].norm.scale).all()
+
+
+@pytest.mark.parametrize(
+    ("entries", "error", "text"),
+    [
+        ({"model_args": {"output_stride": 8}}, px.RangeError, "dropout and global_pool='avg', got output_stride=8"),
+        ({"model_args": {"global_pool": "max"}}, px.RangeError, "got global_pool='max'"),
+        ({"model_args": {"img_size": [64, 64]}}, px.RangeError, "got img_size=[64, 64]"),
+        ({"model_args": [8]}, px.OptionError, "model_args as an object"),
+        ({"model_args": {"in_chans": "3"}}, px.OptionError, "num_channels as int, got '3'"),
+        ({"num_classes": "7"}, px.OptionError, "num_labels as int, got '7'"),
+        ({"num_classes": 1 << 40}, px.RangeError, "num_labels from 0 to"),
+        ({"architecture": "vit_small_patch14_reg4_dinov2"}, px.RangeError, "are known by timm's names, got 'vit_small"),
+    ],
+)
+def test_what_timm_built_otherwise_is_refused(entries, error, text):
+    with pytest.raises(error) as caught:
+        config_of_timm({"architecture": "resnet18", **entries}, "px.models.load")
+    assert text in str(caught.value)
+
+
+def test_what_timm_built_otherwise_and_phlox_too():
+    arguments = {"in_chans": 1, "img_size": [64, 96], "global_pool": "token", "num_classes": 5, "attn_drop_rate": 0.1}
+    tagged = {"architecture": "vit_tiny_patch16_224.augreg", "num_classes": 5}
+    found = config_of_timm({**tagged, "model_args": arguments}, "")
+    plain = config_of_timm({"architecture": "vit_tiny_patch16_224", "model_args": {"img_size": [224, 224]}}, "")
+    assert (found.num_channels, found.image_size, found.classes) == (1, (64, 96), 5)
+    assert plain == dataclasses.replace(found, num_channels=3, image_size=224, classes=1000)
 
 
 def test_what_a_folder_cannot_say_is_refused_when_it_is_written(tmp_path):

@@ -188,7 +188,7 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
         "net.layer.{i}.ln": "blocks.block.norm",
         "net.stem": "stem.layers",
         "net.cls": Array("token", lead=2),
-        "net.table": Array("table", axes=(1, 0)),
+        "net.table": Array("table", axes=(1, 0), trail=2),
     })  # fmt: skip
     model = Model()
     theirs = names.to_theirs(model)
@@ -201,7 +201,8 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
     assert (theirs["net.stem.0.weight"] == np.asarray(w["stem.layers.0.weight"]).transpose(3, 2, 0, 1)).all()
     assert theirs["net.stem.1.num_batches_tracked"].shape == ()
     assert theirs["net.cls"].shape == (1, 1, 4)
-    assert (theirs["net.table"] == np.asarray(w["table"]).T).all()
+    assert (theirs["net.table"][..., 0, 0] == np.asarray(w["table"]).T).all()
+    assert theirs["net.table"].shape == (4, 5, 1, 1)
     again = Model()
     convert(again, theirs, names)
     for path, array in px.state_dict(again).items():

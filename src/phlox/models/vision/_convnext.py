@@ -217,7 +217,7 @@ def _as_transformers(name: str) -> NameMap:
     })  # fmt: skip
 
 
-TIMM = NameMap({
+TIMM = {
     "stem.{k}": "stem.layers.{k}",
     "stages.{i}.downsample.{k}": "stages.{i}.down.layers.{k}",
     "stages.{i}.blocks.{j}.conv_dw": "stages.{i}.blocks.{j}.depthwise",
@@ -228,7 +228,7 @@ TIMM = NameMap({
     "stages.{i}.blocks.{j}.gamma": "stages.{i}.blocks.{j}.scale",
     "head.norm": "norm",
     "head.fc": "head",
-})  # fmt: skip
+}  # fmt: skip
 
 
 # Blocks in each stage, features in the first (twice as many in each further one), the rate of stochastic depth.
@@ -243,6 +243,16 @@ _SIZES_V2 = {
 }  # fmt: skip
 
 
+_CONVOLVED = tuple(_SIZES_V2[name][1] for name in ("atto", "femto", "pico", "nano"))
+
+
+def _as_timm_v2(config: ConvNextV2Config) -> NameMap:
+    """timm builds the four smallest with convolutions of single pixels for the layers within a block."""
+    block, layers = "stages.{i}.blocks.{j}", {"fc1": "grow", "fc2": "shrink"}
+    weights = {f"{block}.mlp.{n}.weight": Array(f"{block}.{layer}.weight", trail=2) for n, layer in layers.items()}
+    return NameMap({**TIMM, **(weights if config.hidden_sizes[0] in _CONVOLVED else {})})
+
+
 def _sizes(depths: tuple[int, ...], width: int) -> dict[str, Any]:
     return {"depths": depths, "hidden_sizes": tuple(width << i for i in range(4)), "layer_norm_eps": 1e-6}
 
@@ -250,7 +260,7 @@ def _sizes(depths: tuple[int, ...], width: int) -> dict[str, Any]:
 FAMILY = Family(
     config=ConvNextConfig,
     model=ConvNext,
-    names={"transformers": _as_transformers("convnext"), "timm": TIMM},
+    names={"transformers": _as_transformers("convnext"), "timm": NameMap(TIMM)},
     base="convnext.",
     architecture="ConvNextForImageClassification",
     variants={
@@ -261,7 +271,7 @@ FAMILY = Family(
 FAMILY_V2 = Family(
     config=ConvNextV2Config,
     model=ConvNext,
-    names={"transformers": _as_transformers("convnextv2"), "timm": TIMM},
+    names={"transformers": _as_transformers("convnextv2"), "timm": _as_timm_v2},
     base="convnextv2.",
     architecture="ConvNextV2ForImageClassification",
     variants={f"convnextv2_{name}": ConvNextV2Config(**_sizes(*sizes)) for name, sizes in _SIZES_V2.items()},

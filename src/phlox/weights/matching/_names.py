@@ -23,12 +23,14 @@ class Array:
     Arguments:
         path: the path here.
         axes: which of our axes stands at each place there; None for the order that the layer's class has there.
-        lead: how many axes of size one stand in front there.
+        lead, trail: how many axes of size one stand in front there, and behind: 2 for a ``Dense`` that is a convolution
+            of single pixels there.
     """
 
     path: str
     axes: Axes | None = None
     lead: int = 0
+    trail: int = 0
 
 
 Ours = str | Array | tuple[str, ...]
@@ -124,8 +126,8 @@ class NameMap:
         count = leaf.value.shape[0] if leaf.stacked and "{i}" in name else 1
         slot = slot_of(leaf, tuple(name.replace("{i}", str(i)) for i in range(count)), self.layout)
         given = match.entry.ours
-        if whole and (given.axes is not None or given.lead):
-            slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead)
+        if whole and (given.axes is not None or given.lead or given.trail):
+            slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail)
         return self._in_fused(slot, match, leaves) if match.entry.before is not None else slot
 
     def _in_fused(self, slot: Slot, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:

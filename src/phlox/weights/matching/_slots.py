@@ -26,6 +26,8 @@ class Slot:
     """How many axes from the first, here, are turned around."""
     lead: int = 0
     """How many axes of size one stand in front there."""
+    trail: int = 0
+    """How many stand behind there."""
     start: int = 0
     """Where its part of a fused array begins, along the first axis there."""
     fused: bool = False
@@ -34,7 +36,7 @@ class Slot:
     def shape_there(self) -> tuple[int, ...]:
         """Of one, or of one's part."""
         ordered = self.shape if self.axes is None else tuple(self.shape[a] for a in self.axes)
-        return (1,) * self.lead + ordered
+        return (1,) * self.lead + ordered + (1,) * self.trail
 
     def fits(self, shape: Sequence[int]) -> bool:
         """True where an array of this shape there is, or holds, the one of here."""
@@ -47,7 +49,7 @@ class Slot:
         """A view on one of their arrays as ours looks."""
         if self.fused:
             array = array[self.start : self.start + self.shape_there[0]]
-        array = array.reshape(array.shape[self.lead :])
+        array = array.reshape(array.shape[self.lead : array.ndim - self.trail])
         if self.axes is not None:
             array = array.transpose(np.argsort(self.axes))
         return np.flip(array, tuple(range(self.flip))) if self.flip else array
@@ -61,4 +63,4 @@ class Slot:
     def _write(self, array: np.ndarray) -> np.ndarray:
         array = np.flip(array, tuple(range(self.flip))) if self.flip else array
         array = array if self.axes is None else array.transpose(self.axes)
-        return array.reshape((1,) * self.lead + array.shape)
+        return array.reshape((1,) * self.lead + array.shape + (1,) * self.trail)
