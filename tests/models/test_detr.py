@@ -24,6 +24,7 @@ hub_loss = oracle("transformers.loss.loss_for_object_detection")
 SIZES = {
     "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 12, "decoder_ffn_dim": 20,
     "encoder_attention_heads": 2, "decoder_attention_heads": 4, "num_queries": 5, "num_labels": 4,
+    "init_std": 0.3,  # or attention would weigh all alike
 }  # fmt: skip
 
 

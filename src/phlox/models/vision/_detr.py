@@ -307,7 +307,7 @@ class Detr(Model):
         """What stands between the layers of encoder and decoder, for images (batch, height, width, channels)."""
         features = self.project(self.backbone.features(images))
         seen = _seen(images, mask, features.shape[1:3])
-        positions = sine_positions(seen, features.shape[-1] // 2).astype(features.dtype)
+        positions = sine_positions(seen, features.shape[-1] // 2, features.dtype)
         flat = lambda x: x.reshape(len(x), -1, x.shape[-1])  # noqa: E731
         states, positions, keys = [flat(features)], flat(positions), seen.reshape(len(seen), 1, 1, -1)
         for layer in self.encoder:
@@ -338,9 +338,9 @@ class Detr(Model):
         return "backbone.stem", *stages, "project", *layers, "decoder", "head"
 
 
-def sine_positions(seen: jax.Array, width: int) -> jax.Array:
+def sine_positions(seen: jax.Array, width: int, dtype: Any) -> jax.Array:
     """Sines and cosines of height and width, counted over what is seen and made a full turn: (batch, h, w, 2 width)."""
-    counts = seen.astype(jnp.promote_types(param_dtype(), jnp.float32))
+    counts = seen.astype(jnp.promote_types(dtype, jnp.float32))
     places = np.arange(width)
     periods = jnp.asarray(10000 ** (2 * (places // 2) / width), counts.dtype)
 
@@ -350,7 +350,7 @@ def sine_positions(seen: jax.Array, width: int) -> jax.Array:
         angles = turns[..., None] / periods
         return jnp.where(places % 2 == 0, jnp.sin(angles), jnp.cos(angles))
 
-    return jnp.concatenate([waves(1), waves(2)], -1)
+    return jnp.concatenate([waves(1), waves(2)], -1).astype(dtype)
 
 
 def _seen(images: jax.Array, mask: Any, size: tuple[int, ...]) -> jax.Array:
