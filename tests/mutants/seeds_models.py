@@ -50,7 +50,7 @@ MUTANTS = [
     (
         "counts of batches are not written",
         "weights/matching/_names.py",
-        "{**written(slots, model), **_counts(slots, self.layout_name)}",
+        "{**written(slots, model), **self._counts(slots, model)}",
         "written(slots, model)",
         (
             _CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",
