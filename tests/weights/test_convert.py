@@ -203,6 +203,9 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
     assert theirs["net.cls"].shape == (1, 1, 4)
     assert (theirs["net.table"][..., 0, 0] == np.asarray(w["table"]).T).all()
     assert theirs["net.table"].shape == (4, 5, 1, 1)
+    longer = {**theirs, "net.layer.1.qkv.bias": np.zeros(13, "f")}
+    with pytest.raises(px.StructureError, match=r"net\.layer\.1\.qkv\.bias"):
+        convert(Model(), longer, names)
     again = Model()
     convert(again, theirs, names)
     for path, array in px.state_dict(again).items():

@@ -153,7 +153,7 @@ def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[s
     if missing or left or nameless:
         raise _left_over(missing + nameless, left)
     wrong = [
-        f"{s.ours}: {n} is {shapes[n]}, the config says {s.shape_there}"
+        f"{s.ours}: {n} is {shapes[n]}, the config says {s.expected}"
         for s in ours
         for n in s.theirs
         if not s.fits(shapes[n])

@@ -157,7 +157,7 @@ def _check(slots: list[Slot], shapes: Mapping[str, tuple[int, ...]]) -> None:
             fix="look at the names of the file: px.weights.read(file)", where=_WHERE,
         )  # fmt: skip
     wrong = [
-        f"{slot.ours} needs {name} {slot.shape_there}, got {shapes[name]}"
+        f"{slot.ours} needs {name} {slot.expected}, got {shapes[name]}"
         for slot in slots for name in slot.theirs if not slot.fits(shapes[name])
     ]  # fmt: skip
     if wrong:

@@ -128,13 +128,13 @@ class NameMap:
         given = match.entry.ours
         if whole and (given.axes is not None or given.lead or given.trail):
             slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail)
-        return self._in_fused(slot, match, leaves) if match.entry.before is not None else slot
+        return self._in_fused(slot, match, leaves) if match.entry.fused else slot
 
     def _in_fused(self, slot: Slot, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
         """The slot with its place in the fused array: behind the parts that are named before it."""
-        paths = [path.format_map(_Kept(match.steps)) + match.rest for path in match.entry.before or ()]
-        sizes = [slot_of(leaves[p], ("",), self.layout).shape_there[0] for p in paths if p in leaves]
-        return replace(slot, start=sum(sizes), fused=True)
+        paths = [path.format_map(_Kept(match.steps)) + match.rest for path in match.entry.fused]
+        sizes = [slot_of(leaves[p], ("",), self.layout).shape_there[0] if p in leaves else 0 for p in paths]
+        return replace(slot, start=sum(sizes[: paths.index(slot.ours)]), whole=sum(sizes))
 
 
 class _Kept(dict[str, str]):
@@ -148,8 +148,8 @@ class _Kept(dict[str, str]):
 class _Entry:
     theirs: str
     ours: Array
-    before: tuple[str, ...] | None = None
-    """Where arrays are fused there, the paths of those in front of this one."""
+    fused: tuple[str, ...] = ()
+    """Where arrays are fused there, the paths of all, in order."""
 
     def match(self, path: str) -> _Match | None:
         """How an array's path is meant by this entry, if it is."""
@@ -188,7 +188,7 @@ def _joined(parts: list[tuple[int, Any]]) -> Any:
 
 def _entries(theirs: str, ours: Ours) -> list[_Entry]:
     if isinstance(ours, tuple):
-        return [_Entry(theirs, Array(path), ours[:i]) for i, path in enumerate(ours)]
+        return [_Entry(theirs, Array(path), ours) for path in ours]
     return [_Entry(theirs, ours if isinstance(ours, Array) else Array(ours))]
 
 

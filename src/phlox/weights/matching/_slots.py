@@ -30,7 +30,8 @@ class Slot:
     """How many stand behind there."""
     start: int = 0
     """Where its part of a fused array begins, along the first axis there."""
-    fused: bool = False
+    whole: int = 0
+    """How long the fused array is there; 0 where it is no part."""
 
     @property
     def shape_there(self) -> tuple[int, ...]:
@@ -38,16 +39,18 @@ class Slot:
         ordered = self.shape if self.axes is None else tuple(self.shape[a] for a in self.axes)
         return (1,) * self.lead + ordered + (1,) * self.trail
 
+    @property
+    def expected(self) -> tuple[int, ...]:
+        """Of the array there: one, or all that it is fused with."""
+        return (self.whole, *self.shape_there[1:]) if self.whole else self.shape_there
+
     def fits(self, shape: Sequence[int]) -> bool:
-        """True where an array of this shape there is, or holds, the one of here."""
-        expected, found = self.shape_there, tuple(shape)
-        if not self.fused:
-            return found == expected
-        return len(found) == len(expected) and found[1:] == expected[1:] and self.start + expected[0] <= found[0]
+        """True where an array of this shape there is what is expected."""
+        return tuple(shape) == self.expected
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """A view on one of their arrays as ours looks."""
-        if self.fused:
+        if self.whole:
             array = array[self.start : self.start + self.shape_there[0]]
         array = array.reshape(array.shape[self.lead : array.ndim - self.trail])
         if self.axes is not None:
