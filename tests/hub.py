@@ -78,7 +78,7 @@ def note(model: Any, oracle: str, **seen: float) -> None:
     if table := os.environ.get("PHLOX_MODEL_TABLE"):
         test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
         with open(table, "a") as file:
-            file.write(json.dumps({"model": type(model).__name__, "oracle": oracle, "test": test, **seen}) + "\n")
+            file.write(json.dumps({"model": model.config.model_type, "oracle": oracle, "test": test, **seen}) + "\n")
 
 
 def compare(
