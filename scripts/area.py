@@ -1,8 +1,8 @@
 """Run the tests of an area, ``tests/areas/NAME``, in an environment of its own; without a name, list the areas.
 
 An area holds what cannot share the tests' environment, or is too heavy for it. A run that passes is written, dated,
-into docs/areas.md, with a digest of the area's lock and tests: a test of the suite asks for a new run where these have
-changed since. Arguments behind the name go to pytest, and such a run is not written down.
+into docs/areas.md, with a digest of the area's packages and tests: a test of the suite asks for a new run where these
+have changed since. Arguments behind the name go to pytest, and such a run is not written down.
 """
 
 from __future__ import annotations
@@ -44,16 +44,23 @@ class Area:
         return self.wanted.read_text("utf-8").splitlines()[0].lstrip("# ")
 
     @property
+    def beside(self) -> str:
+        """What is installed beside its lock: names and versions, as ``requirements/unlocked`` has them."""
+        rows = (ROOT / "requirements" / "unlocked").read_text("utf-8").splitlines()
+        return next((row.partition(" ")[2].strip() for row in rows if row.startswith(f"{self.name} ")), "")
+
+    @property
     def peer(self) -> str:
-        """The package that it is there for, the first, as it is locked."""
+        """The package that it is there for, the first, as it is locked, and what is installed beside the lock."""
         first = next(line for line in self.wanted.read_text("utf-8").splitlines() if line and line[0] != "#")
         name = re.split(r"[^\w.-]", first)[0]
         version = re.search(rf"^{re.escape(name)}==(\S+)", self.lock.read_text("utf-8"), re.MULTILINE)
-        return f"{name} {version.group(1) if version else ''}".strip()
+        first = f"{name} {version.group(1) if version else ''}".strip()
+        return ", ".join([first, *(one.replace("==", " ") for one in self.beside.split())])
 
     def digest(self) -> str:
-        """What tells that its lock or its tests have changed."""
-        found = hashlib.sha256(self.lock.read_bytes())
+        """What tells that its packages or its tests have changed."""
+        found = hashlib.sha256(self.lock.read_bytes() + self.beside.encode())
         for path in sorted(self.tests.rglob("*.py")):
             found.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
         return found.hexdigest()[:12]

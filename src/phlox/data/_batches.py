@@ -19,13 +19,15 @@ def _stacked(arrays: Sequence[Any], where: str) -> Any:
         got = " and ".join(map(str, sorted(shapes)[:3]))
         fix = "make them one shape; batch_sequences pads sequences"
         raise ShapeError("observations of one shape", got=got, fix=fix, where=where)
+    if any(isinstance(a, bytes) for a in arrays):  # NumPy's byte strings lose the zeros at their ends
+        return np.array([*arrays, None], object)[:-1]
     return jnp.stack(arrays) if any(isinstance(a, jax.Array) for a in arrays) else np.stack(arrays)
 
 
 def batch(observations: Iterable[Any]) -> Any:
     """One tree of arrays with a new first axis, from observations: arrays, numbers, or trees of them.
 
-    NumPy arrays and numbers give NumPy arrays, JAX arrays JAX arrays.
+    NumPy arrays and numbers give NumPy arrays, JAX arrays JAX arrays, byte strings NumPy arrays of objects.
 
     Raises:
         ShapeError: no observation; shapes or structures that differ.

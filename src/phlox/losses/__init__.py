@@ -7,6 +7,7 @@ A name says what it takes: ``binary_cross_entropy`` probabilities, ``binary_cros
 _regression                          differences: squared, absolute, robust
 _cross_entropy _binary _focal        classes, yes or no, hard examples
 _margin _embedding _overlap          margins; angles, pairs and contrasts; overlap of areas
+_boxes                               boxes that do not lie on one another
 _likelihood _ctc                     counts, normal variables, divergences; labellings of sequences
 _reduce _classes _safe _one_call _probabilities   what they share: reductions, targets, logarithms, one call
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.losses._binary import binary_cross_entropy, binary_cross_entropy_with_logits, multilabel_soft_margin
+from phlox.losses._boxes import generalized_iou
 from phlox.losses._cross_entropy import cross_entropy, label_smoothing, nll
 from phlox.losses._ctc import ctc
 from phlox.losses._embedding import contrastive, cosine, cosine_embedding, siamese_contrastive, triplet_margin
@@ -52,6 +54,7 @@ __all__ = [
     "focal",
     "focal_with_logits",
     "gaussian_nll",
+    "generalized_iou",
     "hinge",
     "hinge_embedding",
     "huber",

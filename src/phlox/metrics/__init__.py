@@ -8,6 +8,7 @@ _metric _own _collection             what a metric is; one's own; several under 
 _mean _regression _correlation       means, errors, correlation
 _accuracy _precision _confusion      right decisions, precision and recall, the matrix
 _ranking _calibration                scores at every threshold; honest probabilities
+_detection _matching                 boxes found, against boxes that are there
 _sums _store _reading                exact sums, kept rows, checked updates
 """
 
@@ -19,6 +20,7 @@ from phlox.metrics._calibration import CalibrationError
 from phlox.metrics._collection import Metrics
 from phlox.metrics._confusion import CohenKappa, ConfusionMatrix, MatthewsCorrelation, MeanIoU
 from phlox.metrics._correlation import PearsonCorrelation, R2Score, SpearmanCorrelation
+from phlox.metrics._detection import DetectionScores, MeanAveragePrecision
 from phlox.metrics._mean import Mean, Perplexity
 from phlox.metrics._metric import Metric, merge
 from phlox.metrics._own import Select, Sums, from_function
@@ -42,10 +44,12 @@ __all__ = [
     "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
+    "DetectionScores",
     "FBeta",
     "MatthewsCorrelation",
     "Mean",
     "MeanAbsoluteError",
+    "MeanAveragePrecision",
     "MeanIoU",
     "MeanSquaredError",
     "Metric",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import RangeError, at_eager
-from phlox.metrics import _reading
+from phlox.metrics import _reading, _sums
 from phlox.metrics._metric import Metric, Statistics
 
 LIMIT = 2**24  # beyond, float32 does not count rows
@@ -21,6 +21,7 @@ class Kept(Metric):
     Rows of weight 0 are not kept. ``seen`` goes on counting past the capacity, so that an overflow is known.
     """
 
+    _summed: ClassVar[tuple[str, ...]] = ()  # statistics that are sums beside the rows
     capacity: int | None
     weight: Any  # (capacity,) not 0 where a row is in use
     seen: Any  # () rows kept
@@ -36,8 +37,9 @@ class Kept(Metric):
             return super()._combine(a, b)
         keep = b["weight"] != 0
         at = jnp.where(keep, a["seen"] + jnp.cumsum(keep) - 1, self.capacity)
-        rows = {n: a[n].at[at].set(b[n].astype(a[n].dtype), mode="drop") for n in self._names if n != "seen"}
-        return {**rows, "seen": a["seen"] + b["seen"]}
+        rows = [n for n in self._names if n not in ("seen", *self._summed)]
+        kept = {n: a[n].at[at].set(b[n].astype(a[n].dtype), mode="drop") for n in rows}
+        return {**kept, **{n: _sums.plus(a[n], b[n]) for n in self._summed}, "seen": a["seen"] + b["seen"]}
 
     def _rows(self, weight: jax.Array, **arrays: jax.Array) -> Statistics:
         """A batch in the form that is kept."""

@@ -34,7 +34,7 @@ from phlox.weights._metadata import check_digest, check_format, key_kinds, opene
 from phlox.weights._replacing import replacing
 
 # What the format calls a dtype, and what JAX does.
-_DTYPES: dict[str, Any] = {
+DTYPES: dict[str, Any] = {
     "BOOL": np.bool_,
     "U8": np.uint8,
     "I8": np.int8,
@@ -52,7 +52,7 @@ _DTYPES: dict[str, Any] = {
     "F8_E4M3": jnp.float8_e4m3fn,
     "F8_E5M2": jnp.float8_e5m2,
 }
-_KNOWN = {np.dtype(kind) for kind in _DTYPES.values()}
+_KNOWN = {np.dtype(kind) for kind in DTYPES.values()}
 
 
 def save_safetensors(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -210,12 +210,12 @@ def _read(path: str | os.PathLike[str], where: str) -> dict[str, np.ndarray]:
             header: dict[str, Any] = json.loads(file.read(size))
             header.pop("__metadata__", None)
             for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-                if entry["dtype"] not in _DTYPES:
-                    raise DtypeError(f"dtypes among {list(_DTYPES)}", got=f"{entry['dtype']} at {name}", where=where)
+                if entry["dtype"] not in DTYPES:
+                    raise DtypeError(f"dtypes among {list(DTYPES)}", got=f"{entry['dtype']} at {name}", where=where)
                 start, end = entry["data_offsets"]
                 file.seek(8 + size + start)
                 words = np.fromfile(file, np.uint8, end - start)
-                arrays[name] = words.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+                arrays[name] = words.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
     except OSError as error:
         raise file_error(error, path, where) from error
     except ValueError as error:  # the file changed under our hands

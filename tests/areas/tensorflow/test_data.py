@@ -1,5 +1,7 @@
 """Tensors and data sets of TensorFlow are taken as they are: the same batches, the same steps as with arrays."""
 
+import gzip
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,3 +66,45 @@ def test_a_data_set_of_dicts():
     before = np.asarray(model.weight)
     px.train(loss, model, data, opt)
     assert not np.array_equal(np.asarray(model.weight), before)
+
+
+def test_records_that_tensorflow_wrote_are_read(tmp_path):
+    images = RNG.integers(0, 256, (4, 5, 6, 3)).astype("uint8")
+    numbers = [[0, -1, 2**63 - 1], [-(2**63), 300, 7], [1, 2, 3], [4, 5, 6]]
+
+    def example(i):
+        feature = {
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.io.encode_png(images[i]).numpy()])),
+            "numbers": tf.train.Feature(int64_list=tf.train.Int64List(value=numbers[i])),
+            "x": tf.train.Feature(float_list=tf.train.FloatList(value=X[i])),
+            "names": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"a\0", b""])),
+        }
+        return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+    wanted = {"image": "png", "numbers": (3,), "x": (3,), "names": None}
+    for kind in ("", "GZIP"):
+        path = str(tmp_path / f"a{kind}.tfrecord")
+        with tf.io.TFRecordWriter(path, kind) as writer:
+            for i in range(4):
+                writer.write(example(i))
+        found = list(px.data.read_tfrecord(path, wanted))
+        assert len(found) == 4
+        for i, record in enumerate(found):
+            np.testing.assert_array_equal(record["image"], images[i])
+            np.testing.assert_array_equal(record["x"], X[i])
+            assert record["numbers"].tolist() == numbers[i]
+            assert record["names"] == [b"a\0", b""]
+
+
+def test_tensorflow_reads_a_file_as_we_do(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    payloads = [b"", b"x", RNG.bytes(100), RNG.bytes(5000)]
+    with tf.io.TFRecordWriter(path) as writer:
+        for payload in payloads:
+            writer.write(payload)
+    ours = px.data.read_tfrecord(path, bytes)
+    theirs = [record.numpy() for record in tf.data.TFRecordDataset(path)]
+    assert [ours[i] for i in range(len(ours))] == theirs == payloads
+    with open(path, "rb") as file, gzip.open(path + ".gz", "wb") as packed:
+        packed.write(file.read())
+    assert list(px.data.read_tfrecord(path + ".gz", bytes)) == payloads

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from phlox.core._compat import jaxpr_as_fun
 from phlox.core._errors import StateError, lost_buffers
 from phlox.core.context import _dtypes, _mode
 from phlox.core.context._random import is_key
@@ -69,8 +70,6 @@ class Program:
         first, self.first = self.first, None  # in one go: another thread may ask at the same time
         if first is None:
             return None
-        from jax.extend.core import jaxpr_as_fun  # brings much along, and only a first trace needs it
-
         jaxpr, record = first
         flat = jax.tree.leaves((leaves, bare))
         values = jaxpr_as_fun(jaxpr)(*flat)

@@ -7,4 +7,5 @@ _image_folder     folders of images, one for each class
 _tables           CSV and Parquet
 _table_encoder    what a table's columns become
 _known_sets       small real sets that come with scikit-learn
+shards/           TFRecord, ArrayRecord and WebDataset: many observations in each of several files
 """

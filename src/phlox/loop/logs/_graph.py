@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
-from jax.extend.core import Literal
 
 from phlox.core import Module, apply, copy, disguised, modules, split
+from phlox.core._compat import Literal
 from phlox.nn import reference_forms
 
 _INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")

@@ -8,6 +8,7 @@ _distance           how near vectors are
 _dropout _next_token   random masks, random tokens
 _signal _mel        signals in time and frequency
 space/              convolutions, pooling, resizing, sampling
+boxes/              boxes of detection: formats, overlap, suppression
 attention/          attention and positions
 recurrence/         recurrent networks, linear recurrences
 kernels/            faster forms for the CPU, behind one registry
@@ -153,6 +154,21 @@ from phlox.nn.functional.attention._positions import (
     rotary_frequencies,
     sinusoidal_positions,
 )
+from phlox.nn.functional.boxes._boxes import (
+    box_area,
+    box_convert,
+)
+from phlox.nn.functional.boxes._iou import (
+    box_iou,
+    complete_box_iou,
+    distance_box_iou,
+    generalized_box_iou,
+)
+from phlox.nn.functional.boxes._nms import (
+    Suppressed,
+    batched_nms,
+    nms,
+)
 from phlox.nn.functional.recurrence._cells import (
     gru_cell,
     lstm_cell,
@@ -221,6 +237,7 @@ from phlox.nn.functional.space._unpool import (
 )
 
 __all__ = [
+    "Suppressed",
     "adaptive_max_pool",
     "adaptive_mean_pool",
     "affine_grid",
@@ -231,11 +248,16 @@ __all__ = [
     "batch_norm",
     "batch_norm_train",
     "batched_mul",
+    "batched_nms",
     "bilinear",
+    "box_area",
+    "box_convert",
+    "box_iou",
     "causal_mask",
     "cdist",
     "celu",
     "channel_shuffle",
+    "complete_box_iou",
     "concatenate",
     "conv",
     "conv_lstm",
@@ -244,6 +266,7 @@ __all__ = [
     "db_to_power",
     "dense",
     "depthwise_conv",
+    "distance_box_iou",
     "dot_product_attention",
     "drop_path",
     "dropout",
@@ -256,6 +279,7 @@ __all__ = [
     "gather",
     "geglu",
     "gelu",
+    "generalized_box_iou",
     "global_max_pool",
     "global_mean_pool",
     "glu",
@@ -302,6 +326,7 @@ __all__ = [
     "mel_filterbank",
     "mish",
     "moments",
+    "nms",
     "normalize",
     "one_hot",
     "pad_circular",

@@ -1,0 +1,96 @@
+"""Ready architectures with anybody's weights: made by name, read from a folder or the hub, written back.
+
+_catalogue    create, list and names: the families there are, models by name
+_loading      load: a folder of the hub's as a model
+_timm         what timm's config.json means
+_hub          folders by name, on this machine or on the hub
+_saving       save: a folder that other libraries read
+_family       what the room knows of a family: its config, model, names and variants
+_config       what a model is built from, as config.json writes it
+_model        what all models have in common: features, head, parts by depth
+_depth        freezing, rates and thawing by depth
+_activations  activations by the names that configs use
+preprocessing/   images as a model wants them, by its config
+vision/       models of images
+tables/       models of tables
+diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
+"""
+
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
+from phlox.models import diffusion
+from phlox.models._catalogue import create, names
+from phlox.models._catalogue import list_models as list
+from phlox.models._config import Config
+from phlox.models._depth import freeze_depth, layer_decay, unfreezing
+from phlox.models._family import Family
+from phlox.models._loading import load
+from phlox.models._model import ImageClassifier, Model
+from phlox.models._saving import save
+from phlox.models.preprocessing._preprocessor import ImagePreprocessor
+from phlox.models.preprocessing._resize import resize
+from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
+from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
+from phlox.models.vision._deit import DeiT, DeiTConfig
+from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
+from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
+from phlox.models.vision._dinov2 import DINOv2, DINOv2Config, DINOv2RegistersConfig
+from phlox.models.vision._efficientnet import EfficientNet, EfficientNetConfig
+from phlox.models.vision._mobilenet_v3 import MobileNetV3, MobileNetV3Config
+from phlox.models.vision._resnet import ResNet, ResNetConfig
+from phlox.models.vision._swin import Swin, SwinConfig
+from phlox.models.vision._unet import UNet, UNetConfig
+from phlox.models.vision._vit import ViT, ViTConfig
+
+__all__ = [
+    "Config",
+    "ConvNext",
+    "ConvNextConfig",
+    "ConvNextV2Config",
+    "DINOv2",
+    "DINOv2Config",
+    "DINOv2RegistersConfig",
+    "DeiT",
+    "DeiTConfig",
+    "Detr",
+    "DetrConfig",
+    "DetrOutput",
+    "EfficientNet",
+    "EfficientNetConfig",
+    "FTTransformer",
+    "FTTransformerConfig",
+    "Family",
+    "ImageClassifier",
+    "ImagePreprocessor",
+    "MobileNetV3",
+    "MobileNetV3Config",
+    "Model",
+    "ResNet",
+    "ResNetConfig",
+    "Swin",
+    "SwinConfig",
+    "UNet",
+    "UNetConfig",
+    "ViT",
+    "ViTConfig",
+    "create",
+    "detections",
+    "detr_loss",
+    "detr_losses",
+    "diffusion",
+    "freeze_depth",
+    "layer_decay",
+    "list",
+    "load",
+    "names",
+    "resize",
+    "save",
+    "unfreezing",
+]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

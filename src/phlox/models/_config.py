@@ -1,0 +1,184 @@
+"""What a model is built from, as the hub's ``config.json`` writes it."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+import warnings
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+from phlox.core import OptionError, RangeError, stack_level
+
+_LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
+_DEEPEST = 4096  # of what is counted in blocks
+_COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers")
+_OURS = ("classes", "labels")  # fields that the hub writes in another form
+_NEUTRAL = {
+    "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
+    "dtype", "finetuning_task", "id2label", "is_encoder_decoder", "label2id", "num_labels", "out_features",
+    "out_indices", "output_attentions", "output_hidden_states", "problem_type", "pruned_heads", "return_dict",
+    "stage_names", "tie_word_embeddings", "torch_dtype", "torchscript", "transformers_version", "use_bfloat16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a model is built from; a subclass for each family has fields by the hub's names.
+
+    Arguments:
+        classes: how many classes the head tells apart; 0 for no head.
+        labels: their names, in order; empty where they have none.
+    """
+
+    model_type: ClassVar[str] = ""
+    """What ``config.json`` calls the family."""
+    neutral: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the hub's that change no number here."""
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    """Keys of the hub's of which one value is supported."""
+
+    classes: int = 1000
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The config that the entries of a ``config.json`` say.
+
+        Raises:
+            OptionError: an entry of the wrong type.
+            RangeError: a size below zero or beyond reason, or an option that Phlox does not have.
+        """
+        where = f"{cls.__name__}.from_dict"
+        for key, value in cls.fixed.items():
+            if entries.get(key, value) != value:
+                raise RangeError(
+                    f"{key} = {value!r}", got=repr(entries[key]), fix="no other value is supported", where=where
+                )
+        hints, given = _hints(cls), {}
+        for key, value in entries.items():
+            if key in hints and key not in _OURS:
+                given[key] = _checked(key, value, hints[key], where)
+        _warn_of_unknown(cls, entries, hints)
+        return cls(**given, **_classes(entries, where))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of a ``config.json``: what ``from_dict`` reads, and what the hub's libraries ask for."""
+        own = {
+            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k not in ("classes", "labels")
+        }
+        labels = self.labels or tuple(f"LABEL_{i}" for i in range(self.classes))
+        named = {
+            "id2label": {str(i): n for i, n in enumerate(labels)},
+            "label2id": {n: i for i, n in enumerate(labels)},
+        }
+        return {"model_type": self.model_type, **dict(self.fixed), **own, **(named if labels else {})}
+
+    def with_classes(self, classes: int | None, labels: tuple[str, ...] = ()) -> Self:
+        """The same with another number of classes; with None, this one."""
+        return self if classes is None else replace(self, classes=classes, labels=labels)
+
+
+def read_json(text: str | bytes, where: str) -> dict[str, Any]:
+    """The object that JSON text holds.
+
+    Raises:
+        OptionError: it is no JSON, or no object.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OptionError("JSON", got=str(error)[:200], fix="fetch the file again", where=where) from error
+    if not isinstance(found, dict):
+        raise OptionError("a JSON object", got=type(found).__name__, fix="fetch the file again", where=where)
+    return found
+
+
+def check_stages(depths: tuple[int, ...], sizes: tuple[int, ...], where: str) -> None:
+    """Refuse stages without a size, and sizes without a stage.
+
+    Raises:
+        RangeError: there are more of the one than of the other, or none.
+    """
+    if len(depths) != len(sizes) or not depths or 0 in sizes:
+        raise RangeError(
+            "as many depths as hidden_sizes, at least one, and no size of 0", got=f"{depths} and {sizes}",
+            fix="give one of each for a stage", where=where,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _hints(cls: type[Config]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def _classes(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The classes by their names, or by their number."""
+    named = entries.get("id2label")
+    if not isinstance(named, dict) or not named:
+        count = _checked("num_labels", entries.get("num_labels", 2), int, where)
+        return {"classes": count}
+    try:
+        labels = tuple(str(named[key]) for key in sorted(named, key=int))
+    except ValueError as error:
+        raise OptionError(
+            "id2label by number", got=str(error)[:200], fix="fetch config.json again", where=where
+        ) from error
+    plain = labels == tuple(f"LABEL_{i}" for i in range(len(labels)))
+    return {"classes": len(labels), "labels": () if plain else labels}
+
+
+def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
+    """A value as its field has it.
+
+    Raises:
+        OptionError: of another type.
+        RangeError: a size beyond reason.
+    """
+    for kind in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
+        if (found := _as(value, kind)) is not MISSING:
+            _check_range(key, found, where)
+            return found
+    raise OptionError(
+        f"{key} as {getattr(hint, '__name__', hint)}", got=repr(value)[:200], fix="look at config.json", where=where
+    )
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """A JSON value as a kind; MISSING where it is none."""
+    if typing.get_origin(kind) is tuple:
+        (item, *_) = typing.get_args(kind)
+        items = [_as(v, item) for v in value] if isinstance(value, list | tuple) else [MISSING]
+        return MISSING if MISSING in items else tuple(items)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is type(None):
+        return None if value is None else MISSING
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return value if fits else MISSING
+
+
+def _check_range(key: str, value: Any, where: str) -> None:
+    most = _DEEPEST if key in _COUNTS else _LARGEST
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and not isinstance(number, bool) and not -1 <= number <= most:
+            raise RangeError(f"{key} from 0 to {most}", got=str(number)[:40], fix="look at config.json", where=where)
+    if key in _COUNTS and isinstance(value, tuple) and sum(value) > _DEEPEST:
+        raise RangeError(
+            f"at most {_DEEPEST} blocks in {key}", got=str(sum(value)), fix="look at config.json", where=where
+        )
+
+
+def _warn_of_unknown(cls: type[Config], entries: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    known = {*hints, *_NEUTRAL, *cls.neutral, *cls.fixed, "model_type"}
+    unknown = sorted(key for key in entries if key not in known)
+    if unknown:
+        warnings.warn(
+            f"{cls.__name__}: config.json has entries that Phlox does not know, and goes on without: "
+            f"{', '.join(unknown)[:300]}",
+            stacklevel=stack_level(),
+        )

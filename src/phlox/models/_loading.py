@@ -1,0 +1,220 @@
+"""px.models.load: a folder of the hub's, or any like it, as a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import (
+    RangeError,
+    StructureError,
+    bf16,
+    eval_shape,
+    f16,
+    f32,
+    f64,
+    key_or_draw,
+    load_state_dict,
+    seed,
+    state_dict,
+)
+from phlox.models._catalogue import family_of, family_of_type
+from phlox.models._config import Config, read_json
+from phlox.models._family import Family
+from phlox.models._hub import folder_of
+from phlox.models._timm import config_of_timm
+from phlox.weights import Arrays, NameMap, Slot, file_error, open_regular, place, read
+
+_WHERE = "px.models.load"
+_LONGEST = 1 << 24  # bytes of a config
+_CONVERT = {"float32": f32, "bfloat16": bf16, "float16": f16, "float64": f64}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What ``config.json`` says, before a weight is read."""
+
+    family: Family
+    config: Config
+    dialects: tuple[str, ...]
+    """In which the names of the weights may be."""
+
+    def maps(self) -> list[NameMap]:
+        """The maps that the names may go by: of the whole model, or of its trunk alone."""
+        whole = [self.family.names_of(dialect, self.config) for dialect in self.dialects]
+        return whole + [names.below(self.family.base) for names in whole if self.family.base]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where every array of the model comes from."""
+
+    slots: list[Slot]
+    drawn: list[str]
+    """Paths of what the file does not hold and is made anew: random keys, and a head for other classes."""
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    dtype: Any = None,
+    classes: int | None = None,
+    revision: str | None = None,
+    key: Any = None,
+) -> Any:
+    """A model with its weights, from a folder or from the hub.
+
+    The folder holds ``config.json``, as transformers or timm write it, and ``model.safetensors``, its shards with their
+    index, or PyTorch's ``pytorch_model.bin``. Every name in the file must find its place and every array of the model
+    its name. Nothing in the folder is executed, and the model appears whole or not at all.
+
+    Arguments:
+        source: a folder, or the name of a repository on the hub, ``"microsoft/resnet-50"``, which takes the extra
+            ``hub`` and a network.
+        dtype: of the weights; by default the one that they have in the file.
+        classes: another number of classes than the file's: the head is drawn anew; 0 for no head.
+        revision: of a repository: a branch, a tag or a commit.
+        key: where what is new is drawn from; by default the stream of ``px.seed``.
+
+    Raises:
+        FileError: a file that is missing or cannot be read.
+        RangeError: a family that Phlox does not have, or a size beyond reason.
+        StructureError: names left over on either side, or arrays of other shapes than the config says.
+        MissingExtraError: the hub without the extra ``hub``, or PyTorch's files without PyTorch.
+
+    >>> import tempfile, phlox as px
+    >>> config = px.models.ResNetConfig(embedding_size=8, hidden_sizes=(8,), depths=(1,), layer_type="basic", classes=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     px.models.save(px.models.create(config), folder)
+    ...     model = px.models.load(folder)
+    >>> model.config == config
+    True
+    """
+    folder = folder_of(source, revision)
+    found = _described(folder)
+    with read(folder) as arrays:
+        shapes = arrays.shapes()
+        names, head = _spoken(found, shapes)
+        trunk = not any(name in shapes for name in head)
+        config = found.config.with_classes(0 if trunk and classes is None else classes)
+        make = partial(_made, found.family, config, _dtype(dtype, arrays))
+        model = eval_shape(make)
+        new = found.family.heads if trunk or config.classes != found.config.classes else ()
+        plan = _planned(model, names, {n: s for n, s in shapes.items() if not (new and n in head)}, new)
+        place(model, plan.slots, arrays)
+    if plan.drawn:
+        load_state_dict(model, _drawn(make, tuple(plan.drawn), key_or_draw(key)), strict=False)
+    return model
+
+
+def _described(folder: Path) -> _Source:
+    """What ``config.json`` says: transformers' form by ``model_type``, timm's by ``architecture``."""
+    where, path = f"{_WHERE}({os.fspath(folder)!r})", folder / "config.json"
+    try:
+        with open_regular(path) as file:
+            entries = read_json(file.read(_LONGEST), where)
+    except OSError as error:
+        raise file_error(error, path, where) from error
+    if "architecture" in entries and "model_type" not in entries:
+        config = config_of_timm(entries, where)
+        return _Source(family_of(config, where), config, ("timm",))
+    family = family_of_type(entries.get("model_type"), where)
+    config = family.config.from_dict(entries)
+    return _Source(family, config, family.dialects(config))
+
+
+def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, set[str]]:
+    """The map that most names of the file go by, and what it calls the arrays of the head."""
+    model = eval_shape(partial(found.family.model, found.config))
+    spoken = [(names, names.slots(model)[0]) for names in found.maps()]
+    names, slots = max(spoken, key=lambda pair: sum(n in shapes for slot in pair[1] for n in slot.theirs))
+    return names, {n for slot in slots if _below(slot.ours, found.family.heads) for n in slot.theirs}
+
+
+def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[str, ...]) -> _Plan:
+    """Where every array comes from, but for the parts that are new.
+
+    Raises:
+        StructureError: names left over on either side, or other shapes.
+    """
+    slots, nameless = names.slots(model)
+    ours = [slot for slot in slots if not _below(slot.ours, new)]
+    missing = [f"{n} for {slot.ours}" for slot in ours for n in slot.theirs if n not in shapes]
+    used = {n for slot in ours for n in slot.theirs}
+    left = [n for n in shapes if n not in used and not names.ignores(n)]
+    if missing or left or nameless:
+        raise _left_over(missing + nameless, left)
+    wrong = [
+        f"{s.ours}: {n} is {shapes[n]}, the config says {s.expected}"
+        for s in ours
+        for n in s.theirs
+        if not s.fits(shapes[n])
+    ]
+    if wrong:
+        raise StructureError(
+            "arrays of the sizes that config.json says", got="others:\n  " + _some(wrong),
+            fix="fetch the folder again: its files are not of one model", where=_WHERE,
+        )  # fmt: skip
+    given = {slot.ours for slot in ours}
+    return _Plan(ours, [path for path in state_dict(model) if path not in given])
+
+
+def _left_over(missing: list[str], left: list[str]) -> StructureError:
+    sides = [f"missing in the file:\n  {_some(missing)}"] if missing else []
+    sides += [f"unknown to the model:\n  {_some(left)}"] if left else []
+    return StructureError(
+        "a name in the file for every array, and an array for every name", got="\n".join(sides),
+        fix="look whether config.json and the weights are of one model; else px.weights.convert takes rules",
+        where=_WHERE,
+    )  # fmt: skip
+
+
+def _some(lines: list[str], most: int = 12) -> str:
+    return "\n  ".join(lines[:most] + ([f"… and {len(lines) - most} more"] if len(lines) > most else []))
+
+
+def _below(path: str, parts: tuple[str, ...]) -> bool:
+    return any(path == part or path.startswith(part + ".") for part in parts)
+
+
+def _dtype(wanted: Any, arrays: Arrays) -> str:
+    """The name of the dtype that the model gets: the wanted one, else that of most numbers in the file.
+
+    Raises:
+        RangeError: one that no model has.
+    """
+    if wanted is not None:
+        name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
+        if name not in _CONVERT:
+            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=repr(name), fix="choose one", where=_WHERE)
+        return name
+    sizes: dict[str, int] = {}
+    for spec in map(arrays.spec, arrays):
+        if jnp.issubdtype(spec.dtype, jnp.floating):
+            sizes[spec.dtype.name] = sizes.get(spec.dtype.name, 0) + spec.nbytes
+    found = max(sizes, key=lambda name: sizes[name], default="float32")
+    return found if found in _CONVERT else "float32"
+
+
+def _made(family: Family, config: Config, dtype: str) -> Any:
+    model = family.model(config)
+    return model if dtype == "float32" else _CONVERT[dtype](model)
+
+
+def _drawn(make: Callable[[], Any], paths: tuple[str, ...], key: Any) -> dict[str, jax.Array]:
+    """What a fresh model has at some paths; only these are computed."""
+
+    def at_paths(key: jax.Array) -> dict[str, jax.Array]:
+        with seed(key):
+            fresh = state_dict(make())
+        return {path: fresh[path] for path in paths}
+
+    return jax.jit(at_paths)(key)

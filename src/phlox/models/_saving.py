@@ -1,0 +1,101 @@
+"""px.models.save: a model as a folder that transformers, timm and Phlox read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from phlox.core import StructureError, describe, eval_shape, state_dict
+from phlox.models._catalogue import family_of, variant_of
+from phlox.models._family import Family
+from phlox.models._model import Model
+from phlox.weights import file_error, replacing
+
+_WHERE = "px.models.save"
+
+
+def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = None) -> None:
+    """Write ``config.json`` and ``model.safetensors`` as the hub has them, so that other libraries load the model.
+
+    Each file appears whole or not at all, the weights before the config. What the map of names does not know, a layer
+    that was added or replaced by another kind, is refused; ``px.save`` writes any model.
+
+    Arguments:
+        model: one of ``px.models``.
+        folder: where to; it is made where it is missing.
+        names: whose names: ``"transformers"``, or ``"timm"`` where the family has them; by default the first of its
+            that can hold this config.
+
+    Raises:
+        StructureError: no model of ``px.models``, or one that was changed beyond its config.
+        FileError: the files cannot be written.
+
+    >>> import os, tempfile, phlox as px
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     px.models.save(px.models.create("resnet18", classes=2), folder)
+    ...     sorted(os.listdir(folder))
+    ['config.json', 'model.safetensors']
+    """
+    where = f"{_WHERE}({os.fspath(folder)!r})"
+    if not isinstance(model, Model):
+        raise StructureError("a model of px.models", got=describe(model), fix="px.save writes any model", where=where)
+    family = family_of(model.config, where)
+    dialects = family.dialects(model.config)
+    dialect = names or dialects[0]
+    if dialect not in dialects:
+        known = ", ".join(map(repr, dialects))
+        raise StructureError(
+            f"names that can hold this config: {known}", got=repr(dialect), fix="choose one of these", where=where
+        )
+    entries = _entries(family, model, dialect, where)
+    arrays = family.names_of(dialect, model.config).to_theirs(model)
+    _check_form(family, model, where)
+    _write(Path(folder), entries, arrays, where)
+
+
+def _entries(family: Family, model: Any, dialect: str, where: str) -> dict[str, Any]:
+    """What ``config.json`` holds."""
+    if dialect != "timm":
+        known = {"architectures": [family.architecture]} if dialect == "transformers" else {}
+        return {**known, **model.config.to_dict()}
+    name = variant_of(model.config)
+    if name is None:
+        raise StructureError(
+            "a config that timm has a name for",
+            got=f"one of {model.config}",
+            fix='use names="transformers"',
+            where=where,
+        )
+    return {"architecture": name, "num_classes": model.config.classes, "num_features": model.width}
+
+
+def _check_form(family: Family, model: Any, where: str) -> None:
+    """Refuse a model that its config would not build again."""
+    fresh = {path: array.shape for path, array in state_dict(eval_shape(lambda: family.model(model.config))).items()}
+    here = {path: array.shape for path, array in state_dict(model).items()}
+    other = [
+        f"{path}: {here.get(path, 'missing')}, by the config {fresh.get(path, 'none')}"
+        for path in {**fresh, **here} if fresh.get(path) != here.get(path)
+    ]  # fmt: skip
+    if other:
+        raise StructureError(
+            "the model that its config builds", got="another:\n  " + "\n  ".join(other[:12]),
+            fix="set model.config to what it is now, or write it with px.save", where=where,
+        )  # fmt: skip
+
+
+def _write(folder: Path, entries: dict[str, Any], arrays: dict[str, Any], where: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, folder, where) from error
+    ordered = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    with replacing(folder / "model.safetensors", where=where) as temporary:
+        save_file(ordered, temporary, {"format": "pt"})
+    with replacing(folder / "config.json", where=where) as temporary:
+        temporary.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

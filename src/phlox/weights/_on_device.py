@@ -1,0 +1,140 @@
+"""Arrays of files as arrays of JAX, each with memory of its own: what a file becomes later, no model notices."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import DtypeError, RangeError, aligned, describe
+
+_HALF = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
+_LARGE = 2**20  # bytes
+_THREADS = 4  # that copy; memory is no faster with more
+
+
+def to_device(array: np.ndarray, permutation: Sequence[int] | None = None, dtype: Any = None) -> jax.Array:
+    """An array of a file as one of JAX, its axes in another order, copied once.
+
+    Arguments:
+        array: any NumPy array, such as a view of a file.
+        permutation: the axes of ``array`` in their new order, as ``numpy.transpose`` takes it; ``(1, 0)`` of a matrix.
+        dtype: the dtype to convert to; by default its own.
+
+    Raises:
+        DtypeError: 64 bits, which JAX has switched off, where that would lose something; or no numbers.
+        RangeError: no permutation of its axes.
+
+    >>> import numpy as np, phlox as px
+    >>> px.weights.to_device(np.arange(6, dtype="float32").reshape(2, 3), (1, 0)).tolist()
+    [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    """
+    return jax.device_put(_prepared(array, permutation, dtype, _wide()))
+
+
+def device_arrays(
+    items: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    permutations: Mapping[str, Sequence[int]] | None = None,
+    dtype: Any = None,
+) -> dict[str, jax.Array]:
+    """Many arrays of files as arrays of JAX, copied by several threads; few of them are held twice at a time.
+
+    Arguments:
+        items: names and arrays; ``arrays.stream()`` of ``px.weights.read`` lets each file go when it is done.
+        permutations: by name, the order of axes of those that are to be turned.
+        dtype: what floating arrays are converted to, or by name what which array is; by default they stay as they are.
+
+    Raises:
+        DtypeError, RangeError: as ``to_device``.
+
+    >>> import tempfile, numpy as np, phlox as px
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(folder + "/a.npz", weight=np.ones((2, 3), "float32"), bias=np.zeros(3, "float32"))
+    ...     arrays = px.weights.device_arrays(px.weights.read(folder + "/a.npz").stream(), {"weight": (1, 0)})
+    >>> arrays["weight"].shape, arrays["bias"].shape
+    ((3, 2), (3,))
+    """
+    pairs = cast("Iterable[tuple[str, np.ndarray]]", items.items() if isinstance(items, Mapping) else items)
+    turned, wide = permutations or {}, _wide()
+    found: dict[str, jax.Array] = {}
+    begun: deque[tuple[str, Future[np.ndarray]]] = deque()
+    flying: deque[jax.Array] = deque()  # JAX reads them still
+
+    def finish() -> None:
+        name, future = begun.popleft()
+        found[name] = jax.device_put(future.result())  # in this thread, whose settings of JAX hold
+        flying.append(found[name])
+        if len(flying) > threads:
+            flying.popleft().block_until_ready()
+
+    threads = min(_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        for name, array in pairs:
+            kind = dtype.get(name) if isinstance(dtype, Mapping) else dtype if _is_float(array) else None
+            begun.append((name, pool.submit(_prepared, array, turned.get(name), kind, wide)))
+            if len(begun) > threads:
+                finish()
+        while begun:
+            finish()
+    jax.block_until_ready(list(flying))
+    return found
+
+
+def _prepared(array: np.ndarray, permutation: Sequence[int] | None, dtype: Any, wide: bool) -> np.ndarray:
+    """What JAX may take as it lies, or must copy: never the memory of a file as it is."""
+    array = np.asarray(array)
+    array = _at_home(array if dtype is None else array.astype(dtype, copy=False), wide)
+    if permutation is not None:
+        if sorted(permutation) != list(range(array.ndim)):
+            expected, fix = f"a permutation of the axes of {describe(array)}", "name each of its axes once, from 0"
+            raise RangeError(expected, got=repr(permutation), fix=fix, where="to_device")
+        array = array.transpose(permutation)
+    if not array.flags.c_contiguous:
+        return array  # JAX copies it, block by block, in its new order
+    own = _room(array.shape, array.dtype)  # of an aligned array JAX takes the memory, even where it is told to copy
+    np.copyto(own, array)
+    return own
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Memory for a copy: of a large array pages of its own, all given at once where the system can.
+
+    NumPy would ask for huge pages, which a busy machine takes seconds to clear.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE or not hasattr(mmap, "MAP_POPULATE"):
+        return aligned(shape, dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+    return np.frombuffer(pages, dtype, math.prod(shape)).reshape(shape)
+
+
+def _wide() -> bool:
+    """Whether JAX has 64 bits."""
+    return bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return bool(jnp.issubdtype(array.dtype, np.floating))
+
+
+def _at_home(array: np.ndarray, wide: bool) -> np.ndarray:
+    """An array of a dtype that JAX will not silently change: of 64 bits only where they are on."""
+    half = _HALF.get(array.dtype.name)
+    if array.dtype.kind in "OSUMm":
+        raise DtypeError("an array of numbers", got=describe(array), fix="leave it out", where="to_device")
+    if half is None or wide:
+        return array
+    if array.dtype.kind in "iu":
+        room = np.iinfo(half)
+        if array.size == 0 or (array.min() >= room.min and array.max() <= room.max):
+            return array.astype(half)
+    fix = f'pass dtype="{half}", or turn 64 bits on: jax.config.update("jax_enable_x64", True)'
+    raise DtypeError("a dtype that JAX has switched on", got=describe(array), fix=fix, where="to_device")

@@ -1,0 +1,214 @@
+"""A family's names of weights: one declarative map, read both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from phlox.core import Module, StructureError
+from phlox.weights.matching._layouts import Axes, Layout, axes_there, is_flipped, layout_named, names_there
+from phlox.weights.matching._leaves import Leaf, leaves_of
+from phlox.weights.matching._slots import Slot
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array of a model in a ``NameMap``, where its form there is not what its layer says.
+
+    Arguments:
+        path: the path here.
+        axes: which of our axes stands at each place there; None for the order that the layer's class has there.
+        lead, trail: how many axes of size one stand in front there, and behind: 2 for a ``Dense`` that is a convolution
+            of single pixels there.
+    """
+
+    path: str
+    axes: Axes | None = None
+    lead: int = 0
+    trail: int = 0
+
+
+Ours = str | Array | tuple[str, ...]
+"""A path, one with its form, or several that are fused there."""
+
+
+class NameMap:
+    """Names of weights in another library's files and paths in a model, both ways.
+
+    An entry names a layer, or anything above or below it: ``"encoder.layer.{i}.norm1": "blocks.{i}.norm"`` holds for
+    all arrays below, which are called and laid out there as the class of the layer that owns them has it. ``{i}``
+    stands for one step of a path. Of several entries the one with the longest path here counts.
+
+    A tuple of paths means that the arrays there are fused, one after the other along the first axis there, as queries,
+    keys and values often are. A ``{i}`` there that is missing here means that equal layers are stacked here.
+
+    Arguments:
+        entries: by name there, the path here.
+        layout: whose names and order of axes: ``"pytorch"``, ``"keras"``, ``"flax"``, ``"flux"``, ``"phlox"``.
+        ignore: patterns of names there that mean nothing here, with ``*`` for any characters.
+
+    Raises:
+        RangeError: a layout that is not known.
+
+    >>> import phlox as px
+    >>> model = px.Chain(px.Dense(3, 2), px.LayerNorm(2))
+    >>> names = px.weights.NameMap({"fc": "layers.0", "norm": "layers.1"})
+    >>> {name: array.shape for name, array in names.to_theirs(model).items()}
+    {'fc.weight': (2, 3), 'fc.bias': (2,), 'norm.weight': (2,), 'norm.bias': (2,)}
+    """
+
+    def __init__(self, entries: Mapping[str, Ours], *, layout: str = "pytorch", ignore: Iterable[str] = ()):
+        self.layout_name, self.layout = layout, layout_named(layout, "px.weights.NameMap")
+        self.ignore = (*ignore, "*num_batches_tracked") if layout == "pytorch" else tuple(ignore)
+        self.entries = dict(entries)
+        self._entries = [entry for theirs, ours in entries.items() for entry in _entries(theirs, ours)]
+
+    def below(self, base: str) -> NameMap:
+        """The map for files whose names lack what stands before those of the trunk here.
+
+        >>> import phlox as px
+        >>> names = px.weights.NameMap({"vit.norm": "norm", "classifier": "head"}).below("vit.")
+        >>> list(names.entries)
+        ['norm', 'classifier']
+        """
+        entries = {name.removeprefix(base): ours for name, ours in self.entries.items()}
+        return NameMap(entries, layout=self.layout_name, ignore=[p.removeprefix(base) for p in self.ignore])
+
+    def slots(self, model: Module) -> tuple[list[Slot], list[str]]:
+        """Where each array of a model is there, and the paths of those that no entry names."""
+        leaves = {leaf.path: leaf for leaf in leaves_of(model)}
+        found, nameless = [], []
+        for leaf in leaves.values():
+            matches = [m for entry in self._entries if (m := entry.match(leaf.path)) is not None]
+            if matches:
+                found.append(self._slot(leaf, max(matches, key=lambda m: m.length), leaves))
+            else:
+                nameless.append(leaf.path)
+        return found, nameless
+
+    def to_theirs(self, model: Module) -> dict[str, Any]:
+        """The arrays of a model under their names, in their layout.
+
+        Raises:
+            StructureError: an array of the model that no entry names.
+        """
+        slots, nameless = self.slots(model)
+        if nameless:
+            raise StructureError(
+                "a name there for every array of the model", got="none for " + ", ".join(nameless[:12]),
+                fix="add entries for them", where="px.weights.NameMap",
+            )  # fmt: skip
+        return {**written(slots, model), **self._counts(slots, model)}
+
+    def _counts(self, slots: Iterable[Slot], model: Module) -> dict[str, Any]:
+        """The counts of batches that PyTorch keeps beside statistics that move, and asks for when it loads."""
+        if self.layout_name != "pytorch":
+            return {}
+        moving = {leaf.path for leaf in leaves_of(model) if hasattr(leaf.owner, "momentum")}
+        names = [name for slot in slots if slot.ours in moving for name in slot.theirs]
+        means = [name for name in names if name.rpartition(".")[2] == "running_mean"]
+        return {name.removesuffix("running_mean") + "num_batches_tracked": np.zeros((), np.int64) for name in means}
+
+    def ignores(self, name: str) -> bool:
+        """True where a name there means nothing here."""
+        return any(_glob(pattern).fullmatch(name) for pattern in self.ignore)
+
+    def _slot(self, leaf: Leaf, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
+        name, whole = match.entry.theirs.format_map(_Kept(match.steps)), not match.rest
+        if not whole:
+            inner = match.rest[: len(match.rest) - len(leaf.name)].strip(".")
+            name = ".".join(filter(None, (name, inner, names_there(leaf, self.layout)[0])))
+        count = leaf.value.shape[0] if leaf.stacked and "{i}" in name else 1
+        slot = slot_of(leaf, tuple(name.replace("{i}", str(i)) for i in range(count)), self.layout)
+        given = match.entry.ours
+        if whole and (given.axes is not None or given.lead or given.trail):
+            slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail)
+        return self._in_fused(slot, match, leaves) if match.entry.fused else slot
+
+    def _in_fused(self, slot: Slot, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
+        """The slot with its place in the fused array: behind the parts that are named before it."""
+        paths = [path.format_map(_Kept(match.steps)) + match.rest for path in match.entry.fused]
+        sizes = [slot_of(leaves[p], ("",), self.layout).shape_there[0] if p in leaves else 0 for p in paths]
+        return replace(slot, start=sum(sizes[: paths.index(slot.ours)]), whole=sum(sizes))
+
+
+class _Kept(dict[str, str]):
+    """Steps of a path by the name of their place; a place that has none stays as it is written."""
+
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    theirs: str
+    ours: Array
+    fused: tuple[str, ...] = ()
+    """Where arrays are fused there, the paths of all, in order."""
+
+    def match(self, path: str) -> _Match | None:
+        """How an array's path is meant by this entry, if it is."""
+        found = _template(self.ours.path).match(path)
+        return None if found is None else _Match(self, found.groupdict(), path[found.end() :], found.end())
+
+
+@dataclass(frozen=True)
+class _Match:
+    entry: _Entry
+    steps: dict[str, str]
+    rest: str
+    length: int
+
+
+def slot_of(leaf: Leaf, names: tuple[str, ...], layout: Layout) -> Slot:
+    """The place of an array that has these names there, laid out as its layer is there."""
+    flip = len(leaf.shape) - 2 if is_flipped(leaf, layout) else 0
+    return Slot(leaf.path, names, leaf.shape, axes_there(leaf, layout), flip)
+
+
+def written(slots: Iterable[Slot], model: Module) -> dict[str, Any]:
+    """Their arrays by name, fused ones put together."""
+    leaves = {leaf.path: leaf for leaf in leaves_of(model)}
+    pieces: dict[str, list[tuple[int, Any]]] = {}
+    for slot in slots:
+        for name, array in slot.write(leaves[slot.ours].value).items():
+            pieces.setdefault(name, []).append((slot.start, array))
+    return {name: _joined(parts) for name, parts in pieces.items()}
+
+
+def _joined(parts: list[tuple[int, Any]]) -> Any:
+    ordered = [array for _, array in sorted(parts, key=lambda part: part[0])]
+    return ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
+
+
+def _entries(theirs: str, ours: Ours) -> list[_Entry]:
+    if isinstance(ours, tuple):
+        return [_Entry(theirs, Array(path), ours) for path in ours]
+    return [_Entry(theirs, ours if isinstance(ours, Array) else Array(ours))]
+
+
+@lru_cache(maxsize=4096)
+def _template(path: str) -> re.Pattern[str]:
+    """A path with places as a pattern that means it and all below."""
+    if not path:
+        return re.compile("")
+    seen: set[str] = set()
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        again = name in seen
+        seen.add(name)
+        return f"(?P={name})" if again else f"(?P<{name}>[^.]+)"
+
+    text = re.sub(r"\\\{(\w+)\\\}", place, re.escape(path))
+    return re.compile(text + r"(?=\.|$)")
+
+
+@lru_cache(maxsize=256)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

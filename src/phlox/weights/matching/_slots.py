@@ -1,0 +1,69 @@
+"""Where one array of a model comes from: a whole array, a part of a fused one, a stack of several; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phlox.weights.matching._layouts import Axes
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one array of the model in another library's file."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    """One name; or those of equal layers, whose arrays are stacked along a new first axis here."""
+    shape: tuple[int, ...]
+    """Of one, here."""
+    axes: Axes | None = None
+    """Which of our axes stands at each place there."""
+    flip: int = 0
+    """How many axes from the first, here, are turned around."""
+    lead: int = 0
+    """How many axes of size one stand in front there."""
+    trail: int = 0
+    """How many stand behind there."""
+    start: int = 0
+    """Where its part of a fused array begins, along the first axis there."""
+    whole: int = 0
+    """How long the fused array is there; 0 where it is no part."""
+
+    @property
+    def shape_there(self) -> tuple[int, ...]:
+        """Of one, or of one's part."""
+        ordered = self.shape if self.axes is None else tuple(self.shape[a] for a in self.axes)
+        return (1,) * self.lead + ordered + (1,) * self.trail
+
+    @property
+    def expected(self) -> tuple[int, ...]:
+        """Of the array there: one, or all that it is fused with."""
+        return (self.whole, *self.shape_there[1:]) if self.whole else self.shape_there
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """True where an array of this shape there is what is expected."""
+        return tuple(shape) == self.expected
+
+    def read(self, array: np.ndarray) -> np.ndarray:
+        """A view on one of their arrays as ours looks."""
+        if self.whole:
+            array = array[self.start : self.start + self.shape_there[0]]
+        array = array.reshape(array.shape[self.lead : array.ndim - self.trail])
+        if self.axes is not None:
+            array = array.transpose(np.argsort(self.axes))
+        return np.flip(array, tuple(range(self.flip))) if self.flip else array
+
+    def write(self, array: Any) -> dict[str, np.ndarray]:
+        """Their arrays, or parts, by name."""
+        ours = np.asarray(array)
+        many = ours if len(self.theirs) > 1 or ours.ndim > len(self.shape) else ours[None]
+        return {name: self._write(one) for name, one in zip(self.theirs, many, strict=True)}
+
+    def _write(self, array: np.ndarray) -> np.ndarray:
+        array = np.flip(array, tuple(range(self.flip))) if self.flip else array
+        array = array if self.axes is None else array.transpose(self.axes)
+        return array.reshape((1,) * self.lead + array.shape + (1,) * self.trail)

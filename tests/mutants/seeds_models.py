@@ -1,0 +1,109 @@
+"""Seeded bugs in matching weights and in the room of models: name, file, original, replaced, the tests."""
+
+_CONVERT = "tests/weights/test_convert.py::"
+_FOLDERS = "tests/models/test_folders.py::"
+_RESNET = "tests/models/test_resnet.py::"
+
+MUTANTS = [
+    (
+        "kernels of PyTorch keep in before out",
+        "weights/matching/_layouts.py",
+        "return (axes - 1, axes - 2, *range(axes - 2))",
+        "return (axes - 2, axes - 1, *range(axes - 2))",
+        (_CONVERT + "test_the_same_names_in_pytorch_s_layout",),
+    ),
+    (
+        "transposed convolutions of Flax are not turned round",
+        "weights/matching/_layouts.py",
+        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (ConvTranspose,))',
+        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, ())',
+        (_CONVERT + "test_flax_answers_alike",),
+    ),
+    (
+        "Flux's kernels have the height first",
+        "weights/matching/_layouts.py",
+        "return (*reversed(range(axes - 2)), axes - 2, axes - 1)",
+        "return (*range(axes - 2), axes - 2, axes - 1)",
+        (_CONVERT + "test_flux_convolves_and_keeps_width_first",),
+    ),
+    (
+        "every part of a fused array is the first",
+        "weights/matching/_slots.py",
+        "array = array[self.start : self.start + self.shape_there[0]]",
+        "array = array[: self.shape_there[0]]",
+        (_CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",),
+    ),
+    (
+        "of two names as close, one is taken",
+        "weights/matching/_guess.py",
+        "return ranked[0][1] if ranked[0][0] > ranked[1][0] else None",
+        "return ranked[0][1]",
+        (_CONVERT + "test_what_nobody_can_tell_is_refused_with_the_candidates_and_nothing_is_written",),
+    ),
+    (
+        "two layouts that fit alike are no question",
+        "weights/matching/_convert.py",
+        "return any(order != orders[0] for order in orders)",
+        "return False",
+        (_CONVERT + "test_square_weights_of_the_same_names_need_to_be_told_the_layout",),
+    ),
+    (
+        "counts of batches are not written",
+        "weights/matching/_names.py",
+        "{**written(slots, model), **self._counts(slots, model)}",
+        "written(slots, model)",
+        (
+            _CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",
+            _RESNET + "test_written_here_and_loaded_there",
+        ),
+    ),
+    (
+        "another head is read from the file",
+        "models/_loading.py",
+        "new = found.family.heads if trunk or config.classes != found.config.classes else ()",
+        "new = ()",
+        (_FOLDERS + "test_another_head",),
+    ),
+    (
+        "a trunk alone is asked for its head",
+        "models/_loading.py",
+        "with_classes(0 if trunk and classes is None else classes)",
+        "with_classes(classes)",
+        (_FOLDERS + "test_a_trunk_alone_has_no_head_until_one_is_asked_for",),
+    ),
+    (
+        "the head learns more slowly too",
+        "models/_depth.py",
+        "rule(learning_rate * decay**k)",
+        "rule(learning_rate * decay ** (k + 1))",
+        (_FOLDERS + "test_depth",),
+    ),
+    (
+        "unknown entries of a config go by in silence",
+        "models/_config.py",
+        "        _warn_of_unknown(cls, entries, hints)\n",
+        "",
+        (_FOLDERS + "test_what_is_not_known_is_said",),
+    ),
+    (
+        "the stride of a bottleneck stands at the first convolution",
+        "models/vision/_resnet.py",
+        "early, late = (stride, 1) if config.downsample_in_bottleneck else (1, stride)",
+        "early, late = (stride, 1)",
+        (_RESNET + "test_bottlenecks_answer_learn_and_keep_statistics_as_the_hub_s",),
+    ),
+    (
+        "the first stage halves the size whatever the config says",
+        "models/vision/_resnet.py",
+        "stride = 2 if i or config.downsample_in_first_stage else 1",
+        "stride = 2",
+        (_RESNET + "test_bottlenecks_answer_learn_and_keep_statistics_as_the_hub_s",),
+    ),
+    (
+        "no activation after the sum of a residual block",
+        "models/vision/_resnet.py",
+        "return self.act(y + (x if self.shortcut is None else self.shortcut(x)))",
+        "return y + (x if self.shortcut is None else self.shortcut(x))",
+        (_RESNET + "test_in_float32",),
+    ),
+]

@@ -1,0 +1,108 @@
+"""Arrays of files on JAX's device: values and order as NumPy has them, and no memory of the file's."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import phlox as px
+from phlox import weights
+
+rng = np.random.default_rng(0)
+
+
+def lying(array, offset):
+    """A copy of an array that begins ``offset`` bytes behind a multiple of 64, and the memory it lies in."""
+    room = px.core.aligned((array.nbytes + 64,), np.dtype(np.uint8))
+    view = room[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view, room
+
+
+@pytest.mark.parametrize("offset", [0, 8, 32])
+@pytest.mark.parametrize(("shape", "permutation"), [((600, 700), None), ((3, 4), (1, 0)), ((2, 3, 4, 5), (2, 3, 1, 0))])
+def test_an_array_is_copied_wherever_it_lies(offset, shape, permutation):
+    array = rng.normal(size=shape).astype(np.float32)
+    view, room = lying(array, offset)
+    ours = weights.to_device(view, permutation).block_until_ready()
+    ours_too = weights.device_arrays({"a": view}, {} if permutation is None else {"a": permutation})["a"]
+    room[:] = 7  # as where the file changes below a mapping
+    wanted = array if permutation is None else array.transpose(permutation)
+    assert np.array_equal(ours, wanted)
+    assert np.array_equal(ours_too, wanted)
+    assert ours.dtype == np.float32
+
+
+def test_a_file_that_is_overwritten_changes_no_model(tmp_path):
+    array = np.arange(500_000, dtype=np.float32)
+    save_file({"a": array, "b": array[::-1].copy()}, tmp_path / "a.safetensors")
+    arrays = weights.read(tmp_path / "a.safetensors")
+    ours = weights.device_arrays(arrays.stream())
+    with open(tmp_path / "a.safetensors", "r+b") as file:  # below the mapping
+        file.seek(-4 * array.size, 2)
+        file.write(bytes(4 * array.size))
+    assert np.array_equal(ours["a"], array)
+    assert np.array_equal(ours["b"], array[::-1])
+
+
+def test_what_is_donated_is_written_nowhere_else():
+    view, _ = lying(np.ones((512, 1024), np.float32), 0)
+    ours = weights.to_device(view)
+    jax.jit(lambda x: x + 1, donate_argnums=0)(ours).block_until_ready()
+    assert (view == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "float16", "complex64"])
+def test_dtypes_stay(dtype):
+    array = np.array([[0, 1, 2], [3, 0, 1]]).astype(dtype)
+    ours = weights.to_device(array, (1, 0))
+    assert (ours.dtype, ours.tolist()) == (dtype, array.T.tolist())
+
+
+def test_bfloat16_float8_empty_and_scalars():
+    for kind in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn):
+        array = rng.normal(size=(2, 3)).astype(kind)
+        assert np.asarray(weights.to_device(array)).tobytes() == array.tobytes()
+    assert weights.to_device(np.zeros((0, 3), np.float32), (1, 0)).shape == (3, 0)
+    assert float(weights.to_device(np.float32(3))) == 3
+
+
+def test_64_bits_are_not_lost_in_silence():
+    assert weights.to_device(np.array([2**31 - 1, -5])).tolist() == [2**31 - 1, -5]
+    for array in (
+        np.array([2**31]),
+        np.array([-(2**31) - 1]),
+        np.array([2**32], np.uint64),
+        np.ones(2),
+        np.ones(2, "c16"),
+    ):
+        half = {"i": "int32", "u": "uint32", "f": "float32", "c": "complex64"}[array.dtype.kind]
+        with pytest.raises(
+            px.DtypeError, match=rf'to_device expects .* switched on, got .*\n  fix: pass dtype="{half}"'
+        ):
+            weights.to_device(array)
+    assert weights.to_device(np.ones(2), dtype="float32").dtype == np.float32
+    with jax.enable_x64(True):
+        found = weights.device_arrays({"a": np.array([2**40]), "b": np.array([0.1])})
+        assert (found["a"].tolist(), found["b"].tolist(), found["b"].dtype) == ([2**40], [0.1], np.float64)
+    with pytest.raises(px.DtypeError, match="an array of numbers"):
+        weights.to_device(np.array(["a"]))
+
+
+def test_many_keep_their_names_order_and_kinds():
+    arrays = {f"a{i}": rng.normal(size=(i + 1, 3)).astype(np.float32) for i in range(20)} | {
+        "n": np.arange(3, dtype="i4")
+    }
+    found = weights.device_arrays(arrays.items(), {"a3": (1, 0)}, jnp.bfloat16)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        wanted = array if name == "n" else (array.T if name == "a3" else array).astype(ml_dtypes.bfloat16)
+        assert np.asarray(found[name]).tobytes() == np.ascontiguousarray(wanted).tobytes(), name
+    with pytest.raises(
+        px.RangeError, match=r"to_device expects a permutation of the axes of float32\[4, 3\], got \(0, 0\)"
+    ):
+        weights.device_arrays(arrays, {"a3": (0, 0)})
+    with pytest.raises(px.RangeError, match="name each of its axes once"):
+        weights.to_device(arrays["a3"], (0,))
