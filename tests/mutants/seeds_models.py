@@ -1,6 +1,7 @@
 """Seeded bugs in matching weights and in the room of models: name, file, original, replaced, the tests."""
 
 _CONVERT = "tests/weights/test_convert.py::"
+_RECURRENT = "tests/weights/test_convert_recurrent.py::"
 _FOLDERS = "tests/models/test_folders.py::"
 _RESNET = "tests/models/test_resnet.py::"
 
@@ -46,6 +47,34 @@ MUTANTS = [
         "return any(order != orders[0] for order in orders)",
         "return False",
         (_CONVERT + "test_square_weights_of_the_same_names_need_to_be_told_the_layout",),
+    ),
+    (
+        "Keras' gates stay where they are",
+        "weights/matching/_recurrent.py",
+        "order = (1, 0, 2) if",
+        "order = (0, 1, 2) if",
+        (_RECURRENT + "test_layers_of_keras[GRU]",),
+    ),
+    (
+        "the bias behind the reset gate is added before it",
+        "weights/matching/_recurrent.py",
+        "outer, inner = first[2 * hidden :], state[2 * hidden :]",
+        "outer, inner = (first + state)[2 * hidden :], 0 * state[2 * hidden :]",
+        (_RECURRENT + "test_layers_of_pytorch[GRU]",),
+    ),
+    (
+        "backward cells come after all forward ones",
+        "weights/matching/_recurrent.py",
+        'int(layer["layer"]) * (1 + both) + bool(layer["reverse"])',
+        'int(layer["layer"]) + 2 * bool(layer["reverse"])',
+        (_RECURRENT + "test_layers_of_pytorch[LSTM]",),
+    ),
+    (
+        "a fused array may be longer than its parts",
+        "weights/matching/_slots.py",
+        "return tuple(shape) == self.expected",
+        "return tuple(shape) == self.expected or (self.whole > 0 and shape[0] > self.whole)",
+        (_CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",),
     ),
     (
         "counts of batches are not written",

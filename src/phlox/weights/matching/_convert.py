@@ -14,6 +14,7 @@ from phlox.weights.matching._layouts import axes_there, layout_named
 from phlox.weights.matching._leaves import Leaf, leaves_of
 from phlox.weights.matching._names import NameMap, Ours
 from phlox.weights.matching._placing import place
+from phlox.weights.matching._recurrent import in_cells
 from phlox.weights.matching._slots import Slot
 from phlox.weights.readers._arrays import Arrays
 
@@ -73,6 +74,7 @@ def convert(
     only one of its shape, or the one whose name is clearly closest. What is ambiguous is refused, with the candidates.
     Names and order of axes are those of ``layout``: a ``Dense`` weight of PyTorch is transposed, a kernel moved from
     (out, in, \\*space) to (\\*space, in, out), statistics are found under ``running_mean`` and ``running_var``.
+    Recurrent layers become cells, ``rnn.weight_ih_l0`` a part of ``rnn.cells.0``, with their gates in order.
     Everything is checked before the first array is written.
 
     Arguments:
@@ -101,8 +103,9 @@ def convert(
       layers.0.bias ← fc.bias: the only one of this shape
     """
     leaves = leaves_of(model)
-    shapes = arrays.shapes() if isinstance(arrays, Arrays) else {name: np.shape(x) for name, x in arrays.items()}
-    names = rules if isinstance(rules, NameMap) else NameMap(rules or {}, layout=layout or _told(leaves, shapes))
+    names = rules if isinstance(rules, NameMap) else NameMap(rules or {}, layout=layout or _told(leaves, arrays))
+    arrays = in_cells(arrays, names.layout_name)
+    shapes = _shapes(arrays)
     slots, nameless = names.slots(model)
     used = {name for slot in slots for name in slot.theirs}
     rest = {name: shape for name, shape in shapes.items() if name not in used and not names.ignores(name)}
@@ -118,16 +121,21 @@ def convert(
     return report
 
 
-def _told(leaves: list[Leaf], shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return arrays.shapes() if isinstance(arrays, Arrays) else {name: np.shape(x) for name, x in arrays.items()}
+
+
+def _told(leaves: list[Leaf], arrays: Mapping[str, Any]) -> str:
     """The layout that the names speak of; where several do, the one in which more arrays fit.
 
     Raises:
         RangeError: two fit as well, and differ.
     """
-    among = layouts_of(leaves, shapes)
+    among = layouts_of(leaves, arrays)
     if len(among) == 1:
         return among[0]
-    counts = {name: len(guessed(leaves, shapes, layout_named(name, _WHERE))[0]) for name in among}
+    shapes = {name: _shapes(in_cells(arrays, name)) for name in among}
+    counts = {name: len(guessed(leaves, shapes[name], layout_named(name, _WHERE))[0]) for name in among}
     best = max(counts.values())
     most = [name for name, count in counts.items() if count == best]
     if len(most) > 1 and _differ(leaves, most):

@@ -42,9 +42,9 @@ def layouts_of(leaves: list[Leaf], names: Iterable[str]) -> list[str]:
         return ["keras"]
     if ends & {"kernel", "embedding"}:
         return ["flax", "keras"]
-    if ends & {"σ²", "μ", "γ"}:
+    if ends & {"σ²", "μ", "γ", "Wi"}:
         return ["flux"]
-    if ends & {"running_mean", "num_batches_tracked"}:
+    if ends & {"running_mean", "num_batches_tracked", "weight_ih_l0", "bias_ih"}:
         return ["pytorch"]
     if ends & {"scale"}:
         return ["phlox"]
