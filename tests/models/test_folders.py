@@ -230,6 +230,8 @@ def test_configs_there_and_back():
     assert ResNetConfig.from_dict({"num_labels": 12}).classes == 12
     with pytest.raises(px.RangeError, match="did you mean resnet50"):
         px.models.create("resnet5O")
+    with pytest.raises(px.RangeError, match="did you mean swin_tiny_patch4_window7_224 or swin_small"):
+        px.models.create("swin")
     with pytest.raises(px.RangeError, match="the config of a family"):
         px.models.create(Config())
 
