@@ -13,6 +13,7 @@ from phlox.weights import convert
 torch = oracle("torch")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 3)).astype("f")
+EIGHT = RNG.normal(size=(2, 5, 8)).astype("f")  # as wide as both directions of 4: no shape tells the layers apart
 LAYERS = {
     "LSTM": {"num_layers": 2, "bidirectional": True},
     "GRU": {"num_layers": 2},
@@ -35,7 +36,7 @@ def test_layers_of_pytorch(kind):
     class Theirs(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.rnn = getattr(torch.nn, kind)(3, 4, batch_first=True, **LAYERS[kind])
+            self.rnn = getattr(torch.nn, kind)(8, 4, batch_first=True, **LAYERS[kind])
             self.head = torch.nn.Linear(4 * (1 + bool(LAYERS[kind].get("bidirectional"))), 2)
 
         def forward(self, x):
@@ -43,7 +44,7 @@ def test_layers_of_pytorch(kind):
 
     class Ours(px.Module):
         def __init__(self):
-            self.rnn = getattr(px, kind)(3, 4, **LAYERS[kind])
+            self.rnn = getattr(px, kind)(8, 4, **LAYERS[kind])
             self.head = px.Dense(4 * (1 + bool(LAYERS[kind].get("bidirectional"))), 2)
 
         def __call__(self, x):
@@ -52,7 +53,7 @@ def test_layers_of_pytorch(kind):
     theirs, ours = Theirs(), Ours()
     report = convert(ours, {name: x.detach().numpy() for name, x in theirs.state_dict().items()})
     assert not report.doubts
-    close(ours(X), theirs(torch.tensor(X)).detach())
+    close(ours(EIGHT), theirs(torch.tensor(EIGHT)).detach())
 
 
 def test_a_projected_lstm_of_pytorch():
