@@ -145,7 +145,7 @@ def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[s
     Raises:
         StructureError: names left over on either side, or other shapes.
     """
-    slots, nameless = names.slots(model)
+    slots, nameless = names.slots(model, shapes)
     ours = [slot for slot in slots if not _below(slot.ours, new)]
     missing = [f"{n} for {slot.ours}" for slot in ours for n in slot.theirs if n not in shapes]
     used = {n for slot in ours for n in slot.theirs}
