@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 import phlox as px
 from phlox.models import Config, ResNetConfig
 from phlox.models._timm import config_of_timm
+from phlox.nn import functional as F
 
 TINY = ResNetConfig(embedding_size=8, hidden_sizes=(8, 16), depths=(1, 1), layer_type="basic", classes=3)
 
@@ -221,6 +222,31 @@ def test_what_a_folder_cannot_say_is_refused_when_it_is_written(tmp_path):
     with pytest.raises(px.StructureError, match="a config that timm has a name for"):
         px.models.save(px.models.create(TINY), tmp_path, names="timm")
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda m: setattr(m, "shrink", F.identity), r"shrink: identity, by the config MaxPool"),
+        (lambda m: setattr(m, "head", px.Dense(16, 3, F.sigmoid)), r"head\.act: sigmoid, by the config identity"),
+        (lambda m: setattr(m.stem.norm, "eps", 0.1), r"stem\.norm\.eps: 0\.1, by the config 1e-05"),
+        (lambda m: m.stages.append([]), r"stages: "),
+    ],
+    ids=["a layer without arrays", "an activation", "a number", "an empty stage"],
+)
+def test_another_function_of_the_same_arrays_is_refused(tmp_path, change, text):
+    model = px.models.create(TINY, key=0)
+    change(model)
+    with pytest.raises(px.StructureError, match=text):
+        px.models.save(model, tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_changes_no_function_is_written(good, tmp_path):
+    model = px.testmode(px.bf16(px.models.load(good)))
+    px.freeze(model, "stem")
+    px.models.save(model, tmp_path)
+    assert (px.models.load(tmp_path).head.weight == model.head.weight).all()
 
 
 def test_configs_there_and_back():
