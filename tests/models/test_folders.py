@@ -287,6 +287,51 @@ def test_depth():
         px.models.layer_decay(model, px.optim.Descent, 1.0, decay=0.0)
 
 
+def rates_of(model, decay=0.5):
+    """At which rate each trained array learns."""
+    px.Optimizer(rule := px.models.layer_decay(model, px.optim.Descent, 1.0, decay), model)
+    return {choice: part.learning_rate for choice, part in rule.rows}
+
+
+def test_depth_counts_parts_that_are_frozen_or_empty():
+    """A frozen part has no rate, and does not change that of another; a head that is missing is a step too."""
+    model = px.eval_shape(lambda: px.models.create(TINY))
+    px.models.freeze_depth(model, 1)
+    assert rates_of(model) == {"head": 1.0, "stages.1": 0.5, "stages.0": 0.25}
+    model.head = None
+    px.models.freeze_depth(model, 0)
+    assert rates_of(model) == {"stages.1": 0.5, "stages.0": 0.25, "stem": 0.125}
+    px.models.freeze_depth(model, -1)
+    assert not px.split(model)[0]
+    with pytest.raises(px.StructureError, match="a part that learns"):
+        px.models.layer_decay(model, px.optim.Descent, 1.0)
+    px.models.freeze_depth(model, -2)
+    assert {path[:8] for path in px.split(model)[0]} == {"stages.1"}
+    assert px.models.unfreezing(model).schedule == {0: ("stages.1",), 1: ("stages.0",), 2: ("stem",)}
+
+
+def test_a_detr_whose_stem_never_learns_has_rates():
+    backbone = dataclasses.replace(TINY, classes=0)
+    config = px.models.DetrConfig(
+        backbone_config=backbone, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, num_queries=3, classes=2,
+    )  # fmt: skip
+    found = rates_of(px.eval_shape(lambda: px.models.create(config)))
+    assert found == {"head": 1.0, "decoder": 0.5, "encoder.0": 0.25, "project": 0.125, "backbone.stages.1": 0.0625}
+
+
+def test_depths_and_rates_that_are_no_numbers():
+    model = px.eval_shape(lambda: px.models.create(TINY))
+    with pytest.raises(px.OptionError, match="depth as a whole number"):
+        px.models.freeze_depth(model, 1.5)
+    with pytest.raises(px.OptionError, match="every as a whole number"):
+        px.models.unfreezing(model, every=True)
+    with pytest.raises(px.OptionError, match="learning_rate as a number"):
+        px.models.layer_decay(model, px.optim.Descent, lambda count: 1.0)
+    with pytest.raises(px.OptionError, match="decay as a number"):
+        px.models.layer_decay(model, px.optim.Descent, 1.0, "0.5")
+
+
 def test_in_one_file_of_phlox(tmp_path):
     model = px.models.create(TINY, key=0)
     px.save(model, tmp_path / "model.phlox")
