@@ -16,6 +16,13 @@ from phlox.models._timm import config_of_timm
 from phlox.nn import functional as F
 
 TINY = ResNetConfig(embedding_size=8, hidden_sizes=(8, 16), depths=(1, 1), layer_type="basic", classes=3)
+DETR = px.models.DetrConfig(
+    backbone_config=dataclasses.replace(TINY, classes=0), d_model=8, encoder_layers=1, decoder_layers=1, num_queries=3,
+    encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, classes=3,
+)  # fmt: skip
+DEIT = px.models.DeiTConfig(
+    hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32, classes=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +157,30 @@ def test_a_trunk_alone_has_no_head_until_one_is_asked_for(folder):
     model = px.models.load(folder, classes=4, key=0)
     assert model.head.weight.shape == (16, 4)
     assert px.models.load(folder, classes=3, key=0).head.weight.shape == (16, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "base", "rest"),
+    [(DETR, "model.", {"head.boxes.0.weight", "head.boxes.2.bias"}), (TINY, "resnet.", set()), (DEIT, "deit.", set())],
+    ids=["detr", "resnet", "deit"],
+)
+def test_heads_of_more_than_classes(tmp_path, config, base, rest):
+    """For no classes all of it goes; for others only what depends on them; over a trunk all of it is drawn."""
+    model = px.models.create(config, key=0)
+    px.models.save(model, tmp_path)
+    trunk = {path for path in px.state_dict(model) if not path.startswith("head")}
+    bare, other = px.models.load(tmp_path, classes=0), px.models.load(tmp_path, classes=5, key=0)
+    assert bare.head is None
+    assert set(px.state_dict(bare)) == trunk
+    for path in {path for path in {*trunk, *rest} if not path.endswith(".key")}:
+        assert (px.state_dict(other)[path] == px.state_dict(model)[path]).all(), path
+    heads = lambda arrays: {n for n in arrays if not n.startswith(base)}  # noqa: E731
+    reshape(tmp_path, lambda a: {n.removeprefix(base): x for n, x in a.items() if n not in heads(a)})
+    assert set(px.state_dict(px.models.load(tmp_path))) == trunk
+    fresh = px.models.load(tmp_path, classes=5, key=0)
+    assert set(px.state_dict(fresh)) == set(px.state_dict(model))
+    assert all(x.any() for path, x in px.state_dict(fresh).items() if path.startswith("head") and "weight" in path)
+    assert fresh.config.classes == other.config.classes == 5
 
 
 def test_dtypes(folder):
@@ -311,12 +342,7 @@ def test_depth_counts_parts_that_are_frozen_or_empty():
 
 
 def test_a_detr_whose_stem_never_learns_has_rates():
-    backbone = dataclasses.replace(TINY, classes=0)
-    config = px.models.DetrConfig(
-        backbone_config=backbone, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, num_queries=3, classes=2,
-    )  # fmt: skip
-    found = rates_of(px.eval_shape(lambda: px.models.create(config)))
+    found = rates_of(px.eval_shape(lambda: px.models.create(DETR)))
     assert found == {"head": 1.0, "decoder": 0.5, "encoder.0": 0.25, "project": 0.125, "backbone.stages.1": 0.0625}
 
 
