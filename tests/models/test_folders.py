@@ -75,6 +75,8 @@ def test_other_shapes_than_the_config_says(folder):
         ({"model_type": ["resnet"]}, px.RangeError, "a model_type among"),
         ({"hidden_sizes": [8, 10**12]}, px.RangeError, "hidden_sizes from 0 to"),
         ({"embedding_size": -5}, px.RangeError, "embedding_size from 0 to"),
+        ({"embedding_size": -1}, px.RangeError, "embedding_size from 0 to"),
+        ({"embedding_size": 10**400}, px.RangeError, "embedding_size from 0 to"),
         ({"depths": [10**6, 1]}, px.RangeError, "depths from 0 to"),
         ({"depths": [1] * 5000}, px.RangeError, "at most 4096 blocks"),
         ({"depths": "1,1"}, px.OptionError, "depths as"),
@@ -90,6 +92,24 @@ def test_configs_that_are_wrong(folder, changes, error, text):
     rewrite(folder, **changes)
     with pytest.raises(error, match=text):
         px.models.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "entries", "text"),
+    [
+        (px.models.ViTConfig, {"layer_norm_eps": float("nan")}, "layer_norm_eps as a finite number, got nan"),
+        (px.models.ViTConfig, {"layer_norm_eps": 10**400}, "layer_norm_eps as a finite number, got inf"),
+        (px.models.DetrConfig, {"giou_cost": float("inf")}, "giou_cost as a finite number, got inf"),
+        (px.models.FTTransformerConfig, {"n_blocks": 5000, "n_cont_features": 1}, "n_blocks from 0 to 4096"),
+        (px.models.EfficientNetConfig, {"num_block_repeats": [1] * 6 + [5000]}, "num_block_repeats from 0 to 4096"),
+        (px.models.SwinConfig, {"depths": [2000] * 4}, "at most 4096 blocks in depths, got 8000"),
+        (px.models.DetrConfig, {"encoder_layers": 5000}, "encoder_layers from 0 to 4096"),
+    ],
+)
+def test_numbers_beyond_reason(config, entries, text):
+    with pytest.raises(px.RangeError) as caught:
+        config.from_dict(entries)
+    assert text in str(caught.value)
 
 
 def test_stages_and_sizes_that_do_not_go_up(folder):
