@@ -178,6 +178,15 @@ def test_files_over_a_backbone_of_timm(pair, tmp_path):
             {"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}},
             "out_features that end with stage4",
         ),
+        ({"backbone": ["resnet50"]}, "a backbone among resnet18"),
+        ({"backbone_config": "resnet50"}, "a backbone_config of a resnet"),
+        ({"backbone_config": {"model_type": "timm_backbone", "output_stride": 16}}, "output_stride = 32, got 16"),
+        ({"backbone_kwargs": {"output_stride": 16}}, "output_stride = 32, got 16"),
+        ({"backbone_kwargs": {"act_layer": "gelu"}}, "backbone_kwargs of features_only"),
+        ({"backbone_kwargs": "output_stride"}, "backbone_kwargs of features_only"),
+        ({"backbone_kwargs": {"out_indices": [1, 2, 3]}}, "out_indices that end with 4, got [1, 2, 3]"),
+        ({"backbone_config": {"model_type": "resnet", "out_indices": [3]}}, "out_indices that end with 4, got [3]"),
+        ({"backbone_config": {"model_type": "resnet", "out_features": 4}}, "out_features that end with stage4, got 4"),
         ({"dilation": True}, "dilation = False, got True"),
         ({"position_embedding_type": "learned"}, "position_embedding_type = 'sine', got 'learned'"),
     ],
@@ -186,6 +195,27 @@ def test_what_is_not_there_is_refused(entries, text):
     with pytest.raises(px.RangeError) as caught:
         px.models.DetrConfig.from_dict(entries)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"num_channels": 1},
+        {"backbone_kwargs": {"in_chans": 1, "out_indices": [1, 2, 3, 4], "output_stride": 32}, "num_channels": 3},
+        {"backbone_config": {"model_type": "timm_backbone", "num_channels": 1, "out_indices": [-1]}},
+        {"backbone_config": {"model_type": "resnet", "num_channels": 1, "out_indices": [4]}, "num_channels": 3},
+    ],
+)
+def test_channels_of_the_backbone_s_images(entries):
+    config = px.models.DetrConfig.from_dict(entries)
+    assert config.backbone_config == px.models.ResNetConfig(num_channels=1, classes=0)
+
+
+def test_a_backbone_that_is_no_config_is_refused():
+    with pytest.raises(px.OptionError, match="a ResNetConfig, got 'resnet50'"):
+        px.models.DetrConfig(backbone_config="resnet50")
+    with pytest.raises(px.OptionError, match="num_channels as int"):
+        px.models.DetrConfig.from_dict({"num_channels": "3"})
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("detr_resnet50", (3, 4, 6, 3)), ("detr_resnet101", (3, 4, 23, 3))])
