@@ -362,6 +362,18 @@ def test_targets_masks_and_sizes_that_do_not_fit_are_refused(pair):
         px.models.detr_loss(output, {"class_labels": jnp.zeros((2, 1))})
     with pytest.raises(px.ShapeError, match=r"labels \(2, objects\) and boxes \(2, objects, 4\), got int.*\[1, 3\]"):
         px.models.detr_loss(output, {"labels": np.zeros((1, 3), np.int32), "boxes": np.zeros((1, 3, 4))})
+    boxes = np.full((2, 1, 4), 0.5)
+    for label in (-2, 4):
+        with pytest.raises(
+            px.RangeError, match=rf"labels from -1 to 3, got labels from {min(label, 0)} to {max(label, 0)}"
+        ):
+            px.models.detr_loss(output, {"labels": np.array([[0], [label]]), "boxes": boxes})
+    with pytest.raises(px.DtypeError, match=r"labels of integers, got float32\[2, 1\]"):
+        px.models.detr_loss(output, {"labels": np.zeros((2, 1), "float32"), "boxes": boxes})
+    with pytest.raises(px.StructureError, match=r"a DetrOutput, got float32\[2, 3, 8\]"):
+        px.models.detr_loss(np.zeros((2, 3, 8), "float32"), {"labels": np.zeros((2, 1), int), "boxes": boxes})
+    with pytest.raises(px.StructureError, match="detections expects a DetrOutput"):
+        px.models.detections((output.logits, output.boxes))
     with pytest.raises(px.ShapeError, match=r"sizes \(2, 2\)"):
         px.models.detections(output, np.ones(2))
     with pytest.raises(px.ShapeError, match=r"a mask of shape \(2, 32, 32\), got"):

@@ -70,7 +70,7 @@ def _entries(family: Family, model: Any, dialect: str, where: str) -> dict[str, 
         raise StructureError(
             "a config that timm has a name for",
             got=f"one of {model.config}",
-            fix="name another dialect of the family, such as names=\"transformers\", or write it with px.save",
+            fix='name another dialect of the family, such as names="transformers", or write it with px.save',
             where=where,
         )
     return {"architecture": name, "num_classes": model.config.classes, "num_features": model.width}
