@@ -213,8 +213,9 @@ def test_dtypes(folder):
 
 
 def test_a_dtype_that_no_model_has(good):
-    with pytest.raises(px.RangeError, match="a dtype among float32"):
-        px.models.load(good, dtype="int8")
+    for dtype in ("int8", 5, ["float32"], np.int32):
+        with pytest.raises(px.RangeError, match="a dtype among float32"):
+            px.models.load(good, dtype=dtype)
 
 
 def test_timm_s_form(tmp_path):
@@ -305,6 +306,12 @@ def test_configs_there_and_back():
     assert ResNetConfig.from_dict(json.loads(json.dumps(labelled.to_dict()))) == labelled
     assert labelled.to_dict()["label2id"] == {"cat": 0, "dog": 1}
     assert ResNetConfig.from_dict({"num_labels": 12}).classes == 12
+    assert labelled.with_classes(2) == labelled
+    assert labelled.with_classes(3).labels == ()
+    headless = labelled.with_classes(0)
+    assert ResNetConfig.from_dict(headless.to_dict()) == headless
+    with pytest.raises(px.RangeError, match=r"a model that there is, got \['resnet50'\]"):
+        px.models.create(["resnet50"])
     with pytest.raises(px.RangeError, match="did you mean resnet50"):
         px.models.create("resnet5O")
     with pytest.raises(px.RangeError, match="did you mean swin_tiny_patch4_window7_224 or swin_small"):

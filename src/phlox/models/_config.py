@@ -77,11 +77,12 @@ class Config:
             "id2label": {str(i): n for i, n in enumerate(labels)},
             "label2id": {n: i for i, n in enumerate(labels)},
         }
-        return {"model_type": self.model_type, **dict(self.fixed), **own, **(named if labels else {})}
+        return {"model_type": self.model_type, **dict(self.fixed), **own, **(named if labels else {"num_labels": 0})}
 
     def with_classes(self, classes: int | None, labels: tuple[str, ...] = ()) -> Self:
-        """The same with another number of classes; with None, this one."""
-        return self if classes is None else replace(self, classes=classes, labels=labels)
+        """The same with another number of classes; with None, this one. Labels stay where the number does."""
+        kept = labels or (self.labels if classes == self.classes else ())
+        return self if classes is None else replace(self, classes=classes, labels=kept)
 
 
 def read_json(text: str | bytes, where: str) -> dict[str, Any]:

@@ -199,9 +199,13 @@ def _dtype(wanted: Any, arrays: Arrays) -> str:
         RangeError: one that no model has.
     """
     if wanted is not None:
-        name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
-        if name not in _CONVERT:
-            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=repr(name), fix="choose one", where=_WHERE)
+        try:
+            name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
+        except (TypeError, ValueError):  # no dtype at all
+            name = wanted
+        if not isinstance(name, str) or name not in _CONVERT:
+            got = repr(name)[:100]
+            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=got, fix="choose one", where=_WHERE)
         return name
     sizes: dict[str, int] = {}
     for spec in map(arrays.spec, arrays):
