@@ -48,6 +48,7 @@ Each model names its parts from the input to the head, one table for all that go
 ('stem', 'stages.0', 'stages.1', 'stages.2', 'stages.3', 'head')
 >>> px.models.freeze_depth(model, -1)                            # all but the head stands still, statistics too
 >>> rule = px.models.layer_decay(model, px.optim.AdamW, 1e-3, decay=0.75)    # slower towards the input
+>>> opt = px.Optimizer(rule, model)                              # here of the head alone: no frozen part has a rate
 >>> px.models.unfreezing(model, every=2).schedule[2]             # a callback of px.fit
 ('stages.3',)
 
