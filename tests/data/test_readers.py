@@ -231,7 +231,7 @@ def test_what_a_name_hides_is_not_started_and_16_bits_do_not_saturate(tmp_path, 
     eps = oracle("PIL.EpsImagePlugin")
     monkeypatch.setattr(eps, "Ghostscript", lambda *given, **options: pytest.fail("Ghostscript was started"))
     folder = D.ImageFolder(tmp_path)
-    with pytest.raises(CorruptFileError, match="ImageFolder expects an image in .*1.jpg"):
+    with pytest.raises(CorruptFileError, match=r"ImageFolder expects an image in .*1.jpg"):
         folder[0]
     with pytest.raises(CorruptFileError, match=r"an image of 8 bits a channel in .*2.tif.* mode I;16\n  fix: scale"):
         folder[1]

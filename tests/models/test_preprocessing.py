@@ -425,6 +425,21 @@ def test_a_hand_worked_image():
     np.testing.assert_allclose(np.asarray(y[0, 0]), np.array([fill, left, right]) / np.array([4, 4, 16]))
 
 
+def test_one_value_of_a_list_fills_all_channels():
+    """A border around grey too, whose config of timm has one mean."""
+    pre = ImagePreprocessor(crop=(4, 4), fill=(7,), rescale=None)
+    assert pre == ImagePreprocessor(crop=(4, 4), fill=7, rescale=None)
+    want = np.pad(np.full((2, 2, 3), 255.0), ((1, 1), (1, 1), (0, 0)), constant_values=7)
+    np.testing.assert_array_equal(pre(np.full((2, 2, 3), 255, np.uint8))[0], want)
+    config = {"input_size": [1, 8, 8], "crop_mode": "border", "crop_pct": 1.0, "mean": [0.4], "std": [0.5]}
+    y = np.asarray(ImagePreprocessor.from_config(config)(np.full((4, 8, 1), 255, np.uint8)))
+    np.testing.assert_allclose(y[0, :, 0, 0], [0, 0, 1.2, 1.2, 1.2, 1.2, 0, 0], atol=1e-6)
+
+
+WIDE = Image.fromarray(np.array([[0, 1000, 30000, 65535]], np.uint16))
+RGB = ImagePreprocessor(convert_rgb=True)
+
+
 @pytest.mark.parametrize(
     ("pre", "images", "error", "text"),
     [
@@ -443,6 +458,10 @@ def test_a_hand_worked_image():
         (PRE, SMALL.transpose(2, 0, 1), px.ShapeError, "fix: channels are last here: np.moveaxis(images, -3, -1)"),
         (PRE, np.zeros((8, 8, 4), np.uint8), px.ShapeError, "got uint8[1, 8, 8, 4]\n  fix: convert the images first"),
         (PRE, Image.fromarray(SMALL).convert("P"), px.DtypeError, 'got mode P\n  fix: image.convert("RGB") first'),
+        (PRE, WIDE, px.DtypeError, "images of 8 bits a channel, got mode I;16"),
+        (RGB, WIDE, px.DtypeError, "got mode I;16\n  fix: scale its values to 8 bits first"),
+        (RGB, WIDE.convert("I"), px.DtypeError, "images of 8 bits a channel, got mode I\n"),
+        (RGB, WIDE.convert("I").convert("F"), px.DtypeError, "images of 8 bits a channel, got mode F\n"),
         (PRE, [], px.ShapeError, "at least one image, got none"),
         (PRE, np.zeros((1, 9000, 3), np.uint8), px.ShapeError, "edges of 1 to 32768 pixels, got uint8[1, 1, 9000, 3]"),
         (
