@@ -68,6 +68,14 @@ def test_compiled_batched_and_eager_are_one():
     np.testing.assert_array_equal(np.asarray(px.models.resize(batch, (20, 30), "bicubic")), want)
 
 
+def test_a_batch_of_none_is_resized_to_none():
+    none = np.zeros((0, 8, 9, 3), np.uint8)
+    for images in (none, jnp.asarray(none)):
+        y = px.models.resize(images, (4, 5))
+        assert (y.shape, y.dtype) == ((0, 4, 5, 3), np.uint8)
+    assert ImagePreprocessor(size=(4, 5))(none).shape == (0, 4, 5, 3)
+
+
 def test_floats_are_not_rounded():
     """Pillow's mode F, one channel at a time."""
     x = (RNG.random((23, 40, 2)) * 2 - 1).astype(np.float32)
@@ -368,6 +376,21 @@ def test_a_config_that_cannot_be_is_refused(config, text):
         ImagePreprocessor.from_config(config)
     assert text in str(caught.value)
     assert "\n  fix: " in str(caught.value)
+
+
+def test_one_mean_is_written_so_that_transformers_takes_it_for_all_channels():
+    ours = ImagePreprocessor(size=(30, 40), mean=(0.4,), std=(0.3,))
+    written = ours.to_config()
+    want = processor(written)(images=SMALL, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    assert_close(ours(SMALL), want.transpose(0, 2, 3, 1))
+    assert ImagePreprocessor.from_config(written) == ours
+
+
+def test_a_grey_border_of_timm_comes_back():
+    config = {"input_size": [1, 8, 8], "crop_mode": "border", "crop_pct": 1.0, "mean": [0.4], "std": [0.5]}
+    ours = ImagePreprocessor.from_config(config)
+    assert ours.to_config() == {**config, "interpolation": "bicubic"}
+    assert ImagePreprocessor.from_config(ours.to_config()) == ours
 
 
 def test_what_no_config_says_is_not_written():
