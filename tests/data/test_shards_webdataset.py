@@ -111,6 +111,13 @@ def test_samples_by_index_over_several_files(tmp_path):
     next(iter(loader))
     rest.restore(json.loads(json.dumps(loader.state())))
     assert len(list(rest)) == 2
+    assert [y for _, y in samples.__getitems__(np.array([-1, 0, -6]))] == [7, 0, 2]
+    assert samples.__getitems__([]) == []
+    for rows, message in (([0, 8], "8 of 8"), ([-9], "-9 of 8"), ([1.5], "whole numbers"), ([True], "whole numbers")):
+        with pytest.raises(IndexError, match=message):
+            samples.__getitems__(rows)
+    with pytest.raises(IndexError, match="whole numbers, not in float64"):
+        samples[1.7]
 
 
 @pytest.mark.parametrize("packed", [False, True])
