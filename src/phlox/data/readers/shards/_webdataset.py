@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 
 from phlox.core import PhloxError
 from phlox.data.readers._files import corrupt
-from phlox.data.readers.shards._decoding import Decoder, UndecodableError, decoders
+from phlox.data.readers._pixels import UndecodableError
+from phlox.data.readers.shards._decoding import Decoder, decoders
 from phlox.data.readers.shards._opening import is_gzip, opened, size_of
 from phlox.data.readers.shards._paths import Shards, shard_paths
 from phlox.data.readers.shards._shards import IndexedShards, StreamedShards, sharded
@@ -202,7 +203,7 @@ class WebDataset:
 
     def _undecodable(self, name: str, data: bytes, error: UndecodableError, path: Path) -> PhloxError:
         kind, _, why = str(error).partition(": ")
-        return corrupt(f"{kind} as {name}", f"{len(data)} bytes, {why}", path, self.where)
+        return corrupt(f"{kind} as {name}", f"{len(data)} bytes, {why}", path, self.where, error.fix)
 
 
 class TarIndex(Sequence[Any]):
