@@ -103,7 +103,7 @@ MUTANTS = [
     (
         "another head is read from the file",
         "models/_loading.py",
-        "new = found.family.heads if trunk or config.classes != found.config.classes else ()",
+        "new = _new(found, config, trunk)",
         "new = ()",
         (_FOLDERS + "test_another_head",),
     ),
@@ -117,8 +117,8 @@ MUTANTS = [
     (
         "the head learns more slowly too",
         "models/_depth.py",
-        "rule(learning_rate * decay**k)",
-        "rule(learning_rate * decay ** (k + 1))",
+        "part: learning_rate * decay**k",
+        "part: learning_rate * decay ** (k + 1)",
         (_FOLDERS + "test_depth",),
     ),
     (

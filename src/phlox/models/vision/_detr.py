@@ -151,7 +151,7 @@ def _of_timm(name: Any, channels: list[Any]) -> ResNetConfig:
     """The ResNet by timm's name, for images of the first number of channels that is said."""
     if not isinstance(name, str) or name not in _BACKBONES:
         raise RangeError(f"a backbone among {', '.join(_BACKBONES)}", got=repr(name)[:100], fix=_FIX, where=_WHERE)
-    said = {"num_channels": c for c in reversed(channels) if c is not None}
+    said = next(({"num_channels": c} for c in channels if c is not None), {})
     return ResNetConfig.from_dict({**_BACKBONES[name].to_dict(), **said}).with_classes(0)
 
 
