@@ -89,8 +89,8 @@ MUTANTS = [
     (
         "another head is read from the file",
         "models/_loading.py",
-        "new = found.family.heads if trunk or config.classes != found.config.classes else ()",
-        "new = ()",
+        "return found.family.heads if config.classes != found.config.classes else ()",
+        "return ()",
         (_FOLDERS + "test_another_head",),
     ),
     (
@@ -103,8 +103,8 @@ MUTANTS = [
     (
         "the head learns more slowly too",
         "models/_depth.py",
-        "rule(learning_rate * decay**k)",
-        "rule(learning_rate * decay ** (k + 1))",
+        "learning_rate * decay**k for",
+        "learning_rate * decay ** (k + 1) for",
         (_FOLDERS + "test_depth",),
     ),
     (
