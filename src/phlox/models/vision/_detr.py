@@ -151,8 +151,8 @@ def _of_timm(name: Any, channels: list[Any]) -> ResNetConfig:
     """The ResNet by timm's name, for images of the first number of channels that is said."""
     if not isinstance(name, str) or name not in _BACKBONES:
         raise RangeError(f"a backbone among {', '.join(_BACKBONES)}", got=repr(name)[:100], fix=_FIX, where=_WHERE)
-    said = next(({"num_channels": c} for c in channels if c is not None), {})
-    return ResNetConfig.from_dict({**_BACKBONES[name].to_dict(), **said}).with_classes(0)
+    number = next((c for c in channels if c is not None), 3)
+    return ResNetConfig.from_dict({**_BACKBONES[name].to_dict(), "num_channels": number}).with_classes(0)
 
 
 def _check_map(said: Mapping[str, Any], last: int) -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
 from phlox.losses import cross_entropy
@@ -178,7 +179,7 @@ def _check_labels(labels: jax.Array, classes: int) -> None:
     """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise DtypeError("labels of integers", got=describe(labels), fix="labels.astype(int)", where="detr_loss")
-    if isinstance(labels, jax.core.Tracer):
+    if isinstance(labels, Tracer):
         return
     numbers = np.asarray(labels)
     if numbers.size and (numbers.min() < -1 or numbers.max() >= classes):
