@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import DtypeError, RangeError, ShapeError, describe
 
@@ -36,7 +36,7 @@ def check_times(where: str, t: Any, steps: int) -> None:
     if not jnp.issubdtype(jnp.result_type(t), jnp.integer):
         fix = "draw them by jax.random.randint(key, x.shape[:1], 0, schedule.steps)"
         raise DtypeError("whole numbers as times", got=describe(t), fix=fix, where=where)
-    if isinstance(t, jax.core.Tracer) or not np.size(t):
+    if isinstance(t, Tracer) or not np.size(t):
         return
     low, high = int(np.min(np.asarray(t))), int(np.max(np.asarray(t)))
     if low < 0 or high >= steps:

@@ -31,7 +31,8 @@ def guide_of(where: str, condition: Any, unconditional: Any, guidance: Any) -> G
     if unconditional is None and not plain:
         fix = "give unconditional=, such as the number behind the last class (DiT: model.config.classes)"
         raise RangeError("what the model gets without a condition", got=f"guidance={guidance}", fix=fix, where=where)
-    kind = guidance.dtype if hasattr(guidance, "dtype") else np.asarray(guidance).dtype
+    kind = getattr(guidance, "dtype", None)
+    kind = np.asarray(guidance).dtype if kind is None else kind
     if np.ndim(guidance) > 1 or not jnp.issubdtype(kind, jnp.number):
         fix = "give one number, or one for each example"
         raise ShapeError("guidance () or (batch,)", got=describe(guidance), fix=fix, where=where)

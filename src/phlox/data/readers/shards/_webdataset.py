@@ -90,7 +90,8 @@ def read_webdataset(
         StructureError: an index wanted of gzipped files; a seed for what has an index.
         MissingExtraError: images without Pillow.
         CorruptFileError: a file that is cut off or damaged; a member that cannot be decoded or has no ending; a part
-            that is missing or comes twice. Pickled objects in arrays are refused so too.
+            that is missing or comes twice. Pickled objects in arrays are refused so too, images of more than 8 bits a
+            channel, and members that leave their holes out, as ``tar --sparse`` packs them.
 
     >>> import io, tarfile, tempfile, phlox as px
     >>> with tempfile.TemporaryDirectory() as folder:
