@@ -48,6 +48,7 @@ Each model names its parts from the input to the head, one table for all that go
 ('stem', 'stages.0', 'stages.1', 'stages.2', 'stages.3', 'head')
 >>> px.models.freeze_depth(model, -1)                            # all but the head stands still, statistics too
 >>> rule = px.models.layer_decay(model, px.optim.AdamW, 1e-3, decay=0.75)    # slower towards the input
+>>> opt = px.Optimizer(rule, model)                              # here of the head alone: no frozen part has a rate
 >>> px.models.unfreezing(model, every=2).schedule[2]             # a callback of px.fit
 ('stages.3',)
 
@@ -64,6 +65,7 @@ says what it chose and why, and refuses what is ambiguous ([weights.md](weights.
 Each row is made of tests: tiny random models of the other library, loaded here, compared in scores, every hidden state,
 the gradient of every weight and the statistics that training moves, and written back. The numbers are the largest
 differences that the tests saw, relative to the largest number of each array. What is not in the table is not claimed.
+`px.models.list("resnet*")` has the names of all variants.
 
 | model | variants | names | beside | scores, float32 | scores, float64 | gradients, float64 |
 |---|---|---|---|---|---|---|
@@ -84,9 +86,15 @@ def _row(family: object, seen: dict[str, dict[str, object]]) -> str:
     numbers = [_number(found.get(what)) for what in ("scores float32", "scores float64", "gradients float64")]
     if not numbers[2] and "gradients float32" in found:
         numbers[2] = f"{_number(found['gradients float32'])} in float32"
-    variants = ", ".join(f"`{v}`" for v in family.variants) or "by config"
+    variants = _variants(list(family.variants))
     dialects, oracles = ", ".join(family.names), ", ".join(found["oracles"])
     return f"| `{name}` | {variants} | {dialects} | {oracles} | {' | '.join(numbers)} |"
+
+
+def _variants(names: list[str]) -> str:
+    if len(names) < 5:
+        return ", ".join(f"`{name}`" for name in names) or "by config"
+    return f"{len(names)}: `{names[0]}`, `{names[1]}`, … `{names[-1]}`"
 
 
 def _number(value: object) -> str:

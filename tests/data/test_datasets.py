@@ -122,6 +122,32 @@ def test_cifar_is_unpacked_once(small, classes, names, train, tmp_path):
         np.testing.assert_array_equal(labels, expected[0][2])
 
 
+def test_unpacked_files_of_another_size_are_unpacked_again(small, tmp_path):
+    contents, expected = small_cifar(10, CIFAR_10)
+    small("cifar10", contents, (10, 2))
+    px.data.datasets("cifar10")
+    broken = tmp_path / "cifar10/unpacked/cifar-10-batches-bin/data_batch_3.bin"
+    broken.write_bytes(broken.read_bytes()[:3073])
+    np.testing.assert_array_equal(px.data.datasets("cifar10", split="train")[0], expected[0][0])
+    broken.unlink()
+    (tmp_path / "cifar10" / next(iter(contents))).unlink()
+    with pytest.raises(MissingFileError, match="nothing, and download=False"):
+        px.data.datasets("cifar10", split="train", download=False)
+    np.testing.assert_array_equal(px.data.datasets("cifar10", split="train")[0], expected[0][0])
+    assert sorted(path.name for path in (tmp_path / "cifar10").iterdir()) == sorted([*contents, "unpacked"])
+
+
+def test_a_tilde_is_the_users_folder(small, tmp_path, monkeypatch):
+    contents, expected = small_mnist((5, 3))
+    small("mnist", contents, (5, 3))
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    px.data.datasets("mnist", "~/data", split="test")
+    monkeypatch.setenv("PHLOX_DATA", "~/data")
+    found = px.data.datasets("mnist", split="test", download=False)
+    np.testing.assert_array_equal(found[1], expected[1][1])
+    assert (tmp_path / "me" / "data" / "mnist").is_dir()
+
+
 def test_svhn_begins_with_the_images_and_its_tens_are_zeros(small):
     contents, expected = {}, []
     for name, n in (("train_32x32.mat", 4), ("test_32x32.mat", 3)):
@@ -198,6 +224,10 @@ def test_the_cache_folder_follows_the_environment(small, monkeypatch, tmp_path):
         (lambda: px.data.datasets("mnist", coarse=True), "only cifar100 has groups"),
         (lambda: px.data.datasets("mnist", mirror="/home/me"), "a mirror that begins with http:// or https://"),
         (lambda: px.data.datasets("mnist", mirror="file:///etc/"), "a mirror that begins with http:// or https://"),
+        *(
+            (lambda odd=odd: px.data.datasets("mnist", mirror=odd), "a mirror that begins with http:// or https://")
+            for odd in ("http://[::1", "http://a:port/", "http://ä/", "https://a/?b=", "http://:80/", b"http://a/", 3)
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_fetched(call, message):

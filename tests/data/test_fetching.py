@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+import random
+import shutil
 import socket
 import tarfile
 import threading
@@ -290,3 +292,38 @@ def test_an_archive_that_is_cut_off_leaves_nothing(tmp_path):
         with pytest.raises(CorruptFileError, match=r"w expects a whole tar file in .*a.tar.gz"):
             unpack(tmp_path / "a.tar.gz", tmp_path / "out", "w")
         assert names(tmp_path) == ["a.tar.gz"]
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_that_is_damaged_anywhere_leaves_nothing(tmp_path, mode):
+    """A plain one has checksums of its headers only, and a packed one tells at its end."""
+    content = [random.Random(i).randbytes(600) for i in range(2)]
+    path = packed(tmp_path / "a.tar", ("x", content[0]), ("y", content[1]), mode=mode)
+    whole = path.read_bytes()
+    places = [3, 1536 + 5] if mode == "w" else [*range(4, len(whole), len(whole) // 25), len(whole) - 6]
+    for at in places:
+        path.write_bytes(flipped(whole, at))
+        try:
+            unpack(path, tmp_path / "out", "w")
+        except CorruptFileError as error:
+            assert str(error).startswith("w expects ")  # noqa: PT017
+            assert names(tmp_path) == ["a.tar"]
+        else:  # a byte that nothing depends on, such as gzip's time
+            assert [(tmp_path / "out" / name).read_bytes() for name in "xy"] == content
+            assert mode == "w:gz"
+            assert at < 10
+            shutil.rmtree(tmp_path / "out")
+
+
+def test_a_name_with_a_zero_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"path": "a\0b"}
+        tar.addfile(info)
+    with pytest.raises(CorruptFileError, match="w expects names that stay in the folder"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", "w")
+    assert names(tmp_path) == ["a.tar"]

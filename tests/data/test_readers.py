@@ -223,6 +223,21 @@ def test_images_are_read_when_asked_for_and_a_broken_one_is_named(tmp_path):
         assert "fetch the file again" in str(caught.value)
 
 
+def test_what_a_name_hides_is_not_started_and_16_bits_do_not_saturate(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n%%EOF\n")
+    image.fromarray(np.array([[0, 1000, 30000, 65535]], np.uint16)).save(tmp_path / "a" / "2.tif")
+    image.fromarray(np.array([[9, 10]], np.uint8)).save(tmp_path / "a" / "3.gif")
+    eps = oracle("PIL.EpsImagePlugin")
+    monkeypatch.setattr(eps, "Ghostscript", lambda *given, **options: pytest.fail("Ghostscript was started"))
+    folder = D.ImageFolder(tmp_path)
+    with pytest.raises(CorruptFileError, match=r"ImageFolder expects an image in .*1.jpg"):
+        folder[0]
+    with pytest.raises(CorruptFileError, match=r"an image of 8 bits a channel in .*2.tif.* mode I;16\n  fix: scale"):
+        folder[1]
+    np.testing.assert_array_equal((folder[2][0][0] * 255).round(), [[9] * 3, [10] * 3])
+
+
 def test_folders_without_images_are_refused(tmp_path):
     with pytest.raises(px.StructureError, match="sub-folders with images, got no sub-folder"):
         D.ImageFolder(tmp_path)

@@ -367,6 +367,33 @@ def test_wrong_arguments(tmp_path):
         iter(D.read_tfrecord([path, path], stream=True)).set_state(state)
 
 
+WRONG_PLACES = {
+    "a later byte": ({"offset": 10_000}, "a file with a byte 10000, got 'a' of [0-9]+"),
+    "before the start": ({"offset": -3}, "a file and a byte of these, got file 0 and byte -3"),
+    "a share of a byte": ({"offset": 1.5}, "a file and a byte of these, got file 0 and byte 1.5"),
+    "a later file": ({"file": 7}, "a file and a byte of these, got file 7"),
+    "more": ({"more": 7}, "a state that get_state told"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PLACES)
+def test_a_place_that_is_not_there_is_refused_and_the_old_one_kept(tmp_path, case):
+    change, message = WRONG_PLACES[case]
+    items = iter(D.read_tfrecord(written(tmp_path / "a", b"one", b"two"), bytes, stream=True))
+    assert next(items) == b"one"
+    with pytest.raises(px.StructureError, match=f"read_tfrecord expects {message}"):
+        items.set_state(items.get_state() | change)
+    assert next(items) == b"two"
+
+
+def test_a_place_behind_the_end_of_a_gzipped_file_is_no_end(tmp_path):
+    (tmp_path / "a").write_bytes(gzip.compress(written(tmp_path / "b", b"one").read_bytes()))
+    items = iter(D.read_tfrecord(tmp_path / "a", bytes))
+    items.set_state(items.get_state() | {"offset": 10_000})
+    with pytest.raises(CorruptFileError, match=r"a record at byte 10000 .* got the end of the file"):
+        next(items)
+
+
 # --- ArrayRecord --------------------------------------------------------------------------------------
 
 
@@ -397,6 +424,9 @@ def test_array_records_by_index_and_through_a_loader(shards):
     assert [parse_example(data)["y"].tolist() for data in raw] == [[3], [4], [5], [6]]
     with pytest.raises(IndexError, match="observation 7 of 7"):
         records[7]
+    assert [int(found["y"]) for found in records.__getitems__([-1, 0, -7])] == [6, 0, 0]
+    with pytest.raises(IndexError, match="observation -8 of 7"):
+        records.__getitems__([0, -8])
 
 
 def test_array_records_that_are_wrong(shards, tmp_path):

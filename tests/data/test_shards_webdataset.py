@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import struct
 import tarfile
 
 import numpy as np
@@ -110,6 +111,13 @@ def test_samples_by_index_over_several_files(tmp_path):
     next(iter(loader))
     rest.restore(json.loads(json.dumps(loader.state())))
     assert len(list(rest)) == 2
+    assert [y for _, y in samples.__getitems__(np.array([-1, 0, -6]))] == [7, 0, 2]
+    assert samples.__getitems__([]) == []
+    for rows, message in (([0, 8], "8 of 8"), ([-9], "-9 of 8"), ([1.5], "whole numbers"), ([True], "whole numbers")):
+        with pytest.raises(IndexError, match=message):
+            samples.__getitems__(rows)
+    with pytest.raises(IndexError, match="whole numbers, not in float64"):
+        samples[1.7]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -177,7 +185,27 @@ def pickled():
     return buffer.getvalue()
 
 
+def wide(kind, dtype):
+    return encoded(np.array([[0, 1000, 30000, 65535]], dtype), kind)
+
+
+def npy_of(header):
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 MEMBERS = {
+    "a program as an image": ([("a.jpg", EPS)], "an image as a.jpg .* got 76 bytes, cannot identify"),
+    "16 bits": ([("a.png", wide("png", np.uint16))], r"an image of 8 bits a channel as a.png .* Pillow's mode I;16"),
+    "16 bits, grey": ([("a.pgm", b"P5 1 1 65535\n\1\0")], "an image of 8 bits a channel as a.pgm .* Pillow's mode I"),
+    "a zip": ([("a.npy", b"PK\x03\x04garbage")], "an array as a.npy .* got 11 bytes, bytes that begin with"),
+    "a header": ([("a.npy", npy_of(b"{'descr':'<f4','fortran_order':False,'shape':(10**30,)}"))], "an array as a.npy"),
+    "a nested header": ([("a.npy", npy_of(b"-" * 5000 + b"1"))], "an array as a.npy"),
+    "an endless shape": (
+        [("a.npy", npy_of(b"{'descr':'<f4','fortran_order':False,'shape':(9223372036854775807,4)}"))],
+        "an array as a.npy",
+    ),
+    "an endless number": ([("a.cls", b"9" * 5000)], "a whole number in digits as a.cls .* got 5000 bytes"),
     "an image": ([("a.png", encoded(PIXELS, "png")[:60])], "an image as a.png .* got 60 bytes, "),
     "another image": ([("a.jpg", b"no image")], "an image as a.jpg .* got 8 bytes, "),
     "an array": ([("a.npy", b"\x93NUMPY\x01\x00")], "an array as a.npy"),
@@ -202,6 +230,54 @@ def test_members_that_are_wrong_are_named(tmp_path, monkeypatch, case, stream):
     with pytest.raises(CorruptFileError, match=f"read_webdataset expects {message}"):
         list(D.read_webdataset(path, stream=stream))
     assert os.listdir(tmp_path) == ["a.tar"]  # nothing was run
+
+
+def with_header(kind, text, content=b"two"):
+    """A tar file of a member behind a further header."""
+    infos = [(tarfile.TarInfo("head"), text), (tarfile.TarInfo("1.txt"), content)]
+    infos[0][0].type = kind
+    out = b""
+    for info, data in infos:
+        info.size = len(data)
+        out += info.tobuf(tarfile.USTAR_FORMAT) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+    return out + bytes(1024)
+
+
+HEADERS = {
+    "holes": (b"x", b"22 GNU.sparse.major=1\n", "a file with holes"),
+    "endless digits": (b"x", b"9" * 5000 + b" path=a\n", "a record that begins with b'9999"),
+    "no record": (b"x", b"path=a.txt\n", "a record that begins with b'path"),
+    "an endless size": (b"x", b"30 size=9999999999999999999999\n"[:31], "a size of"),
+    "of all": (b"g", b"22 GNU.sparse.major=1\n", "a file with holes"),
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("case", HEADERS)
+def test_further_headers_that_are_wrong_are_told(tmp_path, case, stream):
+    kind, text, message = HEADERS[case]
+    (tmp_path / "a.tar").write_bytes(with_header(kind, text))
+    with pytest.raises(CorruptFileError, match=f"read_webdataset expects further headers of .* byte 0 .*{message}"):
+        list(D.read_webdataset(tmp_path / "a.tar", stream=stream))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("stream", [True, None])
+def test_holes_and_sizes_beyond_the_file_are_refused(tmp_path, stream, packed):
+    path = tmp_path / "a.tar"
+    holes = tarfile.TarInfo("1.bin")
+    holes.type, holes.size = tarfile.GNUTYPE_SPARSE, 3
+    large, absurd = tarfile.TarInfo("1.bin"), tarfile.TarInfo("1.bin")
+    large.size, absurd.size = 1 << 45, 1 << 80
+    for info, message in (
+        (holes, "files and folders only .* got '1.bin' of type 'S'"),
+        (large, "the whole of '1.bin'|a whole tar file, with the member at byte 0"),
+        (absurd, "a size of the member at byte 0"),
+    ):
+        content = info.tobuf(tarfile.GNU_FORMAT) + b"one".ljust(512, b"\0") + bytes(1024)
+        path.write_bytes(gzip.compress(content) if packed else content)
+        with pytest.raises(CorruptFileError, match=f"read_webdataset expects ({message})"):
+            list(D.read_webdataset(path, stream=stream))
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -1,5 +1,6 @@
 """ConvNeXt and ConvNeXt V2 beside the hub's."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import phlox as px
 from hub import compare, first, images, there_again, tiny
 from kit import oracle
+from phlox.models.vision._convnext import GlobalResponseNorm
 
 torch = oracle("torch")
 transformers = oracle("transformers")
@@ -72,6 +74,23 @@ def test_stochastic_depth_grows_with_depth_and_skips_the_branch():
     skipped = np.asarray(ours == x).all((1, 2, 3))
     assert abs(skipped.mean() - 0.4) < 0.06
     np.testing.assert_allclose(ours - x, np.where(skipped[:, None, None, None], 0, (whole - x) / 0.6), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_response_norm_of_zeros_and_of_what_float16_cannot_square(dtype):
+    """Against the definition in float64; a picture of zeros and a dead channel have finite gradients."""
+    x = np.asarray(300 * images(2, 5, 4, 3)).astype(dtype)
+    x[0], x[1, ..., 2] = 0, 0
+    layer = GlobalResponseNorm(3)
+    layer.scale = jnp.ones(3, dtype)
+    layer.bias = jnp.zeros(3, dtype)
+    run = jax.jit(lambda x: (layer(x), jax.grad(lambda x: layer(x).astype("float32").mean())(x)))
+    y, slope = run(x)
+    norms = np.linalg.norm(x.astype("float64"), axis=(1, 2), keepdims=True)
+    want = x + x * (norms / (norms.mean(-1, keepdims=True) + 1e-6))
+    np.testing.assert_allclose(y, want, rtol=1e-2 if dtype == "float16" else 1e-5)
+    assert y.dtype == dtype
+    assert np.isfinite(slope).all()
 
 
 def test_names_of_timm():

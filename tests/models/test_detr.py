@@ -178,6 +178,15 @@ def test_files_over_a_backbone_of_timm(pair, tmp_path):
             {"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}},
             "out_features that end with stage4",
         ),
+        ({"backbone": ["resnet50"]}, "a backbone among resnet18"),
+        ({"backbone_config": "resnet50"}, "a backbone_config of a resnet"),
+        ({"backbone_config": {"model_type": "timm_backbone", "output_stride": 16}}, "output_stride = 32, got 16"),
+        ({"backbone_kwargs": {"output_stride": 16}}, "output_stride = 32, got 16"),
+        ({"backbone_kwargs": {"act_layer": "gelu"}}, "backbone_kwargs of features_only"),
+        ({"backbone_kwargs": "output_stride"}, "backbone_kwargs of features_only"),
+        ({"backbone_kwargs": {"out_indices": [1, 2, 3]}}, "out_indices that end with 4, got [1, 2, 3]"),
+        ({"backbone_config": {"model_type": "resnet", "out_indices": [3]}}, "out_indices that end with 4, got [3]"),
+        ({"backbone_config": {"model_type": "resnet", "out_features": 4}}, "out_features that end with stage4, got 4"),
         ({"dilation": True}, "dilation = False, got True"),
         ({"position_embedding_type": "learned"}, "position_embedding_type = 'sine', got 'learned'"),
     ],
@@ -186,6 +195,27 @@ def test_what_is_not_there_is_refused(entries, text):
     with pytest.raises(px.RangeError) as caught:
         px.models.DetrConfig.from_dict(entries)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"num_channels": 1},
+        {"backbone_kwargs": {"in_chans": 1, "out_indices": [1, 2, 3, 4], "output_stride": 32}, "num_channels": 3},
+        {"backbone_config": {"model_type": "timm_backbone", "num_channels": 1, "out_indices": [-1]}},
+        {"backbone_config": {"model_type": "resnet", "num_channels": 1, "out_indices": [4]}, "num_channels": 3},
+    ],
+)
+def test_channels_of_the_backbone_s_images(entries):
+    config = px.models.DetrConfig.from_dict(entries)
+    assert config.backbone_config == px.models.ResNetConfig(num_channels=1, classes=0)
+
+
+def test_a_backbone_that_is_no_config_is_refused():
+    with pytest.raises(px.OptionError, match="a ResNetConfig, got 'resnet50'"):
+        px.models.DetrConfig(backbone_config="resnet50")
+    with pytest.raises(px.OptionError, match="num_channels as int"):
+        px.models.DetrConfig.from_dict({"num_channels": "3"})
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("detr_resnet50", (3, 4, 6, 3)), ("detr_resnet101", (3, 4, 23, 3))])
@@ -332,6 +362,18 @@ def test_targets_masks_and_sizes_that_do_not_fit_are_refused(pair):
         px.models.detr_loss(output, {"class_labels": jnp.zeros((2, 1))})
     with pytest.raises(px.ShapeError, match=r"labels \(2, objects\) and boxes \(2, objects, 4\), got int.*\[1, 3\]"):
         px.models.detr_loss(output, {"labels": np.zeros((1, 3), np.int32), "boxes": np.zeros((1, 3, 4))})
+    boxes = np.full((2, 1, 4), 0.5)
+    for label in (-2, 4):
+        with pytest.raises(
+            px.RangeError, match=rf"labels from -1 to 3, got labels from {min(label, 0)} to {max(label, 0)}"
+        ):
+            px.models.detr_loss(output, {"labels": np.array([[0], [label]]), "boxes": boxes})
+    with pytest.raises(px.DtypeError, match=r"labels of integers, got float32\[2, 1\]"):
+        px.models.detr_loss(output, {"labels": np.zeros((2, 1), "float32"), "boxes": boxes})
+    with pytest.raises(px.StructureError, match=r"a DetrOutput, got float32\[2, 3, 8\]"):
+        px.models.detr_loss(np.zeros((2, 3, 8), "float32"), {"labels": np.zeros((2, 1), int), "boxes": boxes})
+    with pytest.raises(px.StructureError, match="detections expects a DetrOutput"):
+        px.models.detections((output.logits, output.boxes))
     with pytest.raises(px.ShapeError, match=r"sizes \(2, 2\)"):
         px.models.detections(output, np.ones(2))
     with pytest.raises(px.ShapeError, match=r"a mask of shape \(2, 32, 32\), got"):

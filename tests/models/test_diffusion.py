@@ -325,6 +325,43 @@ def test_guidance_is_the_difference_enlarged(float64):
     assert_close(loss, diffusion.flow_matching_loss(lambda x, t: conditional(x, t, labels), noise, key))
 
 
+def test_each_example_has_its_own_guidance():
+    """In a batch as long as the last axis, along which the numbers would have gone."""
+    noise, labels, schedule = jnp.asarray(START[:, :2], jnp.float32), jnp.array([1.0, 3.0]), NoiseSchedule(steps=20)
+
+    def drawn(noise, labels, guidance):
+        given = {"condition": labels, "unconditional": 7.0, "guidance": guidance}
+        return diffusion.ddim(conditional, noise, schedule, steps=3, **given)
+
+    got = px.jit(drawn)(noise, labels, jnp.array([1.5, 4.0]))
+    want = [px.jit(drawn)(noise[i : i + 1], labels[i : i + 1], s) for i, s in enumerate((1.5, 4.0))]
+    assert_close(got, np.concatenate(want))
+
+
+def test_times_in_16_bits_are_as_many_and_never_the_ends():
+    seen = []
+
+    def net(x, t):
+        seen.append((x.dtype, np.asarray(t)))
+        return 0 * x
+
+    x = jnp.zeros((20_000, 1), jnp.bfloat16)
+    diffusion.flow_matching_loss(net, x, KEY)
+    ((dtype, t),) = seen
+    assert dtype == jnp.bfloat16
+    assert t.dtype == np.float32
+    assert len(np.unique(t)) > 19_000
+    assert t.max() < 1000
+
+
+def test_noise_in_16_bits_is_rounded_once():
+    schedule = NoiseSchedule(steps=20)
+    x, noise = (np.asarray(v, jnp.bfloat16) for v in np.random.default_rng(3).normal(size=(2, 50, 4)))
+    share = schedule.alpha_bars[7]
+    want = np.sqrt(share) * x.astype(float) + np.sqrt(1 - share) * noise.astype(float)
+    np.testing.assert_array_equal(schedule.add_noise(x, noise, 7), want.astype(jnp.bfloat16))
+
+
 def test_labels_are_dropped_in_training_alone():
     label = px.trainmode(diffusion.LabelEmbedding(3, 2, dropout=0.3, key=0))
     told = jnp.zeros(4000, int)
@@ -342,6 +379,12 @@ def test_labels_are_dropped_in_training_alone():
 SCHEDULE = NoiseSchedule(steps=20)
 NOISE = jnp.ones((2, 3))
 KEY = jax.random.key(0)
+T, BYTES = np.array([0, 19]), np.full((2, 3), 200, np.uint8)
+
+
+def guided(guidance):
+    given = {"condition": NOISE[:, 0], "unconditional": 7, "guidance": guidance}
+    return diffusion.ddim(conditional, NOISE, SCHEDULE, steps=1, **given)
 
 
 @pytest.mark.parametrize(
@@ -378,6 +421,16 @@ KEY = jax.random.key(0)
             lambda: diffusion.flow_matching(lambda x, t: jnp.ones((2, 6)), NOISE),
             r"a model that returns \[2, 3\], the shape of x, got float32\[2, 6\]\n  fix: leave the learned",
         ),
+        (lambda: guided(jnp.ones((1, 2))), r"ddim expects guidance \(\) or \(batch,\), got float32\[1, 2\]"),
+        (lambda: guided(jnp.ones(3)), r"guidance \(\) or \(2,\), got float32\[3\]\n  fix: give one number, or"),
+        (lambda: guided("much"), r"guidance \(\) or \(batch,\), got"),
+        (
+            lambda: SCHEDULE.add_noise(NOISE, np.ones(3, "float32"), T),
+            r"add_noise expects noise \[2, 3\], as the data, got float32\[3\]",
+        ),
+        (lambda: SCHEDULE.add_noise(NOISE, NOISE, np.zeros(5, int)), r"times \(\) or \[2\], got int64\[5\]"),
+        (lambda: SCHEDULE.add_noise(NOISE, NOISE, np.array([0, 20])), "times from 0 to 19, got 0 to 20"),
+        (lambda: SCHEDULE.velocity(NOISE, NOISE, np.array([-1, 3])), "velocity expects times from 0 to 19, got -1 to"),
         (lambda: diffusion.DiTConfig(size=9), "DiTConfig expects size as a multiple of patch, got size=9 and 2"),
         (lambda: diffusion.DiTConfig.named("M/2"), "a size S, B, L or XL and a patch 2, 4 or 8, got 'M/2'"),
         (lambda: diffusion.UNetConfig(groups=24), "channels that are multiples of groups"),
@@ -386,4 +439,25 @@ KEY = jax.random.key(0)
 )
 def test_refusals(call, text):
     with pytest.raises(ValueError, match=text):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: SCHEDULE.add_noise(BYTES, NOISE, T),
+            r"add_noise expects data of floats, got uint8\[2, 3\]\n  fix: sc",
+        ),
+        (lambda: SCHEDULE.velocity(NOISE, BYTES, T), "velocity expects noise of floats"),
+        (lambda: SCHEDULE.add_noise(NOISE, NOISE, T / 2), r"whole numbers as times, got float64\[2\]"),
+        (lambda: diffusion.ddpm_loss(model, BYTES, KEY, SCHEDULE), "ddpm_loss expects data of floats"),
+        (lambda: diffusion.flow_matching_loss(model, BYTES, KEY), "flow_matching_loss expects data of floats"),
+        (lambda: diffusion.ddim(model, BYTES, SCHEDULE, steps=2), "ddim expects noise of floats"),
+        (lambda: diffusion.ddpm(model, BYTES, SCHEDULE, key=KEY), "ddpm expects noise of floats"),
+        (lambda: diffusion.flow_matching(model, BYTES), "flow_matching expects noise of floats"),
+    ],
+)
+def test_whole_numbers_are_refused(call, text):
+    with pytest.raises(px.DtypeError, match=text):
         call()

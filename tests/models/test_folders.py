@@ -13,8 +13,16 @@ from safetensors.numpy import load_file, save_file
 import phlox as px
 from phlox.models import Config, ResNetConfig
 from phlox.models._timm import config_of_timm
+from phlox.nn import functional as F
 
 TINY = ResNetConfig(embedding_size=8, hidden_sizes=(8, 16), depths=(1, 1), layer_type="basic", classes=3)
+DETR = px.models.DetrConfig(
+    backbone_config=dataclasses.replace(TINY, classes=0), d_model=8, encoder_layers=1, decoder_layers=1, num_queries=3,
+    encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, classes=3,
+)  # fmt: skip
+DEIT = px.models.DeiTConfig(
+    hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32, classes=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +75,8 @@ def test_other_shapes_than_the_config_says(folder):
         ({"model_type": ["resnet"]}, px.RangeError, "a model_type among"),
         ({"hidden_sizes": [8, 10**12]}, px.RangeError, "hidden_sizes from 0 to"),
         ({"embedding_size": -5}, px.RangeError, "embedding_size from 0 to"),
+        ({"embedding_size": -1}, px.RangeError, "embedding_size from 0 to"),
+        ({"embedding_size": 10**400}, px.RangeError, "embedding_size from 0 to"),
         ({"depths": [10**6, 1]}, px.RangeError, "depths from 0 to"),
         ({"depths": [1] * 5000}, px.RangeError, "at most 4096 blocks"),
         ({"depths": "1,1"}, px.OptionError, "depths as"),
@@ -82,6 +92,24 @@ def test_configs_that_are_wrong(folder, changes, error, text):
     rewrite(folder, **changes)
     with pytest.raises(error, match=text):
         px.models.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "entries", "text"),
+    [
+        (px.models.ViTConfig, {"layer_norm_eps": float("nan")}, "layer_norm_eps as a finite number, got nan"),
+        (px.models.ViTConfig, {"layer_norm_eps": 10**400}, "layer_norm_eps as a finite number, got inf"),
+        (px.models.DetrConfig, {"giou_cost": float("inf")}, "giou_cost as a finite number, got inf"),
+        (px.models.FTTransformerConfig, {"n_blocks": 5000, "n_cont_features": 1}, "n_blocks from 0 to 4096"),
+        (px.models.EfficientNetConfig, {"num_block_repeats": [1] * 6 + [5000]}, "num_block_repeats from 0 to 4096"),
+        (px.models.SwinConfig, {"depths": [2000] * 4}, "at most 4096 blocks in depths, got 8000"),
+        (px.models.DetrConfig, {"encoder_layers": 5000}, "encoder_layers from 0 to 4096"),
+    ],
+)
+def test_numbers_beyond_reason(config, entries, text):
+    with pytest.raises(px.RangeError) as caught:
+        config.from_dict(entries)
+    assert text in str(caught.value)
 
 
 def test_stages_and_sizes_that_do_not_go_up(folder):
@@ -151,6 +179,30 @@ def test_a_trunk_alone_has_no_head_until_one_is_asked_for(folder):
     assert px.models.load(folder, classes=3, key=0).head.weight.shape == (16, 3)
 
 
+@pytest.mark.parametrize(
+    ("config", "base", "rest"),
+    [(DETR, "model.", {"head.boxes.0.weight", "head.boxes.2.bias"}), (TINY, "resnet.", set()), (DEIT, "deit.", set())],
+    ids=["detr", "resnet", "deit"],
+)
+def test_heads_of_more_than_classes(tmp_path, config, base, rest):
+    """For no classes all of it goes; for others only what depends on them; over a trunk all of it is drawn."""
+    model = px.models.create(config, key=0)
+    px.models.save(model, tmp_path)
+    trunk = {path for path in px.state_dict(model) if not path.startswith("head")}
+    bare, other = px.models.load(tmp_path, classes=0), px.models.load(tmp_path, classes=5, key=0)
+    assert bare.head is None
+    assert set(px.state_dict(bare)) == trunk
+    for path in {path for path in {*trunk, *rest} if not path.endswith(".key")}:
+        assert (px.state_dict(other)[path] == px.state_dict(model)[path]).all(), path
+    heads = lambda arrays: {n for n in arrays if not n.startswith(base)}  # noqa: E731
+    reshape(tmp_path, lambda a: {n.removeprefix(base): x for n, x in a.items() if n not in heads(a)})
+    assert set(px.state_dict(px.models.load(tmp_path))) == trunk
+    fresh = px.models.load(tmp_path, classes=5, key=0)
+    assert set(px.state_dict(fresh)) == set(px.state_dict(model))
+    assert all(x.any() for path, x in px.state_dict(fresh).items() if path.startswith("head") and "weight" in path)
+    assert fresh.config.classes == other.config.classes == 5
+
+
 def test_dtypes(folder):
     model = px.models.load(folder, dtype="bfloat16")
     assert str(model.head.weight.dtype) == "bfloat16"
@@ -161,8 +213,9 @@ def test_dtypes(folder):
 
 
 def test_a_dtype_that_no_model_has(good):
-    with pytest.raises(px.RangeError, match="a dtype among float32"):
-        px.models.load(good, dtype="int8")
+    for dtype in ("int8", 5, ["float32"], np.int32):
+        with pytest.raises(px.RangeError, match="a dtype among float32"):
+            px.models.load(good, dtype=dtype)
 
 
 def test_timm_s_form(tmp_path):
@@ -223,13 +276,46 @@ def test_what_a_folder_cannot_say_is_refused_when_it_is_written(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda m: setattr(m, "shrink", F.identity), r"shrink: identity, by the config MaxPool"),
+        (lambda m: setattr(m, "head", px.Dense(16, 3, F.sigmoid)), r"head\.act: sigmoid, by the config identity"),
+        (lambda m: setattr(m.stem.norm, "eps", 0.1), r"stem\.norm\.eps: 0\.1, by the config 1e-05"),
+        (lambda m: m.stages.append([]), r"stages: "),
+    ],
+    ids=["a layer without arrays", "an activation", "a number", "an empty stage"],
+)
+def test_another_function_of_the_same_arrays_is_refused(tmp_path, change, text):
+    model = px.models.create(TINY, key=0)
+    change(model)
+    with pytest.raises(px.StructureError, match=text):
+        px.models.save(model, tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_changes_no_function_is_written(good, tmp_path):
+    model = px.testmode(px.bf16(px.models.load(good)))
+    px.freeze(model, "stem")
+    px.models.save(model, tmp_path)
+    assert (px.models.load(tmp_path).head.weight == model.head.weight).all()
+
+
 def test_configs_there_and_back():
     labelled = TINY.with_classes(2, ("cat", "dog"))
     assert ResNetConfig.from_dict(json.loads(json.dumps(labelled.to_dict()))) == labelled
     assert labelled.to_dict()["label2id"] == {"cat": 0, "dog": 1}
     assert ResNetConfig.from_dict({"num_labels": 12}).classes == 12
+    assert labelled.with_classes(2) == labelled
+    assert labelled.with_classes(3).labels == ()
+    headless = labelled.with_classes(0)
+    assert ResNetConfig.from_dict(headless.to_dict()) == headless
+    with pytest.raises(px.RangeError, match=r"a model that there is, got \['resnet50'\]"):
+        px.models.create(["resnet50"])
     with pytest.raises(px.RangeError, match="did you mean resnet50"):
         px.models.create("resnet5O")
+    with pytest.raises(px.RangeError, match="did you mean swin_tiny_patch4_window7_224 or swin_small"):
+        px.models.create("swin")
     with pytest.raises(px.RangeError, match="the config of a family"):
         px.models.create(Config())
 
@@ -257,6 +343,46 @@ def test_depth():
         px.models.unfreezing(model, every=0)
     with pytest.raises(px.RangeError, match=r"\(0, 1\]"):
         px.models.layer_decay(model, px.optim.Descent, 1.0, decay=0.0)
+
+
+def rates_of(model, decay=0.5):
+    """At which rate each trained array learns."""
+    px.Optimizer(rule := px.models.layer_decay(model, px.optim.Descent, 1.0, decay), model)
+    return {choice: part.learning_rate for choice, part in rule.rows}
+
+
+def test_depth_counts_parts_that_are_frozen_or_empty():
+    """A frozen part has no rate, and does not change that of another; a head that is missing is a step too."""
+    model = px.eval_shape(lambda: px.models.create(TINY))
+    px.models.freeze_depth(model, 1)
+    assert rates_of(model) == {"head": 1.0, "stages.1": 0.5, "stages.0": 0.25}
+    model.head = None
+    px.models.freeze_depth(model, 0)
+    assert rates_of(model) == {"stages.1": 0.5, "stages.0": 0.25, "stem": 0.125}
+    px.models.freeze_depth(model, -1)
+    assert not px.split(model)[0]
+    with pytest.raises(px.StructureError, match="a part that learns"):
+        px.models.layer_decay(model, px.optim.Descent, 1.0)
+    px.models.freeze_depth(model, -2)
+    assert {path[:8] for path in px.split(model)[0]} == {"stages.1"}
+    assert px.models.unfreezing(model).schedule == {0: ("stages.1",), 1: ("stages.0",), 2: ("stem",)}
+
+
+def test_a_detr_whose_stem_never_learns_has_rates():
+    found = rates_of(px.eval_shape(lambda: px.models.create(DETR)))
+    assert found == {"head": 1.0, "decoder": 0.5, "encoder.0": 0.25, "project": 0.125, "backbone.stages.1": 0.0625}
+
+
+def test_depths_and_rates_that_are_no_numbers():
+    model = px.eval_shape(lambda: px.models.create(TINY))
+    with pytest.raises(px.OptionError, match="depth as a whole number"):
+        px.models.freeze_depth(model, 1.5)
+    with pytest.raises(px.OptionError, match="every as a whole number"):
+        px.models.unfreezing(model, every=True)
+    with pytest.raises(px.OptionError, match="learning_rate as a number"):
+        px.models.layer_decay(model, px.optim.Descent, lambda count: 1.0)
+    with pytest.raises(px.OptionError, match="decay as a number"):
+        px.models.layer_decay(model, px.optim.Descent, 1.0, "0.5")
 
 
 def test_in_one_file_of_phlox(tmp_path):

@@ -112,7 +112,7 @@ def test_tables_of_one_kind(tmp_path, options):
 def test_written_here_and_loaded_there(pair, tmp_path):
     theirs, ours = pair
     px.models.save(ours, tmp_path)
-    theirs.float().load_state_dict(load_file(tmp_path / "model.safetensors"))
+    theirs.float().eval().load_state_dict(load_file(tmp_path / "model.safetensors"))
     numbers, categories = table(ours.config, seed=3)
     want = theirs(torch.tensor(numbers), torch.tensor(categories)).detach().numpy()
     agrees(px.jit(px.models.load(tmp_path))(numbers, categories), want, "scores", 1e-5)

@@ -68,6 +68,14 @@ def test_compiled_batched_and_eager_are_one():
     np.testing.assert_array_equal(np.asarray(px.models.resize(batch, (20, 30), "bicubic")), want)
 
 
+def test_a_batch_of_none_is_resized_to_none():
+    none = np.zeros((0, 8, 9, 3), np.uint8)
+    for images in (none, jnp.asarray(none)):
+        y = px.models.resize(images, (4, 5))
+        assert (y.shape, y.dtype) == ((0, 4, 5, 3), np.uint8)
+    assert ImagePreprocessor(size=(4, 5))(none).shape == (0, 4, 5, 3)
+
+
 def test_floats_are_not_rounded():
     """Pillow's mode F, one channel at a time."""
     x = (RNG.random((23, 40, 2)) * 2 - 1).astype(np.float32)
@@ -370,6 +378,21 @@ def test_a_config_that_cannot_be_is_refused(config, text):
     assert "\n  fix: " in str(caught.value)
 
 
+def test_one_mean_is_written_so_that_transformers_takes_it_for_all_channels():
+    ours = ImagePreprocessor(size=(30, 40), mean=(0.4,), std=(0.3,))
+    written = ours.to_config()
+    want = processor(written)(images=SMALL, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    assert_close(ours(SMALL), want.transpose(0, 2, 3, 1))
+    assert ImagePreprocessor.from_config(written) == ours
+
+
+def test_a_grey_border_of_timm_comes_back():
+    config = {"input_size": [1, 8, 8], "crop_mode": "border", "crop_pct": 1.0, "mean": [0.4], "std": [0.5]}
+    ours = ImagePreprocessor.from_config(config)
+    assert ours.to_config() == {**config, "interpolation": "bicubic"}
+    assert ImagePreprocessor.from_config(ours.to_config()) == ours
+
+
 def test_what_no_config_says_is_not_written():
     with pytest.raises(px.RangeError, match=r"to_config expects steps .* got fit='cover'"):
         ImagePreprocessor(size=(8, 9), fit="cover").to_config()
@@ -425,6 +448,21 @@ def test_a_hand_worked_image():
     np.testing.assert_allclose(np.asarray(y[0, 0]), np.array([fill, left, right]) / np.array([4, 4, 16]))
 
 
+def test_one_value_of_a_list_fills_all_channels():
+    """A border around grey too, whose config of timm has one mean."""
+    pre = ImagePreprocessor(crop=(4, 4), fill=(7,), rescale=None)
+    assert pre == ImagePreprocessor(crop=(4, 4), fill=7, rescale=None)
+    want = np.pad(np.full((2, 2, 3), 255.0), ((1, 1), (1, 1), (0, 0)), constant_values=7)
+    np.testing.assert_array_equal(pre(np.full((2, 2, 3), 255, np.uint8))[0], want)
+    config = {"input_size": [1, 8, 8], "crop_mode": "border", "crop_pct": 1.0, "mean": [0.4], "std": [0.5]}
+    y = np.asarray(ImagePreprocessor.from_config(config)(np.full((4, 8, 1), 255, np.uint8)))
+    np.testing.assert_allclose(y[0, :, 0, 0], [0, 0, 1.2, 1.2, 1.2, 1.2, 0, 0], atol=1e-6)
+
+
+WIDE = Image.fromarray(np.array([[0, 1000, 30000, 65535]], np.uint16))
+RGB = ImagePreprocessor(convert_rgb=True)
+
+
 @pytest.mark.parametrize(
     ("pre", "images", "error", "text"),
     [
@@ -443,6 +481,10 @@ def test_a_hand_worked_image():
         (PRE, SMALL.transpose(2, 0, 1), px.ShapeError, "fix: channels are last here: np.moveaxis(images, -3, -1)"),
         (PRE, np.zeros((8, 8, 4), np.uint8), px.ShapeError, "got uint8[1, 8, 8, 4]\n  fix: convert the images first"),
         (PRE, Image.fromarray(SMALL).convert("P"), px.DtypeError, 'got mode P\n  fix: image.convert("RGB") first'),
+        (PRE, WIDE, px.DtypeError, "images of 8 bits a channel, got mode I;16"),
+        (RGB, WIDE, px.DtypeError, "got mode I;16\n  fix: scale its values to 8 bits first"),
+        (RGB, WIDE.convert("I"), px.DtypeError, "images of 8 bits a channel, got mode I\n"),
+        (RGB, WIDE.convert("I").convert("F"), px.DtypeError, "images of 8 bits a channel, got mode F\n"),
         (PRE, [], px.ShapeError, "at least one image, got none"),
         (PRE, np.zeros((1, 9000, 3), np.uint8), px.ShapeError, "edges of 1 to 32768 pixels, got uint8[1, 1, 9000, 3]"),
         (

@@ -53,3 +53,17 @@ def test_sizes_are_the_published_ones(name, count):
     """As torchvision's documentation has them."""
     model = px.eval_shape(lambda: px.models.create(name, key=0))
     assert sum(array.size for array in px.split(model)[0].values()) == count
+
+
+def test_what_transformers_does_not_have_goes_by_timm_s_names(tmp_path):
+    """Its config has neither groups nor widths: their folder would be another network there."""
+    wide = px.models.ResNetConfig(width_per_group=128)
+    family = px.models._catalogue.family_of(wide, "")
+    assert family.dialects(wide) == family.dialects(px.models.ResNetConfig(groups=32, width_per_group=4)) == ("timm",)
+    assert family.dialects(px.models.ResNetConfig()) == ("transformers", "timm")
+    model = px.eval_shape(lambda: px.models.create("wide_resnet50_2"))
+    with pytest.raises(px.StructureError, match="names that can hold this config: 'timm', got 'transformers'"):
+        px.models.save(model, tmp_path, names="transformers")
+    for options in ({"groups": 2}, {"width_per_group": 32}):
+        with pytest.raises(px.RangeError, match="groups=1 and width_per_group=64 with basic layers"):
+            px.models.ResNetConfig(layer_type="basic", hidden_sizes=(8,), depths=(1,), **options)

@@ -132,4 +132,32 @@ MUTANTS = [
         "allow_pickle=True",
         (_WEBDATASET + "test_members_that_are_wrong_are_named",),
     ),
+    (
+        "an image is whatever Pillow finds in it",
+        "data/readers/_pixels.py",
+        "pillow.open(source, formats=formats)",
+        "pillow.open(source)",
+        ("tests/data/test_readers.py::test_what_a_name_hides_is_not_started_and_16_bits_do_not_saturate",),
+    ),
+    (
+        "holes are read as if they were there",
+        "data/readers/shards/_tar.py",
+        "info.isreg() and info.type != _HOLES",
+        "info.isreg()",
+        (_WEBDATASET + "test_holes_and_sizes_beyond_the_file_are_refused",),
+    ),
+    (
+        "a row below zero is one of another file",
+        "data/readers/shards/_shards.py",
+        "rows.astype(np.int64) % max(count, 1)",
+        "rows.astype(np.int64)",
+        (_WEBDATASET + "test_samples_by_index_over_several_files",),
+    ),
+    (
+        "the end of a packed archive is not read",
+        "data/fetching/_unpacking.py",
+        "    while block := file.read(_BLOCK):",
+        '    while block := b"":',
+        (_FETCHING + "test_an_archive_that_is_damaged_anywhere_leaves_nothing[w:gz]",),
+    ),
 ]

@@ -125,4 +125,18 @@ MUTANTS = [
         "if self.dropout:",
         (_DIFFUSION + "test_labels_are_dropped_in_training_alone",),
     ),
+    (
+        "guidance goes along the last axis",
+        "models/diffusion/_guidance.py",
+        "scale.reshape(scale.shape + (1,) * (free.ndim - 1))",
+        "scale",
+        (_DIFFUSION + "test_each_example_has_its_own_guidance",),
+    ),
+    (
+        "times are drawn in 16 bits",
+        "models/diffusion/_losses.py",
+        "wide = jnp.promote_types(x.dtype, jnp.float32)",
+        "wide = x.dtype",
+        (_DIFFUSION + "test_times_in_16_bits_are_as_many_and_never_the_ends",),
+    ),
 ]

@@ -16,8 +16,8 @@ MUTANTS = [
     (
         "transposed convolutions of Flax are not turned round",
         "weights/matching/_layouts.py",
-        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (ConvTranspose,))',
-        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, ())',
+        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (ConvTranspose,), separator',
+        '{"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (), separator',
         (_CONVERT + "test_flax_answers_alike",),
     ),
     (
@@ -44,7 +44,7 @@ MUTANTS = [
     (
         "two layouts that fit alike are no question",
         "weights/matching/_convert.py",
-        "return any(order != orders[0] for order in orders)",
+        "return any(form != forms[0] for form in forms)",
         "return False",
         (_CONVERT + "test_square_weights_of_the_same_names_need_to_be_told_the_layout",),
     ),
@@ -77,6 +77,20 @@ MUTANTS = [
         (_CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",),
     ),
     (
+        "a stack there is not looked at whole",
+        "weights/matching/_slots.py",
+        "return one if self.apart else (*self.stacked, *one)",
+        "return one",
+        (_CONVERT + "test_stacks_from_layers_apart_or_stacked_there_too",),
+    ),
+    (
+        "transposed convolutions of Flux keep in before out",
+        "weights/matching/_layouts.py",
+        "return (*reversed(range(axes - 2)), axes - 1, axes - 2)",
+        "return (*reversed(range(axes - 2)), axes - 2, axes - 1)",
+        (_CONVERT + "test_transposed_convolutions_of_flux_are_the_adjoint_of_its_convolutions",),
+    ),
+    (
         "counts of batches are not written",
         "weights/matching/_names.py",
         "{**written(slots, model), **self._counts(slots, model)}",
@@ -89,8 +103,8 @@ MUTANTS = [
     (
         "another head is read from the file",
         "models/_loading.py",
-        "new = found.family.heads if trunk or config.classes != found.config.classes else ()",
-        "new = ()",
+        "return found.family.heads if config.classes != found.config.classes else ()",
+        "return ()",
         (_FOLDERS + "test_another_head",),
     ),
     (
@@ -103,8 +117,8 @@ MUTANTS = [
     (
         "the head learns more slowly too",
         "models/_depth.py",
-        "rule(learning_rate * decay**k)",
-        "rule(learning_rate * decay ** (k + 1))",
+        "learning_rate * decay**k for",
+        "learning_rate * decay ** (k + 1) for",
         (_FOLDERS + "test_depth",),
     ),
     (

@@ -60,4 +60,11 @@ MUTANTS = [
         "return y",
         (_TESTS + "test_a_hand_worked_image",),
     ),
+    (
+        "one fill takes the other channels away",
+        _ROOM + "_checks.py",
+        "(first, *others) if others else first",
+        "(first, *others)",
+        (_TESTS + "test_one_value_of_a_list_fills_all_channels",),
+    ),
 ]

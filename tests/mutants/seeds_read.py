@@ -16,8 +16,8 @@ MUTANTS = [
     (
         "read: whole numbers of 64 bits are cut",
         "weights/_on_device.py",
-        "array.min() >= room.min and array.max() <= room.max",
-        "array.max() <= room.max",
+        "int(array.min()) >= room.min and int(array.max()) <= room.max",
+        "int(array.max()) <= room.max",
         (_DEVICE + "test_64_bits_are_not_lost_in_silence",),
     ),
     (
@@ -82,5 +82,40 @@ MUTANTS = [
         """set(numbered) != {str(i) for i in range(len(numbered))}""",
         """not numbered""",
         (_HOSTILE + "test_msgpack_of_lies",),
+    ),
+    (
+        "read: an integer dtype that was asked for is filled as it comes",
+        "weights/_on_device.py",
+        "and not np.can_cast(array.dtype, kind):",
+        "and array.dtype.kind == 'f':",
+        (_DEVICE + "test_no_whole_number_becomes_another",),
+    ),
+    (
+        "read: sizes below zero are taken",
+        "weights/readers/_refusing.py",
+        "type(n) is int and 0 <= n < 2**63",
+        "type(n) is int and n < 2**63",
+        (_HOSTILE + "test_npz_whose_header_lies", _HOSTILE + "test_npz_whose_sizes_cancel"),
+    ),
+    (
+        "read: shared lists are walked without end",
+        "weights/readers/_trees.py",
+        "if values > _MOST or letters > _LETTERS:",
+        "if letters > _LETTERS:",
+        (_HOSTILE + "test_a_list_that_is_shared_does_not_stand_for_millions",),
+    ),
+    (
+        "read: groups of HDF5 are walked once for each way to them",
+        "weights/readers/_hdf5.py",
+        "        met.add(place)\n",
+        "        met.clear()\n",
+        (_HOSTILE + "test_hdf5_whose_groups_stand_in_many_places",),
+    ),
+    (
+        "read: any name may hide a pickle",
+        "weights/readers/_read.py",
+        "(suffix in _OTHERS or not begin.startswith(_TORCH))",
+        "(suffix not in _OTHERS and not begin.startswith(_TORCH))",
+        (_FORMATS + "test_the_usual_name_of_the_best_model",),
     ),
 ]

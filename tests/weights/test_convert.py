@@ -40,7 +40,7 @@ class Net(px.Module):
 
     def __call__(self, x):
         y = self.bn(self.up(self.conv(x)))
-        return self.fc(self.norm(y.mean((1, 2))))
+        return self.fc(self.norm(y[:, 1:, 1:].mean((1, 2))))  # not all: a kernel that is turned round must show
 
 
 def torch_net():
@@ -55,7 +55,7 @@ def torch_net():
 
         def forward(self, x):
             y = torch.relu(self.bn(self.up(self.conv(x))))
-            return self.fc(self.norm(y.mean((2, 3))))
+            return self.fc(self.norm(y[:, :, 1:, 1:].mean((2, 3))))
 
     return TorchNet()
 
@@ -136,7 +136,7 @@ def test_rows_that_are_numbered_alike():
 
 def test_square_weights_of_the_same_names_need_to_be_told_the_layout():
     model, arrays = Attention(), linear("q", "k", "v")
-    with pytest.raises(px.RangeError, match="pytorch and phlox alike"):
+    with pytest.raises(px.RangeError, match="pytorch and phlox and flux alike"):
         convert(model, arrays)
     convert(model, arrays, layout="phlox")
     assert (model.q.weight == arrays["q.weight"]).all()
@@ -227,7 +227,7 @@ def test_keras_answers_alike():
     inputs = keras.Input((7, 6, 2))
     y = keras.layers.Conv2D(6, 3, groups=2, name="conv")(inputs)
     y = keras.layers.BatchNormalization(epsilon=1e-5, name="bn")(keras.layers.Conv2DTranspose(4, 2, 2, name="up")(y))
-    y = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(y))
+    y = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(y)[:, 1:, 1:])
     outputs = keras.layers.Dense(4, name="fc")(keras.layers.LayerNormalization(epsilon=1e-5, name="norm")(y))
     theirs = keras.Model(inputs, outputs)
     for v in theirs.weights:
@@ -250,7 +250,7 @@ def test_flax_answers_alike():
             y = linen.Conv(6, (3, 3), padding="VALID", feature_group_count=2, name="conv")(x)
             y = linen.ConvTranspose(4, (2, 2), (2, 2), padding="VALID", name="up")(y)
             y = linen.relu(linen.BatchNorm(use_running_average=True, name="bn")(y))
-            return linen.Dense(4, name="fc")(linen.LayerNorm(epsilon=1e-5, name="norm")(y.mean((1, 2))))
+            return linen.Dense(4, name="fc")(linen.LayerNorm(epsilon=1e-5, name="norm")(y[:, 1:, 1:].mean((1, 2))))
 
     x = RNG.normal(size=(2, 7, 6, 2)).astype("f")
     variables = FlaxNet().init(jax.random.key(0), x)
@@ -279,3 +279,109 @@ def test_flux_convolves_and_keeps_width_first():
         sum(signal.convolve(x[..., c].T, w[..., c, o], mode="valid") for c in range(2)).T + b[o] for o in range(3)
     ], -1)  # fmt: skip
     close(model(x[None]), (y @ dense.T)[None])
+
+
+def test_an_array_of_scale_does_not_tell_the_layout():
+    class Scaled(px.Module):
+        scale: px.Param
+
+        def __init__(self):
+            self.scale, self.fc = jnp.ones(4), px.Dense(4, 4)
+
+    arrays = {"scale": np.full(4, 2, "f"), **linear("fc")}
+    with pytest.raises(px.RangeError, match="pytorch and phlox"):
+        convert(Scaled(), arrays)
+    model = Scaled()
+    convert(model, arrays, layout="pytorch")
+    assert (model.scale == 2).all()
+    assert (model.fc.weight == arrays["fc.weight"].T).all()
+
+
+def test_stacks_from_layers_apart_or_stacked_there_too():
+    def build():
+        return px.Chain(px.RepeatedLayer(lambda: px.Dense(3, 2), 3))
+
+    model = build()
+    rules = {"l.{i}": "layers.0.block"}
+    apart = {f"l.{i}.{end}": drawn(*size) for i in range(3) for end, size in (("weight", (2, 3)), ("bias", (2,)))}
+    convert(model, apart, rules, layout="pytorch")
+    assert (np.asarray(model[0].block.weight[2]) == apart["l.2.weight"].T).all()
+    stacked = {"l.weight": np.stack([apart[f"l.{i}.weight"] for i in range(3)]), "l.bias": drawn(3, 2)}
+    again = build()
+    convert(again, stacked, {"l": "layers.0.block"}, layout="pytorch")
+    assert (again[0].block.weight == model[0].block.weight).all()
+    assert (np.asarray(again[0].block.bias) == stacked["l.bias"]).all()
+    with pytest.raises(px.StructureError, match=r"needs l\.weight \(3, 2, 3\), got \(2, 3\)"):
+        convert(build(), {"l.weight": drawn(2, 3), "l.bias": drawn(2)}, {"l": "layers.0.block"}, layout="pytorch")
+    with pytest.raises(px.StructureError):
+        convert(build(), {"l.weight": drawn(2, 3), "l.bias": drawn(2)}, layout="pytorch")
+    own = px.state_dict(model)
+    convert(build(), own, layout="phlox")
+    mixed = {**apart, "l.1.weight": apart["l.1.weight"].astype(np.float64)}
+    assert "float64 converted" in str(convert(build(), mixed, rules, layout="pytorch"))
+    with pytest.raises(px.DtypeError, match=r"complex64 at l\.1\.weight"):
+        convert(build(), {**apart, "l.1.weight": apart["l.1.weight"].astype(np.complex64)}, rules, layout="pytorch")
+
+
+def drawn(*shape):
+    return RNG.normal(size=shape).astype("f")
+
+
+def test_two_paths_with_the_same_end_keep_apart():
+    class Outer(px.Module):
+        def __init__(self):
+            self.norm = px.LayerNorm(4)
+            self.module = px.Chain(norm=px.LayerNorm(4))
+
+    arrays = {f"{path}.{end}": drawn(4) for path in ("norm", "module.layers.norm") for end in ("weight", "bias")}
+    model = Outer()
+    report = convert(model, arrays, layout="pytorch")
+    assert not report.doubts
+    assert (np.asarray(model.norm.scale) == arrays["norm.weight"]).all()
+    own = {name: np.asarray(x) for name, x in px.state_dict(Outer()).items()}
+    convert(model, own, layout="phlox")
+
+
+def test_names_of_keras_by_rules_and_by_number():
+    model = px.Chain(px.Dense(3, 2), px.BatchNorm(2, affine=False))
+    arrays = {"dense/dense/kernel:0": drawn(3, 2), "dense/dense/bias:0": drawn(2),
+              "bn/vars/0": drawn(2), "bn/vars/1": drawn(2)}  # fmt: skip
+    convert(model, arrays, {"dense/dense": "layers.0", "bn": "layers.1"}, layout="keras")
+    assert (np.asarray(model[0].weight) == arrays["dense/dense/kernel:0"]).all()
+    assert (np.asarray(model[1].var) == arrays["bn/vars/1"]).all()
+    assert convert(px.Chain(px.Dense(3, 2), px.BatchNorm(2, affine=False)), arrays).layout == "keras"
+
+
+def test_a_file_that_says_it_is_julia_s_is(tmp_path):
+    from safetensors.numpy import save_file
+
+    arrays = {"layers.1.weight": drawn(3, 3, 2, 5), "layers.1.bias": drawn(5)}
+    save_file(arrays, tmp_path / "m.safetensors", {"axes": "as in Julia"})
+    marked, told, guessed = (px.Chain(px.Conv((3, 3), 2, 5)) for _ in range(3))
+    assert convert(marked, px.weights.read(tmp_path / "m.safetensors")).layout == "flux"
+    convert(told, arrays, layout="flux")
+    assert (marked[0].weight == told[0].weight).all()
+    with pytest.raises(px.RangeError, match="phlox and flux alike"):
+        convert(guessed, arrays)
+
+
+def test_transposed_convolutions_of_flux_are_the_adjoint_of_its_convolutions():
+    kernel = drawn(3, 2, 2, 4)  # (width, height, in, out) of the convolution: out and in of its adjoint
+    ahead, back = px.Conv((2, 3), 2, 4, bias=False), px.ConvTranspose((2, 3), 4, 2, bias=False)
+    convert(ahead, {"weight": kernel}, layout="flux")
+    convert(back, {"weight": kernel}, layout="flux")
+    u, v = drawn(1, 5, 6, 2), drawn(1, 4, 4, 4)
+    np.testing.assert_allclose((ahead(u) * v).sum(), (u * back(v)).sum(), rtol=1e-4)
+
+
+def test_two_layers_under_one_name_are_refused():
+    with pytest.raises(px.StructureError, match=r"norm\.weight for layers\.0\.scale and layers\.1\.scale"):
+        NameMap({"norm": "layers.{j}"}).to_theirs(px.Chain(px.LayerNorm(4), px.LayerNorm(4)))
+
+
+def test_tensors_of_pytorch_as_they_are():
+    theirs, model = torch.nn.Linear(3, 2), px.Chain(px.Dense(3, 2))
+    convert(model, dict(theirs.named_parameters()))
+    close(model(jnp.ones((1, 3))), theirs(torch.ones(1, 3)))
+    half = {name: x.bfloat16() for name, x in theirs.state_dict().items()}
+    assert "bfloat16 converted to float32" in str(convert(model, half))

@@ -13,6 +13,7 @@ from phlox.weights import convert
 torch = oracle("torch")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 3)).astype("f")
+EIGHT = RNG.normal(size=(2, 5, 8)).astype("f")  # as wide as both directions of 4: no shape tells the layers apart
 LAYERS = {
     "LSTM": {"num_layers": 2, "bidirectional": True},
     "GRU": {"num_layers": 2},
@@ -35,7 +36,7 @@ def test_layers_of_pytorch(kind):
     class Theirs(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.rnn = getattr(torch.nn, kind)(3, 4, batch_first=True, **LAYERS[kind])
+            self.rnn = getattr(torch.nn, kind)(8, 4, batch_first=True, **LAYERS[kind])
             self.head = torch.nn.Linear(4 * (1 + bool(LAYERS[kind].get("bidirectional"))), 2)
 
         def forward(self, x):
@@ -43,7 +44,7 @@ def test_layers_of_pytorch(kind):
 
     class Ours(px.Module):
         def __init__(self):
-            self.rnn = getattr(px, kind)(3, 4, **LAYERS[kind])
+            self.rnn = getattr(px, kind)(8, 4, **LAYERS[kind])
             self.head = px.Dense(4 * (1 + bool(LAYERS[kind].get("bidirectional"))), 2)
 
         def __call__(self, x):
@@ -52,7 +53,7 @@ def test_layers_of_pytorch(kind):
     theirs, ours = Theirs(), Ours()
     report = convert(ours, {name: x.detach().numpy() for name, x in theirs.state_dict().items()})
     assert not report.doubts
-    close(ours(X), theirs(torch.tensor(X)).detach())
+    close(ours(EIGHT), theirs(torch.tensor(EIGHT)).detach())
 
 
 def test_a_projected_lstm_of_pytorch():
@@ -113,3 +114,30 @@ def test_cells_of_lux():
     cell = px.RNNCell(3, 4)
     convert(cell, {"weight_ih": wi, "weight_hh": wh, "bias_ih": bi, "bias_hh": bh}, layout="flux")
     close(cell(x[None], h[None])[0][0], np.tanh(wi @ x + bi + wh @ h + bh))
+
+
+def test_a_gru_of_keras_that_resets_first_is_another_function():
+    keras = peer("keras")
+    theirs = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(4, reset_after=False)])
+    with pytest.raises(px.StructureError, match="reset_after=False"):
+        convert(px.Chain(px.GRU(3, 4)), {w.path: np.asarray(w.value) for w in theirs.weights})
+
+
+def test_layers_that_are_not_whole():
+    whole = {name: x.detach().numpy() for name, x in torch.nn.LSTM(3, 4).state_dict().items()}
+    for broken in (
+        {name: x for name, x in whole.items() if "weight_hh" not in name},
+        {**whole, "bias_ih_l0": drawn(4)},
+        {**whole, "weight_hh_l0": drawn(16, 3)},
+    ):
+        with pytest.raises(px.StructureError, match="weight_ih_l0"):
+            convert(px.LSTM(3, 4), broken)
+
+
+def test_biases_of_16_bits_are_added_in_32():
+    import ml_dtypes
+
+    arrays = {"weight_ih": drawn(4, 3), "weight_hh": drawn(4, 4), "bias_ih": np.ones(4), "bias_hh": np.full(4, 2**-9)}
+    cell = px.RNNCell(3, 4)
+    convert(cell, {name: x.astype(ml_dtypes.bfloat16) for name, x in arrays.items()}, layout="pytorch")
+    assert (np.asarray(cell.bias) == 1 + 2**-9).all()

@@ -79,16 +79,77 @@ def test_64_bits_are_not_lost_in_silence():
         np.ones(2, "c16"),
     ):
         half = {"i": "int32", "u": "uint32", "f": "float32", "c": "complex64"}[array.dtype.kind]
+        advice = "turn 64 bits on" if array.dtype.kind in "iu" else f'pass dtype="{half}", or turn 64 bits on'
         with pytest.raises(
-            px.DtypeError, match=rf'to_device expects .* switched on, got .*\n  fix: pass dtype="{half}"'
+            px.DtypeError, match=rf"to_device expects .* switched on, got .*\n  fix: {advice}: jax.config"
         ):
             weights.to_device(array)
     assert weights.to_device(np.ones(2), dtype="float32").dtype == np.float32
     with jax.enable_x64(True):
         found = weights.device_arrays({"a": np.array([2**40]), "b": np.array([0.1])})
         assert (found["a"].tolist(), found["b"].tolist(), found["b"].dtype) == ([2**40], [0.1], np.float64)
-    with pytest.raises(px.DtypeError, match="an array of numbers"):
-        weights.to_device(np.array(["a"]))
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (np.array([2**40 + 5]), "int32"),
+        (np.array([-1]), "uint8"),
+        (np.array([128], np.uint8), "int8"),
+        (np.array([8], np.int8), "int4"),
+        (np.array([2.0**31], np.float32), "int32"),
+        (np.array([0, np.nan], np.float32), "int32"),
+        (np.array([np.inf], ml_dtypes.bfloat16), "int8"),
+    ],
+)
+def test_no_whole_number_becomes_another(array, dtype):
+    with pytest.raises(
+        px.RangeError, match=rf"to_device expects numbers from -?\d+ to \d+ for {dtype}, got .*\n  fix: pass"
+    ):
+        weights.to_device(array, dtype=dtype)
+    with pytest.raises(px.RangeError, match=f"for {dtype}"):
+        weights.device_arrays({"a": array}, dtype={"a": dtype})
+
+
+def test_whole_numbers_that_fit_are_converted():
+    bounds = np.array([-(2**31), 2**31 - 1])
+    assert weights.to_device(bounds, dtype="int32").tolist() == bounds.tolist()
+    assert weights.to_device(np.array([-128.9, 127.9], np.float32), dtype="int8").tolist() == [-128, 127]
+    assert weights.to_device(np.array([-8, 7], np.int8), dtype="int4").tolist() == [-8, 7]
+    assert weights.to_device(np.array([True, False]), dtype="int32").tolist() == [1, 0]
+    assert weights.to_device(np.zeros(0), dtype="int32").shape == (0,)
+
+
+def test_bytes_in_the_other_order_are_turned():
+    for dtype in (">f4", ">i4", ">c8"):
+        array = np.arange(6).reshape(2, 3).astype(dtype)
+        assert np.array_equal(weights.to_device(array, (1, 0)), array.T)
+        assert np.array_equal(weights.to_device(array.astype(array.dtype.newbyteorder("=")), dtype=dtype), array)
+
+
+def test_what_jax_has_no_dtype_for_is_refused():
+    record = np.zeros(2, [("a", "f4")])
+    for array in (
+        np.array(["a"]),
+        np.array([None]),
+        record,
+        np.zeros(2, "V2"),
+        np.zeros(2, "m8[s]"),
+        np.zeros(2, "M8[s]"),
+    ):
+        for dtype in (None, "float32"):
+            with pytest.raises(
+                px.DtypeError, match=r"to_device expects an array of numbers, got .*\n  fix: leave it out"
+            ):
+                weights.to_device(array, dtype=dtype)
+    with pytest.raises(px.DtypeError, match="a dtype of numbers, got <U1"):
+        weights.to_device(np.ones(2, np.float32), dtype="U1")
+    for kind in (np.longdouble, np.clongdouble):
+        with pytest.raises(px.DtypeError, match="a dtype that JAX has"):
+            weights.to_device(np.ones(2, kind))
+    assert weights.to_device(np.ones(2, np.longdouble), dtype="float32").dtype == np.float32
+    with pytest.raises(px.DtypeError, match=r"a dtype that holds complex numbers, got float32\n  fix: .*array.real"):
+        weights.to_device(np.ones(2, np.complex64), dtype="float32")
 
 
 def test_many_keep_their_names_order_and_kinds():

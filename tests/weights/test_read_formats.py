@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 
 import ml_dtypes
 import numpy as np
@@ -66,6 +67,19 @@ def test_a_checkpoint_of_pytorch(tmp_path, zipped):
         "none (NoneType)",
     )
     assert "left out: epoch (int), optim/state/0/1 (str)" in repr(arrays)
+
+
+def test_the_usual_name_of_the_best_model(tmp_path):
+    torch = oracle("torch")
+    for zipped in (True, False):
+        for name in ("model_best.pth.tar", "model.pt.tar", "epoch_3.5"):
+            torch.save({"a": torch.tensor(A)}, tmp_path / name, _use_new_zipfile_serialization=zipped)
+            assert held(weights.read(tmp_path / name)) == expected({"a": A})
+    (tmp_path / "a.npz").write_bytes((tmp_path / "model.pt.tar").read_bytes())
+    (tmp_path / "a.npz.tar").write_bytes((tmp_path / "model.pt.tar").read_bytes())
+    for name in ("a.npz", "a.npz.tar"):
+        with pytest.raises(weights.CorruptFileError, match="its name hides what it is"):
+            weights.read(tmp_path / name)
 
 
 def test_a_bare_tensor_inside_a_list_and_parameters(tmp_path):
@@ -211,6 +225,12 @@ def test_flax_msgpack(tmp_path, monkeypatch):
 def test_orbax(tmp_path):
     ocp = oracle("orbax.checkpoint")
     tree = {"params": {"dense": {"kernel": A, "bias": B}}, "list": [A.T, np.int32(3)]}
+    by_hand = {"w": A, "step": 7, "name": "adam"}
+    with closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler())) as checkpointer:
+        checkpointer.save(tmp_path / "plain", args=ocp.args.PyTreeSave(by_hand))
+    plain = weights.read(tmp_path / "plain")
+    assert held(plain) == expected({"w": A, "step": np.int64(7)})
+    assert plain.left_out == ("name (StringMetadata)",)
     with ocp.CheckpointManager(tmp_path / "manager") as manager:
         manager.save(5, args=ocp.args.StandardSave(tree))
         manager.wait_until_finished()
@@ -235,6 +255,20 @@ def test_npz(tmp_path, save):
     arrays = weights.read(tmp_path / "a.npz")
     assert held(arrays) == expected({**tree, "bias": A[0].astype("f8")})
     assert {name: spec.tolist() for name, spec in arrays.stream()} == {k: v.tolist() for k, v in tree.items()}
+
+
+def test_npz_of_nothing(tmp_path):
+    np.savez(tmp_path / "a.npz")
+    assert held(weights.read(tmp_path / "a.npz")) == {}
+
+
+def test_arrays_are_equal_to_themselves_alone(tmp_path):
+    np.savez(tmp_path / "a.npz", a=A)
+    arrays, again = weights.read(tmp_path / "a.npz"), weights.read(tmp_path / "a.npz")
+    assert arrays == arrays
+    assert arrays != again
+    assert arrays != {"a": A}
+    assert len({arrays, again, arrays}) == 2
 
 
 def test_the_content_decides_and_not_the_name(tmp_path):

@@ -118,7 +118,7 @@ def test_npz_of_objects_of_lies_and_of_other_things(tmp_path):
     assert not song.exists()
     refused(npz(tmp_path / "a.npz", ("a.npy", npy((10**6, 10**6)))), r"arrays that a file of \d+ bytes can hold")
     refused(npz(tmp_path / "b.npz", ("a.npy", npy((100,), data=bytes(8)))), "a to be whole")
-    refused(npz(tmp_path / "c.npz", ("a.npy", b"\x93NUMPY\x01\x00\xff\xff{")), "a whole NPZ")
+    refused(npz(tmp_path / "c.npz", ("a.npy", b"\x93NUMPY\x01\x00\xff\xff{")), "a header of NumPy for a")
     refused(
         npz(tmp_path / "d.npz", ("a.npy", npy((1,), data=bytes(4))), ("b.txt", b"")), "an archive of PyTorch, of NumPy"
     )
@@ -127,6 +127,82 @@ def test_npz_of_objects_of_lies_and_of_other_things(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate"):
         npz(tmp_path / "f.npz", ("a.npy", npy((1,), data=bytes(4))), ("a.npy", npy((1,), data=bytes(4))))
     refused(tmp_path / "f.npz", "no name stands twice")
+
+
+HEADER = "{{'descr': '<f4', 'fortran_order': False, 'shape': {}}}\n"
+HEADERS = {
+    "a size below zero": (HEADER.format("(-4,)"), r"an array of shape \(-4\)"),
+    "truth for a size": (HEADER.format("(True,)"), r"an array of shape \(True\)"),
+    "4,000 digits": (HEADER.format(f"({'9' * 4000}, {'9' * 4000})"), r"\(a number beyond 64 bits, a number"),
+    "9,000 hexadecimal digits": (HEADER.format(f"(0x{'f' * 9000},)"), r"\(a number beyond 64 bits\)"),
+    "sizes that overflow beside zero": (HEADER.format("(0, 4611686018427387904, 8)"), "an array of shape"),
+    "65 axes": (HEADER.format(f"({'1,' * 65})"), "a shape of at most 64 sizes"),
+    "no closing brace": (HEADER.format("(3,)").replace("}", ""), "a header of NumPy for a, got TokenError"),
+    "9,000 signs": ("-" * 9000 + "1\n", "a header of NumPy for a, got (Memory|Recursion|Value)Error"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_npz_whose_header_lies(name, tmp_path):
+    header, match = HEADERS[name]
+    words = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    refused(npz(tmp_path / "a.npz", ("a.npy", words)), match)
+
+
+def test_npz_whose_sizes_cancel(tmp_path):
+    members = ("a.npy", npy((2**46,))), ("b.npy", npy((-(2**46),)))
+    refused(npz(tmp_path / "a.npz", *members), r"a header of NumPy for b, got ValueError: an array of shape \(-")
+
+
+@pytest.mark.parametrize("member", ["a.npy", "model.weights.h5"])
+def test_archives_packed_in_ways_that_take_memory_are_refused(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(member, npy((1,), data=bytes(4)))
+    refused(tmp_path / "a", f"members that are stored or deflated, got {member} packed in another way")
+
+
+def test_a_list_that_is_shared_does_not_stand_for_millions(tmp_path, monkeypatch):
+    torch = oracle("torch")
+    for name, letters in (("many", "x"), ("long", "x" * 50_000)):
+        tree = torch.ones(1)
+        for _ in range(40):
+            tree = {letters: tree, "y": tree}
+        torch.save(tree, tmp_path / name)
+        assert os.path.getsize(tmp_path / name) < 60_000
+    monkeypatch.setattr("phlox.weights.readers._trees._MOST", 10**4)  # of a few seconds less
+    refused(tmp_path / "many", r"at most 10000 values, .* got more, at 'x/x/")
+    refused(tmp_path / "long", "at most 10000 values, whose names have 67108864 letters together, got more, at 'xxx")
+    tree = []
+    for _ in range(14):  # more than 10,000 of them, without a leaf
+        tree = [tree, tree]
+    torch.save(tree, tmp_path / "empty")
+    refused(tmp_path / "empty", "at most 10000 values")
+    betas = (0.9, 0.999)  # what optimisers share is read
+    torch.save({"groups": [{"betas": betas}, {"betas": betas}], "w": torch.ones(1)}, tmp_path / "shared.pt")
+    arrays = weights.read(tmp_path / "shared.pt")
+    assert list(arrays) == ["w"]
+    assert len(arrays.left_out) == 4
+
+
+def test_a_name_twice_among_very_many_is_found_at_once(tmp_path):
+    header = b"{" + b",".join(b'"%d":0' % min(i, 199_998) for i in range(200_000)) + b"}"
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    refused(tmp_path / "a.safetensors", "the name '199998' stands there twice")
+
+
+def test_hdf5_whose_groups_stand_in_many_places(tmp_path):
+    h5py = oracle("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file
+        for _ in range(3):
+            group["b"] = group = group.create_group("a")
+        group["x"] = A
+    refused(tmp_path / "a.h5", r"groups that stand once in the file, got a/a/b, which stands elsewhere too")
+    with h5py.File(tmp_path / "b.h5", "w") as file:  # tied weights are read
+        file["g/x"] = A
+        file["h/y"] = file["g/x"]
+    arrays = weights.read(tmp_path / "b.h5")
+    assert {name: array.tolist() for name, array in arrays.items()} == {"g/x": A.tolist(), "h/y": A.tolist()}
 
 
 def test_hdf5_that_leads_elsewhere_or_claims_too_much(tmp_path):
@@ -150,7 +226,7 @@ def test_hdf5_that_leads_elsewhere_or_claims_too_much(tmp_path):
             "e", (4,), "f4", external=[(str(tmp_path / "raw"), 0, 16)]
         ),
         "v, kept in another file": lambda f: f.create_virtual_dataset("v", layout),
-        "g/again, which holds itself": lambda f: f.create_group("g").__setitem__("again", f),
+        "g/again, which stands elsewhere too": lambda f: f.create_group("g").__setitem__("again", f),
         "got 40000000000060 bytes of them": lambda f: f.create_dataset("big", size, "f4", chunks=(1000, 1000)),
     }
     for i, (match, fill) in enumerate(cases.items()):
@@ -174,7 +250,8 @@ def ext(shape, name, words):
 MSGPACK = {
     "sizes": ({"a": ext([10**9, 10**9], "float32", bytes(4))}, "4 bytes for float32"),
     "a negative size": ({"a": ext([-1, -4], "float32", bytes(16))}, "an array of shape"),
-    "text for words": ({"a": ext([1], "float32", "abcd")}, "an array of shape"),
+    "text for words": ({"a": ext([1], "float32", "abcd")}, "an array of str, not of bytes"),
+    "a size beyond 63 bits": ({"a": ext([2**63, 0], "int8", b"")}, "an array of shape"),
     "objects": ({"a": ext([1], "object", bytes(8))}, "the dtype 'object'"),
     "a dtype that is a list": ({"a": ext([1], ["f4"], bytes(4))}, "the dtype|unhashable"),
     "two parts": ({"a": msgpack.ExtType(1, msgpack.packb(([1], "int8")))}, "not a shape, a dtype and bytes"),

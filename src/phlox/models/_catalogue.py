@@ -88,10 +88,11 @@ def variant(name: str, where: str) -> Config:
     Raises:
         RangeError: no variant has this name.
     """
-    if name not in _VARIANTS:
-        close = difflib.get_close_matches(str(name), _VARIANTS, n=3, cutoff=0.5)
+    if not isinstance(name, str) or name not in _VARIANTS:
+        within = [known for known in _VARIANTS if str(name).lower() in known][:3] if name else []
+        close = within or difflib.get_close_matches(str(name), _VARIANTS, n=3, cutoff=0.5)
         fix = f"did you mean {' or '.join(close)}?" if close else "px.models.list() has the names"
-        raise RangeError("a model that there is", got=repr(name), fix=fix, where=where)
+        raise RangeError("a model that there is", got=repr(name)[:200], fix=fix, where=where)
     return _VARIANTS[name].variants[name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 import warnings
@@ -14,8 +15,9 @@ from typing import Any, ClassVar, Self
 from phlox.core import OptionError, RangeError, stack_level
 
 _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
+_ENDLESS = 10**300  # of a whole number: no float is as large
 _DEEPEST = 4096  # of what is counted in blocks
-_COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers")
+_COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats")
 _OURS = ("classes", "labels")  # fields that the hub writes in another form
 _NEUTRAL = {
     "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
@@ -75,11 +77,12 @@ class Config:
             "id2label": {str(i): n for i, n in enumerate(labels)},
             "label2id": {n: i for i, n in enumerate(labels)},
         }
-        return {"model_type": self.model_type, **dict(self.fixed), **own, **(named if labels else {})}
+        return {"model_type": self.model_type, **dict(self.fixed), **own, **(named if labels else {"num_labels": 0})}
 
     def with_classes(self, classes: int | None, labels: tuple[str, ...] = ()) -> Self:
-        """The same with another number of classes; with None, this one."""
-        return self if classes is None else replace(self, classes=classes, labels=labels)
+        """The same with another number of classes; with None, this one. Labels stay where the number does."""
+        kept = labels or (self.labels if classes == self.classes else ())
+        return self if classes is None else replace(self, classes=classes, labels=kept)
 
 
 def read_json(text: str | bytes, where: str) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def _as(value: Any, kind: Any) -> Any:
         items = [_as(v, item) for v in value] if isinstance(value, list | tuple) else [MISSING]
         return MISSING if MISSING in items else tuple(items)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < _ENDLESS else math.inf
     if kind is type(None):
         return None if value is None else MISSING
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -165,7 +168,9 @@ def _as(value: Any, kind: Any) -> Any:
 def _check_range(key: str, value: Any, where: str) -> None:
     most = _DEEPEST if key in _COUNTS else _LARGEST
     for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, int) and not isinstance(number, bool) and not -1 <= number <= most:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise RangeError(f"{key} as a finite number", got=str(number), fix="look at config.json", where=where)
+        if isinstance(number, int) and not isinstance(number, bool) and not 0 <= number <= most:
             raise RangeError(f"{key} from 0 to {most}", got=str(number)[:40], fix="look at config.json", where=where)
     if key in _COUNTS and isinstance(value, tuple) and sum(value) > _DEEPEST:
         raise RangeError(

@@ -27,6 +27,7 @@ class Family:
         base: what stands before the names of the trunk where a file holds the trunk with a head, and is left out in a
             file of the trunk alone.
         architecture: what ``config.json`` calls the class of the model with its head.
+        head: the path of the whole head, which a trunk does without.
         heads: paths of what depends on the number of classes.
         pool: what timm calls the way to the features that the head sees.
     """
@@ -38,6 +39,7 @@ class Family:
     variants: Mapping[str, Config] = field(default_factory=dict)
     base: str = ""
     architecture: str = ""
+    head: str = "head"
     heads: tuple[str, ...] = ("head",)
     pool: str = "avg"
 

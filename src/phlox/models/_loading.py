@@ -107,8 +107,8 @@ def load(
         config = found.config.with_classes(0 if trunk and classes is None else classes)
         make = partial(_made, found.family, config, _dtype(dtype, arrays))
         model = eval_shape(make)
-        new = found.family.heads if trunk or config.classes != found.config.classes else ()
-        plan = _planned(model, names, {n: s for n, s in shapes.items() if not (new and n in head)}, new)
+        new = _new(found, config, trunk)
+        plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
         place(model, plan.slots, arrays)
     if plan.drawn:
         load_state_dict(model, _drawn(make, tuple(plan.drawn), key_or_draw(key)), strict=False)
@@ -131,12 +131,19 @@ def _described(folder: Path) -> _Source:
     return _Source(family, config, family.dialects(config))
 
 
-def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, set[str]]:
-    """The map that most names of the file go by, and what it calls the arrays of the head."""
+def _new(found: _Source, config: Config, trunk: bool) -> tuple[str, ...]:
+    """Paths of what is not taken from the file: the head of a trunk, or what the number of classes changes."""
+    if trunk or not config.classes:
+        return (found.family.head,)
+    return found.family.heads if config.classes != found.config.classes else ()
+
+
+def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, dict[str, str]]:
+    """The map that most names of the file go by, and by what it calls the arrays of the head, their paths."""
     model = eval_shape(partial(found.family.model, found.config))
     spoken = [(names, names.slots(model)[0]) for names in found.maps()]
     names, slots = max(spoken, key=lambda pair: sum(n in shapes for slot in pair[1] for n in slot.theirs))
-    return names, {n for slot in slots if _below(slot.ours, found.family.heads) for n in slot.theirs}
+    return names, {n: slot.ours for slot in slots if _below(slot.ours, (found.family.head,)) for n in slot.theirs}
 
 
 def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[str, ...]) -> _Plan:
@@ -145,7 +152,7 @@ def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[s
     Raises:
         StructureError: names left over on either side, or other shapes.
     """
-    slots, nameless = names.slots(model)
+    slots, nameless = names.slots(model, shapes)
     ours = [slot for slot in slots if not _below(slot.ours, new)]
     missing = [f"{n} for {slot.ours}" for slot in ours for n in slot.theirs if n not in shapes]
     used = {n for slot in ours for n in slot.theirs}
@@ -192,9 +199,13 @@ def _dtype(wanted: Any, arrays: Arrays) -> str:
         RangeError: one that no model has.
     """
     if wanted is not None:
-        name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
-        if name not in _CONVERT:
-            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=repr(name), fix="choose one", where=_WHERE)
+        try:
+            name = wanted if isinstance(wanted, str) else np.dtype(wanted).name
+        except (TypeError, ValueError):  # no dtype at all
+            name = wanted
+        if not isinstance(name, str) or name not in _CONVERT:
+            got = repr(name)[:100]
+            raise RangeError(f"a dtype among {', '.join(_CONVERT)}", got=got, fix="choose one", where=_WHERE)
         return name
     sizes: dict[str, int] = {}
     for spec in map(arrays.spec, arrays):

@@ -7,23 +7,25 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from phlox.core import StructureError, describe, eval_shape, state_dict
+from phlox.core import Module, StructureError, describe, eval_shape, modules, shown, state_dict, static_key
 from phlox.models._catalogue import family_of, variant_of
 from phlox.models._family import Family
 from phlox.models._model import Model
 from phlox.weights import file_error, replacing
 
 _WHERE = "px.models.save"
+_NOTHING, _ELSEWHERE = object(), object()
 
 
 def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = None) -> None:
     """Write ``config.json`` and ``model.safetensors`` as the hub has them, so that other libraries load the model.
 
-    Each file appears whole or not at all, the weights before the config. What the map of names does not know, a layer
-    that was added or replaced by another kind, is refused; ``px.save`` writes any model.
+    Each file appears whole or not at all, the weights before the config. What the config does not say is refused: a
+    layer that was added or replaced, another activation; ``px.save`` writes any model.
 
     Arguments:
         model: one of ``px.models``.
@@ -68,25 +70,54 @@ def _entries(family: Family, model: Any, dialect: str, where: str) -> dict[str, 
         raise StructureError(
             "a config that timm has a name for",
             got=f"one of {model.config}",
-            fix='use names="transformers"',
+            fix='name another dialect of the family, such as names="transformers", or write it with px.save',
             where=where,
         )
     return {"architecture": name, "num_classes": model.config.classes, "num_features": model.width}
 
 
 def _check_form(family: Family, model: Any, where: str) -> None:
-    """Refuse a model that its config would not build again."""
-    fresh = {path: array.shape for path, array in state_dict(eval_shape(lambda: family.model(model.config))).items()}
-    here = {path: array.shape for path, array in state_dict(model).items()}
-    other = [
-        f"{path}: {here.get(path, 'missing')}, by the config {fresh.get(path, 'none')}"
-        for path in {**fresh, **here} if fresh.get(path) != here.get(path)
-    ]  # fmt: skip
+    """Refuse a model that its config would not build again: other arrays, other layers, or other options of a layer."""
+    built = eval_shape(lambda: family.model(model.config))
+    other = _differences(_shapes(model), _shapes(built)) or _differences(_options(model), _options(built))
     if other:
         raise StructureError(
             "the model that its config builds", got="another:\n  " + "\n  ".join(other[:12]),
             fix="set model.config to what it is now, or write it with px.save", where=where,
         )  # fmt: skip
+
+
+def _differences(here: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    return [
+        f"{path}: {_text(here.get(path, 'missing'))}, by the config {_text(built.get(path, 'none'))}"
+        for path in {**built, **here} if _key(here.get(path, _NOTHING)) != _key(built.get(path, _NOTHING))
+    ]  # fmt: skip
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    return {path: array.shape for path, array in state_dict(model).items()}
+
+
+def _options(model: Any) -> dict[str, Any]:
+    """The kinds of all layers, and what they hold beside arrays, by path."""
+    found: dict[str, Any] = {}
+    for path, layer in modules(model).items():
+        found[path] = type(layer)
+        found |= {f"{path}.{name}".lstrip("."): value for name, value in vars(layer).items()}
+    return found
+
+
+def _key(value: Any) -> Any:
+    """What two equal options have in common; arrays and layers are compared by their own paths."""
+    if isinstance(value, Module | jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        return _ELSEWHERE
+    if isinstance(value, list | tuple):
+        return type(value), tuple(map(_key, value))
+    return {name: _key(item) for name, item in value.items()} if isinstance(value, dict) else static_key(value)
+
+
+def _text(value: Any) -> str:
+    return type(value).__name__ if isinstance(value, Module) else value if isinstance(value, str) else shown(value)
 
 
 def _write(folder: Path, entries: dict[str, Any], arrays: dict[str, Any], where: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from phlox.core import DtypeError, RangeError, aligned, describe
 
 _HALF = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
+_TURN_ON = 'jax.config.update("jax_enable_x64", True)'
 _LARGE = 2**20  # bytes
 _THREADS = 4  # that copy; memory is no faster with more
 
@@ -31,7 +32,7 @@ def to_device(array: np.ndarray, permutation: Sequence[int] | None = None, dtype
 
     Raises:
         DtypeError: 64 bits, which JAX has switched off, where that would lose something; or no numbers.
-        RangeError: no permutation of its axes.
+        RangeError: no permutation of its axes; numbers that the integers asked for cannot hold.
 
     >>> import numpy as np, phlox as px
     >>> px.weights.to_device(np.arange(6, dtype="float32").reshape(2, 3), (1, 0)).tolist()
@@ -90,8 +91,7 @@ def device_arrays(
 
 def _prepared(array: np.ndarray, permutation: Sequence[int] | None, dtype: Any, wide: bool) -> np.ndarray:
     """What JAX may take as it lies, or must copy: never the memory of a file as it is."""
-    array = np.asarray(array)
-    array = _at_home(array if dtype is None else array.astype(dtype, copy=False), wide)
+    array = _at_home(_converted(np.asarray(array), dtype), wide)
     if permutation is not None:
         if sorted(permutation) != list(range(array.ndim)):
             expected, fix = f"a permutation of the axes of {describe(array)}", "name each of its axes once, from 0"
@@ -125,16 +125,54 @@ def _is_float(array: np.ndarray) -> bool:
     return bool(jnp.issubdtype(array.dtype, np.floating))
 
 
+def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array in the dtype asked for and the order of bytes of this machine; no whole number becomes another."""
+    kind = array.dtype if dtype is None else np.dtype(dtype)
+    _check_kinds(array, kind)
+    if jnp.issubdtype(kind, np.integer) and not np.can_cast(array.dtype, kind):
+        _check_whole(array, kind)
+    return array.astype(kind.newbyteorder("=") if kind.byteorder in "<>" else kind, copy=False)
+
+
+def _check_kinds(array: np.ndarray, kind: np.dtype[Any]) -> None:
+    for dtype, what in ((array.dtype, "an array"), (kind, "a dtype")):
+        numbers = jnp.issubdtype(dtype, np.number) and dtype.kind != "m"  # which is a whole number to NumPy
+        if not numbers and dtype.kind != "b":
+            got = describe(array) if dtype is array.dtype else str(dtype)
+            raise DtypeError(f"{what} of numbers", got=got, fix="leave it out", where="to_device")
+    if jnp.issubdtype(array.dtype, np.complexfloating) and not jnp.issubdtype(kind, np.complexfloating):
+        fix = "pass a complex dtype, or the real part: array.real"
+        raise DtypeError("a dtype that holds complex numbers", got=kind.name, fix=fix, where="to_device")
+
+
+def _check_whole(array: np.ndarray, kind: np.dtype[Any]) -> None:
+    """Refuse to make integers of what they cannot hold; a fraction is cut off, as NumPy does."""
+    if not _fits(array, kind):
+        room = jnp.iinfo(kind)
+        expected = f"numbers from {room.min} to {room.max} for {kind.name}"
+        fix = f"pass a wider dtype; for 64 bits turn them on first: {_TURN_ON}"
+        raise RangeError(expected, got=f"{describe(array)} with others in it", fix=fix, where="to_device")
+
+
+def _fits(array: np.ndarray, kind: Any) -> bool:
+    """Whether the whole parts of all numbers are integers of a kind; of an integer kind."""
+    room = jnp.iinfo(kind)
+    if array.size == 0:
+        return True
+    return bool(np.isfinite(array).all()) and int(array.min()) >= room.min and int(array.max()) <= room.max
+
+
 def _at_home(array: np.ndarray, wide: bool) -> np.ndarray:
     """An array of a dtype that JAX will not silently change: of 64 bits only where they are on."""
+    if array.dtype.char in "gG":  # long doubles, of 64 bits or more
+        fix = 'pass dtype="float32" or "complex64", or with 64 bits on "float64" or "complex128"'
+        raise DtypeError("a dtype that JAX has", got=describe(array), fix=fix, where="to_device")
     half = _HALF.get(array.dtype.name)
-    if array.dtype.kind in "OSUMm":
-        raise DtypeError("an array of numbers", got=describe(array), fix="leave it out", where="to_device")
     if half is None or wide:
         return array
-    if array.dtype.kind in "iu":
-        room = np.iinfo(half)
-        if array.size == 0 or (array.min() >= room.min and array.max() <= room.max):
-            return array.astype(half)
-    fix = f'pass dtype="{half}", or turn 64 bits on: jax.config.update("jax_enable_x64", True)'
+    whole = array.dtype.kind in "iu"
+    if whole and _fits(array, half):
+        return array.astype(half)
+    advice = f"turn 64 bits on: {_TURN_ON}"
+    fix = advice if whole else f'pass dtype="{half}", or {advice}'
     raise DtypeError("a dtype that JAX has switched on", got=describe(array), fix=fix, where="to_device")

@@ -49,11 +49,11 @@ def file_bytes(path: FilePath, checksum: str | None, where: str) -> bytes:
         raise corrupt("a whole gzip file", str(error), path, where) from None
 
 
-def corrupt(expected: str, got: str, path: FilePath, where: str) -> PhloxError:
+def corrupt(expected: str, got: str, path: FilePath, where: str, fix: str | None = None) -> PhloxError:
     """The error of a file that is not what it should be."""
     from phlox.weights import CorruptFileError
 
-    fix = "fetch the file again: it is cut off, damaged, or another one"
+    fix = fix or "fetch the file again: it is cut off, damaged, or another one"
     return CorruptFileError(f"{expected} in {os.fspath(path)!r}", got=got, fix=fix, where=where)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from phlox.core import RangeError, StructureError
 from phlox.data._observations import whole
 from phlox.data.readers._files import FilePath, corrupt, extra
+from phlox.data.readers._pixels import FORMATS, UndecodableError, decoded
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_FORMATS = (*FORMATS, "GIF", "TIFF")
+_BILINEAR = 2  # Pillow's number
 _CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
@@ -31,7 +33,8 @@ class ImageFolder:
 
     Raises:
         StructureError: no sub-folder, or none with an image. RangeError: another mode, a size below 1.
-        MissingExtraError: Pillow is not installed. CorruptFileError: from reading, an image that cannot be decoded.
+        MissingExtraError: Pillow is not installed. CorruptFileError: from reading, an image that cannot be decoded,
+        or has more than 8 bits a channel.
 
     >>> import pathlib, tempfile, numpy as np, phlox as px
     >>> from PIL import Image
@@ -78,14 +81,12 @@ class ImageFolder:
         return f"ImageFolder({self.path.name!r}, {len(self)} images of {len(self.classes)} classes)"
 
     def _decoded(self, path: Path) -> np.ndarray:
-        from PIL import Image, ImageOps
-
         try:
-            with Image.open(path) as file:
-                image: Any = ImageOps.exif_transpose(file).convert(self.mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise corrupt("an image", str(error), path, "ImageFolder") from None
+            image = decoded(path, self.mode, _FORMATS, "ImageFolder")
+        except UndecodableError as error:
+            expected, _, got = str(error).partition(": ")
+            raise corrupt(expected, got, path, "ImageFolder", error.fix) from None
         if self.size is not None:
-            image = image.resize(self.size[::-1], Image.Resampling.BILINEAR)
+            image = image.resize(self.size[::-1], _BILINEAR)
         array = np.asarray(image, np.float32) / np.float32(255)
         return array.reshape(*array.shape[:2], _CHANNELS[self.mode])

@@ -8,6 +8,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, overload
+from urllib.parse import urlsplit
 
 from phlox.core import PhloxError, RangeError
 from phlox.data.fetching._remote import RemoteFile
@@ -111,7 +112,7 @@ def datasets(
     if coarse and len(known.classes) != 100:
         raise RangeError("coarse=False", got="coarse=True", fix="only cifar100 has groups of classes", where=where)
     bases = None if mirror is None else _checked(mirror, where)
-    folder = (_default_root() if root is None else Path(root)) / name
+    folder = (_default_root() if root is None else Path(root).expanduser()) / name
 
     def place(file: RemoteFile) -> Path:
         from phlox.data.fetching._fetch import fetch  # what it stands on costs more to import than all of this room
@@ -150,15 +151,31 @@ def _plain(name: str) -> str:
 
 
 def _checked(mirror: str, where: str) -> str:
-    if not re.match(r"https?://\S+$", mirror):
+    if not _is_folder(mirror):
         fix = "give the address of the folder that holds the files; files of your own go below root="
-        raise RangeError("a mirror that begins with http:// or https://", got=repr(mirror), fix=fix, where=where)
+        raise RangeError(
+            "a mirror that begins with http:// or https://, of a host and a path",
+            got=repr(mirror),
+            fix=fix,
+            where=where,
+        )
     return mirror.rstrip("/") + "/"
+
+
+def _is_folder(mirror: object) -> bool:
+    """Whether the address of a file follows from it: no query, no port that is none, no letters to be escaped."""
+    if not isinstance(mirror, str) or not re.fullmatch(r"https?://[!-~]+", mirror):
+        return False
+    try:
+        parts = urlsplit(mirror)
+        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:  # what is no port, and no address of version 6
+        return False
 
 
 def _default_root() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PHLOX_DATA") or Path(base) / "phlox" / "data")
+    return Path(os.environ.get("PHLOX_DATA") or Path(base) / "phlox" / "data").expanduser()
 
 
 def _there(file: RemoteFile, folder: Path, where: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,17 @@ def _cifar(known: KnownSet, split: str, folder: Path, place: Place, coarse: bool
     train = [batches.format(i) for i in range(1, 6)] if batches else ["train.bin"]
     names = train if split == "train" else ["test_batch.bin" if batches else "test.bin"]
     unpacked = folder / "unpacked"
-    if not unpacked.is_dir():
+    size = known.sizes[SPLITS.index(split)] // len(names) * (classes // 100 + 1 + math.prod(known.shape))
+    if not all(_has_size(unpacked / inside / name, size) for name in names):
         from phlox.data.fetching._unpacking import unpack
 
-        unpack(place(known.files[0]), unpacked, where)
+        unpack(place(known.files[0]), unpacked, where, anew=True)
     pairs = [read_cifar(unpacked / inside / name, classes=classes, coarse=coarse) for name in names]
     return np.concatenate([images for images, _ in pairs]), np.concatenate([labels for _, labels in pairs])
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _svhn(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, Path]:

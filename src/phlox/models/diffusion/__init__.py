@@ -3,6 +3,7 @@
 A model is any function or Module ``model(x, t)``, or ``model(x, t, condition)``: noisy data (batch, ...) and times
 (batch,), integers of a schedule or floats of a flow. Losses and samplers take it as it is.
 
+_checks             data, noise and times that cannot be
 _schedules          how much noise there is at each step
 _predictions        what a network predicts, and what follows from it
 _guidance           conditions, and guidance without a classifier

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import RangeError, answering, scan
+from phlox.models.diffusion._checks import check_floating
 from phlox.models.diffusion._guidance import Denoiser, guide_of, predicted
 from phlox.models.diffusion._predictions import Prediction, check_prediction, clean_and_noise
 from phlox.models.diffusion._schedules import NoiseSchedule, Spacing
@@ -55,12 +56,12 @@ def ddpm(
         spacing: which steps: ``NoiseSchedule.timesteps``.
         clip: the largest size of $\hat x$, such as 1 for pictures in [-1, 1]; None does not clip.
         condition: labels (batch,), or any tree of arrays that the model takes.
-        guidance: s in $m(x, ∅) + s (m(x, c) - m(x, ∅))$; 1 is none.
+        guidance: s in $m(x, ∅) + s (m(x, c) - m(x, ∅))$, one number or (batch,); 1 is none.
         unconditional: ∅, what stands for no condition, one for all or for each example.
 
     Raises:
         RangeError: an argument out of range, guidance without ``unconditional``. ShapeError: a model's output of
-            another shape than noise.
+            another shape than noise; guidance of another than () and (batch,). DtypeError: noise of whole numbers.
 
     Source: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models" (arXiv:2006.11239), algorithm 2; Ho and
         Salimans (arXiv:2207.12598) for guidance.
@@ -76,6 +77,7 @@ def ddpm(
     if variance not in ("small", "large"):
         expected, fix = "variance of 'small' or 'large'", "choose one of them"
         raise RangeError(expected, got=repr(variance), fix=fix, where="ddpm")
+    check_floating("ddpm", "noise", noise)
     plan = _plan("ddpm", schedule, steps, spacing, prediction, clip)
     here, there = plan["here"], plan["there"]
     beta = 1 - here / there
@@ -140,6 +142,7 @@ def ddim(
     if eta and key is None:
         expected, fix = "key= where eta is above 0", "pass key=jax.random.key(0)"
         raise RangeError(expected, got="none", fix=fix, where="ddim")
+    check_floating("ddim", "noise", noise)
     plan = _plan("ddim", schedule, steps, spacing, prediction, clip)
     here, there = plan["here"], plan["there"]
     spread = eta**2 * (1 - there) / (1 - here) * (1 - here / there)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import RangeError, answering, scan
+from phlox.models.diffusion._checks import check_floating
 from phlox.models.diffusion._guidance import Denoiser, guide_of, predicted
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]
@@ -59,6 +60,7 @@ def flow_matching(
     if method not in _METHODS:
         methods = ", ".join(map(repr, _METHODS))
         raise RangeError(f"method of {methods}", got=repr(method), fix="choose one of them", where="flow_matching")
+    check_floating("flow_matching", "noise", noise)
     guide = guide_of("flow_matching", condition, unconditional, guidance)
     wide = jnp.promote_types(noise.dtype, jnp.float32)
     even = np.linspace(1, 0, steps + 1)

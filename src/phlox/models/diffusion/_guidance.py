@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from phlox.core import RangeError, ShapeError, describe
 
@@ -30,6 +31,11 @@ def guide_of(where: str, condition: Any, unconditional: Any, guidance: Any) -> G
     if unconditional is None and not plain:
         fix = "give unconditional=, such as the number behind the last class (DiT: model.config.classes)"
         raise RangeError("what the model gets without a condition", got=f"guidance={guidance}", fix=fix, where=where)
+    kind = getattr(guidance, "dtype", None)
+    kind = np.asarray(guidance).dtype if kind is None else kind
+    if np.ndim(guidance) > 1 or not jnp.issubdtype(kind, jnp.number):
+        fix = "give one number, or one for each example"
+        raise ShapeError("guidance () or (batch,)", got=describe(guidance), fix=fix, where=where)
     return Guide(condition, None if plain else unconditional, guidance)
 
 
@@ -43,7 +49,18 @@ def predicted(where: str, model: Denoiser, x: jax.Array, t: jax.Array, guide: Gu
     without = jax.tree.map(lambda u, c: jnp.broadcast_to(u, jnp.shape(c)), guide.unconditional, guide.condition)
     twice = jax.tree.map(lambda *parts: jnp.concatenate(parts), (x, times, guide.condition), (x, times, without))
     given, free = jnp.split(model(*twice), 2)
-    return _alike(where, free + jnp.asarray(guide.scale, free.dtype) * (given - free), x)
+    return _alike(where, free + _scale(where, guide, free) * (given - free), x)
+
+
+def _scale(where: str, guide: Guide, free: jax.Array) -> jax.Array:
+    """The guidance, to stand beside what the model says: of each example its own."""
+    scale = jnp.asarray(guide.scale, free.dtype)
+    if scale.ndim == 0:
+        return scale
+    if scale.shape != free.shape[:1]:
+        fix = "give one number, or one for each example"
+        raise ShapeError(f"guidance () or ({free.shape[0]},)", got=describe(scale), fix=fix, where=where)
+    return scale.reshape(scale.shape + (1,) * (free.ndim - 1))
 
 
 def _alike(where: str, said: jax.Array, x: jax.Array) -> jax.Array:

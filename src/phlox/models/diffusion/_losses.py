@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from phlox.core import RangeError, answering
 from phlox.losses import mse
+from phlox.models.diffusion._checks import check_floating
 from phlox.models.diffusion._guidance import Denoiser, Guide, predicted
 from phlox.models.diffusion._predictions import Prediction, check_prediction, target_of
 from phlox.models.diffusion._schedules import NoiseSchedule
@@ -39,6 +41,7 @@ def ddpm_loss(
 
     Raises:
         RangeError: another prediction, "epsilon" with zero terminal SNR. ShapeError: a model's output of another shape.
+        DtypeError: data of whole numbers.
 
     Source: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models" (arXiv:2006.11239), algorithm 1; Salimans
         and Ho (arXiv:2202.00512) for v.
@@ -50,6 +53,7 @@ def ddpm_loss(
     1.0
     """
     check_prediction("ddpm_loss", prediction, schedule)
+    check_floating("ddpm_loss", "data", x)
     of_steps, of_noise = jax.random.split(key)
     t = jax.random.randint(of_steps, x.shape[:1], 0, schedule.steps)
     noise = jax.random.normal(of_noise, x.shape, x.dtype)
@@ -75,7 +79,7 @@ def flow_matching_loss(
     all n elements.
 
     Shapes:
-        x: (batch, ...), floating, of variance about 1; t: (batch,), of its dtype; the loss: ().
+        x: (batch, ...), floating, of variance about 1; t: (batch,), float32 or float64; the loss: ().
 
     Arguments:
         model: ``model(x, t)``, or ``model(x, t, condition)`` where there is one.
@@ -87,6 +91,7 @@ def flow_matching_loss(
 
     Raises:
         RangeError: other times, a standard deviation not above 0. ShapeError: a model's output of another shape.
+        DtypeError: data of whole numbers.
 
     Source: Lipman et al. (arXiv:2210.02747); Liu, Gong and Liu (arXiv:2209.03003); Esser et al. (arXiv:2403.03206),
         section 3.1, for the times.
@@ -97,11 +102,12 @@ def flow_matching_loss(
     >>> round(float(loss), 1)  # noise less one: 1 + 1
     2.0
     """
+    check_floating("flow_matching_loss", "data", x)
     of_times, of_noise = jax.random.split(key)
     t = _times(of_times, x, times, logit_mean, logit_std)
     noise = jax.random.normal(of_noise, x.shape, x.dtype)
     share = t.reshape(t.shape + (1,) * (x.ndim - 1))
-    given = (1 - share) * x + share * noise
+    given = ((1 - share) * x + share * noise).astype(x.dtype)
     said = predicted("flow_matching_loss", model, given, t * time_scale, Guide(condition, None, 1))
     return mse(said, noise - x)
 
@@ -113,6 +119,7 @@ def _times(key: jax.Array, x: jax.Array, times: str, mean: float, std: float) ->
     if not std > 0:
         expected, fix = "logit_std above 0", "leave it out, for 1"
         raise RangeError(expected, got=repr(std), fix=fix, where="flow_matching_loss")
+    wide = jnp.promote_types(x.dtype, jnp.float32)  # 16 bits have some hundred times, and 0 and 1 among them
     if times == "uniform":
-        return jax.random.uniform(key, x.shape[:1], x.dtype)
-    return jax.nn.sigmoid(mean + std * jax.random.normal(key, x.shape[:1], x.dtype))
+        return jax.random.uniform(key, x.shape[:1], wide)
+    return jax.nn.sigmoid(mean + std * jax.random.normal(key, x.shape[:1], wide))

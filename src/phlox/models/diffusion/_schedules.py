@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from phlox.core import RangeError
+from phlox.models.diffusion._checks import check_noise
 
 Spacing = Literal["leading", "trailing", "linspace"]
 
@@ -106,21 +107,34 @@ class NoiseSchedule:
         raise RangeError(expected, got=repr(spacing), fix=fix, where="NoiseSchedule.timesteps")
 
     def shares(self, t: ArrayLike, like: jax.Array) -> tuple[jax.Array, jax.Array]:
-        r"""$\sqrt{\bar α_t}$ and $\sqrt{1 - \bar α_t}$ at times (batch,), to stand beside ``like`` (batch, ...)."""
+        r"""$\sqrt{\bar α_t}$ and $\sqrt{1 - \bar α_t}$ at times (batch,), to stand beside ``like`` (batch, ...).
+
+        In float32 at least, whatever the dtype of ``like``.
+        """
         both = np.stack([np.sqrt(self.alpha_bars), np.sqrt(1 - self.alpha_bars)])
-        signal, spread = jnp.asarray(both, like.dtype)[:, jnp.asarray(t)]
+        signal, spread = jnp.asarray(both, jnp.promote_types(like.dtype, jnp.float32))[:, jnp.asarray(t)]
         beside = signal.shape + (1,) * (like.ndim - signal.ndim)
         return signal.reshape(beside), spread.reshape(beside)
 
     def add_noise(self, x: jax.Array, noise: jax.Array, t: ArrayLike) -> jax.Array:
-        """The data x (batch, ...) at times t (batch,), with this noise of its shape."""
+        """The data x (batch, ...) at times t () or (batch,), with this noise of its shape; of the dtype of x.
+
+        Raises:
+            DtypeError: data or noise of whole numbers, times of others. ShapeError: noise of another shape than x,
+            times of another than () and (batch,). RangeError: times outside 0 … steps - 1, where they are known.
+        """
+        check_noise("NoiseSchedule.add_noise", x, noise, t, self.steps)
         signal, spread = self.shares(t, x)
-        return signal * x + spread * noise
+        return (signal * x + spread * noise).astype(x.dtype)
 
     def velocity(self, x: jax.Array, noise: jax.Array, t: ArrayLike) -> jax.Array:
-        r"""$v = \sqrt{\bar α_t}\, ε - \sqrt{1 - \bar α_t}\, x$, what a network of ``prediction="v"`` predicts."""
+        r"""$v = \sqrt{\bar α_t}\, ε - \sqrt{1 - \bar α_t}\, x$, what a network of ``prediction="v"`` predicts.
+
+        Shapes, dtypes, errors: as :meth:`add_noise`.
+        """
+        check_noise("NoiseSchedule.velocity", x, noise, t, self.steps)
         signal, spread = self.shares(t, x)
-        return signal * noise - spread * x
+        return (signal * noise - spread * x).astype(x.dtype)
 
 
 def _linear(schedule: NoiseSchedule) -> np.ndarray:

@@ -107,4 +107,5 @@ def _fill(value: Any) -> int | tuple[int, ...]:
             raise refused("fill", "from 0 to 255", value, "give whole numbers, of the image before it is rescaled")
     if len(several) not in (1, 3):
         raise refused("fill", "as one value or three", value, "give one for each channel")
-    return tuple(int(v) for v in several) if isinstance(value, tuple | list) else int(value)
+    first, *others = (int(v) for v in several)
+    return (first, *others) if others else first

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from phlox.core import DtypeError, ShapeError, describe
 
 _WHERE = "ImagePreprocessor"
+_WIDE = ("I", "F")  # Pillow's modes of more than 8 bits: I, I;16 and its kin, F
 
 
 def is_pil(image: Any) -> bool:
@@ -37,6 +38,9 @@ def as_array(image: Any, convert_rgb: bool) -> Any:
 
 def _decoded(image: Any, convert_rgb: bool) -> np.ndarray:
     """(height, width, channels); transparency lies on white where RGB is asked for."""
+    if image.mode.startswith(_WIDE):
+        fix = "scale its values to 8 bits first: converted as they are, all above 255 would be white"
+        raise DtypeError("images of 8 bits a channel", got=f"mode {image.mode}", fix=fix, where=_WHERE)
     if convert_rgb:
         return np.array(_on_white(image).convert("RGB"))
     if image.mode not in ("RGB", "L"):

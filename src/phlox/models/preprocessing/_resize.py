@@ -70,7 +70,7 @@ def _check(images: Any, size: Any, method: str) -> None:
 
 def resized(images: Any, size: tuple[int, int], method: str, antialias: bool) -> Any:
     """As ``resize``, unchecked; a NumPy array gives a NumPy array, and compiles nothing."""
-    if images.ndim != 4 or _is_one(images.shape[0]):
+    if images.ndim != 4 or _is_one_or_none(images.shape[0]):
         return _resized(images, size, method, antialias)
     if isinstance(images, np.ndarray):
         return np.stack([_resized(image, size, method, antialias) for image in images])
@@ -80,8 +80,8 @@ def resized(images: Any, size: tuple[int, int], method: str, antialias: bool) ->
     return jax.lax.map(partial(_resized, size=size, method=method, antialias=antialias), images)
 
 
-def _is_one(count: Any) -> bool:
-    return isinstance(count, int) and count == 1
+def _is_one_or_none(count: Any) -> bool:
+    return isinstance(count, int) and count <= 1
 
 
 def _resized(images: Any, size: tuple[int, int], method: str, antialias: bool) -> Any:

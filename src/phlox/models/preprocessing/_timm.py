@@ -37,7 +37,8 @@ def fields_of_timm(config: Config) -> dict[str, Any]:
     if mode == "border":
         if not all(0 <= v <= 1 for v in fields["mean"]):
             raise refused("the config's mean", "from 0 to 1 beside a border", fields["mean"], "correct the file")
-        return fields | {"size": size, "fit": "contain", "fill": tuple(round(255 * v) for v in fields["mean"])}
+        first, *others = (round(255 * v) for v in fields["mean"])
+        return fields | {"size": size, "fit": "contain", "fill": (first, *others) if others else first}
     if size[0] == size[1]:
         return fields | {"size": size[0]}
     return fields | {"size": size, "fit": "cover"}

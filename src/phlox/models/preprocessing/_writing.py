@@ -71,7 +71,7 @@ def _processor(fields: Fields) -> dict[str, Any]:
     if fields["rescale"] is not None:
         config["rescale_factor"] = fields["rescale"]
     if mean is not None:
-        config |= {"image_mean": list(mean), "image_std": list(fields["std"])}
+        config |= {"image_mean": _one_or_each(mean), "image_std": _one_or_each(fields["std"])}
     if config["image_processor_type"] == "EfficientNetImageProcessor":
         config |= {"rescale_offset": fields["offset"] == -1.0, "include_top": fields["std_twice"]}
     return config
@@ -85,6 +85,11 @@ def _type(fields: Fields) -> str:
     if fields["crop"] is None and (fields["longest"] is not None or fields["pad"] is not None):
         return "DetrImageProcessor"  # it hands a mask on, too
     return "BitImageProcessor"
+
+
+def _one_or_each(values: tuple[float, ...]) -> float | list[float]:
+    """A number by itself is for all channels there; a list of one is not, where an image has more."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _pair(value: Any) -> bool:

@@ -88,8 +88,15 @@ class GlobalResponseNorm(Module):
         self.scale, self.bias = jnp.zeros(channels, param_dtype()), jnp.zeros(channels, param_dtype())
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        norms = jnp.linalg.norm(x, axis=(1, 2), keepdims=True)
-        return x + self.scale * (x * norms / (jnp.mean(norms, -1, keepdims=True) + _EPS)) + self.bias
+        norms = _norms(x)
+        shares = (norms / (jnp.mean(norms, -1, keepdims=True) + _EPS)).astype(x.dtype)
+        return x + self.scale * (x * shares) + self.bias
+
+
+def _norms(x: jax.Array) -> jax.Array:
+    """Of each channel over space, at least in float32; the gradient of a channel of zeros is zero."""
+    squares = jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))), axis=(1, 2), keepdims=True)
+    return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))
 
 
 class ConvNextBlock(Module):

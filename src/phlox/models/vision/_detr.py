@@ -16,6 +16,7 @@ import numpy as np
 
 from phlox.core import (
     Module,
+    OptionError,
     Param,
     RangeError,
     ShapeError,
@@ -41,6 +42,8 @@ from phlox.weights import NameMap
 _BACKBONES = {
     name: config.with_classes(0) for name, config in _resnet.FAMILY.variants.items() if isinstance(config, ResNetConfig)
 }
+_KNOWN = {"features_only", "in_chans", "out_indices", "output_stride", "pretrained"}  # of what timm is called with
+_WHERE, _FIX = "DetrConfig.from_dict", "no other backbone is supported"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +100,18 @@ class DetrConfig(Config):
     giou_loss_coefficient: int | float = 2
     eos_coefficient: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.backbone_config, ResNetConfig):
+            raise OptionError(
+                "a ResNetConfig", got=describe(self.backbone_config), where="DetrConfig.backbone_config",
+                fix="DetrConfig.from_dict reads the hub's entries",
+            )  # fmt: skip
+
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
         read = {key: value for key, value in entries.items() if key != "backbone_config"}
         config = super().from_dict(read)
-        backbone = _backbone(entries.get("backbone_config"), entries.get("backbone"))
+        backbone = _backbone(entries)
         return cls(**{**vars(config), "backbone_config": backbone})
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,25 +122,52 @@ class DetrConfig(Config):
         return {**super().to_dict(), **own}
 
 
-def _backbone(entries: Any, name: Any) -> ResNetConfig:
+def _backbone(entries: Mapping[str, Any]) -> ResNetConfig:
     """The ResNet that ``config.json`` describes, or names as timm does.
 
     Raises:
-        RangeError: another network, or not its last stage.
+        OptionError: an entry of the wrong type. RangeError: another network, or not its last stage at 1/32 of the size.
     """
-    where, fix = "DetrConfig.from_dict", "no other backbone is supported"
-    if entries is None or (isinstance(entries, Mapping) and entries.get("model_type") == "timm_backbone"):
-        name = (entries or {}).get("backbone", name) or "resnet50"
-        if name not in _BACKBONES:
-            raise RangeError(f"a backbone among {', '.join(_BACKBONES)}", got=repr(name)[:100], fix=fix, where=where)
-        return _BACKBONES[name]
-    if not isinstance(entries, Mapping) or entries.get("model_type") != "resnet":
-        raise RangeError("a backbone_config of a resnet", got=repr(entries)[:100], fix=fix, where=where)
-    config = ResNetConfig.from_dict(entries).with_classes(0)
-    last = f"stage{len(config.depths)}"
-    if (stages := entries.get("out_features") or [last])[-1] != last:
-        raise RangeError(f"out_features that end with {last}", got=repr(stages)[:100], fix=fix, where=where)
+    nested, options = entries.get("backbone_config"), entries.get("backbone_kwargs") or {}
+    if not isinstance(options, Mapping) or set(options) - _KNOWN:
+        raise RangeError(
+            f"backbone_kwargs of {', '.join(sorted(_KNOWN))}", got=repr(options)[:200], fix=_FIX, where=_WHERE
+        )
+    if nested is None or (isinstance(nested, Mapping) and nested.get("model_type") == "timm_backbone"):
+        nested = nested or {}
+        config = _of_timm(
+            nested.get("backbone") or entries.get("backbone") or "resnet50",
+            [nested.get("num_channels"), options.get("in_chans"), entries.get("num_channels")],
+        )
+    elif isinstance(nested, Mapping) and nested.get("model_type") == "resnet":
+        config = ResNetConfig.from_dict(nested).with_classes(0)
+    else:
+        raise RangeError("a backbone_config of a resnet", got=repr(nested)[:100], fix=_FIX, where=_WHERE)
+    _check_map({**options, **nested}, len(config.depths))
     return config
+
+
+def _of_timm(name: Any, channels: list[Any]) -> ResNetConfig:
+    """The ResNet by timm's name, for images of the first number of channels that is said."""
+    if not isinstance(name, str) or name not in _BACKBONES:
+        raise RangeError(f"a backbone among {', '.join(_BACKBONES)}", got=repr(name)[:100], fix=_FIX, where=_WHERE)
+    number = next((c for c in channels if c is not None), 3)
+    return ResNetConfig.from_dict({**_BACKBONES[name].to_dict(), "num_channels": number}).with_classes(0)
+
+
+def _check_map(said: Mapping[str, Any], last: int) -> None:
+    """Refuse another map of features than that of the last stage, at 1/32 of the size.
+
+    Raises:
+        RangeError: another one.
+    """
+    if said.get("output_stride") not in (None, 32):
+        got = repr(said["output_stride"])[:100]
+        raise RangeError("output_stride = 32", got=got, fix=_FIX, where=_WHERE)
+    for name, ends in (("out_features", (f"stage{last}",)), ("out_indices", (last, -1))):
+        stages = said.get(name) or ends[:1]
+        if not isinstance(stages, list | tuple) or stages[-1] not in ends:
+            raise RangeError(f"{name} that end with {ends[0]}", got=repr(stages)[:100], fix=_FIX, where=_WHERE)
 
 
 class FrozenBatchNorm(Module):

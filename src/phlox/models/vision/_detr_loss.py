@@ -10,9 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 
-from phlox.core import ShapeError, StructureError, describe
+from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
 from phlox.losses import cross_entropy
 from phlox.models.vision._detr import DetrConfig, DetrOutput
 from phlox.nn.functional import box_convert, generalized_box_iou, softmax
@@ -34,7 +36,9 @@ def detr_loss(output: DetrOutput, targets: Targets, *, config: DetrConfig | None
         config: whose costs and coefficients count; those of the paper by default.
 
     Raises:
-        StructureError: targets without these names. ShapeError: targets that do not fit the output.
+        StructureError: targets without these names, or no ``DetrOutput``. ShapeError: targets that do not fit the
+            output. DtypeError: labels that are no integers. RangeError: a label of no class; in compiled code, where
+            values are not at hand, it is not seen.
 
     Source: Carion et al., "End-to-end object detection with transformers", 2020, section 3.1.
 
@@ -66,6 +70,7 @@ def detr_losses(output: DetrOutput, targets: Targets, *, config: DetrConfig | No
     0.4
     """
     config = DetrConfig() if config is None else config
+    _check_output(output, "detr_loss")
     labels, boxes = _targets(output, targets)
     layers = [output, *output.auxiliary]
     every = DetrOutput(jnp.concatenate([y.logits for y in layers]), jnp.concatenate([y.boxes for y in layers]))
@@ -90,7 +95,7 @@ def detections(output: DetrOutput, sizes: Any = None, *, threshold: float = 0.0)
         threshold: what does not score above it gets the label -1.
 
     Raises:
-        ShapeError: sizes of another shape.
+        StructureError: no ``DetrOutput``. ShapeError: sizes of another shape.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> output = px.models.DetrOutput(jnp.array([[[0.0, 9.0, 0.0]]]), jnp.array([[[0.5, 0.5, 0.2, 0.4]]]))
@@ -98,6 +103,7 @@ def detections(output: DetrOutput, sizes: Any = None, *, threshold: float = 0.0)
     >>> found["boxes"].round().tolist(), found["labels"].tolist()
     ([[[80.0, 30.0, 120.0, 70.0]]], [[1]])
     """
+    _check_output(output, "detections")
     chances = softmax(output.logits)[..., :-1]
     scores, boxes = chances.max(-1), box_convert(output.boxes, "cxcywh", "xyxy")
     labels = jnp.where(scores > threshold, chances.argmax(-1), -1)
@@ -161,7 +167,31 @@ def _targets(output: DetrOutput, targets: Targets) -> tuple[jax.Array, jax.Array
         expected = f"labels ({len(output.logits)}, objects) and boxes ({len(output.logits)}, objects, 4)"
         fix = "pad the objects of each picture to the same number, with the label -1"
         raise ShapeError(expected, got=f"{describe(labels)} and {describe(boxes)}", fix=fix, where="detr_loss")
+    _check_labels(labels, output.logits.shape[-1] - 1)
     return labels, boxes.astype(output.boxes.dtype)
+
+
+def _check_labels(labels: jax.Array, classes: int) -> None:
+    """Refuse labels that are no whole numbers, and those outside -1 … classes - 1 where their values are at hand.
+
+    Raises:
+        DtypeError: no whole numbers. RangeError: no class.
+    """
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise DtypeError("labels of integers", got=describe(labels), fix="labels.astype(int)", where="detr_loss")
+    if isinstance(labels, Tracer):
+        return
+    numbers = np.asarray(labels)
+    if numbers.size and (numbers.min() < -1 or numbers.max() >= classes):
+        got = f"labels from {numbers.min()} to {numbers.max()}"
+        fix = "count classes from 0, pad with -1, and leave out the class of none"
+        raise RangeError(f"labels from -1 to {classes - 1}", got=got, fix=fix, where="detr_loss")
+
+
+def _check_output(output: Any, where: str) -> None:
+    if not isinstance(output, DetrOutput):
+        fix = "pass what a DETR with a head gives"
+        raise StructureError("a DetrOutput", got=describe(output), fix=fix, where=where)
 
 
 def _sizes(sizes: Any, batch: int) -> tuple[jax.Array, jax.Array]:

@@ -37,7 +37,7 @@ class ResNetConfig(Config):
         hidden_act: the activation after the stem and after each block; within a block it is always ReLU.
         downsample_in_first_stage: halve the size in the first stage too.
         downsample_in_bottleneck: the stride at the first convolution of a bottleneck (v1), not at the second (v1.5).
-        groups: of the convolution in the middle (ResNeXt).
+        groups: of the convolution in the middle of a bottleneck (ResNeXt).
         width_per_group: features of a group in the first stage, of 64 that a plain ResNet has.
     """
 
@@ -58,6 +58,16 @@ class ResNetConfig(Config):
         if self.layer_type not in ("basic", "bottleneck"):
             raise RangeError('"basic" or "bottleneck"', got=repr(self.layer_type), where="ResNetConfig.layer_type")
         check_stages(self.depths, self.hidden_sizes, "ResNetConfig")
+        if self.layer_type == "basic" and not _is_plain(self):
+            raise RangeError(
+                "groups=1 and width_per_group=64 with basic layers", fix='use layer_type="bottleneck"',
+                got=f"groups={self.groups} and width_per_group={self.width_per_group}", where="ResNetConfig",
+            )  # fmt: skip
+
+
+def _is_plain(config: ResNetConfig) -> bool:
+    """Neither a ResNeXt nor a wide one, which transformers does not have."""
+    return config.groups == 1 and config.width_per_group == 64
 
 
 class ResidualBlock(Module):
@@ -175,6 +185,7 @@ FAMILY = Family(
     config=ResNetConfig,
     model=ResNet,
     names={"transformers": TRANSFORMERS, "timm": TIMM},
+    holds={"transformers": _is_plain},
     base="resnet.",
     architecture="ResNetForImageClassification",
     variants={

@@ -10,13 +10,14 @@ import numpy as np
 
 from phlox.core import Module, RangeError, StructureError
 from phlox.weights.matching._guess import Guess, guessed, layouts_of
-from phlox.weights.matching._layouts import axes_there, layout_named
+from phlox.weights.matching._layouts import axes_there, is_flipped, layout_named
 from phlox.weights.matching._leaves import Leaf, leaves_of
 from phlox.weights.matching._names import NameMap, Ours
 from phlox.weights.matching._placing import place
 from phlox.weights.matching._recurrent import in_cells
 from phlox.weights.matching._slots import Slot
 from phlox.weights.readers._arrays import Arrays
+from phlox.weights.readers._pytorch import tensor_as_array
 
 _WHERE = "px.weights.convert"
 
@@ -43,7 +44,7 @@ class Conversion:
     missing: list[str] = field(default_factory=list)
     """Arrays of the model that nothing was found for, with ``strict=False``."""
     unused: list[str] = field(default_factory=list)
-    """Names that nothing was made of, with ``strict=False`` or ignored by the rules."""
+    """Names that nothing was made of, with ``strict=False``; what the rules ignore is not among them."""
 
     @property
     def doubts(self) -> list[Match]:
@@ -102,11 +103,11 @@ def convert(
       layers.0.weight ← fc.weight: the only one of this shape
       layers.0.bias ← fc.bias: the only one of this shape
     """
-    leaves = leaves_of(model)
+    leaves, arrays = leaves_of(model), _as_arrays(arrays)
     names = rules if isinstance(rules, NameMap) else NameMap(rules or {}, layout=layout or _told(leaves, arrays))
     arrays = in_cells(arrays, names.layout_name)
     shapes = _shapes(arrays)
-    slots, nameless = names.slots(model)
+    slots, nameless = names.slots(model, shapes)
     used = {name for slot in slots for name in slot.theirs}
     rest = {name: shape for name, shape in shapes.items() if name not in used and not names.ignores(name)}
     guesses, left = guessed([leaf for leaf in leaves if leaf.path in nameless], rest, names.layout)
@@ -121,6 +122,13 @@ def convert(
     return report
 
 
+def _as_arrays(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arrays as NumPy's or JAX's, those of PyTorch too; what a reader gives stays unread."""
+    if isinstance(arrays, Arrays):
+        return arrays
+    return {name: tensor_as_array(x) if type(x).__module__.startswith("torch") else x for name, x in arrays.items()}
+
+
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return arrays.shapes() if isinstance(arrays, Arrays) else {name: np.shape(x) for name, x in arrays.items()}
 
@@ -131,7 +139,9 @@ def _told(leaves: list[Leaf], arrays: Mapping[str, Any]) -> str:
     Raises:
         RangeError: two fit as well, and differ.
     """
-    among = layouts_of(leaves, arrays)
+    if isinstance(arrays, Arrays) and arrays.metadata.get("axes") == "as in Julia":
+        return "flux"
+    among = layouts_of(arrays)
     if len(among) == 1:
         return among[0]
     shapes = {name: _shapes(in_cells(arrays, name)) for name in among}
@@ -147,8 +157,9 @@ def _told(leaves: list[Leaf], arrays: Mapping[str, Any]) -> str:
 
 
 def _differ(leaves: list[Leaf], layouts: list[str]) -> bool:
-    orders = [[axes_there(leaf, layout_named(name, _WHERE)) for leaf in leaves] for name in layouts]
-    return any(order != orders[0] for order in orders)
+    tables = [layout_named(name, _WHERE) for name in layouts]
+    forms = [[(axes_there(leaf, table), is_flipped(leaf, table)) for leaf in leaves] for table in tables]
+    return any(form != forms[0] for form in forms)
 
 
 def _report(layout: str, slots: list[Slot], guesses: list[Guess]) -> Conversion:

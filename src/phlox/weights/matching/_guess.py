@@ -8,6 +8,7 @@ single layers. A choice is made only where both sides have no second one as good
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from phlox.weights.matching._slots import Slot
 
 Shapes = Mapping[str, tuple[int, ...]]
 _Row = Mapping[tuple[str, ...], str]  # layers by the numbers in their paths
-_COLLECTIONS = ("params", "batch_stats", "state_dict", "module", "layers", "_layer_checkpoint_dependencies")
+_TREES = ("params", "batch_stats")  # of Flax: halves of the same layers
+_COLLECTIONS = ("state_dict", "module", "layers", "_layer_checkpoint_dependencies")
 
 
 class Guess(NamedTuple):
@@ -34,21 +36,19 @@ def guessed(leaves: list[Leaf], shapes: Shapes, layout: Layout) -> tuple[list[Gu
     return _Matching(leaves, shapes, layout).run()
 
 
-def layouts_of(leaves: list[Leaf], names: Iterable[str]) -> list[str]:
-    """The layouts whose vocabulary fits these names, the narrowest first."""
-    ends = {re.split(r"[./]", name)[-1] for name in names}
-    ends |= {"/".join(re.split(r"[./]", name)[-2:]) for name in names}
-    if ends & {"gamma", "moving_mean", "vars/0", "embeddings", "kernel:0"}:
+def layouts_of(names: Iterable[str]) -> list[str]:
+    """The layouts whose vocabulary fits these names."""
+    steps = [re.split(r"[./]", name.removesuffix(":0")) for name in names]
+    ends = {s[-1] for s in steps} | {"/".join(s[-2:]) for s in steps}
+    if ends & {"gamma", "moving_mean", "vars/0", "embeddings"}:
         return ["keras"]
     if ends & {"kernel", "embedding"}:
         return ["flax", "keras"]
     if ends & {"σ²", "μ", "γ", "Wi"}:
         return ["flux"]
-    if ends & {"running_mean", "num_batches_tracked", "weight_ih_l0", "bias_ih"}:
+    if ends & {"num_batches_tracked", "weight_ih_l0"}:
         return ["pytorch"]
-    if ends & {"scale"}:
-        return ["phlox"]
-    return ["pytorch", "phlox"]
+    return ["pytorch", "phlox", "flux"]
 
 
 class _Matching:
@@ -60,7 +60,7 @@ class _Matching:
         self.ours: dict[str, list[Leaf]] = {}
         for leaf in leaves:
             self.ours.setdefault(leaf.layer, []).append(leaf)
-        self.theirs = _layers(shapes, {end for leaf in leaves for end in names_there(leaf, layout)})
+        self.theirs = _layers(shapes, {end for leaf in leaves for end in names_there(leaf, layout)}, set(self.ours))
         self.open, self.free = dict.fromkeys(self.ours), dict.fromkeys(self.theirs)
 
     def run(self) -> tuple[list[Guess], dict[str, list[str]]]:
@@ -116,23 +116,34 @@ class _Matching:
         return next((ends[end] for end in names_there(leaf, self.layout) if end in ends), "")
 
     def _slot(self, leaf: Leaf, other: str) -> Slot:
-        return slot_of(leaf, (self._name(leaf, other),), self.layout)
+        return slot_of(leaf, (self._name(leaf, other),), self.layout, False)
 
     def _take(self, path: str, other: str, why: str, *, sure: bool) -> None:
         self.found += [Guess(self._slot(leaf, other), why, sure) for leaf in self.ours[path]]
         del self.open[path], self.free[other]
 
 
-def _layers(shapes: Shapes, ends: set[str]) -> dict[str, dict[str, str]]:
-    """Full names by the end of each, by the path of the layer with dots and without collections."""
+def _layers(shapes: Shapes, ends: set[str], ours: set[str]) -> dict[str, dict[str, str]]:
+    """Full names by the end of each, by the path of the layer with dots.
+
+    A path loses what libraries put before all names, where it is no path here and no other layer then has the same.
+    """
     layers: dict[str, dict[str, str]] = {}
     for name in shapes:
-        tokens = re.split(r"[./]", name)
+        tokens = re.split(r"[./]", name.removesuffix(":0"))
         cut = 2 if "/".join(tokens[-2:]) in ends else 1
-        while len(tokens) > cut and tokens[0] in _COLLECTIONS:
-            tokens = tokens[1:]
-        layers.setdefault(".".join(tokens[:-cut]), {})["/".join(tokens[-cut:])] = name
-    return layers
+        first = 1 if len(tokens) > cut and tokens[0] in _TREES else 0
+        layers.setdefault(".".join(tokens[first:-cut]), {})["/".join(tokens[-cut:])] = name
+    short = {path: _without_collections(path) for path in layers}
+    counts = Counter(short.values())
+    return {path if path in ours or counts[short[path]] > 1 else short[path]: layers[path] for path in layers}
+
+
+def _without_collections(path: str) -> str:
+    tokens = path.split(".")
+    while tokens and tokens[0] in _COLLECTIONS:
+        tokens = tokens[1:]
+    return ".".join(tokens)
 
 
 def _is_count(name: str) -> bool:

@@ -26,6 +26,8 @@ class Layout(NamedTuple):
     """By class of the layer that owns a weight: for so many axes, which of ours stands at each place there."""
     flipped: tuple[type, ...] = ()
     """Layers whose windows are turned around in space."""
+    separator: str = "."
+    """What stands between the steps of a name."""
 
 
 def _matrix(axes: int) -> Axes:
@@ -44,15 +46,21 @@ def _out_before_in(axes: int) -> Axes:  # (*kernel, in, out) → (*kernel, out, 
     return (*range(axes - 2), axes - 1, axes - 2)
 
 
+def _width_first_out_before_in(axes: int) -> Axes:  # (height, width, in, out) → (width, height, out, in)
+    return (*reversed(range(axes - 2)), axes - 1, axes - 2)
+
+
 def _width_first(axes: int) -> Axes:  # (height, width, in, out) → (width, height, in, out)
     return (*reversed(range(axes - 2)), axes - 2, axes - 1)
 
 
 _NORMS = (BatchNorm, LayerNorm, GroupNorm, RMSNorm)
-_KERAS = {f"{norm.__name__}.{ours}": theirs for norm in _NORMS for ours, theirs in (
-    ("scale", ("gamma", "scale", "vars/0")), ("bias", ("beta", "vars/1")),
-    ("mean", ("moving_mean", "vars/2")), ("var", ("moving_variance", "vars/3")),
-)}  # fmt: skip
+_ORDER = ("weight", "scale", "bias", "mean", "var")  # in which Keras numbers a layer's arrays
+
+
+def _of_norms(names: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {f"{norm.__name__}.{ours}": theirs for norm in _NORMS for ours, theirs in names.items()}
+
 
 LAYOUTS = {
     "pytorch": Layout(
@@ -61,19 +69,24 @@ LAYOUTS = {
     ),
     "keras": Layout(
         {
-            "Embedding.weight": ("embeddings", "vars/0"),
-            "weight": ("kernel", "vars/0"),
-            "bias": ("bias", "vars/1"),
-            **_KERAS,
+            "Embedding.weight": ("embeddings", "vars/#"), "weight": ("kernel", "vars/#"), "bias": ("bias", "vars/#"),
+            **_of_norms({
+                "scale": ("gamma", "scale", "vars/#"), "bias": ("beta", "vars/#"),
+                "mean": ("moving_mean", "vars/#"), "var": ("moving_variance", "vars/#"),
+            }),
         },
         {ConvTranspose: _out_before_in},
+        separator="/",
     ),
-    "flax": Layout({"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (ConvTranspose,)),
+    "flax": Layout(
+        {"Embedding.weight": ("embedding",), "weight": ("kernel",)}, {}, (ConvTranspose,), separator="/"
+    ),
     "flux": Layout(
-        {"scale": ("scale", "γ"), "BatchNorm.bias": ("bias", "β"), "mean": ("μ", "running_mean"),
-         "var": ("σ²", "running_var")},
-        {Dense: _matrix, Embedding: _matrix, Conv: _width_first},
-        (Conv,),
+        {"mean": ("μ", "running_mean"), "var": ("σ²", "running_var"),
+         **_of_norms({"scale": ("scale", "γ"), "bias": ("bias", "β")})},
+        {Dense: _matrix, Embedding: _matrix, Conv: _width_first, DepthwiseConv: _width_first,
+         ConvTranspose: _width_first_out_before_in},
+        (Conv, DepthwiseConv, ConvTranspose),
     ),
     "phlox": Layout({}, {}),
 }  # fmt: skip
@@ -91,11 +104,12 @@ def layout_named(name: str, where: str) -> Layout:
 
 
 def names_there(leaf: Leaf, layout: Layout) -> tuple[str, ...]:
-    """What an array may be called there, within its layer."""
-    for cls in type(leaf.owner).__mro__:
-        if f"{cls.__name__}.{leaf.name}" in layout.names:
-            return layout.names[f"{cls.__name__}.{leaf.name}"]
-    return layout.names.get(leaf.name, (leaf.name,))
+    """What an array may be called there, within its layer, the usual name first, and as it is called here last."""
+    keys = [*(f"{cls.__name__}.{leaf.name}" for cls in type(leaf.owner).__mro__), leaf.name]
+    found = next((layout.names[key] for key in keys if key in layout.names), ())
+    number = [n for n in _ORDER if getattr(leaf.owner, n, None) is not None]
+    at = str(number.index(leaf.name)) if leaf.name in number else ""
+    return (*(name.replace("#", at) for name in found), *(() if leaf.name in found else (leaf.name,)))
 
 
 def axes_there(leaf: Leaf, layout: Layout) -> Axes | None:

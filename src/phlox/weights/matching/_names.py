@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -79,14 +79,14 @@ class NameMap:
         entries = {name.removeprefix(base): ours for name, ours in self.entries.items()}
         return NameMap(entries, layout=self.layout_name, ignore=[p.removeprefix(base) for p in self.ignore])
 
-    def slots(self, model: Module) -> tuple[list[Slot], list[str]]:
-        """Where each array of a model is there, and the paths of those that no entry names."""
+    def slots(self, model: Module, known: Collection[str] = ()) -> tuple[list[Slot], list[str]]:
+        """Where each array of a model is there, by names that are known, and the paths of those without an entry."""
         leaves = {leaf.path: leaf for leaf in leaves_of(model)}
         found, nameless = [], []
         for leaf in leaves.values():
             matches = [m for entry in self._entries if (m := entry.match(leaf.path)) is not None]
             if matches:
-                found.append(self._slot(leaf, max(matches, key=lambda m: m.length), leaves))
+                found.append(self._slot(leaf, max(matches, key=lambda m: m.length), leaves, known))
             else:
                 nameless.append(leaf.path)
         return found, nameless
@@ -118,22 +118,29 @@ class NameMap:
         """True where a name there means nothing here."""
         return any(_glob(pattern).fullmatch(name) for pattern in self.ignore)
 
-    def _slot(self, leaf: Leaf, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
+    def _slot(self, leaf: Leaf, match: _Match, leaves: Mapping[str, Leaf], known: Collection[str]) -> Slot:
         name, whole = match.entry.theirs.format_map(_Kept(match.steps)), not match.rest
         if not whole:
-            inner = match.rest[: len(match.rest) - len(leaf.name)].strip(".")
-            name = ".".join(filter(None, (name, inner, names_there(leaf, self.layout)[0])))
-        count = leaf.value.shape[0] if leaf.stacked and "{i}" in name else 1
-        slot = slot_of(leaf, tuple(name.replace("{i}", str(i)) for i in range(count)), self.layout)
+            name = self._below(leaf, name, match.rest, known)
+        apart = leaf.stacked == 1 and "{i}" in name
+        names = tuple(name.replace("{i}", str(i)) for i in range(leaf.value.shape[0])) if apart else (name,)
+        slot = slot_of(leaf, names, self.layout, apart)
         given = match.entry.ours
         if whole and (given.axes is not None or given.lead or given.trail):
             slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail)
         return self._in_fused(slot, match, leaves) if match.entry.fused else slot
 
+    def _below(self, leaf: Leaf, name: str, rest: str, known: Collection[str]) -> str:
+        """The full name of an array below what an entry names: of several that it may have, one that is known."""
+        step = self.layout.separator
+        inner = [part for part in rest[: len(rest) - len(leaf.name)].split(".") if part]
+        full = [step.join(filter(None, (name, *inner, end))) for end in names_there(leaf, self.layout)]
+        return next((n for n in [*full, *(f"{n}:0" for n in full)] if n.replace("{i}", "0") in known), full[0])
+
     def _in_fused(self, slot: Slot, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
         """The slot with its place in the fused array: behind the parts that are named before it."""
         paths = [path.format_map(_Kept(match.steps)) + match.rest for path in match.entry.fused]
-        sizes = [slot_of(leaves[p], ("",), self.layout).shape_there[0] if p in leaves else 0 for p in paths]
+        sizes = [slot_of(leaves[p], ("",), self.layout, False).shape_there[0] if p in leaves else 0 for p in paths]
         return replace(slot, start=sum(sizes[: paths.index(slot.ours)]), whole=sum(sizes))
 
 
@@ -165,24 +172,34 @@ class _Match:
     length: int
 
 
-def slot_of(leaf: Leaf, names: tuple[str, ...], layout: Layout) -> Slot:
+def slot_of(leaf: Leaf, names: tuple[str, ...], layout: Layout, apart: bool) -> Slot:
     """The place of an array that has these names there, laid out as its layer is there."""
     flip = len(leaf.shape) - 2 if is_flipped(leaf, layout) else 0
-    return Slot(leaf.path, names, leaf.shape, axes_there(leaf, layout), flip)
+    stacked = tuple(leaf.value.shape[: leaf.stacked])
+    return Slot(leaf.path, names, leaf.shape, axes_there(leaf, layout), flip, stacked=stacked, apart=apart)
 
 
 def written(slots: Iterable[Slot], model: Module) -> dict[str, Any]:
-    """Their arrays by name, fused ones put together."""
+    """Their arrays by name, fused ones put together.
+
+    Raises:
+        StructureError: two arrays of the model under one name, that are no parts of one.
+    """
     leaves = {leaf.path: leaf for leaf in leaves_of(model)}
-    pieces: dict[str, list[tuple[int, Any]]] = {}
+    pieces: dict[str, list[tuple[Slot, Any]]] = {}
     for slot in slots:
         for name, array in slot.write(leaves[slot.ours].value).items():
-            pieces.setdefault(name, []).append((slot.start, array))
-    return {name: _joined(parts) for name, parts in pieces.items()}
+            pieces.setdefault(name, []).append((slot, array))
+    return {name: _joined(name, parts) for name, parts in pieces.items()}
 
 
-def _joined(parts: list[tuple[int, Any]]) -> Any:
-    ordered = [array for _, array in sorted(parts, key=lambda part: part[0])]
+def _joined(name: str, parts: list[tuple[Slot, Any]]) -> Any:
+    if len(parts) > 1 and not all(slot.whole for slot, _ in parts):
+        raise StructureError(
+            "a name of its own for every array", got=f"{name} for {' and '.join(slot.ours for slot, _ in parts)}",
+            fix="give the entry a {i} on both sides, or a tuple of paths that are fused", where="px.weights.NameMap",
+        )  # fmt: skip
+    ordered = [array for _, array in sorted(parts, key=lambda part: part[0].start)]
     return ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
 
 

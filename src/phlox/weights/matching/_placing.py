@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import DtypeError, Module, load_state_dict, state_dict
+from phlox.core import DtypeError, Module, StructureError, load_state_dict, state_dict
 from phlox.weights._on_device import device_arrays
 from phlox.weights.matching._slots import Slot
 from phlox.weights.readers._arrays import Arrays
@@ -20,16 +20,21 @@ def place(model: Module, slots: list[Slot], arrays: Mapping[str, Any]) -> dict[s
     Raises:
         DtypeError: numbers that the model's dtype cannot hold, such as complex ones for a real array.
     """
-    old = state_dict(model)
-    found = {slot.ours: _dtype(arrays, slot.theirs[0]) for slot in slots}
-    changed = {slot.ours: old[slot.ours].dtype for slot in slots if found[slot.ours] != old[slot.ours].dtype}
-    converted = {slot.ours: _conversion(slot, found[slot.ours], old[slot.ours].dtype) for slot in slots
-                 if slot.ours in changed}  # fmt: skip
-    load_state_dict(model, device_arrays(_turned(old, slots, arrays), dtype=changed), strict=False)
+    wanted = {path: array.dtype for path, array in state_dict(model).items()}
+    changed, converted = {}, {}
+    for slot in slots:
+        kinds = {_dtype(arrays, name): name for name in slot.theirs}
+        for kind, name in kinds.items():
+            if kind != wanted[slot.ours]:
+                changed[slot.ours] = wanted[slot.ours]
+                converted[slot.ours] = _conversion(slot, name, kind, wanted[slot.ours])
+    loaded = load_state_dict(model, device_arrays(_turned(slots, arrays), dtype=changed), strict=False)
+    if loaded.mismatched:  # slots are checked by shape and dtype: no file leads here
+        raise StructureError("arrays of the model's shapes and dtypes", got=str(loaded), where="px.weights.convert")
     return converted
 
 
-def _turned(old: Mapping[str, Any], slots: Iterable[Slot], arrays: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _turned(slots: Iterable[Slot], arrays: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Paths and arrays as ours look, in the order of the file; what is stacked is given when its last layer is read."""
     uses: dict[str, list[tuple[Slot, int]]] = {}
     for slot in slots:
@@ -39,7 +44,7 @@ def _turned(old: Mapping[str, Any], slots: Iterable[Slot], arrays: Mapping[str, 
     for name, array in arrays.stream() if isinstance(arrays, Arrays) else arrays.items():
         for slot, i in uses.get(name, ()):
             view = slot.read(np.asarray(array))
-            if old[slot.ours].ndim == view.ndim:
+            if not slot.apart:
                 yield slot.ours, view
                 continue
             stack = stacks.setdefault(slot.ours, [None] * len(slot.theirs))
@@ -52,12 +57,13 @@ def _dtype(arrays: Mapping[str, Any], name: str) -> np.dtype[Any]:
     return arrays.spec(name).dtype if isinstance(arrays, Arrays) else np.asarray(arrays[name]).dtype
 
 
-def _conversion(slot: Slot, found: Any, wanted: Any) -> str:
-    both_inexact = jnp.issubdtype(found, jnp.inexact) and jnp.issubdtype(wanted, jnp.inexact)
-    loses = jnp.issubdtype(found, jnp.complexfloating) and not jnp.issubdtype(wanted, jnp.complexfloating)
-    if loses or not (both_inexact or jnp.issubdtype(wanted, found)):
+def _conversion(slot: Slot, name: str, found: Any, wanted: Any) -> str:
+    """What is converted, in words; device_arrays refuses whole numbers that the smaller kind cannot hold."""
+    real = not jnp.issubdtype(found, jnp.complexfloating) or jnp.issubdtype(wanted, jnp.complexfloating)
+    alike = any(jnp.issubdtype(found, kind) and jnp.issubdtype(wanted, kind) for kind in (jnp.inexact, jnp.integer))
+    if not (real and alike):
         raise DtypeError(
-            f"{np.dtype(wanted).name} for {slot.ours}", got=f"{np.dtype(found).name} at {slot.theirs[0]}",
+            f"{np.dtype(wanted).name} for {slot.ours}", got=f"{np.dtype(found).name} at {name}",
             fix="convert the array yourself, and say how", where="px.weights.convert",
         )  # fmt: skip
     return f"{np.dtype(found).name} converted to {np.dtype(wanted).name}"

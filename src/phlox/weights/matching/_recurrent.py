@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from phlox.core import StructureError
+
 _OF_LAYER = re.compile(r"(?P<path>.*?)weight_ih_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 
 
@@ -45,8 +47,37 @@ def in_cells(arrays: Mapping[str, Any], layout: str) -> Mapping[str, Any]:
             parts = {role: _found(arrays, name, names.first, wanted, end) for role, wanted in names._asdict().items()}
             used |= {there for there in parts.values() if there}
             read = {role: np.asarray(arrays[there]) for role, there in parts.items() if there}
+            _check(name, read, layout)
             made |= {path + ours: array for ours, array in _cell(read, layout).items()}
     return {**{name: arrays[name] for name in arrays if name not in used}, **made} if made else arrays
+
+
+def _check(name: str, there: dict[str, np.ndarray], layout: str) -> None:
+    """Refuse a cell that lacks an array, has one of another shape, or resets its state before the product.
+
+    Raises:
+        StructureError: it is no cell that Phlox has.
+    """
+    turned = {role: a.T if layout != "keras" and a.ndim == 2 else a for role, a in there.items()}
+    rows = turned["first"].shape[-1]
+    wrong = [role for role, a in turned.items() if a.shape[-1:] != (rows,) and role != "projection"]
+    if "state" not in there or wrong or any(turned[role].ndim != 2 for role in ("first", "state") if role in turned):
+        shapes = ", ".join(f"{role} {a.shape}" for role, a in there.items())
+        raise StructureError(
+            "weights of the input and of the state, and biases, as long", got=f"{shapes} at {name}",
+            fix="read the file again: its recurrent layer is not whole", where="px.weights.convert",
+        )  # fmt: skip
+    hidden = turned["projection" if "projection" in turned else "state"].shape[0]
+    if rows % hidden or rows // hidden not in (1, 3, 4):
+        raise StructureError(
+            "1, 3 or 4 gates", got=f"{rows} rows for {hidden} features at {name}",
+            fix="fill this layer by hand", where="px.weights.convert",
+        )  # fmt: skip
+    if layout == "keras" and rows == 3 * hidden and turned.get("bias", np.zeros((2, 1))).ndim == 1:
+        raise StructureError(
+            "a GRU that resets after the product, whose bias has two rows", got=f"one of reset_after=False at {name}",
+            fix="train it with reset_after=True, which Keras has by default", where="px.weights.convert",
+        )  # fmt: skip
 
 
 def _cells_at(name: str, arrays: Mapping[str, Any], layout: str) -> list[tuple[str, str, _Names]]:
@@ -88,7 +119,9 @@ def _cell(there: dict[str, np.ndarray], layout: str) -> dict[str, np.ndarray]:
 
 def _biases(both: list[np.ndarray], hidden: int, gates: int) -> dict[str, np.ndarray]:
     """One bias of the sum; a GRU's for the new state apart, as it stands behind the reset gate."""
-    first, state = both[0], both[1] if len(both) > 1 else np.zeros_like(both[0])
+    wide = np.promote_types(both[0].dtype, np.float32)  # 16 bits would round the sum
+    first = both[0].astype(wide)
+    state = both[1].astype(wide) if len(both) > 1 else np.zeros_like(first)
     if gates != 3:
         return {"bias": first + state}
     outer, inner = first[2 * hidden :], state[2 * hidden :]

@@ -32,6 +32,10 @@ class Slot:
     """Where its part of a fused array begins, along the first axis there."""
     whole: int = 0
     """How long the fused array is there; 0 where it is no part."""
+    stacked: tuple[int, ...] = ()
+    """The axes in front here, along which equal layers stand."""
+    apart: bool = False
+    """Whether the layers that are stacked here stand apart there, each with its name."""
 
     @property
     def shape_there(self) -> tuple[int, ...]:
@@ -41,8 +45,9 @@ class Slot:
 
     @property
     def expected(self) -> tuple[int, ...]:
-        """Of the array there: one, or all that it is fused with."""
-        return (self.whole, *self.shape_there[1:]) if self.whole else self.shape_there
+        """Of an array there: one, all that it is fused with, or the whole stack."""
+        one = (self.whole, *self.shape_there[1:]) if self.whole else self.shape_there
+        return one if self.apart else (*self.stacked, *one)
 
     def fits(self, shape: Sequence[int]) -> bool:
         """True where an array of this shape there is what is expected."""
@@ -50,20 +55,26 @@ class Slot:
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """A view on one of their arrays as ours looks."""
+        if self.stacked and not self.apart:
+            return self._turned(array, len(self.stacked))
         if self.whole:
             array = array[self.start : self.start + self.shape_there[0]]
-        array = array.reshape(array.shape[self.lead : array.ndim - self.trail])
+        return self._turned(array.reshape(array.shape[self.lead : array.ndim - self.trail]), 0)
+
+    def _turned(self, array: np.ndarray, front: int) -> np.ndarray:
         if self.axes is not None:
-            array = array.transpose(np.argsort(self.axes))
-        return np.flip(array, tuple(range(self.flip))) if self.flip else array
+            array = array.transpose((*range(front), *(front + np.argsort(self.axes))))
+        return np.flip(array, tuple(range(front, front + self.flip))) if self.flip else array
 
     def write(self, array: Any) -> dict[str, np.ndarray]:
         """Their arrays, or parts, by name."""
         ours = np.asarray(array)
-        many = ours if len(self.theirs) > 1 or ours.ndim > len(self.shape) else ours[None]
-        return {name: self._write(one) for name, one in zip(self.theirs, many, strict=True)}
+        if self.apart:
+            return {name: self._write(one) for name, one in zip(self.theirs, ours, strict=True)}
+        return {self.theirs[0]: self._write(ours)}
 
     def _write(self, array: np.ndarray) -> np.ndarray:
-        array = np.flip(array, tuple(range(self.flip))) if self.flip else array
-        array = array if self.axes is None else array.transpose(self.axes)
+        front = array.ndim - len(self.shape)
+        array = np.flip(array, tuple(range(front, front + self.flip))) if self.flip else array
+        array = array if self.axes is None else array.transpose((*range(front), *(front + a for a in self.axes)))
         return array.reshape((1,) * self.lead + array.shape + (1,) * self.trail)

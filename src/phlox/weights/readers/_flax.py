@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from phlox.weights.readers._arrays import Arrays, Part, Spec
-from phlox.weights.readers._refusing import FilePath, corrupt, damage, package, regular
+from phlox.weights.readers._refusing import FilePath, checked_spec, corrupt, damage, package, regular
 from phlox.weights.readers._trees import flattened, in_words
 
 _ARRAY, _SCALAR = 1, 3  # codes of Flax's extension types
@@ -65,10 +64,11 @@ def _joined(entry: dict[str, Any]) -> np.ndarray:
     if not chunks or not all(isinstance(chunk, np.ndarray) for chunk in chunks):
         raise ValueError("an array in chunks without its chunks")
     whole = np.concatenate([chunk.reshape(-1) for chunk in chunks])
-    if not all(_is_size(n) for n in shape) or math.prod(shape) != whole.size:
-        raise ValueError(f"chunks of {whole.size} values for an array of shape {shape}")
+    spec = checked_spec(shape, whole.dtype)
+    if spec.nbytes != whole.nbytes:
+        raise ValueError(f"chunks of {whole.size} values for an array of shape {spec.shape}")
     whole.flags.writeable = False
-    return whole.reshape(shape)
+    return whole.reshape(spec.shape)
 
 
 def _in_order(numbered: Any) -> list[Any]:
@@ -86,14 +86,11 @@ def _extension(msgpack: Any, code: int, data: bytes) -> Any:
     if not isinstance(parts, list) or len(parts) != 3:
         raise ValueError("an array that is not a shape, a dtype and bytes")
     shape, name, words = parts
-    if not isinstance(shape, list) or not all(_is_size(n) for n in shape) or not isinstance(words, bytes):
-        raise ValueError(f"an array of shape {str(shape)[:60]}")
+    if not isinstance(words, bytes):
+        raise ValueError(f"an array of {type(words).__name__}, not of bytes")
     if name not in _KINDS:
         raise ValueError(f"the dtype {str(name)[:60]!r}")
-    if math.prod(shape) * _KINDS[name].itemsize != len(words):
-        raise ValueError(f"{len(words)} bytes for {name}{shape}")
-    return np.frombuffer(words, _KINDS[name]).reshape(shape)
-
-
-def _is_size(n: object) -> bool:
-    return type(n) is int and 0 <= n < 2**63
+    spec = checked_spec(shape, _KINDS[name])
+    if spec.nbytes != len(words):
+        raise ValueError(f"{len(words)} bytes for {spec}")
+    return np.frombuffer(words, spec.dtype).reshape(spec.shape)

@@ -11,14 +11,23 @@ import ml_dtypes
 import numpy as np
 
 from phlox.weights.readers._arrays import Arrays, Part, Spec
-from phlox.weights.readers._refusing import DAMAGE, FilePath, check_sizes, corrupt, damage, file_size, package
+from phlox.weights.readers._refusing import (
+    DAMAGE,
+    FilePath,
+    check_sizes,
+    checked_spec,
+    corrupt,
+    damage,
+    file_size,
+    package,
+)
+from phlox.weights.readers._trees import leaves_of
 
 _EXTRA = 'pip install "phlox[weights]"'
 _JULIA = (
     "write the arrays from Julia as safetensors, or each by its name with HDF5.jl: the page on weights has ten lines "
     "that do"
 )
-_DEEPEST = 100
 
 
 class Datasets(Mapping[str, np.ndarray]):
@@ -63,7 +72,7 @@ def specs_of(source: FilePath | bytes, size: int, where: str) -> tuple[dict[str,
     specs: dict[str, Spec] = {}
     left_out: list[str] = []
     with _file(source, where) as file, damage("a whole HDF5 file", where, *DAMAGE, TypeError):
-        for name, dataset in _datasets(file, "", {file.id}, where):
+        for name, dataset in _datasets(file, where):
             spec = _spec(name, dataset, where)
             if spec is None:
                 left_out.append(f"{name} ({dataset.dtype})")
@@ -80,22 +89,31 @@ def _file(source: FilePath | bytes, where: str) -> Any:
         return h5py.File(BytesIO(source) if isinstance(source, bytes) else source, "r")
 
 
-def _datasets(group: Any, prefix: str, above: set[Any], where: str) -> Iterator[tuple[str, Any]]:
-    """All datasets by path; links to elsewhere, and groups within themselves, are refused."""
+def _datasets(file: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """All datasets by path."""
     h5py = package("h5py", _EXTRA, where)
+    met: set[int] = set()
+
+    def children(name: str, group: Any) -> Iterator[tuple[str, Any]] | None:
+        if not isinstance(group, h5py.Group):
+            return None
+        place = h5py.h5o.get_info(group.id).addr
+        if place in met:
+            fix = "copy the file with each group in one place"
+            raise corrupt("groups that stand once in the file", f"{name}, which stands elsewhere too", where, fix)
+        met.add(place)
+        return _children(h5py, name, group, where)
+
+    return ((name, leaf) for name, leaf in leaves_of(file, children, where) if isinstance(leaf, h5py.Dataset))
+
+
+def _children(h5py: Any, name: str, group: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """What stands in a group itself; links to elsewhere are refused."""
     for key in group:
-        name = f"{prefix}{key}"
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise corrupt(
-                "arrays in the file itself", f"a link at {name}", where, "copy the file with its links followed"
-            )
-        child = group[key]
-        if isinstance(child, h5py.Group):
-            if child.id in above or len(above) > _DEEPEST:
-                raise corrupt("groups without end", f"{name}, which holds itself or is too deep", where)
-            yield from _datasets(child, f"{name}/", {*above, child.id}, where)
-        elif isinstance(child, h5py.Dataset):
-            yield name, child
+            path, fix = f"{name}/{key}".lstrip("/"), "copy the file with its links followed"
+            raise corrupt("arrays in the file itself", f"a link at {path}", where, fix)
+        yield key, group[key]
 
 
 def _spec(name: str, dataset: Any, where: str) -> Spec | None:
@@ -104,11 +122,11 @@ def _spec(name: str, dataset: Any, where: str) -> Spec | None:
         raise corrupt("arrays in the file itself", f"{name}, kept in another file", where, "write them into one file")
     kind = dataset.dtype
     if dataset.attrs.get("dtype") == "bfloat16" and kind.itemsize == 2:
-        return Spec(dataset.shape, np.dtype(ml_dtypes.bfloat16))
+        return checked_spec(dataset.shape, np.dtype(ml_dtypes.bfloat16))
     if dataset.shape is None or (kind.kind in "SUO" and package("h5py", _EXTRA, where).check_string_dtype(kind)):
         return None
     if kind.kind not in "biufc":
         raise corrupt(
             "arrays of numbers", f"{name} of {kind}: Julia's own structures, or another program's", where, _JULIA
         )
-    return Spec(dataset.shape, kind.newbyteorder("="))
+    return checked_spec(dataset.shape, kind.newbyteorder("="))

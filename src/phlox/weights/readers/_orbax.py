@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from phlox.weights.readers._arrays import Arrays, Part, Spec
-from phlox.weights.readers._refusing import FilePath, check_sizes, corrupt, damage, package
+from phlox.weights.readers._refusing import FilePath, check_sizes, checked_spec, corrupt, damage, package
 from phlox.weights.readers._trees import flattened, in_words
 
 MARK = "_METADATA"  # a file that Orbax writes beside the arrays of a tree
@@ -22,7 +22,12 @@ def read_orbax(path: FilePath, where: str) -> Arrays:
     with _checkpointer(where) as (_, checkpointer):
         tree = _told(checkpointer, path, where)
     leaves = flattened(tree, where)
-    specs = {name: Spec(tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in leaves.items() if _is_array(leaf)}
+    with damage("a whole checkpoint of Orbax", where, TypeError, ValueError):
+        specs = {
+            name: checked_spec(tuple(leaf.shape), np.dtype(leaf.dtype))
+            for name, leaf in leaves.items()
+            if _is_array(leaf)
+        }
     stored = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
     check_sizes(sum(spec.nbytes for spec in specs.values()), stored, where)
     part = Part(os.path.basename(path), lambda: _restored(path, specs, where), specs)
@@ -52,8 +57,9 @@ def _restored(path: FilePath, specs: dict[str, Spec], where: str) -> dict[str, n
     import jax
 
     with _checkpointer(where) as (ocp, checkpointer):
-        as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
-        arguments = jax.tree.map(lambda leaf: as_numpy, _told(checkpointer, path, where))
+        as_numpy, as_it_is = ocp.RestoreArgs(restore_type=np.ndarray), ocp.RestoreArgs()
+        told = _told(checkpointer, path, where)
+        arguments = jax.tree.map(lambda leaf: as_numpy if _is_array(leaf) else as_it_is, told)
         with damage("a whole checkpoint of Orbax", where, Exception):
             tree = checkpointer.restore(Path(path).absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
     leaves = flattened(tree, where)

@@ -100,6 +100,13 @@ def _is_plain(torch: Any, leaf: Any) -> bool:
     return leaf.device.type == "cpu" and (kind in _BY_WORDS or kind in np.sctypeDict)
 
 
+def tensor_as_array(tensor: Any) -> np.ndarray:
+    """A tensor of PyTorch's as an array, from whatever device."""
+    import torch
+
+    return _array(torch, tensor.cpu())
+
+
 def _array(torch: Any, tensor: Any) -> np.ndarray:
     """A tensor as an array that shares its memory, and is not to be written to."""
     tensor = tensor.detach().resolve_conj().resolve_neg()

@@ -26,6 +26,8 @@ _IN_A_FOLDER = (
     "flax_model.msgpack",
 )
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".th", "")
+_OTHERS = (".npz", ".npy", ".msgpack", ".h5", ".hdf5", ".keras", ".jld2", ".json")
+_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # PyTorch's number, with which its older files begin
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OFFSETS = (0, 512, 1024, 2048)  # where HDF5 may begin; JLD2 puts its own line before it
 
@@ -87,17 +89,17 @@ def _read_file(path: FilePath, where: str) -> Arrays:
     with regular(path, where) as file:
         size = os.fstat(file.fileno()).st_size
         begin = file.read(_OFFSETS[-1] + len(_HDF5))
-    suffix = Path(path).suffix.lower()
+    suffix = Path(os.fspath(path).lower().removesuffix(".tar")).suffix  # model_best.pth.tar is no archive of tar
     if suffix == ".safetensors":  # a name that promises that there is no code; nothing else may stand below it
         return read_safetensors(path, where)
-    if begin.startswith(b"PK\x03\x04"):
+    if begin.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return read_zip(path, where)
     if any(begin[at : at + len(_HDF5)] == _HDF5 for at in _OFFSETS):
         return read_hdf5(path, where)
     if begin[8:9] == b"{" and int.from_bytes(begin[:8], "little") <= size - 8:
         return read_safetensors(path, where)
     if len(begin) > 1 and begin[0] == 0x80 and 2 <= begin[1] <= 5:  # a pickle, which PyTorch alone may open
-        if suffix not in _PICKLES:
+        if suffix not in _PICKLES and (suffix in _OTHERS or not begin.startswith(_TORCH)):
             fix = "do not use this file: its name hides what it is"
             raise corrupt(f"{suffix[1:]} in a file of that name", "a pickle, which may hold code", where, fix)
         return read_pytorch(path, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -12,12 +13,16 @@ from contextlib import contextmanager
 from io import BufferedReader
 from typing import Any
 
+import numpy as np
+
 from phlox.core import MissingExtraError, PhloxError
 from phlox.weights._errors import CorruptFileError, file_error, open_regular
+from phlox.weights.readers._arrays import Spec
 
 FilePath = str | os.PathLike[str]
 _PACKED = 100  # how many times its length a file of real weights may unpack to, at most
 _SMALL = 64 * 2**20  # what may be taken whatever a file's length
+_AXES = 64  # of an array of NumPy, at most
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError, KeyError)
 """What damage in a zip archive or an HDF5 file may raise."""
@@ -59,6 +64,29 @@ def regular(path: FilePath, where: str) -> Iterator[BufferedReader]:
         raise
     except OSError as error:
         raise file_error(error, path, where) from error
+
+
+def checked_spec(shape: object, dtype: np.dtype[Any]) -> Spec:
+    """What an array is whose shape a file claims: so many axes and sizes as NumPy can have.
+
+    Raises:
+        ValueError: its shape is none, or takes more bytes than a number of 64 bits counts.
+    """
+    if not isinstance(shape, (list, tuple)) or len(shape) > _AXES:
+        raise ValueError(f"a shape of at most {_AXES} sizes is needed")
+    if not all(is_size(n) for n in shape) or math.prod(n for n in shape if n) * dtype.itemsize >= 2**63:
+        raise ValueError(f"an array of shape ({', '.join(_number(n) for n in shape)})")
+    return Spec(tuple(shape), dtype)
+
+
+def is_size(n: object) -> bool:
+    """Whether a value of a file is a whole number that a size, or a place in a file, may be."""
+    return type(n) is int and 0 <= n < 2**63
+
+
+def _number(n: object) -> str:
+    """A value that should be a size; the longest of numbers cannot be printed."""
+    return f"{n}"[:20] if not isinstance(n, int) or abs(n) < 2**64 else "a number beyond 64 bits"
 
 
 def check_sizes(total: int, stored: int, where: str) -> None:
@@ -123,7 +151,7 @@ def parsed(text: bytes, what: str, where: str) -> dict[str, Any]:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"the name {twice!r} stands there twice")
     return found

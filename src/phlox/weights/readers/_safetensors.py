@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 
 from phlox.weights._safetensors import DTYPES
 from phlox.weights.readers._arrays import Arrays, Part, Spec
-from phlox.weights.readers._refusing import FilePath, corrupt, parsed, regular
+from phlox.weights.readers._refusing import FilePath, checked_spec, corrupt, damage, is_size, parsed, regular
 
 _KINDS: dict[str, Any] = {
     **DTYPES,
@@ -80,24 +79,17 @@ def _checked(entries: dict[str, Any], begin: int, whole: int, where: str) -> Hea
 
 def _span(name: str, entry: Any, where: str) -> tuple[Spec, int, int]:
     """What an array is, and the bytes where it begins and ends."""
-    try:
+    with damage(f"the dtype, the shape and the place of {name}", where, TypeError, KeyError, ValueError):
         kind, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        good = isinstance(shape, list) and all(_is_size(n) for n in (*shape, start, end))
-    except (TypeError, KeyError, ValueError):
-        good, kind, shape, start, end = False, None, [], 0, 0
-    if not good:
-        raise corrupt(f"the dtype, the shape and the place of {name}", repr(entry), where)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        fix = "convert the array in the program that wrote it: NumPy has no such dtype, or this Phlox is too old"
-        raise corrupt(f"a dtype among {', '.join(_KINDS)}", f"{kind!r} at {name}", where, fix)
-    spec = Spec(tuple(shape), np.dtype(_KINDS[kind]))
-    if end - start != spec.nbytes or len(shape) > 32 or math.prod(n for n in shape if n) * 16 >= 2**63:
+        if not (is_size(start) and is_size(end)):
+            raise ValueError(f"bytes from {start!r} to {end!r}")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            fix = "convert the array in the program that wrote it: NumPy has no such dtype, or this Phlox is too old"
+            raise corrupt(f"a dtype among {', '.join(_KINDS)}", f"{kind!r} at {name}", where, fix)
+        spec = checked_spec(shape, np.dtype(_KINDS[kind]))
+    if end - start != spec.nbytes:
         raise corrupt(f"{spec.nbytes} bytes for {name}, {spec}", f"bytes {start} to {end}", where)
     return spec, start, end
-
-
-def _is_size(n: object) -> bool:
-    return type(n) is int and 0 <= n < 2**63
 
 
 def _mapped(path: FilePath, header: Header, where: str) -> dict[str, np.ndarray]:

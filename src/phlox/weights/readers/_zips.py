@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
+from typing import IO
 
 import numpy as np
 
 from phlox.weights.readers._arrays import Arrays, Part, Spec
 from phlox.weights.readers._hdf5 import Datasets, specs_of
 from phlox.weights.readers._pytorch import read_pytorch
-from phlox.weights.readers._refusing import DAMAGE, FilePath, check_sizes, corrupt, damage, file_size
+from phlox.weights.readers._refusing import DAMAGE, FilePath, check_sizes, checked_spec, corrupt, damage, file_size
 
 _WEIGHTS = "model.weights.h5"
 
@@ -26,7 +28,7 @@ class Members(Mapping[str, np.ndarray]):
         with (
             damage(f"{name} to be whole", self._where, *DAMAGE),
             zipfile.ZipFile(self._path) as archive,
-            archive.open(f"{name}.npy") as file,
+            _opened(archive, f"{name}.npy", self._where) as file,
         ):
             spec = _npy_spec(file, name, self._where)
             if spec != self._specs[name]:
@@ -56,7 +58,7 @@ def read_zip(path: FilePath, where: str) -> Arrays:
     check_sizes(sum(entry.file_size for entry in entries), size, where)
     if _WEIGHTS in names:
         return _read_keras(path, where)
-    if names and all(name.endswith(".npy") for name in names):
+    if all(name.endswith(".npy") for name in names):
         return _read_npz(path, names, size, where)
     fix = "unpack it, and read the file of weights in it"
     raise corrupt(f"an archive of PyTorch, of NumPy or of Keras, which has {_WEIGHTS}", repr(names[:8]), where, fix)
@@ -64,8 +66,12 @@ def read_zip(path: FilePath, where: str) -> Arrays:
 
 def _read_keras(path: FilePath, where: str) -> Arrays:
     def datasets() -> tuple[Datasets, list[str]]:
-        with damage(f"{_WEIGHTS} to be whole", where, *DAMAGE), zipfile.ZipFile(path) as archive:
-            words = archive.read(_WEIGHTS)
+        with (
+            damage(f"{_WEIGHTS} to be whole", where, *DAMAGE),
+            zipfile.ZipFile(path) as archive,
+            _opened(archive, _WEIGHTS, where) as file,
+        ):
+            words = file.read()
         specs, left_out = specs_of(words, len(words), where)
         return Datasets(words, specs, where), left_out
 
@@ -80,24 +86,36 @@ def _read_npz(path: FilePath, names: list[str], size: int, where: str) -> Arrays
     with damage("a whole NPZ", where, *DAMAGE), zipfile.ZipFile(path) as archive:
         for member in names:
             name = member.removesuffix(".npy")
-            with archive.open(member) as file:
+            with _opened(archive, member, where) as file:
                 specs[name] = _npy_spec(file, name, where)
     check_sizes(sum(spec.nbytes for spec in specs.values()), size, where)
     return Arrays(path, "npz", [Part(os.path.basename(path), lambda: Members(path, specs, where), specs)])
 
 
-def _npy_spec(file: object, name: str, where: str) -> Spec:
+def _opened(archive: zipfile.ZipFile, member: str, where: str) -> IO[bytes]:
+    """A member, open for reading; what else zip archives know takes as much memory as a file says."""
+    entry = archive.getinfo(member)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        fix = "pack it again, with numpy.savez_compressed or by deflation"
+        raise corrupt("members that are stored or deflated", f"{member} packed in another way", where, fix)
+    return archive.open(entry)
+
+
+def _npy_spec(file: IO[bytes], name: str, where: str) -> Spec:
     """What the array of a member is, by its header.
 
     Raises:
         CorruptFileError: it holds Python objects, which would be run to be read, or words without a dtype's name.
     """
-    version = np.lib.format.read_magic(file)  # pyright: ignore[reportArgumentType]
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = header(file)  # pyright: ignore[reportArgumentType]
+    kinds = (*DAMAGE, TypeError, SyntaxError, tokenize.TokenError, MemoryError)  # of the parser, whose stack is full
+    with damage(f"a header of NumPy for {name}", where, *kinds):
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = header(file)
+        spec = checked_spec(shape, kind.newbyteorder("="))
     if kind.hasobject:
         raise corrupt("arrays of numbers", f"{name} of Python objects", where, "save it again as numbers")
     if kind.kind not in "biufc":
         fix = "save it as float32: NPZ does not keep the names of bfloat16 and float8"
         raise corrupt("arrays of numbers", f"{name} of {kind}", where, fix)
-    return Spec(shape, kind.newbyteorder("="))
+    return spec

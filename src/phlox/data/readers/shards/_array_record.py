@@ -12,6 +12,7 @@ from phlox.data.readers._files import corrupt
 from phlox.data.readers.shards._features import Features, Parse, parse_of
 from phlox.data.readers.shards._opening import begins
 from phlox.data.readers.shards._paths import Shards, shard_paths
+from phlox.data.readers.shards._shards import rows_of
 
 
 def read_array_record(
@@ -61,13 +62,11 @@ class ArrayRecords:
         return len(self._source)
 
     def __getitem__(self, i: int) -> Any:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"observation {i} of {len(self)}")
-        return self.__getitems__([i % len(self)])[0]
+        return self.__getitems__([i])[0]
 
     def __getitems__(self, index: Sequence[int]) -> list[Any]:
         """Several at once, read in threads."""
-        rows = [int(i) for i in index]
+        rows = rows_of(index, len(self)).tolist()
         found = self._tried(lambda: self._source.__getitems__(rows)) if rows else []
         return [self._parse(data, self._named(), f"record {i}") for data, i in zip(found, rows, strict=True)]
 

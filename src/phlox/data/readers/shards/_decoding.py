@@ -10,36 +10,26 @@ from typing import Any
 import numpy as np
 
 from phlox.core import RangeError
-from phlox.data.readers._files import extra
+from phlox.data.readers._pixels import FORMATS, UndecodableError, decoded
 
 Decoder = Callable[[bytes], Any]
-
-
-class UndecodableError(Exception):
-    """Bytes that are not what a decoder takes."""
+_NPY = b"\x93NUMPY"
+_DIGITS = 20  # of a whole number: more is none that an array could hold
 
 
 def image(data: bytes) -> np.ndarray:
     """(height, width, 3) uint8, in red, green and blue, upright as the camera says."""
-    pillow: Any = extra("PIL.Image", "pillow", "images", "decoding an image")
-    turned: Any = extra("PIL.ImageOps", "pillow", "images", "decoding an image")
-    try:
-        with pillow.open(io.BytesIO(data)) as file:
-            return np.array(turned.exif_transpose(file).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        raise UndecodableError(f"an image: {error}") from None
+    return np.array(decoded(io.BytesIO(data), "RGB", FORMATS, "decoding an image"))
 
 
 def npy(data: bytes) -> np.ndarray:
     """An array as NumPy saves it; pickled objects are refused."""
-    file = io.BytesIO(data)
+    if not data.startswith(_NPY):
+        raise UndecodableError(f"an array: bytes that begin with {data[:8]!r}")
     try:
-        found = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise UndecodableError(f"an array: {error}") from None
-    if not isinstance(found, np.ndarray):
-        raise UndecodableError("an array: several, zipped")
-    return found
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # whatever a damaged header, which is evaluated, leads NumPy to
+        raise UndecodableError(f"an array: {error or type(error).__name__}") from None
 
 
 def text(data: bytes) -> str:
@@ -61,7 +51,7 @@ def from_json(data: bytes) -> Any:
 def integer(data: bytes) -> int:
     """A whole number in digits."""
     try:
-        return int(data)
+        return int(data if len(data.strip()) <= _DIGITS else b"")
     except ValueError:
         raise UndecodableError(f"a whole number in digits: {data[:20]!r}") from None
 

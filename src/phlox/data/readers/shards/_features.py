@@ -12,7 +12,8 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.data.readers._files import corrupt
-from phlox.data.readers.shards._decoding import Decoder, UndecodableError, decoder
+from phlox.data.readers._pixels import UndecodableError
+from phlox.data.readers.shards._decoding import Decoder, decoder
 from phlox.data.readers.shards._examples import Feature, MalformedError, parse_example
 
 Shape = tuple[int, ...]
@@ -59,7 +60,8 @@ class Parse:
         try:
             return want(feature[0])
         except UndecodableError as error:
-            raise corrupt(f"feature {at} to hold {error}"[:300], f"{len(feature[0])} bytes", path, self.where) from None
+            got = f"{len(feature[0])} bytes"
+            raise corrupt(f"feature {at} to hold {error}"[:300], got, path, self.where, error.fix) from None
 
     def _shaped(self, feature: Feature, shape: Shape, at: str, path: Path) -> Any:
         if len(feature) != math.prod(shape):

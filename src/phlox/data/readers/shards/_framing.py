@@ -13,7 +13,7 @@ import numpy as np
 
 from phlox.data.readers._files import corrupt
 from phlox.data.readers.shards._crc32c import masked_crc32c
-from phlox.data.readers.shards._opening import begins, is_gzip, opened, size_of
+from phlox.data.readers.shards._opening import begins, is_gzip, opened, size_of, up_to
 
 HEAD, _TAIL = 12, 4
 _MOST = 1 << 31  # bytes of a record; more is damage, or no record
@@ -49,7 +49,7 @@ def checked_data(file: IO[bytes], at: int, length: int, path: Path, where: str) 
     Raises:
         CorruptFileError: it is cut off, or has another checksum.
     """
-    found = file.read(length + _TAIL)
+    found = up_to(file, length + _TAIL)
     if len(found) != length + _TAIL:
         raise _cut_off(at, path, where)
     data, stored = found[:length], int.from_bytes(found[length:], "little")

@@ -13,6 +13,7 @@ from typing import IO
 from phlox.data.readers._files import corrupt
 
 _GZIP = b"\x1f\x8b"
+_PIECE = 1 << 25
 
 
 def begins(path: Path, count: int, where: str) -> bytes:
@@ -48,6 +49,15 @@ def opened(path: Path, packed: bool, where: str) -> Iterator[IO[bytes]]:
         if error.errno is None:  # no failure of the system's: it speaks for itself
             raise
         raise file_error(error, path, where) from error
+
+
+def up_to(file: IO[bytes], count: int) -> bytes:
+    """The next bytes, fewer where the file ends; piece by piece, so that a wrong count takes no memory."""
+    found = []
+    while count > 0 and (piece := file.read(min(count, _PIECE))):
+        found.append(piece)
+        count -= len(piece)
+    return b"".join(found)
 
 
 def size_of(file: IO[bytes]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from phlox.core import StructureError
+from phlox.data.readers.shards._opening import opened, size_of
 
 
 class Format(Protocol):
@@ -52,13 +54,15 @@ class IndexedShards:
         return int(self._ends[-1])
 
     def __getitem__(self, i: int) -> Any:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"observation {i} of {len(self)}")
-        return self.__getitems__([i % len(self)])[0]
+        return self.__getitems__([i])[0]
 
     def __getitems__(self, index: Sequence[int]) -> list[Any]:
-        """Several at once: each file is opened once, and read from front to back."""
-        rows = np.asarray(index, np.int64)
+        """Several at once: each file is opened once, and read from front to back.
+
+        Raises:
+            IndexError: one that is not there, or no whole number; those below 0 count from the end.
+        """
+        rows = rows_of(index, len(self))
         shards = np.searchsorted(self._ends, rows, "right")
         found: list[Any] = [None] * len(rows)
         for shard in np.unique(shards).tolist():
@@ -137,19 +141,50 @@ class ShardIterator:
         Raises:
             StructureError: a place in other files.
         """
+        shard, offset = self._place(state)
         self.close()
-        self._shard, self._offset = int(state["file"]), int(state["offset"])
-        now = self.get_state()
-        if now != state:
-            got, fix = f"{now['name']!r}, one of {now['files']}", "give the files that the state was taken with"
-            what = f"{state['name']!r} as file {state['file']} of {state['files']}"
-            raise StructureError(what, got=got, fix=fix, where=self._form.where)
+        self._shard, self._offset = shard, offset
+
+    def _place(self, state: dict[str, Any]) -> tuple[int, int]:
+        """The file and the byte that a state tells, which must be there."""
+        where, fix = self._form.where, "give the files that the state was taken with"
+        if not isinstance(state, dict) or set(state) != {"files", "file", "name", "offset"}:
+            raise StructureError("a state that get_state told", got=repr(state)[:100], fix=fix, where=where)
+        shard, offset = state["file"], state["offset"]
+        if not all(isinstance(n, int) and n >= 0 for n in (shard, offset)) or shard > len(self._paths):
+            got = f"file {shard!r} and byte {offset!r} of {len(self._paths)} files"
+            raise StructureError("a file and a byte of these", got=got, fix=fix, where=where)
+        name = "".join(path.name for path in self._paths[shard : shard + 1])
+        if (state["files"], state["name"]) != (len(self._paths), name):
+            what = f"{state['name']!r} as file {shard} of {state['files']}"
+            raise StructureError(what, got=f"{name!r}, one of {len(self._paths)}", fix=fix, where=where)
+        if name and offset > (most := self._most(self._paths[shard])):
+            raise StructureError(f"a file with a byte {offset}", got=f"{name!r} of {most}", fix=fix, where=where)
+        return shard, offset
+
+    def _most(self, path: Path) -> float:
+        """How many bytes a file has; of a gzipped one nobody knows before it is read."""
+        if self._form.is_packed(path):
+            return math.inf
+        with opened(path, False, self._form.where) as file:
+            return size_of(file)
 
     def close(self) -> None:
         """Close the file."""
         if self._walk is not None:
             self._walk.close()
             self._walk = None
+
+
+def rows_of(index: Sequence[int], count: int) -> np.ndarray:
+    """(n,) int64, in 0 … count - 1."""
+    rows = np.asarray(index)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise IndexError(f"observations are counted in whole numbers, not in {rows.dtype}")
+    wrong = rows[(rows < -count) | (rows >= count)]
+    if wrong.size:
+        raise IndexError(f"observation {wrong[0]} of {count}")
+    return rows.astype(np.int64) % max(count, 1)
 
 
 def sharded(

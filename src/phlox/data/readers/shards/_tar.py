@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from phlox.data.readers._files import corrupt
+from phlox.data.readers.shards._opening import up_to
 
 if TYPE_CHECKING:
     import tarfile
 
 _BLOCK = 512
-_LONG_NAME, _FURTHER, _FURTHER_FOR_ALL = b"L", b"x", b"g"
+_LONG_NAME, _FURTHER, _FURTHER_FOR_ALL, _HOLES = b"L", b"x", b"g", b"S"
 _MOST = 1 << 20  # bytes of a name or of further headers
+_LARGEST = 1 << 50  # bytes of a member
+_DIGITS = 20  # of a number in further headers
+_SPARSE = b"GNU.sparse."
 
 
 class Member(NamedTuple):
@@ -33,7 +37,7 @@ def members(file: IO[bytes], offset: int, path: Path, where: str) -> Iterator[Me
     """The files in a tar file from a byte on; at each, ``file`` stands where its content begins, and may be read.
 
     Raises:
-        CorruptFileError: a damaged header, a link or a device, or no end.
+        CorruptFileError: a damaged header, a link, a device or a file with holes that are left out, or no end.
     """
     start, name, size = offset, "", -1  # of headers that speak of the next one
     while True:
@@ -47,9 +51,12 @@ def members(file: IO[bytes], offset: int, path: Path, where: str) -> Iterator[Me
         offset = at + -(-length // _BLOCK) * _BLOCK
         if speaks:
             text = _whole(file, at, length, path, where)
-            name, size = _long(text, size) if info.type == _LONG_NAME else _further(text, name, size)
-        elif info.type != _FURTHER_FOR_ALL:
-            if info.isreg():
+            told = _long(text, size) if info.type == _LONG_NAME else _told(text, name, size, start, path, where)
+            name, size = told
+        elif info.type == _FURTHER_FOR_ALL:
+            _told(_whole(file, at, length, path, where), "", -1, start, path, where)
+        else:
+            if info.isreg() and info.type != _HOLES:
                 yield Member(start, name or info.name, at, length)
             elif not info.isdir():
                 got = f"{name or info.name!r} of type {info.type.decode('latin1')!r}, such as a link"
@@ -60,7 +67,7 @@ def members(file: IO[bytes], offset: int, path: Path, where: str) -> Iterator[Me
 
 def content(file: IO[bytes], member: Member, path: Path, where: str) -> bytes:
     """The content of a member; ``file`` stands where it begins."""
-    found = file.read(member.size)
+    found = up_to(file, member.size)
     if len(found) != member.size:
         raise _cut_off(member.start, path, where)
     return found
@@ -79,7 +86,7 @@ def _header(file: IO[bytes], offset: int, path: Path, where: str) -> tarfile.Tar
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError as error:
         raise corrupt(f"a member of a tar file at byte {offset}", str(error), path, where) from None
-    if info.size < 0:
+    if not 0 <= info.size <= _LARGEST:
         raise corrupt(f"a size of the member at byte {offset}", str(info.size), path, where)
     return info
 
@@ -95,19 +102,38 @@ def _long(text: bytes, size: int) -> tuple[str, int]:
     return text.rstrip(b"\0").decode("utf-8", "surrogateescape"), size
 
 
+def _told(text: bytes, name: str, size: int, start: int, path: Path, where: str) -> tuple[str, int]:
+    try:
+        return _further(text, name, size)
+    except ValueError as error:
+        raise corrupt(f"further headers of the member at byte {start}", str(error), path, where) from None
+
+
 def _further(text: bytes, name: str, size: int) -> tuple[str, int]:
-    """What records such as ``27 path=a/very/long/name\\n`` say of the next member's name and size."""
+    """What records such as ``27 path=a/very/long/name\\n`` say of the next member's name and size.
+
+    Raises:
+        ValueError: damaged ones, or a file with holes that are left out.
+    """
     while text:
         digits, _, rest = text.partition(b" ")
-        if not digits.isdigit() or not len(digits) < int(digits) <= len(text):
-            break
+        if not digits.isdigit() or len(digits) > _DIGITS or not len(digits) < int(digits) <= len(text):
+            raise ValueError(f"a record that begins with {text[:_DIGITS]!r}")
         key, _, value = rest[: int(digits) - len(digits) - 2].partition(b"=")
         if key == b"path":
             name = value.decode("utf-8", "surrogateescape")
-        elif key == b"size" and value.isdigit():
-            size = int(value)
+        elif key == b"size":
+            size = _size(value)
+        elif key.startswith(_SPARSE):
+            raise ValueError("a file with holes that are left out; pack it without --sparse")
         text = text[int(digits) :]
     return name, size
+
+
+def _size(value: bytes) -> int:
+    if not value.isdigit() or len(value) > _DIGITS or int(value) > _LARGEST:
+        raise ValueError(f"a size of {value[:_DIGITS]!r}")
+    return int(value)
 
 
 def _cut_off(offset: int, path: Path, where: str) -> Exception:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from phlox.data.readers._files import corrupt
 from phlox.data.readers.shards._features import Features, Parse, parse_of
 from phlox.data.readers.shards._framing import HEAD, checked_data, is_packed, next_record, places
 from phlox.data.readers.shards._opening import opened
@@ -118,7 +119,8 @@ class TFRecord:
 
     def walk(self, path: Path, offset: int) -> Iterator[tuple[int, Any]]:
         with opened(path, self.is_packed(path), self.where) as file:
-            file.seek(offset)
+            if file.seek(offset) != offset:  # a gzipped file ends before
+                raise corrupt(f"a record at byte {offset}", "the end of the file", path, self.where)
             while (data := next_record(file, offset, path, self.where)) is not None:
                 at, offset = offset, file.tell()
                 yield offset, (at, data)

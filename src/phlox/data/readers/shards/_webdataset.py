@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 
 from phlox.core import PhloxError
 from phlox.data.readers._files import corrupt
-from phlox.data.readers.shards._decoding import Decoder, UndecodableError, decoders
+from phlox.data.readers._pixels import UndecodableError
+from phlox.data.readers.shards._decoding import Decoder, decoders
 from phlox.data.readers.shards._opening import is_gzip, opened, size_of
 from phlox.data.readers.shards._paths import Shards, shard_paths
 from phlox.data.readers.shards._shards import IndexedShards, StreamedShards, sharded
@@ -89,7 +90,8 @@ def read_webdataset(
         StructureError: an index wanted of gzipped files; a seed for what has an index.
         MissingExtraError: images without Pillow.
         CorruptFileError: a file that is cut off or damaged; a member that cannot be decoded or has no ending; a part
-            that is missing or comes twice. Pickled objects in arrays are refused so too.
+            that is missing or comes twice. Pickled objects in arrays are refused so too, images of more than 8 bits a
+            channel, and members that leave their holes out, as ``tar --sparse`` packs them.
 
     >>> import io, tarfile, tempfile, phlox as px
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +204,7 @@ class WebDataset:
 
     def _undecodable(self, name: str, data: bytes, error: UndecodableError, path: Path) -> PhloxError:
         kind, _, why = str(error).partition(": ")
-        return corrupt(f"{kind} as {name}", f"{len(data)} bytes, {why}", path, self.where)
+        return corrupt(f"{kind} as {name}", f"{len(data)} bytes, {why}", path, self.where, error.fix)
 
 
 class TarIndex(Sequence[Any]):
