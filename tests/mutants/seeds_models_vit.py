@@ -79,7 +79,7 @@ MUTANTS = [
     ),
     (
         "stochastic depth begins above zero",
-        _ENCODER,
+        "models/vision/_blocks.py",
         "[rate * i / max(count - 1, 1) for i in range(count)]",
         "[rate * (i + 1) / count for i in range(count)]",
         _DEPTH,

@@ -33,7 +33,8 @@ from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
 from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
 from phlox.models.vision._deit import DeiT, DeiTConfig
-from phlox.models.vision._detr import Detr, DetrConfig, DetrOutput
+from phlox.models.vision._detr import Detr, DetrOutput
+from phlox.models.vision._detr_config import DetrConfig
 from phlox.models.vision._detr_loss import detections, detr_loss, detr_losses
 from phlox.models.vision._dinov2 import DINOv2, DINOv2Config, DINOv2RegistersConfig
 from phlox.models.vision._efficientnet import EfficientNet, EfficientNetConfig

@@ -16,7 +16,7 @@ from phlox.core import OptionError, RangeError, stack_level
 
 _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
 _ENDLESS = 10**300  # of a whole number: no float is as large
-_DEEPEST = 4096  # of what is counted in blocks
+DEEPEST = 4096  # of what is counted in blocks
 _COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats")
 _OURS = ("classes", "labels")  # fields that the hub writes in another form
 _NEUTRAL = {
@@ -166,15 +166,15 @@ def _as(value: Any, kind: Any) -> Any:
 
 
 def _check_range(key: str, value: Any, where: str) -> None:
-    most = _DEEPEST if key in _COUNTS else _LARGEST
+    most = DEEPEST if key in _COUNTS else _LARGEST
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not math.isfinite(number):
             raise RangeError(f"{key} as a finite number", got=str(number), fix="look at config.json", where=where)
         if isinstance(number, int) and not isinstance(number, bool) and not 0 <= number <= most:
             raise RangeError(f"{key} from 0 to {most}", got=str(number)[:40], fix="look at config.json", where=where)
-    if key in _COUNTS and isinstance(value, tuple) and sum(value) > _DEEPEST:
+    if key in _COUNTS and isinstance(value, tuple) and sum(value) > DEEPEST:
         raise RangeError(
-            f"at most {_DEEPEST} blocks in {key}", got=str(sum(value)), fix="look at config.json", where=where
+            f"at most {DEEPEST} blocks in {key}", got=str(sum(value)), fix="look at config.json", where=where
         )
 
 

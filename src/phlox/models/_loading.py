@@ -102,16 +102,18 @@ def load(
     found = _described(folder)
     with read(folder) as arrays:
         shapes = arrays.shapes()
-        names, head = _spoken(found, shapes)
+        made = partial(_made, found.family, _dtype(dtype, arrays))
+        model = eval_shape(partial(made, found.config))
+        names, head = _spoken(found, model, shapes)
         trunk = not any(name in shapes for name in head)
         config = found.config.with_classes(0 if trunk and classes is None else classes)
-        make = partial(_made, found.family, config, _dtype(dtype, arrays))
-        model = eval_shape(make)
+        if config != found.config:
+            model = eval_shape(partial(made, config))
         new = _new(found, config, trunk)
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
         place(model, plan.slots, arrays)
     if plan.drawn:
-        load_state_dict(model, _drawn(make, tuple(plan.drawn), key_or_draw(key)), strict=False)
+        load_state_dict(model, _drawn(partial(made, config), tuple(plan.drawn), key_or_draw(key)), strict=False)
     return model
 
 
@@ -138,9 +140,8 @@ def _new(found: _Source, config: Config, trunk: bool) -> tuple[str, ...]:
     return found.family.heads if config.classes != found.config.classes else ()
 
 
-def _spoken(found: _Source, shapes: Mapping[str, Any]) -> tuple[NameMap, dict[str, str]]:
+def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[NameMap, dict[str, str]]:
     """The map that most names of the file go by, and by what it calls the arrays of the head, their paths."""
-    model = eval_shape(partial(found.family.model, found.config))
     spoken = [(names, names.slots(model)[0]) for names in found.maps()]
     names, slots = max(spoken, key=lambda pair: sum(n in shapes for slot in pair[1] for n in slot.theirs))
     return names, {n: slot.ours for slot in slots if _below(slot.ours, (found.family.head,)) for n in slot.theirs}
@@ -215,7 +216,7 @@ def _dtype(wanted: Any, arrays: Arrays) -> str:
     return found if found in _CONVERT else "float32"
 
 
-def _made(family: Family, config: Config, dtype: str) -> Any:
+def _made(family: Family, dtype: str, config: Config) -> Any:
     model = family.model(config)
     return model if dtype == "float32" else _CONVERT[dtype](model)
 

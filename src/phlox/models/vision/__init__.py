@@ -10,6 +10,7 @@ _dinov2             DINOv2, with and without registers
 _efficientnet       EfficientNet B0 to B7, Lite0 to Lite4
 _mobilenet_v3       MobileNetV3, large and small
 _detr               DETR: boxes of objects
+_detr_config        what a DETR is built from, its backbone by several names
 _detr_loss          DETR's loss: queries matched to objects; its answers as boxes with scores
 _resnet             ResNet, ResNeXt, wide ResNet
 _swin               Swin

@@ -46,3 +46,8 @@ class ConvNorm(Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.norm(self.conv(x))
+
+
+def rising(rate: float, count: int) -> list[float]:
+    """Rates of stochastic depth: from 0 at the first of so many blocks to the full rate at the last."""
+    return [rate * i / max(count - 1, 1) for i in range(count)]

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from phlox.core import Module, Param, RangeError, param_dtype
 from phlox.models._activations import activation
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models._model import ImageClassifier
+from phlox.models.vision._blocks import rising
 from phlox.nn import Chain, Conv, Dense, DepthwiseConv, DropPath, LayerNorm
 from phlox.weights import Array, NameMap
 
@@ -173,7 +173,7 @@ class ConvNext(ImageClassifier):
         self.config = config
         sizes, patch = config.hidden_sizes, (config.patch_size,) * 2
         self.stem = Chain(Conv(patch, config.num_channels, sizes[0], stride=patch), LayerNorm(sizes[0], eps=_EPS))
-        rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
+        rates = iter(rising(config.drop_path_rate, sum(config.depths)))
         self.stages = [
             ConvNextStage(
                 _halving(sizes[i - 1], sizes[i]) if i else None,

@@ -16,7 +16,8 @@ from jax.core import Tracer
 
 from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
 from phlox.losses import cross_entropy
-from phlox.models.vision._detr import DetrConfig, DetrOutput
+from phlox.models.vision._detr import DetrOutput
+from phlox.models.vision._detr_config import DetrConfig
 from phlox.nn.functional import box_convert, generalized_box_iou, softmax
 
 Targets = Mapping[str, Any]

@@ -16,15 +16,19 @@ import jax.numpy as jnp
 
 from phlox.core import RangeError
 from phlox.models._activations import activation
-from phlox.models._config import Config
+from phlox.models._config import DEEPEST, Config
 from phlox.models._family import Family
-from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
-from phlox.models.vision._inverted_residual import InvertedResidual, SqueezeExcite, rounded
+from phlox.models.vision._inverted_residual import (
+    InvertedResidual,
+    InvertedResidualNet,
+    SqueezeExcite,
+    norm_options,
+    rounded,
+)
 from phlox.nn import Dense, Dropout, DropPath
 from phlox.weights import NameMap
 
-_DEEPEST = 4096  # blocks
 _LARGEST_SCALE = 64.0  # more would be a damaged or hostile file
 _BY_STAGE = ("kernel_sizes", "in_channels", "out_channels", "strides", "num_block_repeats", "expand_ratios")
 
@@ -99,7 +103,7 @@ class EfficientNetConfig(Config):
         _check(all(0 < s <= _LARGEST_SCALE for s in scales), f"scales above 0, up to {_LARGEST_SCALE:g}", scales)
         _check(self.depth_divisor > 0, "a depth_divisor of 1 or more", self.depth_divisor)
         repeats = [stage.repeats for stage in stages_of(self)]
-        _check(min(repeats) > 0 and sum(repeats) <= _DEEPEST, f"1 to {_DEEPEST} blocks", repeats)
+        _check(min(repeats) > 0 and sum(repeats) <= DEEPEST, f"1 to {DEEPEST} blocks", repeats)
 
 
 def _check(holds: bool, expected: str, got: Any) -> None:
@@ -147,7 +151,7 @@ def stem_width(config: EfficientNetConfig) -> int:
     return scaled(config, config.in_channels[0]) if config.scale_ends else config.in_channels[0]
 
 
-class EfficientNet(ImageClassifier):
+class EfficientNet(InvertedResidualNet):
     """An EfficientNet for images (batch, height, width, channels); scores (batch, classes).
 
     Arguments:
@@ -162,9 +166,6 @@ class EfficientNet(ImageClassifier):
     """
 
     config: EfficientNetConfig
-    stem: ConvNorm
-    stages: list[list[InvertedResidual]]
-    top: ConvNorm
     dropout: Dropout
     head: Dense | None
 
@@ -173,32 +174,20 @@ class EfficientNet(ImageClassifier):
         stages, act = stages_of(config), activation(config.hidden_act, "EfficientNetConfig.hidden_act")
         padding = _padding(config, 3, 2, None)
         self.stem = ConvNorm(
-            3, config.num_channels, stem_width(config), act, stride=2, padding=padding, **_norm(config)
+            3, config.num_channels, stem_width(config), act, stride=2, padding=padding, **norm_options(config)
         )
         self.stages, number, count = [], 0, sum(stage.repeats for stage in stages)
         for stage in stages:
             numbers = range(number, number + stage.repeats)
             self.stages.append([_block(config, stage, n, n == number, n / count, act) for n in numbers])
             number += stage.repeats
-        self.top = ConvNorm(1, stages[-1].filters, config.hidden_dim, act, **_norm(config))
+        self.top = ConvNorm(1, stages[-1].filters, config.hidden_dim, act, **norm_options(config))
         self.dropout = Dropout(config.dropout_rate)
         self.head = Dense(config.hidden_dim, config.classes) if config.classes else None
 
     @property
     def width(self) -> int:
         return self.config.hidden_dim
-
-    def hidden_states(self, images: jax.Array) -> tuple[jax.Array, ...]:
-        """What stands after the stem and after each block, from images (batch, height, width, channels)."""
-        states = [self.stem(images)]
-        for stage in self.stages:
-            for block in stage:
-                states.append(block(states[-1]))
-        return tuple(states)
-
-    def features(self, images: jax.Array) -> jax.Array:
-        """The last map of features (batch, height', width', features), behind the last convolution."""
-        return self.top(self.hidden_states(images)[-1])
 
     def pool(self, features: jax.Array) -> jax.Array:
         """One vector (batch, width): the mean or the largest over space; with dropout while it trains."""
@@ -216,20 +205,16 @@ def _block(
     channels, stride = (stage.channels, stage.stride) if first else (stage.filters, 1)
     middle, kept = channels * stage.ratio, config.squeeze_expansion_ratio
     return InvertedResidual(
-        ConvNorm(1, channels, middle, act, **_norm(config)) if stage.ratio != 1 else None,
+        ConvNorm(1, channels, middle, act, **norm_options(config)) if stage.ratio != 1 else None,
         ConvNorm(
             stage.kernel, middle, middle, act, stride=stride, groups=middle,
-            padding=_padding(config, stage.kernel, stride, number), **_norm(config),
+            padding=_padding(config, stage.kernel, stride, number), **norm_options(config),
         ),
         SqueezeExcite(middle, max(1, int(channels * kept)), act) if kept else None,
-        ConvNorm(1, middle, stage.filters, **_norm(config)),
+        ConvNorm(1, middle, stage.filters, **norm_options(config)),
         shortcut=not first,
         drop=None if first else DropPath(config.drop_connect_rate * depth),
     )  # fmt: skip
-
-
-def _norm(config: EfficientNetConfig) -> dict[str, Any]:
-    return {"eps": config.batch_norm_eps, "momentum": 1 - config.batch_norm_momentum}
 
 
 def _padding(config: EfficientNetConfig, kernel: int, stride: int, number: int | None) -> Any:

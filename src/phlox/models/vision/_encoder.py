@@ -72,11 +72,6 @@ def mlp(dim: int, hidden: int, act: Callable[..., Any], init: Init) -> Chain:
     return Chain(Dense(dim, hidden, act, init=init), Dense(hidden, dim, init=init))
 
 
-def rising(rate: float, count: int) -> list[float]:
-    """Rates of stochastic depth: from 0 at the first of so many blocks to the full rate at the last."""
-    return [rate * i / max(count - 1, 1) for i in range(count)]
-
-
 def dropped(p: float) -> Any:
     """Dropout, where anything drops."""
     return Dropout(p) if p else identity

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module
+from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
 from phlox.nn import Conv, DropPath
 from phlox.nn.functional import sigmoid
@@ -76,6 +77,31 @@ class InvertedResidual(Module):
         y = self.project(y)
         y = y if self.drop is None else self.drop(y)
         return x + y if self.shortcut else y
+
+
+class InvertedResidualNet(ImageClassifier):
+    """A stem, stages of inverted residual blocks, and a last convolution: what mobile networks have in common."""
+
+    stem: ConvNorm
+    stages: list[list[InvertedResidual]]
+    top: ConvNorm
+
+    def hidden_states(self, images: jax.Array) -> tuple[jax.Array, ...]:
+        """What stands after the stem and after each block, from images (batch, height, width, channels)."""
+        states = [self.stem(images)]
+        for stage in self.stages:
+            for block in stage:
+                states.append(block(states[-1]))
+        return tuple(states)
+
+    def features(self, images: jax.Array) -> jax.Array:
+        """The last map of features (batch, height', width', features), behind the last convolution."""
+        return self.top(self.hidden_states(images)[-1])
+
+
+def norm_options(config: Any) -> dict[str, Any]:
+    """Options of the norms, whose momentum the configs of these networks give as the share that stays."""
+    return {"eps": config.batch_norm_eps, "momentum": 1 - config.batch_norm_momentum}
 
 
 def rounded(width: float, divisor: int = 8) -> int:

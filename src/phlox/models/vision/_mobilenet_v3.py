@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError
 from phlox.models._activations import activation
-from phlox.models._config import Config
+from phlox.models._config import DEEPEST, Config
 from phlox.models._family import Family
-from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
-from phlox.models.vision._inverted_residual import InvertedResidual, SqueezeExcite, rounded
+from phlox.models.vision._inverted_residual import (
+    InvertedResidual,
+    InvertedResidualNet,
+    SqueezeExcite,
+    norm_options,
+    rounded,
+)
 from phlox.nn import Dense, Dropout
 from phlox.nn.functional import hardsigmoid, hardswish, relu
 from phlox.weights import NameMap
@@ -64,14 +69,14 @@ class MobileNetV3Config(Config):
 
     def __post_init__(self) -> None:
         counts = {len(getattr(self, name)) for name in _BY_BLOCK}
-        if len(counts) != 1 or not self.strides or len(self.strides) > 4096:
+        if len(counts) != 1 or not self.strides or len(self.strides) > DEEPEST:
             raise RangeError(
                 f"one entry for each block in {', '.join(_BY_BLOCK)}", got=f"{sorted(counts)} entries",
                 fix="look at config.json", where="MobileNetV3Config",
             )  # fmt: skip
 
 
-class MobileNetV3(ImageClassifier):
+class MobileNetV3(InvertedResidualNet):
     """A MobileNetV3 for images (batch, height, width, channels); scores (batch, classes).
 
     Arguments:
@@ -86,18 +91,15 @@ class MobileNetV3(ImageClassifier):
     """
 
     config: MobileNetV3Config
-    stem: ConvNorm
-    stages: list[list[InvertedResidual]]
-    top: ConvNorm
     hidden: Dense
     dropout: Dropout
     head: Dense | None
 
     def __init__(self, config: MobileNetV3Config):
         self.config = config
-        self.stem = ConvNorm(3, config.num_channels, config.stem_channels, hardswish, stride=2, **_norm(config))
+        self.stem = ConvNorm(3, config.num_channels, config.stem_channels, hardswish, stride=2, **norm_options(config))
         self.stages = [[_block(config, i) for i in stage] for stage in _stages(config)]
-        self.top = ConvNorm(1, config.out_channels[-1], config.top_channels, hardswish, **_norm(config))
+        self.top = ConvNorm(1, config.out_channels[-1], config.top_channels, hardswish, **norm_options(config))
         self.hidden = Dense(config.top_channels, config.hidden_dim, hardswish)
         self.dropout = Dropout(config.dropout_rate)
         self.head = Dense(config.hidden_dim, config.classes) if config.classes else None
@@ -105,18 +107,6 @@ class MobileNetV3(ImageClassifier):
     @property
     def width(self) -> int:
         return self.config.hidden_dim
-
-    def hidden_states(self, images: jax.Array) -> tuple[jax.Array, ...]:
-        """What stands after the stem and after each block, from images (batch, height, width, channels)."""
-        states = [self.stem(images)]
-        for stage in self.stages:
-            for block in stage:
-                states.append(block(states[-1]))
-        return tuple(states)
-
-    def features(self, images: jax.Array) -> jax.Array:
-        """The last map of features (batch, height', width', features), behind the last convolution."""
-        return self.top(self.hidden_states(images)[-1])
 
     def pool(self, features: jax.Array) -> jax.Array:
         """One vector (batch, width): the mean over space through a layer; with dropout while it trains."""
@@ -139,7 +129,7 @@ def _stages(config: MobileNetV3Config) -> list[list[int]]:
 def _block(config: MobileNetV3Config, i: int) -> InvertedResidual:
     channels = config.out_channels[i - 1] if i else config.stem_channels
     middle, filters, stride = config.expanded_channels[i], config.out_channels[i], config.strides[i]
-    act, norm = activation(config.activations[i], "MobileNetV3Config.activations"), _norm(config)
+    act, norm = activation(config.activations[i], "MobileNetV3Config.activations"), norm_options(config)
     return InvertedResidual(
         ConvNorm(1, channels, middle, act, **norm) if middle != channels else None,
         ConvNorm(config.kernel_sizes[i], middle, middle, act, stride=stride, groups=middle, **norm),
@@ -147,10 +137,6 @@ def _block(config: MobileNetV3Config, i: int) -> InvertedResidual:
         ConvNorm(1, middle, filters, **norm),
         shortcut=stride == 1 and channels == filters,
     )
-
-
-def _norm(config: MobileNetV3Config) -> dict[str, Any]:
-    return {"eps": config.batch_norm_eps, "momentum": 1 - config.batch_norm_momentum}
 
 
 def _layers(config: MobileNetV3Config, i: int) -> Iterator[str]:

@@ -17,7 +17,8 @@ from phlox.models._activations import activation
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models._model import ImageClassifier
-from phlox.models.vision._encoder import EncoderBlock, attention, dropped, mlp, rising
+from phlox.models.vision._blocks import rising
+from phlox.models.vision._encoder import EncoderBlock, attention, dropped, mlp
 from phlox.models.vision._tokens import grid_of, pair, resized
 from phlox.nn import Conv, Dense, LayerNorm, MultiHeadAttention
 from phlox.nn.functional import gather

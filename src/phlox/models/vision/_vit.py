@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from phlox.models._activations import activation
 from phlox.models._family import Family
-from phlox.models.vision._encoder import EncoderBlock, mlp, rising
+from phlox.models.vision._blocks import rising
+from phlox.models.vision._encoder import EncoderBlock, mlp
 from phlox.models.vision._tokens import TIMM as TRUNK
 from phlox.models.vision._tokens import ImageTokens, TokenClassifier, TokensConfig, blocks_of, hub_names
 from phlox.nn import Dense, LayerNorm

@@ -82,13 +82,9 @@ class _Matching:
         ours, theirs = _rows(self.open), _rows(self.free)
         pairs = {a: [b for b in theirs if self._rows_fit(ours[a], theirs[b])] for a in ours}
         for a, b, many in _mutual(pairs):
+            why = "a row that is numbered alike" + (", the closest name" if many else "")
             for at, path in ours[a].items():
-                self._take(
-                    path,
-                    theirs[b][at],
-                    "a row that is numbered alike" + (", the closest name" if many else ""),
-                    sure=not many,
-                )
+                self._take(path, theirs[b][at], why, sure=not many)
 
     def _rows_fit(self, row: _Row, other: _Row) -> bool:
         return row.keys() == other.keys() and all(self._fits(path, other[at]) for at, path in row.items())

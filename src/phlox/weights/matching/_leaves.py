@@ -39,16 +39,7 @@ def leaves_of(model: Module) -> list[Leaf]:
         layer = _owner(path, owners)
         name = path[len(layer) + 1 :] if layer else path
         rank = kinds[path].rank if path in kinds else _RANKS.get(name, value.ndim)
-        found.append(
-            Leaf(
-                path,
-                owners[layer],
-                layer,
-                name,
-                value,
-                value.ndim - rank if path in kinds else max(value.ndim - rank, 0),
-            )
-        )
+        found.append(Leaf(path, owners[layer], layer, name, value, max(value.ndim - rank, 0)))
     return found
 
 

@@ -47,37 +47,8 @@ def in_cells(arrays: Mapping[str, Any], layout: str) -> Mapping[str, Any]:
             parts = {role: _found(arrays, name, names.first, wanted, end) for role, wanted in names._asdict().items()}
             used |= {there for there in parts.values() if there}
             read = {role: np.asarray(arrays[there]) for role, there in parts.items() if there}
-            _check(name, read, layout)
-            made |= {path + ours: array for ours, array in _cell(read, layout).items()}
+            made |= {path + ours: array for ours, array in _cell(name, read, layout).items()}
     return {**{name: arrays[name] for name in arrays if name not in used}, **made} if made else arrays
-
-
-def _check(name: str, there: dict[str, np.ndarray], layout: str) -> None:
-    """Refuse a cell that lacks an array, has one of another shape, or resets its state before the product.
-
-    Raises:
-        StructureError: it is no cell that Phlox has.
-    """
-    turned = {role: a.T if layout != "keras" and a.ndim == 2 else a for role, a in there.items()}
-    rows = turned["first"].shape[-1]
-    wrong = [role for role, a in turned.items() if a.shape[-1:] != (rows,) and role != "projection"]
-    if "state" not in there or wrong or any(turned[role].ndim != 2 for role in ("first", "state") if role in turned):
-        shapes = ", ".join(f"{role} {a.shape}" for role, a in there.items())
-        raise StructureError(
-            "weights of the input and of the state, and biases, as long", got=f"{shapes} at {name}",
-            fix="read the file again: its recurrent layer is not whole", where="px.weights.convert",
-        )  # fmt: skip
-    hidden = turned["projection" if "projection" in turned else "state"].shape[0]
-    if rows % hidden or rows // hidden not in (1, 3, 4):
-        raise StructureError(
-            "1, 3 or 4 gates", got=f"{rows} rows for {hidden} features at {name}",
-            fix="fill this layer by hand", where="px.weights.convert",
-        )  # fmt: skip
-    if layout == "keras" and rows == 3 * hidden and turned.get("bias", np.zeros((2, 1))).ndim == 1:
-        raise StructureError(
-            "a GRU that resets after the product, whose bias has two rows", got=f"one of reset_after=False at {name}",
-            fix="train it with reset_after=True, which Keras has by default", where="px.weights.convert",
-        )  # fmt: skip
 
 
 def _cells_at(name: str, arrays: Mapping[str, Any], layout: str) -> list[tuple[str, str, _Names]]:
@@ -101,20 +72,46 @@ def _found(arrays: Mapping[str, Any], name: str, first: str, wanted: str, end: s
     return next((path + n + end for n in wanted.split("|") if n and path + n + end in arrays), "")
 
 
-def _cell(there: dict[str, np.ndarray], layout: str) -> dict[str, np.ndarray]:
+def _cell(name: str, there: dict[str, np.ndarray], layout: str) -> dict[str, np.ndarray]:
     """The arrays of a cell of Phlox: weights (in, gates · hidden), biases added."""
-    turned = layout != "keras"
-    weights = {role: a.T if turned else a for role, a in there.items() if role in ("first", "state", "projection")}
-    hidden = weights["projection" if "projection" in weights else "state"].shape[0]
-    gates = weights["first"].shape[1] // hidden
-    biases = [there[role] for role in ("bias", "state_bias") if role in there]
+    turned = {role: a.T if layout != "keras" and a.ndim == 2 else a for role, a in there.items()}
+    hidden, gates = _sizes(name, turned, layout)
+    biases = [turned[role] for role in ("bias", "state_bias") if role in turned]
     biases = list(biases[0]) if len(biases) == 1 and biases[0].ndim == 2 else biases  # Keras stacks its two
     order = (1, 0, 2) if layout == "keras" and gates == 3 else range(gates)
     swap = np.concatenate([np.arange(hidden) + hidden * gate for gate in order])
-    found = {"weight_ih": weights["first"][:, swap], "weight_hh": weights["state"][:, swap]}
-    if "projection" in weights:
-        found["weight_hr"] = weights["projection"]
+    found = {"weight_ih": turned["first"][:, swap], "weight_hh": turned["state"][:, swap]}
+    if "projection" in turned:
+        found["weight_hr"] = turned["projection"]
     return found | (_biases([b[swap] for b in biases], hidden, gates) if biases else {})
+
+
+def _sizes(name: str, turned: dict[str, np.ndarray], layout: str) -> tuple[int, int]:
+    """Hidden features and gates of a cell.
+
+    Raises:
+        StructureError: it lacks an array, has one of another shape, or resets its state before the product.
+    """
+    rows = turned["first"].shape[-1]
+    wrong = [role for role, a in turned.items() if a.shape[-1:] != (rows,) and role != "projection"]
+    if "state" not in turned or wrong or any(turned[role].ndim != 2 for role in ("first", "state")):
+        shapes = ", ".join(f"{role} {a.shape}" for role, a in turned.items())
+        raise StructureError(
+            "weights of the input and of the state, and biases, as long", got=f"{shapes} at {name}",
+            fix="read the file again: its recurrent layer is not whole", where="px.weights.convert",
+        )  # fmt: skip
+    hidden = turned["projection" if "projection" in turned else "state"].shape[0]
+    if rows % hidden or rows // hidden not in (1, 3, 4):
+        raise StructureError(
+            "1, 3 or 4 gates", got=f"{rows} rows for {hidden} features at {name}",
+            fix="fill this layer by hand", where="px.weights.convert",
+        )  # fmt: skip
+    if layout == "keras" and rows == 3 * hidden and turned.get("bias", np.zeros((2, 1))).ndim == 1:
+        raise StructureError(
+            "a GRU that resets after the product, whose bias has two rows", got=f"one of reset_after=False at {name}",
+            fix="train it with reset_after=True, which Keras has by default", where="px.weights.convert",
+        )  # fmt: skip
+    return hidden, rows // hidden
 
 
 def _biases(both: list[np.ndarray], hidden: int, gates: int) -> dict[str, np.ndarray]:
