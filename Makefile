@@ -31,9 +31,9 @@ format:  ## rewrite the code in the house's style
 	@scripts/install $(VENV) dev
 	@$(VENV)/bin/ruff check -q --fix . && $(VENV)/bin/ruff format -q .
 
-BENCH ?= dispatch against_peers loop loader kernels checkpoint weights
+BENCH ?= dispatch against_peers training_loop loader kernels checkpoint read_weights
 
-bench:  ## measure against plain JAX and the peers: all of benchmarks/, or BENCH="loop loader"
+bench:  ## measure against plain JAX and the peers: all of benchmarks/, or BENCH="training_loop loader"
 	@scripts/install $(VENV) dev
 	@for name in $(BENCH); do $(VENV)/bin/python benchmarks/$$name.py $(ARGS) || exit 1; done
 

@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -263,3 +264,16 @@ def test_the_benchmark_of_kernels_writes_its_tables_with_kernels_and_without(
     assert case["rate"] == pytest.approx((x + y) / (read[kernels.KERNEL] * 1e-3) / 1e9)
     assert case[kernels.PLAIN]["ratio"]["median"] == pytest.approx(read[kernels.PLAIN] / read[kernels.KERNEL])
     assert "**Pooling: ms**" in written
+
+
+def test_no_script_hides_a_folder_whose_tests_import_each_other() -> None:
+    """A script on the path comes before a folder of its name."""
+    tests = BENCHMARKS.parent / "tests"
+    imported = {
+        name
+        for file in tests.rglob("test_*.py")
+        for name in re.findall(r"^(?:from|import) (\w+)\.", file.read_text("utf-8"), re.MULTILINE)
+        if (tests / name).is_dir()
+    }
+    assert {"weights", "core"} & imported
+    assert not imported & {path.stem for path in BENCHMARKS.glob("*.py")}

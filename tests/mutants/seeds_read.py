@@ -9,9 +9,23 @@ MUTANTS = [
     (
         "read: an array of JAX takes the memory of the file",
         "weights/_on_device.py",
-        "    np.copyto(own, array)\n    return own\n",
-        "    return array\n",
+        "    return own_copy(array)",
+        "    return array",
         (_DEVICE + "test_an_array_is_copied_wherever_it_lies",),
+    ),
+    (
+        "read: the last block of a large array stays empty",
+        "weights/_pages.py",
+        "range(0, array.nbytes, _BLOCK)",
+        "range(0, array.nbytes - _BLOCK, _BLOCK)",
+        (_DEVICE + "test_large_arrays_are_whole_to_the_last_byte",),
+    ),
+    (
+        "read: threads have no 64 bits",
+        "weights/_on_device.py",
+        "jax.enable_x64(wide)",
+        "jax.enable_x64(False)",
+        (_DEVICE + "test_threads_have_the_settings_of_their_caller",),
     ),
     (
         "read: whole numbers of 64 bits are cut",

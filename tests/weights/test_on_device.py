@@ -167,3 +167,20 @@ def test_many_keep_their_names_order_and_kinds():
         weights.device_arrays(arrays, {"a3": (0, 0)})
     with pytest.raises(px.RangeError, match="name each of its axes once"):
         weights.to_device(arrays["a3"], (0,))
+
+
+def test_threads_have_the_settings_of_their_caller(monkeypatch):
+    monkeypatch.setattr("phlox.weights._on_device._TOGETHER", 100)  # several groups
+    arrays = {f"a{i}": rng.normal(size=(3, i + 1)) for i in range(5)}
+    with jax.enable_x64(True), jax.default_device(jax.devices()[-1]):
+        found = weights.device_arrays(arrays, dict.fromkeys(arrays, (1, 0)))
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == np.float64
+        assert found[name].devices() == {jax.devices()[-1]}
+        assert np.array_equal(found[name], array.T)
+
+
+def test_large_arrays_are_whole_to_the_last_byte():
+    array = rng.integers(0, 255, 3 * 2**20 + 5, np.uint8)  # blocks, pages, and some more
+    assert np.array_equal(weights.to_device(array), array)

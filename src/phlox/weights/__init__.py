@@ -5,7 +5,7 @@ _describing _rebuilding     a live object as JSON, and back without its ``__init
 _naming                     what names in a file may stand for
 _safetensors _metadata      the arrays; the text and checksum beside them
 _replacing _temporary       written whole or not at all; what a killed process left
-_on_device                  arrays of files as arrays of JAX
+_on_device _pages           arrays of files as arrays of JAX; memory for copies
 _errors                     what can go wrong with a file
 matching/                   arrays of another library, matched with a model's own
 readers/                    px.weights.read: the arrays of files of other programs

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import mmap
 import os
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
@@ -14,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import DtypeError, RangeError, aligned, describe
+from phlox.core import DtypeError, RangeError, describe
+from phlox.weights._pages import own_copy
 
 _HALF = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
 _TURN_ON = 'jax.config.update("jax_enable_x64", True)'
-_LARGE = 2**20  # bytes
+_TOGETHER = 2**26  # bytes
 _THREADS = 4  # that copy; memory is no faster with more
 
 
@@ -65,28 +63,43 @@ def device_arrays(
     """
     pairs = cast("Iterable[tuple[str, np.ndarray]]", items.items() if isinstance(items, Mapping) else items)
     turned, wide = permutations or {}, _wide()
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+
+    def prepare(name: str, array: np.ndarray) -> Any:
+        """In a thread, which has settings of its own."""
+        kind = dtype.get(name) if isinstance(dtype, Mapping) else dtype if _is_float(array) else None
+        ready = _prepared(array, turned.get(name), kind, wide)
+        with jax.default_device(device), jax.enable_x64(wide):
+            return ready if ready.flags.c_contiguous else jax.device_put(ready)  # which turns it
+
     found: dict[str, jax.Array] = {}
-    begun: deque[tuple[str, Future[np.ndarray]]] = deque()
-    flying: deque[jax.Array] = deque()  # JAX reads them still
-
-    def finish() -> None:
-        name, future = begun.popleft()
-        found[name] = jax.device_put(future.result())  # in this thread, whose settings of JAX hold
-        flying.append(found[name])
-        if len(flying) > threads:
-            flying.popleft().block_until_ready()
-
-    threads = min(_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
-        for name, array in pairs:
-            kind = dtype.get(name) if isinstance(dtype, Mapping) else dtype if _is_float(array) else None
-            begun.append((name, pool.submit(_prepared, array, turned.get(name), kind, wide)))
-            if len(begun) > threads:
-                finish()
-        while begun:
-            finish()
-    jax.block_until_ready(list(flying))
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        before: dict[str, Future[Any]] = {}
+        for group in _groups(pairs):
+            begun = {name: pool.submit(prepare, name, array) for name, array in group}
+            found.update(_on_device(before))
+            before = begun
+        found.update(_on_device(before))
     return found
+
+
+def _on_device(begun: Mapping[str, Future[Any]]) -> dict[str, jax.Array]:
+    """Arrays of which JAX needs no more what they were made of."""
+    arrays = jax.device_put([future.result() for future in begun.values()])
+    return dict(zip(begun, jax.block_until_ready(arrays), strict=True))
+
+
+def _groups(pairs: Iterable[tuple[str, np.ndarray]]) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """Arrays that are worth a call of JAX together, and of which two groups may be held at a time."""
+    group: list[tuple[str, np.ndarray]] = []
+    size = 0
+    for name, array in pairs:
+        group.append((name, array))
+        size += array.nbytes
+        if size >= _TOGETHER:
+            yield group
+            group, size = [], 0
+    yield group
 
 
 def _prepared(array: np.ndarray, permutation: Sequence[int] | None, dtype: Any, wide: bool) -> np.ndarray:
@@ -99,21 +112,7 @@ def _prepared(array: np.ndarray, permutation: Sequence[int] | None, dtype: Any, 
         array = array.transpose(permutation)
     if not array.flags.c_contiguous:
         return array  # JAX copies it, block by block, in its new order
-    own = _room(array.shape, array.dtype)  # of an aligned array JAX takes the memory, even where it is told to copy
-    np.copyto(own, array)
-    return own
-
-
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Memory for a copy: of a large array pages of its own, all given at once where the system can.
-
-    NumPy would ask for huge pages, which a busy machine takes seconds to clear.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size < _LARGE or not hasattr(mmap, "MAP_POPULATE"):
-        return aligned(shape, dtype)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
-    return np.frombuffer(pages, dtype, math.prod(shape)).reshape(shape)
+    return own_copy(array)  # of an aligned array JAX takes the memory, even where it is told to copy
 
 
 def _wide() -> bool:

@@ -151,9 +151,9 @@ class Results:
 
     def bars(self) -> list[Bar]:
         """What reading is held to."""
+        peers = {OURS: MODEL, SHARDS: MODEL, TURNED: TORCH_TURNED}
         found = [
-            Bar(f"{name}, against {MODEL}", 1.0, ratio(self.times, name, MODEL).median)
-            for name in (OURS, TURNED, SHARDS)
+            Bar(f"{name}, against {peer}", 1.0, ratio(self.times, name, peer).median) for name, peer in peers.items()
         ]
         found.append(
             Bar(f"{OURS}, against {MAPPED}, which copies nothing", 1.0, ratio(self.times, OURS, MAPPED).median)
