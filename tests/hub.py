@@ -31,7 +31,7 @@ def tiny(cls: Any, config: Any, folder: Path, seed: int = 0) -> Any:
     theirs = cls(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, x in [*theirs.named_parameters(), *theirs.named_buffers()]:
+        for name, x in theirs.state_dict(keep_vars=True).items():
             if name.endswith("running_var"):
                 x.uniform_(0.5, 2.0, generator=generator)
             elif name.endswith("running_mean") or (x.is_floating_point() and (x.ndim == 1 or not x.any())):

@@ -12,6 +12,7 @@ _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
 preprocessing/   images as a model wants them, by its config
 vision/       models of images
+language/     models of text
 tables/       models of tables
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
 """
@@ -28,6 +29,10 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.language._config import TextConfig
+from phlox.models.language._decoder import Decoder
+from phlox.models.language._llama import Llama, LlamaConfig
+from phlox.models.language._model import TextModel
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -52,6 +57,7 @@ __all__ = [
     "DINOv2",
     "DINOv2Config",
     "DINOv2RegistersConfig",
+    "Decoder",
     "DeiT",
     "DeiTConfig",
     "Detr",
@@ -64,6 +70,8 @@ __all__ = [
     "Family",
     "ImageClassifier",
     "ImagePreprocessor",
+    "Llama",
+    "LlamaConfig",
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
@@ -71,6 +79,8 @@ __all__ = [
     "ResNetConfig",
     "Swin",
     "SwinConfig",
+    "TextConfig",
+    "TextModel",
     "UNet",
     "UNetConfig",
     "ViT",

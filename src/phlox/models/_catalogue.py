@@ -9,6 +9,7 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
+from phlox.models.language import _llama
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -38,18 +39,20 @@ FAMILIES: tuple[Family, ...] = (
     _detr.FAMILY,
     _unet.FAMILY,
     _ft_transformer.FAMILY,
+    _llama.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}
 
 
-def create(name: str | Config, *, classes: int | None = None, key: Any = None) -> Any:
+def create(name: str | Config, *, classes: int | None = None, task: str | None = None, key: Any = None) -> Any:
     """A model with fresh weights, by the name of a variant or by a config.
 
     Arguments:
         name: such as ``"resnet50"``, one of ``px.models.list()``; or a config of your own.
         classes: how many classes the head tells apart; 0 for no head; None for as many as the config says.
+        task: of models of text, what the head is for, such as ``"text-classification"``; None for what the config says.
         key: where the weights are drawn from; by default the stream of ``px.seed``.
 
     Raises:
@@ -61,7 +64,7 @@ def create(name: str | Config, *, classes: int | None = None, key: Any = None) -
     (1, 10)
     """
     config = name if isinstance(name, Config) else variant(name, "px.models.create")
-    config = config.with_classes(classes)
+    config = config.with_task(task).with_classes(classes)
     family = family_of(config, "px.models.create")
     if key is None:
         return family.model(config)

@@ -18,7 +18,7 @@ _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
 _ENDLESS = 10**300  # of a whole number: no float is as large
 DEEPEST = 4096  # of what is counted in blocks
 _COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats")
-_OURS = ("classes", "labels")  # fields that the hub writes in another form
+_OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
     "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
     "dtype", "finetuning_task", "id2label", "is_encoder_decoder", "label2id", "num_labels", "out_features",
@@ -69,9 +69,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The entries of a ``config.json``: what ``from_dict`` reads, and what the hub's libraries ask for."""
-        own = {
-            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k not in ("classes", "labels")
-        }
+        own = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k not in _OURS}
         labels = self.labels or tuple(f"LABEL_{i}" for i in range(self.classes))
         named = {
             "id2label": {str(i): n for i, n in enumerate(labels)},
@@ -83,6 +81,25 @@ class Config:
         """The same with another number of classes; with None, this one. Labels stay where the number does."""
         kept = labels or (self.labels if classes == self.classes else ())
         return self if classes is None else replace(self, classes=classes, labels=kept)
+
+    def with_task(self, task: str | None) -> Self:
+        """The same with the head of another task; with None, this one.
+
+        Raises:
+            RangeError: a task that the family has no head for.
+        """
+        if task is not None:
+            fix = "leave it out: models of this family have one head; classes= sets its size"
+            raise RangeError("no task", got=repr(task)[:100], fix=fix, where=type(self).__name__)
+        return self
+
+    def without_head(self) -> Self:
+        """The same for the trunk alone, as a file may hold it."""
+        return self.with_classes(0)
+
+    def same_head(self, other: Config) -> bool:
+        """Whether both have a head of the same form, whatever its size."""
+        return True
 
 
 def read_json(text: str | bytes, where: str) -> dict[str, Any]:
@@ -157,6 +174,8 @@ def _as(value: Any, kind: Any) -> Any:
         (item, *_) = typing.get_args(kind)
         items = [_as(v, item) for v in value] if isinstance(value, list | tuple) else [MISSING]
         return MISSING if MISSING in items else tuple(items)
+    if typing.get_origin(kind) is dict:
+        return value if isinstance(value, dict) else MISSING
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < _ENDLESS else math.inf
     if kind is type(None):

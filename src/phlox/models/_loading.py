@@ -47,9 +47,9 @@ class _Source:
     dialects: tuple[str, ...]
     """In which the names of the weights may be."""
 
-    def maps(self) -> list[NameMap]:
+    def maps(self, config: Config) -> list[NameMap]:
         """The maps that the names may go by: of the whole model, or of its trunk alone."""
-        whole = [self.family.names_of(dialect, self.config) for dialect in self.dialects]
+        whole = [self.family.names_of(dialect, config) for dialect in self.dialects]
         return whole + [names.below(self.family.base) for names in whole if self.family.base]
 
 
@@ -67,6 +67,7 @@ def load(
     *,
     dtype: Any = None,
     classes: int | None = None,
+    task: str | None = None,
     revision: str | None = None,
     key: Any = None,
 ) -> Any:
@@ -104,11 +105,13 @@ def load(
         shapes = arrays.shapes()
         made = partial(_made, found.family, _dtype(dtype, arrays))
         model = eval_shape(partial(made, found.config))
-        names, head = _spoken(found, model, shapes)
+        spoken, head = _spoken(found, model, shapes)
         trunk = not any(name in shapes for name in head)
-        config = found.config.with_classes(0 if trunk and classes is None else classes)
+        config = found.config.with_task(task).with_classes(classes)
+        config = config.without_head() if trunk and task is None and classes is None else config
         if config != found.config:
             model = eval_shape(partial(made, config))
+        names = found.maps(config)[spoken]
         new = _new(found, config, trunk)
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
         place(model, plan.slots, arrays)
@@ -135,16 +138,18 @@ def _described(folder: Path) -> _Source:
 
 def _new(found: _Source, config: Config, trunk: bool) -> tuple[str, ...]:
     """Paths of what is not taken from the file: the head of a trunk, or what the number of classes changes."""
-    if trunk or not config.classes:
+    if trunk or not config.classes or not config.same_head(found.config):
         return (found.family.head,)
     return found.family.heads if config.classes != found.config.classes else ()
 
 
-def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[NameMap, dict[str, str]]:
-    """The map that most names of the file go by, and by what it calls the arrays of the head, their paths."""
-    spoken = [(names, names.slots(model)[0]) for names in found.maps()]
-    names, slots = max(spoken, key=lambda pair: sum(n in shapes for slot in pair[1] for n in slot.theirs))
-    return names, {n: slot.ours for slot in slots if _below(slot.ours, (found.family.head,)) for n in slot.theirs}
+def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[int, dict[str, str]]:
+    """Which map most names of the file go by, and by what it calls the arrays of the head, their paths."""
+    spoken = [names.slots(model)[0] for names in found.maps(found.config)]
+    known = [sum(n in shapes for slot in slots for n in slot.theirs) for slots in spoken]
+    best = known.index(max(known))
+    head = [slot for slot in spoken[best] if _below(slot.ours, (found.family.head,))]
+    return best, {n: slot.ours for slot in head for n in slot.theirs}
 
 
 def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[str, ...]) -> _Plan:

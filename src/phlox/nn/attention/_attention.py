@@ -54,6 +54,8 @@ class MultiHeadAttention(Module):
         dropout: probability of a weight to be zeroed, in training.
         positions: an object with ``rotate`` or ``bias``: ``RotaryEmbedding``, ``ALiBi``, ``RelativePositionBias``.
         scale: s; ``1 / sqrt(head_dim)`` by default.
+        qk_norm: makes a norm of ``head_dim`` features for queries, and one for keys, before positions turn them;
+            such as ``RMSNorm``.
         soft_cap: c, which bounds the scaled products, ``c * tanh(· / c)``.
         chunk: queries at a time, for memory that is linear in length; None decides by size.
         implementation: "xla", "chunked", "cudnn" or None, as in ``F.dot_product_attention``.
@@ -98,6 +100,7 @@ class MultiHeadAttention(Module):
         bias: bool = True,
         dropout: float = 0.0,
         positions: Any = None,
+        qk_norm: Callable[[int], Module] | None = None,
         scale: float | None = None,
         soft_cap: float | None = None,
         chunk: int | None = None,
@@ -127,6 +130,8 @@ class MultiHeadAttention(Module):
         self.k_proj: Dense = Dense(self.key_dim, shared, bias=bias, init=init, key=keys[1])
         self.v_proj: Dense = Dense(self.value_dim, shared, bias=bias, init=init, key=keys[2])
         self.out_proj: Dense = Dense(width, self.dim, bias=bias, init=init, key=keys[3])
+        self.q_norm: Module | None = None if qk_norm is None else qk_norm(self.head_dim)
+        self.k_norm: Module | None = None if qk_norm is None else qk_norm(self.head_dim)
         self.drop: Dropout | None = Dropout(dropout, key=draws) if check_probability(name, "dropout", dropout) else None
 
     def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
@@ -157,6 +162,8 @@ class MultiHeadAttention(Module):
         v = k if v is None else v
         queries, keys = _split(self.q_proj(q), self.heads), _split(self.k_proj(k), self.kv_heads)
         values, dtype = _split(self.v_proj(v), self.kv_heads), queries.dtype
+        queries = queries if self.q_norm is None else self.q_norm(queries)
+        keys = keys if self.k_norm is None else self.k_norm(keys)
         start = jnp.zeros((), jnp.int32) if cache is None else cache.position
         if hasattr(self.positions, "rotate"):
             queries = self.positions.rotate(queries, start[..., None] + jnp.arange(queries.shape[1]))

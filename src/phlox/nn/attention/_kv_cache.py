@@ -90,5 +90,6 @@ class KVCache(Module):
 @fused()
 def _write(act: Any, keys: Any, values: Any, k: Any, v: Any, at: Any) -> tuple[jax.Array, jax.Array]:
     del act
-    put = jax.vmap(lambda held, new, at: jax.lax.dynamic_update_slice(held, new.astype(held.dtype), (at, 0, 0)))
+    none = jnp.zeros((), at.dtype)
+    put = jax.vmap(lambda held, new, at: jax.lax.dynamic_update_slice(held, new.astype(held.dtype), (at, none, none)))
     return put(keys, k, at), put(values, v, at)

@@ -9,6 +9,7 @@ import jax
 
 from phlox.core import Module, key_or_draw
 from phlox.nn import functional as F
+from phlox.nn import init as inits
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_act, check_size
 from phlox.nn.features._dense import Dense
@@ -30,6 +31,7 @@ class GatedMLP(Module):
         act: σ, on the gate.
         bias: whether the three maps have biases, which start at zero.
         dropout: probability of a hidden feature to be zeroed, in training.
+        init: initialiser of the three weights.
         key: where weights and dropout draw from; by default the stream of ``px.seed``.
 
     Raises:
@@ -54,15 +56,16 @@ class GatedMLP(Module):
         *,
         bias: bool = False,
         dropout: float = 0.0,
+        init: Callable[..., jax.Array] = inits.glorot_uniform,
         key: Any = None,
     ):
         check_act("GatedMLP", act)
         self.dim, self.hidden = check_size("GatedMLP", "dim", dim), check_size("GatedMLP", "hidden", hidden)
         self.bias = bias
         *keys, draws = jax.random.split(key_or_draw(key), 4)
-        self.gate: Dense = Dense(dim, hidden, act, bias=bias, key=keys[0])
-        self.up: Dense = Dense(dim, hidden, bias=bias, key=keys[1])
-        self.down: Dense = Dense(hidden, dim, bias=bias, key=keys[2])
+        self.gate: Dense = Dense(dim, hidden, act, bias=bias, init=init, key=keys[0])
+        self.up: Dense = Dense(dim, hidden, bias=bias, init=init, key=keys[1])
+        self.down: Dense = Dense(hidden, dim, bias=bias, init=init, key=keys[2])
         self.drop: Callable[[Any], Any] = Dropout(dropout, key=draws) if dropout else F.identity
 
     def __call__(self, x: Any) -> jax.Array:
