@@ -235,6 +235,7 @@ if TYPE_CHECKING:
         train,
         update_batch_norm,
     )
+    from phlox.models import generate
     from phlox.optim import Optimizer
     from phlox.weights import load, save
 
@@ -397,6 +398,7 @@ __all__ = [
     "fold_batch_norm",
     "freeze",
     "gelu",
+    "generate",
     "global_norm",
     "grad",
     "gradient_hook",
@@ -511,7 +513,7 @@ _LATER = {
     ),
     "losses": (),
     "metrics": (),
-    "models": (),
+    "models": ("generate",),
     "optim": ("Optimizer",),
     "parallel": (),
     "weights": ("load", "save"),

@@ -14,6 +14,7 @@ preprocessing/   images as a model wants them, by its config
 vision/       models of images
 language/     models of text
 tables/       models of tables
+generation/   text from language models: px.generate
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
 """
 
@@ -29,6 +30,7 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.generation._generate import Generated, generate
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
 from phlox.models.language._llama import Llama, LlamaConfig
@@ -68,6 +70,7 @@ __all__ = [
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
+    "Generated",
     "ImageClassifier",
     "ImagePreprocessor",
     "Llama",
@@ -91,6 +94,7 @@ __all__ = [
     "detr_losses",
     "diffusion",
     "freeze_depth",
+    "generate",
     "layer_decay",
     "list",
     "load",
