@@ -31,6 +31,8 @@ from phlox.nn.attention._positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
+from phlox.nn.attention._ring_cache import Cache as Cache
+from phlox.nn.attention._ring_cache import RingCache
 from phlox.nn.attention._transformer import TransformerDecoderLayer, TransformerEncoderLayer
 from phlox.nn.attention._transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
 from phlox.nn.containers._branches import Branch, Maxout, PairwiseFusion
@@ -142,6 +144,7 @@ __all__ = [
     "ReplicatePad",
     "Reshape",
     "ReverseSequence",
+    "RingCache",
     "RotaryEmbedding",
     "Scale",
     "SelectDim",

@@ -169,13 +169,13 @@ def _vocabulary(model: Any) -> int:
     return model.config.vocab_size
 
 
-def _begun(model: Any, prompts: Prompts, room: _Room) -> tuple[Any, jax.Array, np.ndarray]:
+def _begun(model: Any, prompts: Prompts, room: _Room, **options: Any) -> tuple[Any, jax.Array, np.ndarray]:
     """A cache that holds the prompts, the scores of what follows, and the prompts in the room of whole texts."""
     batch, time = prompts.tokens.shape
     time = min(time, room.prompts)
     texts = np.zeros((batch, room.cache), np.int32)
     texts[:, :time] = prompts.tokens[:, :time]
-    cache = model.init_cache(batch, room.cache)
+    cache = model.init_cache(batch, room.cache, **options)
     scores = prefill(model, cache, jnp.asarray(texts[:, : room.prompts]), jnp.asarray(prompts.lengths))
     return cache, scores, texts
 
@@ -220,8 +220,8 @@ def _guessed(
     model: Any, draft: Any, prompts: Prompts, room: _Room, max_new: int, guesses: int, settings: Settings, key: Any
 ) -> Generated:
     """Texts by guessing and judging: in a round each grows by the guesses that stand, and one."""
-    cache, scores, _ = _begun(model, prompts, room)
-    small, _, _ = _begun(draft, prompts, room)
+    cache, scores, _ = _begun(model, prompts, room, whole=True)
+    small, _, _ = _begun(draft, prompts, room, whole=True)
     texts = _speculative.Texts(len(prompts.lengths), max_new, settings)
     rounds = jax.vmap(jax.random.split, (0, None), 1)(jax.random.split(key, len(prompts.lengths)), max_new + 1)
     token, said = _speculative.first(scores, rounds[0], settings)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from phlox.core import Module, RangeError
 from phlox.models.language._config import TRUNK, WRITING, TextConfig
 from phlox.models.language._model import TextModel, at_token, check_tokens, last_token, seen_keys
-from phlox.nn import Dense, Dropout, Embedding, KVCache, MultiHeadAttention
+from phlox.nn import Cache, Dense, Dropout, Embedding, MultiHeadAttention
 from phlox.nn.functional import identity
 from phlox.nn.init import normal
 
@@ -76,9 +76,7 @@ class DecoderBlock(Module):
         self.mlp: Any = mlp
         self.drop: Any = Dropout(dropout) if dropout else identity
 
-    def __call__(
-        self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: Cache | None = None) -> jax.Array:
         x = x + self.drop(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=cache))
         return x + self.drop(self.mlp(self.norm2(x)))
 
@@ -109,9 +107,12 @@ class Decoder(TextModel):
         head = ("head",) if self.head is not None else ()
         return ("embed", *(f"blocks.{i}" for i in range(len(self.blocks))), "norm", *head)
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[KVCache]:
-        """An empty cache for each block, of ``batch`` texts of at most ``length`` tokens."""
-        return [block.attention.init_cache(batch, length, dtype=dtype) for block in self.blocks]
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None, whole: bool = False) -> list[Cache]:
+        """An empty cache for each block, of ``batch`` texts of at most ``length`` tokens.
+
+        Behind a window only what it shows is kept, unless ``whole`` asks for all, as who takes tokens back must.
+        """
+        return [block.attention.init_cache(batch, length, dtype=dtype, whole=whole) for block in self.blocks]
 
     def start(self, tokens: jax.Array) -> jax.Array:
         """Tokens as the first block takes them."""
@@ -124,7 +125,7 @@ class Decoder(TextModel):
         mask: Any = None,
         lengths: Any = None,
         segments: Any = None,
-        cache: Sequence[KVCache] | None = None,
+        cache: Sequence[Cache] | None = None,
     ) -> tuple[jax.Array, ...]:
         """What stands after the embedding and after each block, the last one normalised; (batch, time, features) each.
 

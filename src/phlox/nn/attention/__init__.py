@@ -2,7 +2,7 @@
 
 _attention                            many heads
 _positions                            added, rotated, as biases
-_kv_cache                             keys and values of what was generated so far
+_kv_cache _ring_cache                 keys and values of what was generated so far, whole or of a window
 _linear_attention                     a recurrence of sums
 _transformer _transformer_stacks      layers, and stacks of them
 """

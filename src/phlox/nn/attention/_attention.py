@@ -24,6 +24,7 @@ from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_probability, check_size
 from phlox.nn._fused import fused
 from phlox.nn.attention._kv_cache import KVCache
+from phlox.nn.attention._ring_cache import Cache, RingCache
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
 from phlox.nn.functional.attention._checks import check_lengths, window_of
@@ -134,10 +135,16 @@ class MultiHeadAttention(Module):
         self.k_norm: Module | None = None if qk_norm is None else qk_norm(self.head_dim)
         self.drop: Dropout | None = Dropout(dropout, key=draws) if check_probability(name, "dropout", dropout) else None
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
-        """An empty cache for ``batch`` examples of at most ``length`` positions."""
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None, whole: bool = False) -> Cache:
+        """An empty cache for ``batch`` examples of at most ``length`` positions.
+
+        Behind a window only what it shows is kept, unless ``whole`` asks for all, as who takes tokens back must.
+        """
         dtype = param_dtype(dtype) if dtype is not None else getattr(self.k_proj, "weight", jnp.zeros(())).dtype
-        return KVCache(batch, length, self.kv_heads, self.head_dim, dtype=dtype)
+        back = None if self.window is None else self.window[0]
+        if back is None or whole or back + 1 >= length or hasattr(self.positions, "bias"):
+            return KVCache(batch, length, self.kv_heads, self.head_dim, dtype=dtype)
+        return RingCache(batch, back, self.kv_heads, self.head_dim, dtype=dtype)
 
     def __call__(
         self,
@@ -148,10 +155,10 @@ class MultiHeadAttention(Module):
         mask: Any = None,
         lengths: Any = None,
         kv_lengths: Any = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         return_weights: bool = False,
     ) -> Any:
-        self._check_inputs(q, k, v, cache)
+        self._check_inputs(q, k, v, mask, cache)
         if python_control_flow():  # while they can be read
             batch, time, _ = jnp.shape(q)
             check_lengths(None, "lengths", lengths, batch, time)
@@ -168,22 +175,38 @@ class MultiHeadAttention(Module):
         if hasattr(self.positions, "rotate"):
             queries = self.positions.rotate(queries, start[..., None] + jnp.arange(queries.shape[1]))
             keys = self.positions.rotate(keys, start[..., None] + jnp.arange(keys.shape[1]))
+        if isinstance(cache, RingCache):
+            keys, values, seen = cache.append(keys, values, lengths)
+            y, weights = self._attend(queries, keys, values, seen, lengths, None, None, return_weights, ring=True)
+            return self._ended(y, weights, dtype, return_weights)
         if cache is not None:
             fits = cache.append(keys, values, lengths)
             queries = jnp.where(fits[:, None, None, None], queries, jnp.nan)
             keys, values, kv_lengths = cache.keys, cache.values, cache.position
         offset = None if cache is None else start  # that there is none is known when a program is traced
         y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, offset, return_weights)
+        return self._ended(y, weights, dtype, return_weights)
+
+    def _ended(self, y: jax.Array, weights: Any, dtype: Any, return_weights: bool) -> Any:
         y = self.out_proj(y.reshape(*y.shape[:2], self.heads * self.head_dim).astype(dtype))
         return (y, weights) if return_weights else y
 
     def _attend(
-        self, q: Any, k: Any, v: Any, mask: Any, lengths: Any, kv_lengths: Any, offset: Any, return_weights: bool
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        mask: Any,
+        lengths: Any,
+        kv_lengths: Any,
+        offset: Any,
+        return_weights: bool,
+        ring: bool = False,
     ) -> tuple[jax.Array, Any]:
         """Results by head (batch, time, heads, head_dim), and the weights where they are wanted."""
         p = self.drop.p if self.drop is not None and self.drop.training else 0.0
         options = {
-            "causal": self.causal, "window": self.window, "scale": self.scale, "soft_cap": self.soft_cap,
+            "causal": self.causal and not ring, "window": None if ring else self.window, "scale": self.scale, "soft_cap": self.soft_cap,
             "dropout": p, "chunk": None if return_weights else self.chunk,
             "implementation": None if return_weights else self.implementation, "return_weights": return_weights,
         }  # fmt: skip
@@ -197,7 +220,7 @@ class MultiHeadAttention(Module):
         y = run(F.identity, q, k, v, bias, *arrays, offset, key, **options)
         return y if return_weights else (y, None)
 
-    def _check_inputs(self, q: Any, k: Any, v: Any, cache: KVCache | None) -> None:
+    def _check_inputs(self, q: Any, k: Any, v: Any, mask: Any, cache: Cache | None) -> None:
         rows = f"(batch, time, {self.dim})"
         if jnp.ndim(q) != 3 or jnp.shape(q)[2] != self.dim:
             raise ShapeError(rows, got=describe(q), fix=_cure(q, self.dim))
@@ -214,10 +237,13 @@ class MultiHeadAttention(Module):
             raise RangeError("self-attention with causal=True where a cache is used", got=got, fix=fix)
         if cache is not None:
             self._check_cache(cache, q.shape[0])
+        if isinstance(cache, RingCache) and mask is not None:
+            fix = "pass lengths=, or make the cache by init_cache(batch, length, whole=True)"
+            raise RangeError("no mask beside the cache of a window", got=describe(mask), fix=fix)
 
     def _check_cache(self, cache: Any, batch: int) -> None:
         sizes = (batch, "length", self.kv_heads, self.head_dim)
-        held = jnp.shape(cache.keys) if isinstance(cache, KVCache) else ()
+        held = jnp.shape(cache.keys) if isinstance(cache, KVCache | RingCache) else ()
         if not held or held != (batch, held[1], *sizes[2:]):
             got = f"one of {held}" if held else describe(cache)
             fix = f"make it by this layer's init_cache({batch}, length), anew for each batch size"

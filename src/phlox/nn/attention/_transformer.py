@@ -14,7 +14,7 @@ from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_act, check_probability, check_size
 from phlox.nn.attention._attention import MultiHeadAttention
-from phlox.nn.attention._kv_cache import KVCache
+from phlox.nn.attention._ring_cache import Cache
 from phlox.nn.containers._containers import Chain, check_callable
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
@@ -99,11 +99,11 @@ class TransformerEncoderLayer(Module):
             self.norm2: Any = norm(dim)
             self.dropout2: Any = _dropout(p)
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> Cache:
         """An empty cache of its attention."""
         return self.attention.init_cache(batch, length, dtype=dtype)
 
-    def __call__(self, x: Any, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None) -> jax.Array:
+    def __call__(self, x: Any, *, mask: Any = None, lengths: Any = None, cache: Cache | None = None) -> jax.Array:
         attend = lambda x: self.dropout1(self.attention(x, mask=mask, lengths=lengths, cache=cache))  # noqa: E731
         if self.norm_first:
             x = x + attend(self.norm1(x))
@@ -190,7 +190,7 @@ class TransformerDecoderLayer(Module):
             self.mlp = _mlp("TransformerDecoderLayer", dim, hidden, act, p, bias) if mlp is None else _made(mlp)
             self.norm3, self.dropout3 = norm(dim), _dropout(p)
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> KVCache:
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> Cache:
         """An empty cache of its self-attention."""
         return self.self_attention.init_cache(batch, length, dtype=dtype)
 
@@ -203,7 +203,7 @@ class TransformerDecoderLayer(Module):
         memory_mask: Any = None,
         lengths: Any = None,
         memory_lengths: Any = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> jax.Array:
         looks = {"mask": memory_mask, "lengths": lengths, "kv_lengths": memory_lengths}
         attend = lambda x: self.dropout1(self.self_attention(x, mask=mask, lengths=lengths, cache=cache))  # noqa: E731

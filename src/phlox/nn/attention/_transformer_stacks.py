@@ -10,7 +10,7 @@ import jax
 from phlox.core import Module, RangeError, describe, key_or_draw, seed
 from phlox.nn import functional as F
 from phlox.nn._checks import check_act, check_size
-from phlox.nn.attention._kv_cache import KVCache
+from phlox.nn.attention._ring_cache import Cache
 from phlox.nn.attention._transformer import TransformerDecoderLayer, TransformerEncoderLayer, norms
 from phlox.nn.normalisation._norm import LayerNorm
 
@@ -49,12 +49,12 @@ class TransformerEncoder(Module):
         self.layers = _layers("TransformerEncoder", build, num_layers, key)
         self.norm = norm
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[KVCache]:
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[Cache]:
         """An empty cache for every layer."""
         return [layer.init_cache(batch, length, dtype=dtype) for layer in self.layers]
 
     def __call__(
-        self, x: Any, *, mask: Any = None, lengths: Any = None, cache: Sequence[KVCache] | None = None
+        self, x: Any, *, mask: Any = None, lengths: Any = None, cache: Sequence[Cache] | None = None
     ) -> jax.Array:
         for layer, held in zip(self.layers, _caches(self.layers, cache), strict=True):
             x = layer(x, mask=mask, lengths=lengths, cache=held)
@@ -93,13 +93,11 @@ class TransformerDecoder(Module):
         self.layers = _layers("TransformerDecoder", build, num_layers, key)
         self.norm = norm
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[KVCache]:
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[Cache]:
         """An empty cache for every layer."""
         return [layer.init_cache(batch, length, dtype=dtype) for layer in self.layers]
 
-    def __call__(
-        self, x: Any, memory: Any, *, cache: Sequence[KVCache] | None = None, **restrictions: Any
-    ) -> jax.Array:
+    def __call__(self, x: Any, memory: Any, *, cache: Sequence[Cache] | None = None, **restrictions: Any) -> jax.Array:
         for layer, held in zip(self.layers, _caches(self.layers, cache), strict=True):
             x = layer(x, memory, cache=held, **restrictions)
         return x if self.norm is None else self.norm(x)
@@ -191,7 +189,7 @@ def _layers(name: str, build: Build, num_layers: int, key: Any) -> list[Any]:
     return layers
 
 
-def _caches(layers: Sequence[Any], cache: Sequence[KVCache] | None) -> Sequence[KVCache | None]:
+def _caches(layers: Sequence[Any], cache: Sequence[Cache] | None) -> Sequence[Cache | None]:
     if cache is None:
         return [None] * len(layers)
     if isinstance(cache, Module) or len(cache) != len(layers):
