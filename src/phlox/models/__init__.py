@@ -10,7 +10,7 @@ _config       what a model is built from, as config.json writes it
 _model        what all models have in common: features, head, parts by depth
 _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
-preprocessing/   images as a model wants them, by its config
+preprocessing/   images and sound as a model wants them, by its config
 vision/       models of images
 tables/       models of tables
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
@@ -28,6 +28,8 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.preprocessing._audio import AudioPreprocessor
+from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -45,6 +47,7 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "AudioPreprocessor",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -85,6 +88,7 @@ __all__ = [
     "list",
     "load",
     "names",
+    "preprocessor",
     "resize",
     "save",
     "unfreezing",

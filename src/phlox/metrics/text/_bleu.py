@@ -56,7 +56,7 @@ class BLEU(TextMetric):
     >>> bleu = px.metrics.BLEU()
     >>> bleu.update(["the cat sat on the mat"], [["the cat sat on a mat", "a cat was sitting on the mat"]])
     >>> round(bleu.compute().score, 2)
-    75.98
+    67.56
     """
 
     _leaves_out: ClassVar[bool] = False  # what effective_order is unless given
