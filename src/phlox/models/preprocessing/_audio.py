@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from phlox.models.preprocessing._audio_config import audio_config_of, audio_fields_of, checked
+from phlox.models.preprocessing._audio_config import audio_config_of, audio_fields_of, checked, whole
 from phlox.models.preprocessing._config import content_of
 from phlox.models.preprocessing._waveforms import together
 from phlox.nn import functional as F
@@ -117,9 +117,9 @@ class AudioPreprocessor:
 
         >>> import numpy as np, phlox as px
         >>> pre = px.models.AudioPreprocessor(normalize="own")
-        >>> y, mask = pre.with_mask([np.array([1.0, 3.0]), np.array([2.0, 2.0, 5.0])])
-        >>> y.round(2).tolist(), mask.tolist()
-        ([[-1.0, 1.0, 0.0], [-0.71, -0.71, 1.41]], [[1, 1, 0], [1, 1, 1]])
+        >>> y, mask = pre.with_mask([np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0, 3.0])])
+        >>> y[0].round(2).tolist(), mask.tolist()
+        ([-1.0, 1.0, 0.0, 0.0], [[1, 1, 0, 0], [1, 1, 1, 1]])
         """
         x, counts = together(waveforms, lengths, self._rates(rate), self.length)
         if self.mels is None and isinstance(x, np.ndarray):
@@ -129,7 +129,7 @@ class AudioPreprocessor:
         return jnp.asarray(y), jnp.asarray(mask)
 
     def _rates(self, rate: int | None) -> tuple[int, int]:
-        return self.sample_rate if rate is None else rate, self.sample_rate
+        return self.sample_rate if rate is None else whole("rate", rate, 1), self.sample_rate
 
 
 @partial(jax.jit, static_argnums=0)

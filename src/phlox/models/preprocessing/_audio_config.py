@@ -37,6 +37,7 @@ _READ = {  # by type; Whisper's filters and counts follow from the rest, and its
 }
 _ONLY = {"padding_side": "right", "dither": 0.0}
 _WHOLE = {"sample_rate": 1, "mels": 1, "n_fft": 2, "hop_length": 1, "length": 1}  # and the least of each
+_TO = "AudioPreprocessor.to_config"
 _NORMALIZE = (None, "own", "padded")
 
 
@@ -49,7 +50,7 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(fields)
     for name, least in _WHOLE.items():
         if made[name] is not None or name not in ("mels", "length"):
-            made[name] = _whole(name, made[name], least)
+            made[name] = whole(name, made[name], least)
     if made["normalize"] not in _NORMALIZE:
         raise _refused("normalize", 'of None, "own" or "padded"', made["normalize"], "choose one")
     value = made["padding_value"]
@@ -59,7 +60,7 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= 2**31 - 1:
         raise _refused(name, f"as a whole number of at least {least}", value, "correct it")
     return int(value)
@@ -90,7 +91,7 @@ def audio_fields_of(config: Config) -> dict[str, Any]:
 
 def _whisper(given: Config) -> dict[str, Any]:
     rate, seconds = given.get("sampling_rate", 16000), given.get("chunk_length", 30)
-    length = _whole("the config's sampling_rate", rate, 1) * _whole("the config's chunk_length", seconds, 1)
+    length = whole("the config's sampling_rate", rate, 1) * whole("the config's chunk_length", seconds, 1)
     sizes = {"n_fft": given.get("n_fft", 400), "hop_length": given.get("hop_length", 160)}
     return {"mels": given.get("feature_size", 80), "length": length, **sizes}
 
@@ -119,9 +120,6 @@ def audio_config_of(fields: Config) -> dict[str, Any]:
         fix = "keep dataclasses.asdict(preprocessor), and build it from that"
         raise RangeError("steps that Whisper's or Wav2Vec2's extractor does", got=got, fix=fix, where=_TO)
     return config
-
-
-_TO = "AudioPreprocessor.to_config"
 
 
 def _written(fields: Config) -> dict[str, Any]:
