@@ -109,6 +109,9 @@ def test_configs_of_files_and_back(tmp_path):
     nested = {"processor_class": "WhisperProcessor", "feature_extractor": pre.to_config()}
     (tmp_path / "processor_config.json").write_text(json.dumps(nested), "utf-8")
     assert px.models.preprocessor(tmp_path) == AudioPreprocessor.from_config(tmp_path) == pre
+    both = {"image_processor": {"image_processor_type": "ViTImageProcessor"}, **nested}
+    assert AudioPreprocessor.from_config(both) == pre
+    assert px.models.preprocessor(both) == px.models.ImagePreprocessor.from_config(both)
     again = transformers.WhisperFeatureExtractor(**pre.to_config())
     assert {k: v for k, v in again.to_dict().items() if k != "processor_class"} == extractor.to_dict()
     for made in (AudioPreprocessor(), AudioPreprocessor(normalize="own", padding_value=1.0), pre):

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from phlox.models.preprocessing._audio_config import audio_config_of, audio_fields_of, checked, whole
-from phlox.models.preprocessing._config import content_of
+from phlox.models.preprocessing._config import SOUND, content_of
 from phlox.models.preprocessing._waveforms import together
 from phlox.nn import functional as F
 
@@ -88,7 +88,7 @@ class AudioPreprocessor:
         >>> px.models.AudioPreprocessor.from_config(config).normalize
         'own'
         """
-        return cls(**audio_fields_of(content_of(config, "AudioPreprocessor.from_config")))
+        return cls(**audio_fields_of(content_of(config, "AudioPreprocessor.from_config", SOUND)))
 
     def to_config(self) -> dict[str, Any]:
         """A config that transformers reads as the same numbers, and ``from_config`` as the same object.

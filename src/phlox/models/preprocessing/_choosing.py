@@ -8,7 +8,7 @@ from typing import Any
 
 from phlox.models.preprocessing._audio import AudioPreprocessor
 from phlox.models.preprocessing._audio_config import AUDIO_TYPES
-from phlox.models.preprocessing._config import content_of
+from phlox.models.preprocessing._config import IMAGES, SOUND, content_of
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 
 
@@ -27,6 +27,6 @@ def preprocessor(config: Mapping[str, Any] | str | PathLike[str]) -> ImagePrepro
     >>> type(px.models.preprocessor({"feature_extractor_type": "WhisperFeatureExtractor"})).__name__
     'AudioPreprocessor'
     """
-    content = content_of(config, "preprocessor")
+    content = content_of(config, "preprocessor", (*IMAGES, *SOUND))
     is_audio = content.get("feature_extractor_type") in AUDIO_TYPES and not content.get("image_processor_type")
     return (AudioPreprocessor if is_audio else ImagePreprocessor).from_config(content)

@@ -12,23 +12,25 @@ from phlox.models.preprocessing._timm import fields_of_timm
 from phlox.weights import CorruptFileError, file_error, open_regular
 
 _FILES = ("preprocessor_config.json", "processor_config.json", "config.json")
-_INNER = ("image_processor", "feature_extractor", "pretrained_cfg")  # of a processor with a tokenizer; of timm's models
+IMAGES, SOUND = ("image_processor", "pretrained_cfg"), ("feature_extractor",)  # where a config stands within another
 _MOST = 2**20  # bytes of a config; theirs have two thousand
 
 
 def fields_of(config: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
     """The fields of the ImagePreprocessor that a config describes."""
-    content = content_of(config, "ImagePreprocessor.from_config")
+    content = content_of(config, "ImagePreprocessor.from_config", IMAGES)
     named = content.get("image_processor_type") or content.get("feature_extractor_type")
     return fields_of_timm(content) if not named and "input_size" in content else fields_of_processor(content)
 
 
-def content_of(config: Mapping[str, Any] | str | os.PathLike[str], where: str) -> Mapping[str, Any]:
-    """What a config says of the preprocessor, whichever file it stands in."""
+def content_of(
+    config: Mapping[str, Any] | str | os.PathLike[str], where: str, within: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """What a config says of the preprocessor, whichever file it stands in, and perhaps ``within`` another's entry."""
     content = config if isinstance(config, Mapping) else _read(os.fspath(config), where)
-    for inner in _INNER:
+    for inner in within:
         if isinstance(content.get(inner), Mapping):
-            return content[inner]
+            content = content[inner]
     return content
 
 
