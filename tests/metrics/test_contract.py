@@ -32,6 +32,7 @@ X = (RNG.normal(size=N) + 30).astype("float32")
 Y = (X + RNG.normal(size=N)).astype("float32")
 X2, Y2 = (np.stack([a, a[::-1] ** 2], axis=-1) for a in (X, Y))
 RANKED = np.round(X * 2) / 2  # with ties
+GRADES = RNG.integers(0, 4, (N, C))
 
 
 def weighted_pearson(x, y, w):
@@ -189,6 +190,15 @@ CASES = {
     "average precision per label": (
         M.AveragePrecision(bins=8, labels=3, average=None), LABEL_P, LABELS, W,
         lambda p, t, w: sk.average_precision_score(t, p, average=None, sample_weight=w),
+    ),
+    "NDCG of three": (
+        M.RetrievalNDCG(3), SCORES, GRADES, W, lambda p, t, w: sk.ndcg_score(t, p, k=3, sample_weight=w)
+    ),
+    "mean average precision of queries": (
+        M.RetrievalMAP(empty="skip"), SCORES, GRADES > 1, MASK,
+        lambda p, t, w: np.mean(
+            [sk.average_precision_score(a, b) for a, b in zip(t[w], p[w], strict=True) if a.any()]
+        ),
     ),
 }  # fmt: skip
 

@@ -8,7 +8,9 @@ _metric _own _collection             what a metric is; one's own; several under 
 _mean _regression _correlation       means, errors, correlation
 _accuracy _precision _confusion      right decisions, precision and recall, the matrix
 _ranking _calibration                scores at every threshold; honest probabilities
+_retrieval                           documents ranked for queries
 _detection _matching                 boxes found, against boxes that are there
+text/                                texts beside the right ones: translations, summaries, transcripts
 _sums _store _reading                exact sums, kept rows, checked updates
 """
 
@@ -34,17 +36,34 @@ from phlox.metrics._ranking import (
     ROCPoints,
 )
 from phlox.metrics._regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from phlox.metrics._retrieval import (
+    RetrievalHitRate,
+    RetrievalMAP,
+    RetrievalMRR,
+    RetrievalNDCG,
+    RetrievalPrecision,
+    RetrievalRecall,
+    by_query,
+)
+from phlox.metrics.text._bleu import BLEU, BLEUScore, SentenceBLEU
+from phlox.metrics.text._error_rate import CharacterErrorRate, ErrorRateScore, WordErrorRate
+from phlox.metrics.text._rouge import ROUGE, ROUGEScore
 
 __all__ = [
+    "BLEU",
     "F1",
     "ROCAUC",
+    "ROUGE",
     "Accuracy",
     "AveragePrecision",
+    "BLEUScore",
     "BinaryAccuracy",
     "CalibrationError",
+    "CharacterErrorRate",
     "CohenKappa",
     "ConfusionMatrix",
     "DetectionScores",
+    "ErrorRateScore",
     "FBeta",
     "MatthewsCorrelation",
     "Mean",
@@ -63,12 +82,22 @@ __all__ = [
     "R2Score",
     "ROCCurve",
     "ROCPoints",
+    "ROUGEScore",
     "Recall",
+    "RetrievalHitRate",
+    "RetrievalMAP",
+    "RetrievalMRR",
+    "RetrievalNDCG",
+    "RetrievalPrecision",
+    "RetrievalRecall",
     "RootMeanSquaredError",
     "Select",
+    "SentenceBLEU",
     "SpearmanCorrelation",
     "Sums",
     "TopKAccuracy",
+    "WordErrorRate",
+    "by_query",
     "from_function",
     "merge",
 ]

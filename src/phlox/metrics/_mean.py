@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from phlox.core import DtypeError, ShapeError, State, describe
+from phlox.core import DtypeError, RangeError, ShapeError, State, describe
 from phlox.metrics import _reading, _sums
 from phlox.metrics._metric import Metric, Statistics, spoiled
 
@@ -92,9 +92,11 @@ class Perplexity(Average):
 
     Arguments:
         logits: predictions are logits, whose softmax is the probability; else they are probabilities.
+        losses: predictions are what a loss gives for each word, $-\log p_y$ in nats, (...), and there is no target;
+            a mean over words is one number, whose weight is how many they are.
 
     Raises:
-        RangeError: from ``update``, probabilities outside [0, 1], targets that are no class.
+        RangeError: logits and losses; from ``update``, probabilities outside [0, 1], targets that are no class.
         ShapeError, DtypeError: from ``update``, for arguments that do not match.
 
     Source: Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of difficulty of speech recognition tasks", 1977.
@@ -104,19 +106,43 @@ class Perplexity(Average):
     >>> perplexity.update(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int))
     >>> round(float(perplexity.compute()), 4)
     5.0
+    >>> perplexity = px.metrics.Perplexity(losses=True)
+    >>> perplexity.update(jnp.log(jnp.array([2.0, 8.0])))
+    >>> round(float(perplexity.compute()), 4)
+    4.0
     """
 
-    def __init__(self, *, logits: bool = False):
-        self.logits = logits
+    _own_update = False  # below only what may be left out differs
+
+    def __init__(self, *, logits: bool = False, losses: bool = False):
+        if logits and losses:
+            fix = "choose what predictions are"
+            raise RangeError("logits or losses", got="both", fix=fix, where="Perplexity")
+        self.logits, self.losses = logits, losses
         self.reset()
+
+    def update(
+        self, prediction: Any, target: Any = None, weight: ArrayLike | None = None, *, axis_name: str | None = None
+    ) -> None:
+        """Take predictions and targets in, or with ``losses`` losses alone; as ``Metric.update``."""
+        super().update(prediction, target, weight, axis_name=axis_name)
 
     def _read(self, prediction: Any, target: Any, weight: Any) -> tuple[Any, ...]:
         where = "Perplexity.update"
+        if (target is None) != self.losses:
+            told = "losses alone" if self.losses else "a prediction and a target"
+            fix = "pass weights by name, weight=..." if self.losses else "pass the target second, or say losses=True"
+            raise ShapeError(told, got="no target" if target is None else "a second argument", fix=fix, where=where)
+        if self.losses:
+            values = _reading.real(prediction, "loss", where)
+            return values, _reading.weights(weight, values.shape, where)
         p, t, w = _reading.read_classes(prediction, target, weight, None, where, scores_only=True)
         _reading.check_scores(p, w, where, logits=self.logits)
         return p, t, w
 
     def _measure(self, *arrays: Any) -> Statistics:
+        if self.losses:
+            return self._averaged(*arrays)
         p, t, w = arrays
         p = p.astype(jnp.promote_types(p.dtype, jnp.float32))
         at = jnp.clip(t, 0, p.shape[-1] - 1)[..., None]

@@ -10,7 +10,7 @@ _config       what a model is built from, as config.json writes it
 _model        what all models have in common: features, head, parts by depth
 _depth        freezing, rates and thawing by depth
 _activations  activations by the names that configs use
-preprocessing/   images as a model wants them, by its config
+preprocessing/   images and sound as a model wants them, by its config
 vision/       models of images
 language/     models of text
 tables/       models of tables
@@ -35,6 +35,8 @@ from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
+from phlox.models.preprocessing._audio import AudioPreprocessor
+from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -52,6 +54,7 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "AudioPreprocessor",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -99,6 +102,7 @@ __all__ = [
     "list",
     "load",
     "names",
+    "preprocessor",
     "resize",
     "save",
     "unfreezing",

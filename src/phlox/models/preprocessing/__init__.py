@@ -1,4 +1,4 @@
-"""Images on their way into a model: resized as Pillow does it, cropped, normalised, as a config says.
+"""Images and sound on their way into a model: resized as Pillow does it, normalised, as a config says.
 
 _filters                 Pillow's filters: the pixels that an output pixel is made of, and their shares
 _windows                 the shares as matrices over windows of the image, exact in float32
@@ -12,4 +12,7 @@ _entries                 numbers, sizes and flags of a config, checked
 _huggingface _types      a preprocessor_config.json; the types of processors and their defaults
 _timm                    a pretrained_cfg
 _writing                 a preprocessor as a config again
+_audio _waveforms        AudioPreprocessor: log-mel spectrograms and waveforms of one length
+_audio_config            the config of a feature extractor, read and written
+_choosing                preprocessor: one or the other, by what a config names
 """

@@ -6,7 +6,7 @@ _linear _embedding _gather _onehot _experts   products, rows of tables, routing
 _norm _moments _rescale   normalisation, means and variances that keep their digits, unit length
 _distance           how near vectors are
 _dropout _next_token   random masks, random tokens
-_signal _mel        signals in time and frequency
+_signal _mel _resample   signals in time and frequency, at another rate
 space/              convolutions, pooling, resizing, sampling
 boxes/              boxes of detection: formats, overlap, suppression
 attention/          attention and positions
@@ -120,6 +120,9 @@ from phlox.nn.functional._rectifiers import (
     softshrink,
     threshold,
     trelu,
+)
+from phlox.nn.functional._resample import (
+    resample,
 )
 from phlox.nn.functional._rescale import (
     local_response_norm,
@@ -345,6 +348,7 @@ __all__ = [
     "relative_buckets",
     "relu",
     "relu6",
+    "resample",
     "rms_norm",
     "rnn",
     "rnn_cell",
