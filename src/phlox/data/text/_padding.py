@@ -35,7 +35,7 @@ def pad(
         length: the most that a sequence may have; with ``to="length"`` that of the result.
         side: where the filling goes.
         to: True or ``"longest"`` the longest sequence; ``"length"``; a whole number, the next multiple of it, but
-            no more than ``length``; several, the first of them that holds the longest, so that few programs are compiled.
+            no more than ``length``; several, the first of them that holds the longest: few programs are compiled then.
 
     Raises:
         RangeError: a sequence that is too long; lengths that are none. ShapeError: no sequence, or one of other axes.

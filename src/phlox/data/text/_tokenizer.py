@@ -280,7 +280,7 @@ class Tokenizer:
         Raises:
             RangeError: a number below 0. DtypeError: what is no whole number.
         """
-        if np.ndim(ids) == 2 or (isinstance(ids, (list, tuple)) and any(np.ndim(row) == 1 for row in ids)):
+        if _is_batch(ids):
             return [self.decode(row, skip_special) for row in ids]
         text = self._library.decode(_numbers(ids), skip_special_tokens=skip_special)
         bpe = type(self._library.model).__name__ == "BPE"
@@ -488,7 +488,7 @@ def _listed(texts: Any, split: bool, where: str) -> list[Any]:
         texts = [texts.split()] if split else [texts]
     elif split and len(texts) and all(isinstance(word, str) for word in texts):
         texts = [texts]
-    found = list(texts) if isinstance(texts, (Sequence, np.ndarray)) else [texts]
+    found = list(texts) if isinstance(texts, (Sequence, np.ndarray)) and not isinstance(texts, bytes) else [texts]
     for number, text in enumerate(found):
         good = isinstance(text, (list, tuple)) and all(isinstance(w, str) for w in text) if split else False
         if not good and (split or not isinstance(text, str)):
@@ -496,6 +496,12 @@ def _listed(texts: Any, split: bool, where: str) -> list[Any]:
             fix = "decode bytes; give split=True for lists of words, and pairs= for second texts"
             raise StructureError(what, got=got, fix=fix, where=where)
     return [list(text) for text in found] if split else [str(text) for text in found]
+
+
+def _is_batch(ids: Any) -> bool:
+    if isinstance(ids, (list, tuple)):
+        return any(isinstance(row, (list, tuple)) or np.ndim(row) == 1 for row in ids)
+    return np.ndim(ids) == 2
 
 
 def _numbers(ids: Any) -> list[int]:
