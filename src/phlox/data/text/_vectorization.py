@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ Standardize = Callable[[str], str] | str | None
 Split = Callable[[str], Sequence[str]] | str | None
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 _STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation")
+_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}  # no other ones: as TensorFlow does
 _SPACE = re.compile(r"[ \t\n\r\v\f]+")  # as TensorFlow splits: no other space of Unicode
 
 
@@ -23,7 +25,8 @@ class TextVectorization:
     """Texts as indices of their words, or as vectors of how often each occurs, as Keras' layer of this name gives them.
 
     Texts are standardised, split into words, joined to n-grams, and looked up: 0 is padding and 1 any other word.
-    All of it is on the host.
+    All of it is on the host. As in Keras, letters beyond ASCII keep their case, and spaces beyond ASCII part nothing;
+    ``standardize=str.lower`` and ``split=str.split`` know all of them.
 
     Shapes:
         texts: (batch,) or (batch, 1) of strings; outputs: (batch, time) int32, or (batch, tokens) float32.
@@ -103,7 +106,7 @@ class TextVectorization:
         if callable(self.standardize):
             text = self.standardize(text)
         elif self.standardize is not None:
-            text = text.lower() if "lower" in self.standardize else text
+            text = text.translate(_LOWER) if "lower" in self.standardize else text
             text = _PUNCTUATION.sub("", text) if "punctuation" in self.standardize else text
         if callable(self.split):
             found = list(self.split(text))
