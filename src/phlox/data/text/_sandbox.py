@@ -22,7 +22,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 BUDGET = 50_000_000  # characters
-_TURN = 50  # what a turn of a loop costs beside
+_TURN = 500  # what a turn of a loop, or a call of a macro, costs beside
+_ITEM = 50  # what a number, or a list for itself, costs where it is written
 _WIDEST = 10_000  # columns to fill up to
 _LONGEST_RANGE = 100_000  # jinja2's own
 _BITS = 4_096  # of whole numbers
@@ -83,9 +84,9 @@ def _spend_on_all(value: Any) -> int:
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
     if isinstance(value, (list, tuple)):
-        _spend(len(value) + 1)
-        return len(value) + 1 + sum(map(_spend_on_all, value))
-    size = len(value) if isinstance(value, str) else 20
+        _spend(_ITEM)
+        return _ITEM + sum(map(_spend_on_all, value))
+    size = len(value) + 1 if isinstance(value, str) else _ITEM
     _spend(size)
     return size
 
@@ -223,7 +224,8 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call of what the template may call, paid."""
-        text, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+        inner = getattr(function, "__wrapped__", function)  # jinja2 wraps the methods that format
+        text, name = getattr(inner, "__self__", None), getattr(inner, "__name__", "")
         if isinstance(text, str):
             if name in _NO_METHODS:
                 raise SecurityError(f"it calls {name!r} of a string")

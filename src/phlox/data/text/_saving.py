@@ -39,7 +39,7 @@ def _template_file(name: str, where: str) -> str:
     if not re.fullmatch(r"[\w-]+", name):
         fix = "name templates by letters, digits, - and _"
         raise StructureError("a name of a template that is a file name", got=repr(name), fix=fix, where=where)
-    return "chat_template.jinja" if name == "default" else f"chat_templates/{name}.jinja"
+    return "chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja"
 
 
 def write_files(folder: Path, files: Mapping[str, str], where: str) -> None:

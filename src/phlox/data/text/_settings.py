@@ -153,7 +153,7 @@ def content(token: Any) -> str:
 
 def _template_files(folder: Path, where: str) -> dict[str, str]:
     paths = {"default": folder / "chat_template.jinja"}
-    paths |= {path.stem: path for path in sorted((folder / "chat_templates").glob("*.jinja"))}
+    paths |= {path.stem: path for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
     return {name: read_text(path, where) for name, path in paths.items() if path.is_file()}
 
 
