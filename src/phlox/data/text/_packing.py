@@ -153,17 +153,18 @@ class _Open:
         return self.free[-1] if self.free else self.length
 
     def put(self, piece: np.ndarray) -> Iterator[list[np.ndarray]]:
-        """Put a piece into the first row with room, and give rows that are full, or one too many."""
+        """Put a piece into the first row with room, and give rows that are full, or that make room for one more."""
         place = next((n for n, free in enumerate(self.free) if free >= len(piece)), len(self.rows))
         if place == len(self.rows):
+            if place == self.most:
+                yield self._taken(int(np.argmin(self.free)))
             self.rows.append([])
             self.free.append(self.length)
+            place = len(self.rows) - 1
         self.rows[place].append(piece)
         self.free[place] -= len(piece)
         if not self.free[place]:
             yield self._taken(place)
-        elif len(self.rows) > self.most:
-            yield self._taken(int(np.argmin(self.free[:-1])))
 
     def _taken(self, place: int) -> list[np.ndarray]:
         self.free.pop(place)
