@@ -30,9 +30,9 @@ class Counts:
             self.total += 1
 
     def ordered(self, most: int | None, without: Iterable[Any]) -> list[Any]:
-        """The terms, the frequent ones first, of equally frequent ones the later in order of bytes first."""
+        """The terms, the frequent ones first, of equally frequent ones the later in order first."""
         found = [term for term in self.terms if term not in set(without)]
-        found.sort(key=lambda term: (self.terms[term], term.encode() if isinstance(term, str) else term), reverse=True)
+        found.sort(key=lambda term: (self.terms[term], term), reverse=True)  # by code points is by bytes of UTF-8
         return found if most is None else found[:most]
 
     def weights(self, terms: Sequence[Any]) -> np.ndarray:
