@@ -196,6 +196,8 @@ def test_a_file_alone_says_how_it_pads_itself(tmp_path):
     agree(ours(texts), theirs_of(theirs, texts))
     agree(ours(texts, length=5), theirs_of(theirs, texts, truncation=True, max_length=5))
     assert not ours(texts).mask[0, 0]
+    same = Tokenizer(made)  # which says it as well
+    agree(same(texts, length=5), theirs_of(theirs, texts, truncation=True, max_length=5))
 
 
 def test_what_the_files_say_is_kept(tmp_path):

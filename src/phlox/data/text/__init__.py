@@ -2,6 +2,7 @@
 
 _tokenizer        Tokenizer: texts as numbers and back; read it first
 _tokens           Tokens: what a call gives
+_inputs           texts and numbers in the forms that users give them
 _settings         what is known beside the vocabulary, and the files that say it
 _library          a tokenizer of the library made ready
 _legacy           the files that came before tokenizer.json

@@ -13,10 +13,11 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
-from phlox.core import DtypeError, RangeError, ShapeError, StructureError, UnknownNameError, answering, describe
+from phlox.core import RangeError, StructureError, UnknownNameError, answering
 from phlox.data._observations import whole
 from phlox.data.augmentation._sequences import TokenMask
 from phlox.data.text._chat import ChatTemplate, Messages
+from phlox.data.text._inputs import cleaned, is_batch, numbers, texts_of
 from phlox.data.text._legacy import from_vocabulary
 from phlox.data.text._library import check_library, from_file, make_ready, own_settings
 from phlox.data.text._padding import Pad, Side, time_of
@@ -55,7 +56,7 @@ class Tokenizer:
         pad_token, bos_token, eos_token, unk_token, cls_token, sep_token, mask_token: special tokens; what the
             vocabulary lacks is added to it.
         extra_special_tokens: further ones.
-        padding_side, truncation_side: where texts are filled up and cut.
+        padding_side, truncation_side: where texts are filled up and cut; by default as the tokenizer has it, or right.
         model_max_length: the most tokens that the model takes; longer texts are cut.
         clean_up_tokenization_spaces: whether ``decode`` takes out spaces before punctuation; BPE is left as it is.
         add_bos_token, add_eos_token: put these tokens at the ends; None leaves it to the tokenizer.
@@ -89,8 +90,8 @@ class Tokenizer:
         sep_token: str | None = None,
         mask_token: str | None = None,
         extra_special_tokens: Sequence[str] = (),
-        padding_side: Side = "right",
-        truncation_side: Side = "right",
+        padding_side: Side | None = None,
+        truncation_side: Side | None = None,
         model_max_length: int | None = None,
         clean_up_tokenization_spaces: bool = False,
         add_bos_token: bool | None = None,
@@ -101,10 +102,10 @@ class Tokenizer:
         entries = {name: given for name, given in entries.items() if given is not None and given != ()}
         if model_max_length is not None:
             whole("Tokenizer", "model_max_length", model_max_length)
-        self._hold(tokenizer, settings_of(entries, "Tokenizer"))
+        check_library(tokenizer)
+        self._hold(tokenizer, settings_of({**own_settings(tokenizer), **entries}, "Tokenizer"))
 
     def _hold(self, tokenizer: Any, settings: Settings) -> None:
-        check_library(tokenizer)
         self._library, self._settings = copy.deepcopy(tokenizer), settings
         self._lock = threading.Lock()  # the library keeps how to cut texts in the tokenizer
         make_ready(self._library, settings)
@@ -183,7 +184,7 @@ class Tokenizer:
             StructureError: what is no text; no pad token where padding is needed.
         """
         where = "Tokenizer"
-        inputs = _inputs(texts, pairs, split, where)
+        inputs = texts_of(texts, pairs, split, where)
         for given in [] if side is None else [side]:
             check_side(given, "side", where)
         if truncate is not False and truncate not in _STRATEGIES:
@@ -263,7 +264,7 @@ class Tokenizer:
         Arguments:
             special: add special tokens such as those at the ends.
         """
-        found = self._encodings(_inputs(texts, None, False, "Tokenizer.encode"), special, False, None, False)
+        found = self._encodings(texts_of(texts, None, False, "Tokenizer.encode"), special, False, None, False)
         rows = [encoding.ids for encoding in found]
         return rows[0] if isinstance(texts, str) else rows
 
@@ -280,15 +281,15 @@ class Tokenizer:
         Raises:
             RangeError: a number below 0. DtypeError: what is no whole number.
         """
-        if _is_batch(ids):
+        if is_batch(ids):
             return [self.decode(row, skip_special) for row in ids]
-        text = self._library.decode(_numbers(ids), skip_special_tokens=skip_special)
+        text = self._library.decode(numbers(ids), skip_special_tokens=skip_special)
         bpe = type(self._library.model).__name__ == "BPE"
-        return _cleaned(text) if self._settings.clean_up and (self._settings.clean_up_bpe or not bpe) else text
+        return cleaned(text) if self._settings.clean_up and (self._settings.clean_up_bpe or not bpe) else text
 
     def pieces(self, ids: Any) -> list[str | None]:
         """The string of each token as the vocabulary has it; None beyond the vocabulary."""
-        return [self._library.id_to_token(number) for number in _numbers(ids)]
+        return [self._library.id_to_token(number) for number in numbers(ids)]
 
     # --- what it knows ------------------------------------------------------------------------------
 
@@ -462,72 +463,3 @@ class Tokenizer:
                 "a name of its own", got=f".{name}", fix=_FOREIGN[name], where="Tokenizer", located=True
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-
-
-def _inputs(texts: Any, pairs: Any, split: bool, where: str) -> list[Any]:
-    """What the library encodes: texts, or pairs of texts.
-
-    Raises:
-        StructureError: what is no text. ShapeError: not as many second texts as first ones, or no text.
-    """
-    first = _listed(texts, split, where)
-    if not first:
-        fix = "leave empty batches out"
-        raise ShapeError("at least one text", got="none", fix=fix, where=where)
-    if pairs is None:
-        return first
-    second = _listed(pairs, split, where)
-    if len(first) != len(second):
-        got, fix = f"{len(first)} and {len(second)}", "give each text its second one"
-        raise ShapeError("as many second texts as texts", got=got, fix=fix, where=where)
-    return list(zip(first, second, strict=True))
-
-
-def _listed(texts: Any, split: bool, where: str) -> list[Any]:
-    if isinstance(texts, str):
-        texts = [texts.split()] if split else [texts]
-    elif split and len(texts) and all(isinstance(word, str) for word in texts):
-        texts = [texts]
-    found = list(texts) if isinstance(texts, (Sequence, np.ndarray)) and not isinstance(texts, bytes) else [texts]
-    for number, text in enumerate(found):
-        good = isinstance(text, (list, tuple)) and all(isinstance(w, str) for w in text) if split else False
-        if not good and (split or not isinstance(text, str)):
-            what, got = ("lists of words" if split else "texts"), f"{describe(text)} (text {number})"
-            fix = "decode bytes; give split=True for lists of words, and pairs= for second texts"
-            raise StructureError(what, got=got, fix=fix, where=where)
-    return [list(text) for text in found] if split else [str(text) for text in found]
-
-
-def _is_batch(ids: Any) -> bool:
-    if isinstance(ids, (list, tuple)):
-        return any(isinstance(row, (list, tuple)) or np.ndim(row) == 1 for row in ids)
-    return np.ndim(ids) == 2
-
-
-def _numbers(ids: Any) -> list[int]:
-    """Numbers of tokens as a list.
-
-    Raises:
-        DtypeError: no whole numbers. ShapeError: several axes. RangeError: a number below 0.
-    """
-    found = np.asarray(ids)
-    if found.size and found.dtype.kind not in "iu":
-        fix = "give numbers of tokens, such as logits.argmax(-1)"
-        raise DtypeError("whole numbers", got=describe(found), fix=fix, where="Tokenizer.decode")
-    if found.ndim > 1:
-        fix = "give (time,) or (batch, time)"
-        raise ShapeError("numbers of one text", got=describe(found), fix=fix, where="Tokenizer.decode")
-    if found.size and found.min() < 0:
-        fix = "targets hold -100 where they do not count: leave these out"
-        raise RangeError("numbers from 0", got=str(found.min()), fix=fix, where="Tokenizer.decode")
-    return found.reshape(-1).tolist()
-
-
-def _cleaned(text: str) -> str:
-    """Without the spaces that WordPiece leaves before punctuation and the ends of English words."""
-    for wide in (" .", " ?", " !", " ,"):
-        text = text.replace(wide, wide[1:])
-    text = text.replace(" ' ", "'")
-    for wide in (" n't", " 'm", " 's", " 've", " 're"):
-        text = text.replace(wide, wide[1:])
-    return text
