@@ -14,11 +14,13 @@ augmentation/      batches changed at random on the device
 readers/           files, and objects of other libraries
 fetching/          files of known checksum from the network
 sets/              well-known data sets by name
+text/              texts as tokens, chats, packing, words counted: px.data.text
 """
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
+from phlox.data import text
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
@@ -107,6 +109,7 @@ __all__ = [
     "shuffleobs",
     "sliding_windows",
     "splitobs",
+    "text",
     "time_series_folds",
     "unbatch",
     "unbatch_sequences",

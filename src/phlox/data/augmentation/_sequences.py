@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import DtypeError, Module, RangeError, State, advance, describe, harmonise, key_or_draw
+from phlox.core import DtypeError, Module, RangeError, ShapeError, State, advance, describe, harmonise, key_or_draw
 from phlox.data.augmentation._augment import Augmentation, share_of, whole_of
 
 _IGNORED = -100  # what px.losses.cross_entropy leaves out
@@ -114,10 +114,11 @@ class TokenMask(Module):
 
     The targets are the tokens where they are chosen and -100 elsewhere, which ``px.losses.cross_entropy`` leaves out.
     As it makes the task, it acts in training and inference alike; it owns a random key as State and advances it, and
-    with ``key=`` it is a pure function.
+    with ``key=`` it is a pure function. With ``words=``, as ``px.data.text`` gives them, whole words are chosen.
 
     Shapes:
         tokens: (batch, time) of whole numbers; the result: inputs and targets of the same shape.
+        words: (batch, time), equal for tokens of one word, which lie side by side; -1 where there is none.
 
     Arguments:
         mask_token: the number that stands for a masked token.
@@ -129,7 +130,7 @@ class TokenMask(Module):
 
     Raises:
         RangeError: shares that are no fractions or above 1 together, a token outside the vocabulary.
-        DtypeError: tokens that are not whole numbers.
+        DtypeError: tokens that are not whole numbers. ShapeError: words of another shape.
 
     Source: Devlin et al., "BERT: pre-training of deep bidirectional transformers", 2019, with independent choices.
 
@@ -172,21 +173,28 @@ class TokenMask(Module):
             raise RangeError("masked and random of at most 1 together", got=got, fix=fix, where=where)
         self.key = key_or_draw(key)
 
-    def __call__(self, tokens: Any, *, key: Any = None) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, tokens: Any, *, words: Any = None, key: Any = None) -> tuple[jax.Array, jax.Array]:
         (tokens,) = harmonise(self, tokens)
+        if words is not None and jnp.shape(words) != tokens.shape:
+            got, fix = f"{describe(tokens)} and {describe(words)}", "give both of one batch"
+            raise ShapeError("tokens and words of one shape", got=got, fix=fix)
         if not jnp.issubdtype(tokens.dtype, jnp.signedinteger):
             fix = "give numbers of tokens with a sign, such as int32: the targets hold -100"
             raise DtypeError("tokens as whole numbers", got=describe(tokens), fix=fix)
-        return _token_mask(self, advance(self) if key is None else key_or_draw(key), tokens)
+        return _token_mask(self, advance(self) if key is None else key_or_draw(key), tokens, words)
 
     def _brief(self) -> str:
         return f"TokenMask({self.mask_token}, {self.vocabulary}, p={self.p:g})"
 
 
 @jax.jit
-def _token_mask(mask: TokenMask, key: Any, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _token_mask(mask: TokenMask, key: Any, tokens: jax.Array, words: Any) -> tuple[jax.Array, jax.Array]:
     choice, kind, draw = jax.random.split(key, 3)
     chosen = jax.random.bernoulli(choice, mask.p, tokens.shape)
+    if words is not None:  # all tokens of a word by the draw at the place of its number in the row
+        words = jnp.asarray(words)
+        begins = jnp.diff(words, axis=-1, prepend=words[..., :1]) != 0
+        chosen = jnp.take_along_axis(chosen, jnp.cumsum(begins, -1), -1) & (words >= 0)
     chosen &= ~jnp.isin(tokens, jnp.array(mask.special, tokens.dtype))
     what = jax.random.uniform(kind, tokens.shape, jnp.float32)
     other = jax.random.randint(draw, tokens.shape, 0, mask.vocabulary, tokens.dtype)

@@ -1,0 +1,178 @@
+"""Seeded bugs in texts: as in seeds_layers.py."""
+
+_TOKENIZER = "tests/data/test_text_tokenizer.py::"
+_CHAT = "tests/data/test_text_chat.py::"
+_BATCHES = "tests/data/test_text_batches.py::"
+_WORDS = "tests/data/test_text_words.py::"
+_ROOM = "data/text/"
+
+MUTANTS = [
+    (
+        "padding on the left pads on the right",
+        _ROOM + "_tokens.py",
+        'place = slice(time - len(sequence), time) if side == "left" else slice(len(sequence))',
+        "place = slice(len(sequence))",
+        (_TOKENIZER + "test_two_hundred_awkward_texts_are_transformers_tokens[left-unigram]",),
+    ),
+    (
+        "the mask is that of the other side",
+        _ROOM + "_tokens.py",
+        'return place >= time - lengths if side == "left" else place < lengths',
+        'return place >= time - lengths if side == "right" else place < lengths',
+        (_TOKENIZER + "test_two_hundred_awkward_texts_are_transformers_tokens[right-unigram]",),
+    ),
+    (
+        "how to cut is remembered",
+        _ROOM + "_tokenizer.py",
+        "            finally:\n                self._library.no_truncation()",
+        "            finally:\n                pass",
+        (_TOKENIZER + "test_it_is_pickled_and_repeats_itself",),
+    ),
+    (
+        "texts are cut where the files do not say",
+        _ROOM + "_tokenizer.py",
+        '"direction": side or self._settings.truncation_side,',
+        '"direction": side or "right",',
+        (_TOKENIZER + "test_what_the_files_say_is_kept",),
+    ),
+    (
+        "the config has the last word on tokens at the ends",
+        _ROOM + "_settings.py",
+        'if key not in ("add_bos_token", "add_eos_token")}',
+        "if key}",
+        (_TOKENIZER + "test_what_the_files_say_is_kept",),
+    ),
+    (
+        "the second text of a pair begins with nothing",
+        _ROOM + "_library.py",
+        'return processors.TemplateProcessing(single=single, pair=f"{single} {second}", special_tokens=special)',
+        'return processors.TemplateProcessing(single=single, pair=f"{single} $B:1", special_tokens=special)',
+        (_TOKENIZER + "test_tokens_at_the_ends_by_option[None-True]",),
+    ),
+    (
+        "special tokens that the vocabulary has are not marked",
+        _ROOM + "_library.py",
+        "if content(token) not in known:",
+        "if content(token) not in known and tokenizer.token_to_id(content(token)) is None:",
+        (_TOKENIZER + "test_a_vocabulary_of_bert_alone[True]",),
+    ),
+    (
+        "BPE loses its spaces before punctuation",
+        _ROOM + "_tokenizer.py",
+        "self._settings.clean_up and (self._settings.clean_up_bpe or not bpe)",
+        "self._settings.clean_up",
+        (_TOKENIZER + "test_spaces_before_punctuation_go_where_that_is_asked_for",),
+    ),
+    (
+        "BERT's own vocabulary keeps capitals",
+        _ROOM + "_legacy.py",
+        'lowercase=entries.get("do_lower_case", True)',
+        'lowercase=entries.get("do_lower_case", False) and False',
+        (_TOKENIZER + "test_a_vocabulary_of_bert_alone[True]",),
+    ),
+    (
+        "chat templates keep the newline behind a block",
+        _ROOM + "_sandbox.py",
+        "trim_blocks=True,",
+        "trim_blocks=False,",
+        (_CHAT + "test_chats_are_transformers_texts[True-Gemma]",),
+    ),
+    (
+        "JSON in chats is escaped",
+        _ROOM + "_sandbox.py",
+        "json.dumps(value, ensure_ascii=ensure_ascii,",
+        "json.dumps(value, ensure_ascii=True,",
+        (_CHAT + "test_chats_are_transformers_texts[True-ChatML]",),
+    ),
+    (
+        "a turn of a loop costs nothing",
+        _ROOM + "_sandbox.py",
+        "        _spend(_TURN)",
+        "        _spend(0)",
+        (_CHAT + "test_the_end_comes_soon",),
+    ),
+    (
+        "a product is paid when it is made",
+        _ROOM + "_sandbox.py",
+        "_spend(len(sized) * max(count, 0))",
+        "_spend(len(sized))",
+        (_CHAT + "test_a_template_comes_to_an_end[{{ 'a' * 10 ** 15 }}]",),
+    ),
+    (
+        "attributes with underscores are undefined",
+        _ROOM + "_sandbox.py",
+        """        raise SecurityError(f"it reads {attribute!r} of a {type(obj).__name__}")""",
+        "        return self.undefined(obj=obj, name=attribute)",
+        (_CHAT + "test_a_template_reaches_nothing[{{ ''.__class__ }}]",),
+    ),
+    (
+        "what a template sees are the user's own objects",
+        _ROOM + "_chat.py",
+        'return _plain(value.item()) if isinstance(value, np.generic) else f"<{type(value).__name__}>"',
+        "return value",
+        (_CHAT + "test_what_a_template_sees_is_plain",),
+    ),
+    (
+        "a half has the room of its fullest row",
+        _ROOM + "_packing.py",
+        "most[node] = max(most[2 * node], most[2 * node + 1])",
+        "most[node] = min(most[2 * node], most[2 * node + 1])",
+        (_BATCHES + "test_first_fit_is_by_the_book",),
+    ),
+    (
+        "positions go on over documents",
+        _ROOM + "_packing.py",
+        "piece, number, np.arange(len(piece))",
+        "piece, number, np.arange(place, place + len(piece))",
+        (_BATCHES + "test_packed_documents_are_read_as_if_alone",),
+    ),
+    (
+        "a document says the first token of the next",
+        _ROOM + "_targets.py",
+        "(segments[..., :-1] == segments[..., 1:]) & (segments[..., 1:] > 0)",
+        "(segments[..., 1:] > 0)",
+        (_BATCHES + "test_targets_are_the_tokens_behind",),
+    ),
+    (
+        "a row that makes room for another is forgotten",
+        _ROOM + "_packing.py",
+        "yield self._taken(int(np.argmin(self.free)))",
+        "self._taken(int(np.argmin(self.free)))",
+        (_BATCHES + "test_a_stream_packs_as_a_list_does[first]",),
+    ),
+    (
+        "the last part of a long document is lost",
+        _ROOM + "_packing.py",
+        "range(first + length, size, length), size])",
+        "range(first + length, size, length)] or [size])",
+        (_BATCHES + "test_long_documents_are_split[first]",),
+    ),
+    (
+        "words of one row share their draws by number",
+        "data/augmentation/_sequences.py",
+        "chosen = jnp.take_along_axis(chosen, jnp.cumsum(begins, -1), -1) & (words >= 0)",
+        "chosen = jnp.take_along_axis(chosen, jnp.maximum(words, 0), -1) & (words >= 0)",
+        (_TOKENIZER + "test_the_second_text_of_a_pair_is_masked_by_itself",),
+    ),
+    (
+        "of equally frequent words the earlier comes first",
+        _ROOM + "_vocabulary.py",
+        "key=lambda term: (self.terms[term], term), reverse=True",
+        "key=lambda term: (-self.terms[term], term)",
+        (_WORDS + "test_frequent_words_first_and_of_equal_ones_the_later",),
+    ),
+    (
+        "rare words weigh by how often they occur",
+        _ROOM + "_vocabulary.py",
+        "self.documents.update(set(terms))",
+        "self.documents.update(terms)",
+        (_WORDS + "test_weights_are_inverse_document_frequencies",),
+    ),
+    (
+        "the hash of long words leaves the last block out",
+        _ROOM + "_hashing.py",
+        "at, factor = len(text) - _BLOCK,",
+        "at, factor = 0,",
+        (_WORDS + "test_the_hash_is_farm_hash",),
+    ),
+]
