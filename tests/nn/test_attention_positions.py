@@ -62,6 +62,15 @@ def test_rotary_turns_queries_as_llama_does(kind):
         assert_close(rotary.rotate(X[:, 7:9], jnp.array([7, 8])), got[:, 7:9], scale=5.0)
 
 
+def test_longrope_changes_beyond_its_length():
+    scaling = SCALINGS["longrope-beyond"]
+    plain = 500.0 ** (-np.arange(0, SIZE, 2) / SIZE)
+    for length, name in ((None, "short_factor"), (24, "short_factor"), (25, "long_factor")):
+        found, gain = F.rotary_frequencies(SIZE, base=500.0, scaling=scaling, length=length)
+        np.testing.assert_allclose(found, plain / np.array(scaling[name]), rtol=1e-6)
+        assert gain == 1.3
+
+
 def test_interleaved_rotary_is_a_product_of_complex_numbers():
     frequencies, gain = F.rotary_frequencies(6, base=100.0)
     assert gain == 1.0

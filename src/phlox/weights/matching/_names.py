@@ -47,8 +47,8 @@ class NameMap:
     stands for one step of a path. Of several entries the one with the longest path here counts.
 
     A tuple of paths means that the arrays there are fused, one after the other along the first axis there, as queries,
-    keys and values often are; ``Array(path, along=1)`` for each of them is another axis. A ``{i}`` there that is missing
-    here means that equal layers are stacked here.
+    keys and values often are; ``Array(path, along=1)`` for each of them is another axis. A ``{i}`` there that is
+    missing here means that equal layers are stacked here.
 
     Arguments:
         entries: by name there, the path here.
