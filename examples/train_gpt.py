@@ -28,15 +28,12 @@ def docstrings(files: int | None = None) -> tuple[list[str], list[str]]:
     return [t for t, held in texts.items() if not held], [t for t, held in texts.items() if held]
 
 
-def tokenizer_of(texts: list[str], vocabulary: int) -> Tokenizer:
+def tokenizer_of(texts: list[str], size: int) -> Tokenizer:
     """Byte pairs that are frequent in the texts, as GPT-2 has them."""
-    made = Tokenizer(models.BPE())
+    made, letters = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["<end>"], initial_alphabet=letters, show_progress=False
-    )  # fmt: skip
-    made.train_from_iterator(texts, trainer)
+    options = {"special_tokens": ["<end>"], "initial_alphabet": letters, "show_progress": False}
+    made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, **options))
     return made
 
 
@@ -70,12 +67,12 @@ def loss(model: px.models.GPT2, batch: dict[str, jax.Array]) -> jax.Array:
     return px.losses.cross_entropy(model(batch["tokens"], segments=batch["segments"]), batch["targets"])
 
 
-def perplexity(model: px.models.GPT2, rows: dict[str, np.ndarray], size: int = 16) -> float:
+def perplexity(model: px.models.GPT2, rows: dict[str, np.ndarray], batch: int = 16) -> float:
     """How many tokens the model hesitates between."""
     found = px.metrics.Perplexity(logits=True)
     run = px.jit(lambda model, tokens, segments: model(tokens, segments=segments))
-    for i in range(0, len(rows["tokens"]) - size + 1, size):
-        tokens, segments, targets = (rows[name][i : i + size] for name in ("tokens", "segments", "targets"))
+    for i in range(0, len(rows["tokens"]) - batch + 1, batch):
+        tokens, segments, targets = (rows[name][i : i + batch] for name in ("tokens", "segments", "targets"))
         found.update(run(model, tokens, segments), np.maximum(targets, 0), weight=targets != NOTHING)
     return float(found.compute())
 
@@ -99,18 +96,12 @@ def go_on(model: px.models.GPT2, tokenizer: Tokenizer, text: str, count: int) ->
 
 
 def main(
-    steps: int,
-    *,
-    dim: int = 128,
-    layers: int = 3,
-    time: int = 128,
-    vocabulary: int = 1024,
-    rate: float = 3e-3,
+    steps: int, *, dim: int = 128, layers: int = 3, time: int = 128, size: int = 1024, rate: float = 3e-3,
     files: int | None = None,
-) -> tuple[float, float]:
+) -> tuple[float, float]:  # fmt: skip
     """Train, say what it writes, and return perplexities on modules held out: its own, and the unigrams'."""
     learn, hold = docstrings(files)
-    tokenizer = tokenizer_of(learn, vocabulary)
+    tokenizer = tokenizer_of(learn, size)
     numbers = lambda texts: [found.ids + [END] for found in tokenizer.encode_batch(texts)]  # noqa: E731
     train, held_out = packed(numbers(learn), time), packed(numbers(hold), time)
     full = float(np.mean(train["segments"] > 0))

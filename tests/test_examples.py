@@ -132,7 +132,7 @@ def test_texts_are_packed_whole_and_each_foretells_itself_alone(example):
 
 def test_a_gpt_learns_from_packed_texts(example):
     oracle("tokenizers")
-    options = {"dim": 32, "layers": 1, "time": 64, "vocabulary": 300, "files": 16}
+    options = {"dim": 32, "layers": 1, "time": 64, "size": 300, "files": 16}
     ours, least = example("train_gpt").main(150, rate=1e-2, **options)
     assert ours < 0.75 * least
 

@@ -75,6 +75,14 @@ def test_a_head(tmp_path):
     compare(ours, theirs, np.where(mask, x, 0), dtype="float64", learn=False, mask=mask)
 
 
+@pytest.mark.parametrize("options", [{}, {"use_sliding_window": False}], ids=["on", "off"])
+def test_windows_begin_at_the_hub_s_block_where_no_kinds_are_given(options):
+    given = SMALL | {"num_hidden_layers": 4, "max_window_layers": 3} | options
+    theirs = transformers.Qwen2Config(**given)
+    kinds = [theirs.sliding_window if kind == "sliding_attention" else None for kind in theirs.layer_types]
+    assert px.models.Qwen2Config.from_dict(given).windows == kinds
+
+
 def test_kinds_of_layers_that_do_not_fit_are_refused():
     for kinds in (("full_attention",), ("full_attention", "chunked_attention")):
         with pytest.raises(px.RangeError, match="Qwen2Config expects 2 layer_types, each 'full_attention' or"):

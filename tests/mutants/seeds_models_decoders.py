@@ -32,14 +32,14 @@ MUTANTS = [
         _QWEN2,
         "SLIDING if i >= self.max_window_layers else FULL",
         "SLIDING if i < self.max_window_layers else FULL",
-        (_QWEN + "test_in_float32[Qwen2]",),
+        (_QWEN + "test_windows_begin_at_the_hub_s_block_where_no_kinds_are_given[on]",),
     ),
     (
         "Qwen2: a window that is switched off",
         _QWEN2,
         "self.sliding_window if self.use_sliding_window else None",
         "self.sliding_window",
-        (_QWEN + "test_a_head",),
+        (_QWEN + "test_windows_begin_at_the_hub_s_block_where_no_kinds_are_given[off]",),
     ),
     (
         "Qwen2: kinds of layers are not read",
