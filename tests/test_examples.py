@@ -113,6 +113,30 @@ def test_characters_are_learned_through_fit(example, monkeypatch):
     assert loss < single_character_entropy(program.encoded(text)[0]) - 0.2
 
 
+def test_texts_are_packed_whole_and_each_foretells_itself_alone(example):
+    program = example("train_gpt")
+    texts = [[5, 6, 7, 0], [8, 9, 0], list(range(1, 10)), [4, 0]]
+    rows = program.packed(texts, 6)
+    real = rows["segments"] > 0
+    assert rows["tokens"].shape == (3, 6)
+    assert (rows["tokens"][~real] == program.END).all()
+    assert (rows["targets"][~real] == program.NOTHING).all()
+    found = [
+        row[marks == n].tolist() for row, marks in zip(rows["tokens"], rows["segments"], strict=True) for n in (1, 2)
+    ]
+    assert sorted(found) == sorted([[1, 2, 3, 4, 5, 6], [], [5, 6, 7, 0], [4, 0], [7, 8, 9], [8, 9, 0]])
+    inner = real[:, :-1] & (rows["segments"][:, 1:] == rows["segments"][:, :-1])
+    assert (rows["targets"][:, :-1][inner] == rows["tokens"][:, 1:][inner]).all()
+    assert (rows["targets"][:, :-1][~inner] == program.NOTHING).all()
+
+
+def test_a_gpt_learns_from_packed_texts(example):
+    oracle("tokenizers")
+    options = {"dim": 32, "layers": 1, "time": 64, "size": 300, "files": 16}
+    ours, least = example("train_gpt").main(150, rate=1e-2, **options)
+    assert ours < 0.75 * least
+
+
 @pytest.mark.soak
 def test_characters_are_foretold_better_than_by_five_grams(example):
     program = example("char_gpt_fit")

@@ -30,8 +30,8 @@ MUTANTS = [
     (
         "every part of a fused array is the first",
         "weights/matching/_slots.py",
-        "array = array[self.start : self.start + self.shape_there[0]]",
-        "array = array[: self.shape_there[0]]",
+        "part = slice(self.start, self.start + self.shape_there[self.along])",
+        "part = slice(0, self.shape_there[self.along])",
         (_CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",),
     ),
     (
@@ -73,7 +73,7 @@ MUTANTS = [
         "a fused array may be longer than its parts",
         "weights/matching/_slots.py",
         "return tuple(shape) == self.expected",
-        "return tuple(shape) == self.expected or (self.whole > 0 and shape[0] > self.whole)",
+        "return tuple(shape) == self.expected or (self.whole > 0 and shape[self.along] > self.whole)",
         (_CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",),
     ),
     (

@@ -27,6 +27,14 @@ SCALINGS = {
         "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 64, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0,
     },
+    "longrope": {
+        "rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 64,
+        "short_factor": [1.0 + 0.1 * i for i in range(SIZE // 2)], "long_factor": [2.0 + i for i in range(SIZE // 2)],
+    },
+    "longrope-beyond": {
+        "rope_type": "longrope", "original_max_position_embeddings": 24, "attention_factor": 1.3,
+        "short_factor": [1.0] * (SIZE // 2), "long_factor": [2.0 + i for i in range(SIZE // 2)],
+    },
 }  # fmt: skip
 
 
@@ -50,8 +58,17 @@ def test_rotary_turns_queries_as_llama_does(kind):
     got = px.jit(lambda r, x: r(x))(rotary, X)
     # float32 angles of up to 40 radians are known to 40 ulp on both sides
     assert_close(got, to_numpy(want.transpose(1, 2)), scale=5.0)
-    if kind != "dynamic":  # whose frequencies are those of the longest position of a call
+    if kind not in ("dynamic", "longrope-beyond"):  # whose frequencies are those of the longest position of a call
         assert_close(rotary.rotate(X[:, 7:9], jnp.array([7, 8])), got[:, 7:9], scale=5.0)
+
+
+def test_longrope_changes_beyond_its_length():
+    scaling = SCALINGS["longrope-beyond"]
+    plain = 500.0 ** (-np.arange(0, SIZE, 2) / SIZE)
+    for length, name in ((None, "short_factor"), (24, "short_factor"), (25, "long_factor")):
+        found, gain = F.rotary_frequencies(SIZE, base=500.0, scaling=scaling, length=length)
+        np.testing.assert_allclose(found, plain / np.array(scaling[name]), rtol=1e-6)
+        assert gain == 1.3
 
 
 def test_interleaved_rotary_is_a_product_of_complex_numbers():
@@ -179,6 +196,11 @@ def test_learned_positions_are_rows_of_the_table():
         (lambda: nn.RotaryEmbedding(4, scaling={"rope_type": "spiral"}), "rope_type to be one of default, linear, "),
         (lambda: nn.RotaryEmbedding(4, scaling={"rope_type": "linear"}), "scaling 'linear' with factor, got no factor"),
         (lambda: nn.RotaryEmbedding(4, scaling={"rope_type": "linear", "factor": 2, "x": 1}), "with factor, got x"),
+        (lambda: nn.RotaryEmbedding(8, scaling=SCALINGS["longrope"]), "short_factor: 4 numbers above 0, got [1.0, 1.1"),
+        (
+            lambda: nn.RotaryEmbedding(SIZE, scaling=SCALINGS["longrope"] | {"original_max_position_embeddings": 1}),
+            "original_max_position_embeddings above 1, got 1",
+        ),
         (lambda: nn.RotaryEmbedding(4)(X[0]), "expects (batch, time, heads, 4 or more), got float32[40, 3, 16]"),
         (lambda: F.apply_rotary(X, X[0, :3], X[0, :3]), "cos and sin of shape (40, pairs) or (2, 40, pairs)"),
         (lambda: nn.RelativePositionBias(4, buckets=2), "2 buckets or more in each direction, and max_distance beyond"),

@@ -182,6 +182,7 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
             self.stem = px.Chain(px.Conv((3, 3), 2, 4, bias=False), px.BatchNorm(4))
             self.token = jnp.asarray(RNG.normal(size=4), "f")
             self.table = jnp.asarray(RNG.normal(size=(5, 4)), "f")
+            self.narrow, self.wide = px.Dense(3, 2), px.Dense(3, 4)
 
     names = NameMap({
         "net.layer.{i}.qkv": ("blocks.block.attention.q", "blocks.block.attention.k", "blocks.block.attention.v"),
@@ -189,6 +190,8 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
         "net.stem": "stem.layers",
         "net.cls": Array("token", lead=2),
         "net.table": Array("table", axes=(1, 0), trail=2),
+        "net.sides": tuple(Array(f"{n}.weight", axes=(0, 1), along=1) for n in ("narrow", "wide")),
+        "net.sides.bias": ("narrow.bias", "wide.bias"),
     })  # fmt: skip
     model = Model()
     theirs = names.to_theirs(model)
@@ -203,6 +206,7 @@ def test_a_map_reads_both_ways_fused_stacked_and_odd_arrays():
     assert theirs["net.cls"].shape == (1, 1, 4)
     assert (theirs["net.table"][..., 0, 0] == np.asarray(w["table"]).T).all()
     assert theirs["net.table"].shape == (4, 5, 1, 1)
+    assert (theirs["net.sides"] == np.concatenate([w["narrow.weight"], w["wide.weight"]], 1)).all()
     longer = {**theirs, "net.layer.1.qkv.bias": np.zeros(13, "f")}
     with pytest.raises(px.StructureError, match=r"net\.layer\.1\.qkv\.bias"):
         convert(Model(), longer, names)

@@ -33,10 +33,15 @@ from phlox.models._saving import save
 from phlox.models.generation._generate import Generated, generate
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
+from phlox.models.language._gpt2 import GPT2, GPT2Config
 from phlox.models.language._llama import Llama, LlamaConfig
+from phlox.models.language._mistral import Mistral, MistralConfig
 from phlox.models.language._model import TextModel
 from phlox.models.preprocessing._audio import AudioPreprocessor
 from phlox.models.preprocessing._choosing import preprocessor
+from phlox.models.language._phi3 import Phi3, Phi3Config
+from phlox.models.language._qwen2 import Qwen2, Qwen2Config
+from phlox.models.language._qwen3 import Qwen3, Qwen3Config
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -55,6 +60,7 @@ from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
     "AudioPreprocessor",
+    "GPT2",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -74,13 +80,22 @@ __all__ = [
     "FTTransformerConfig",
     "Family",
     "Generated",
+    "GPT2Config",
     "ImageClassifier",
     "ImagePreprocessor",
     "Llama",
     "LlamaConfig",
+    "Mistral",
+    "MistralConfig",
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
+    "Phi3",
+    "Phi3Config",
+    "Qwen2",
+    "Qwen2Config",
+    "Qwen3",
+    "Qwen3Config",
     "ResNet",
     "ResNetConfig",
     "Swin",

@@ -9,7 +9,7 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.language import _llama
+from phlox.models.language import _gpt2, _llama, _mistral, _phi3, _qwen2, _qwen3
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -39,7 +39,12 @@ FAMILIES: tuple[Family, ...] = (
     _detr.FAMILY,
     _unet.FAMILY,
     _ft_transformer.FAMILY,
+    _gpt2.FAMILY,
     _llama.FAMILY,
+    _mistral.FAMILY,
+    _qwen2.FAMILY,
+    _qwen3.FAMILY,
+    _phi3.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

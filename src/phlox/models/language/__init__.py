@@ -4,5 +4,11 @@ _config      what configs of text share: a task for the head, a vocabulary
 _rotary      rotary positions as configs write them
 _model       what models of text have in common: a head by task, sentences as vectors
 _decoder     decoder-only language models: a block, and a stack of them
+_gated       decoders that are built like a Llama
+_gpt2        GPT-2
 _llama       Llama
+_mistral     Mistral
+_qwen2       Qwen2 and Qwen2.5
+_qwen3       Qwen3
+_phi3        Phi-3
 """

@@ -118,6 +118,11 @@ class Decoder(TextModel):
         """Tokens as the first block takes them."""
         return self.embed(tokens)
 
+    def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[KVCache] | None) -> jax.Array:
+        """Tokens as the first block takes them, where that depends on where they stand."""
+        del mask, segments, cache  # rotary positions are those of attention
+        return self.start(tokens)
+
     def hidden_states(
         self,
         tokens: jax.Array,
@@ -146,7 +151,7 @@ class Decoder(TextModel):
             fix = "pad on the right, and pass lengths= in place of it"
             raise RangeError("no mask beside a cache", got="both", fix=fix, where=where)
         seen = seen_keys(where, mask, segments, tokens)
-        states = [self.start(tokens)]
+        states = [self.embedded(tokens, mask=mask, segments=segments, cache=cache)]
         for block, held in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
             states.append(block(states[-1], mask=seen, lengths=lengths, cache=held))
         return (*states[:-1], self.norm(states[-1]))

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL
-from phlox.models.language._decoder import Decoder, DecoderBlock, DecoderConfig, causal_attention, head_of
-from phlox.models.language._rotary import plain_entries, rotary
-from phlox.nn import Embedding, GatedMLP, RMSNorm
+from phlox.models.language._decoder import Decoder, DecoderConfig, head_of
+from phlox.models.language._gated import GatedConfig, gated_blocks, norm_of
+from phlox.nn import Embedding
 from phlox.nn.init import normal
 from phlox.weights import NameMap
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaConfig(DecoderConfig):
+class LlamaConfig(GatedConfig):
     """A Llama.
 
     Arguments:
-        rope_theta: base of the rotary positions.
-        rope_scaling: how they are stretched, as ``RotaryEmbedding`` takes it; None for not.
         attention_bias: whether queries, keys, values and the end of attention have biases.
         mlp_bias: whether the three maps within a block have.
 
-    The others are those of every decoder: sizes, norms, the task, the vocabulary.
+    The others are those of every decoder: sizes, norms, positions, the task, the vocabulary.
     """
 
     model_type: ClassVar[str] = "llama"
@@ -43,16 +39,8 @@ class LlamaConfig(DecoderConfig):
     }
     neutral: ClassVar[frozenset[str]] = NEUTRAL
 
-    tie_word_embeddings: bool = False
-    rope_theta: float = 10000.0
-    rope_scaling: dict[str, Any] | None = None
     attention_bias: bool = False
     mlp_bias: bool = False
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """As every config, with rotary positions in the older or the newer form."""
-        return super().from_dict(plain_entries(entries))
 
 
 class Llama(Decoder):
@@ -76,21 +64,10 @@ class Llama(Decoder):
 
     def __init__(self, config: LlamaConfig):
         self.config = config
-        draw = normal(std=config.initializer_range)
-        norm = partial(RMSNorm, config.hidden_size, eps=config.rms_norm_eps)
-        act = activation(config.hidden_act, "LlamaConfig.hidden_act")
-        positions = rotary(config.size_of_head, config.rope_theta, config.rope_scaling, config.max_position_embeddings)
         bias = config.attention_bias
-        self.embed = Embedding(config.vocab_size, config.hidden_size, init=draw)
-        self.blocks = [
-            DecoderBlock(
-                norm,
-                causal_attention(config, init=draw, bias=bias, out_bias=bias, positions=positions),
-                GatedMLP(config.hidden_size, config.intermediate_size, act, bias=config.mlp_bias, init=draw),
-            )
-            for _ in range(config.num_hidden_layers)
-        ]
-        self.norm = norm()
+        self.embed = Embedding(config.vocab_size, config.hidden_size, init=normal(std=config.initializer_range))
+        self.blocks = gated_blocks(config, bias=bias, out_bias=bias, mlp_bias=config.mlp_bias)
+        self.norm = norm_of(config)()
         self.head = head_of(config)
 
 

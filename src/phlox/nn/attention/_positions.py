@@ -34,8 +34,8 @@ class RotaryEmbedding(Module):
         base: f_i is ``base**(-2i / size)``.
         interleaved: whether pairs are neighbours, as in the paper; else one from each half, as in Llama.
         scaling: how frequencies are stretched for longer contexts, as the ``rope_scaling`` of a Hugging Face
-            configuration: ``{"rope_type": "linear" | "dynamic" | "yarn" | "llama3", "factor": …}``. Under "dynamic"
-            keys in a cache keep the frequencies of the length they were made at.
+            configuration: ``{"rope_type": "linear" | "dynamic" | "yarn" | "llama3" | "longrope", …}``. Under "dynamic"
+            and "longrope" keys in a cache keep the frequencies of the length they were made at.
 
     Raises:
         RangeError: an odd size, or a scaling that is not one of these or lacks a number.
@@ -63,7 +63,7 @@ class RotaryEmbedding(Module):
     ):
         read_scaling("RotaryEmbedding", size, base, scaling)
         self.size, self.base, self.interleaved = size, float(base), interleaved
-        self.scaling: dict[str, Any] | None = None if scaling is None else dict(scaling)
+        self.scaling: dict[str, Any] | None = None if scaling is None else {k: _still(v) for k, v in scaling.items()}
 
     def __call__(self, x: Any, positions: Any = None) -> jax.Array:
         (x,) = harmonise(self, x)
@@ -80,6 +80,11 @@ class RotaryEmbedding(Module):
 
     def _brief(self) -> str:
         return f"RotaryEmbedding({self.size})"
+
+
+def _still(value: Any) -> Any:
+    """Numbers of a list as a tuple, which a compiled program can be found by."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 @fused("size", "base", "interleaved", "scaling")

@@ -25,15 +25,17 @@ class Array:
         axes: which of our axes stands at each place there; None for the order that the layer's class has there.
         lead, trail: how many axes of size one stand in front there, and behind: 2 for a ``Dense`` that is a convolution
             of single pixels there.
+        along: the axis there along which it is fused with others, where it is.
     """
 
     path: str
     axes: Axes | None = None
     lead: int = 0
     trail: int = 0
+    along: int = 0
 
 
-Ours = str | Array | tuple[str, ...]
+Ours = str | Array | tuple[str | Array, ...]
 """A path, one with its form, or several that are fused there."""
 
 
@@ -45,7 +47,8 @@ class NameMap:
     stands for one step of a path. Of several entries the one with the longest path here counts.
 
     A tuple of paths means that the arrays there are fused, one after the other along the first axis there, as queries,
-    keys and values often are. A ``{i}`` there that is missing here means that equal layers are stacked here.
+    keys and values often are; ``Array(path, along=1)`` for each of them is another axis. A ``{i}`` there that is
+    missing here means that equal layers are stacked here.
 
     Arguments:
         entries: by name there, the path here.
@@ -125,9 +128,8 @@ class NameMap:
         apart = leaf.stacked == 1 and "{i}" in name
         names = tuple(name.replace("{i}", str(i)) for i in range(leaf.value.shape[0])) if apart else (name,)
         slot = slot_of(leaf, names, self.layout, apart)
-        given = match.entry.ours
-        if whole and (given.axes is not None or given.lead or given.trail):
-            slot = replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail)
+        if whole:
+            slot = _formed(slot, match.entry.ours)
         return self._in_fused(slot, match, leaves) if match.entry.fused else slot
 
     def _below(self, leaf: Leaf, name: str, rest: str, known: Collection[str]) -> str:
@@ -139,9 +141,14 @@ class NameMap:
 
     def _in_fused(self, slot: Slot, match: _Match, leaves: Mapping[str, Leaf]) -> Slot:
         """The slot with its place in the fused array: behind the parts that are named before it."""
-        paths = [path.format_map(_Kept(match.steps)) + match.rest for path in match.entry.fused]
-        sizes = [slot_of(leaves[p], ("",), self.layout, False).shape_there[0] if p in leaves else 0 for p in paths]
+        paths = [one.path.format_map(_Kept(match.steps)) + match.rest for one in match.entry.fused]
+        forms = [Array("") if match.rest else one for one in match.entry.fused]
+        sizes = [self._length(leaves.get(p), form, slot.along) for p, form in zip(paths, forms, strict=True)]
         return replace(slot, start=sum(sizes[: paths.index(slot.ours)]), whole=sum(sizes))
+
+    def _length(self, leaf: Leaf | None, form: Array, along: int) -> int:
+        """How long an array is there along an axis; 0 where the model has none."""
+        return 0 if leaf is None else _formed(slot_of(leaf, ("",), self.layout, False), form).shape_there[along]
 
 
 class _Kept(dict[str, str]):
@@ -155,8 +162,8 @@ class _Kept(dict[str, str]):
 class _Entry:
     theirs: str
     ours: Array
-    fused: tuple[str, ...] = ()
-    """Where arrays are fused there, the paths of all, in order."""
+    fused: tuple[Array, ...] = ()
+    """Where arrays are fused there, all of them, in order."""
 
     def match(self, path: str) -> _Match | None:
         """How an array's path is meant by this entry, if it is."""
@@ -177,6 +184,11 @@ def slot_of(leaf: Leaf, names: tuple[str, ...], layout: Layout, apart: bool) -> 
     flip = len(leaf.shape) - 2 if is_flipped(leaf, layout) else 0
     stacked = tuple(leaf.value.shape[: leaf.stacked])
     return Slot(leaf.path, names, leaf.shape, axes_there(leaf, layout), flip, stacked=stacked, apart=apart)
+
+
+def _formed(slot: Slot, given: Array) -> Slot:
+    """The same place in the form that an entry gives the array."""
+    return replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail, along=given.along)
 
 
 def written(slots: Iterable[Slot], model: Module) -> dict[str, Any]:
@@ -200,13 +212,18 @@ def _joined(name: str, parts: list[tuple[Slot, Any]]) -> Any:
             fix="give the entry a {i} on both sides, or a tuple of paths that are fused", where="px.weights.NameMap",
         )  # fmt: skip
     ordered = [array for _, array in sorted(parts, key=lambda part: part[0].start)]
-    return ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
+    return ordered[0] if len(ordered) == 1 else np.concatenate(ordered, parts[0][0].along)
 
 
 def _entries(theirs: str, ours: Ours) -> list[_Entry]:
     if isinstance(ours, tuple):
-        return [_Entry(theirs, Array(path), ours) for path in ours]
-    return [_Entry(theirs, ours if isinstance(ours, Array) else Array(ours))]
+        fused = tuple(map(_array, ours))
+        return [_Entry(theirs, one, fused) for one in fused]
+    return [_Entry(theirs, _array(ours))]
+
+
+def _array(ours: str | Array) -> Array:
+    return Array(ours) if isinstance(ours, str) else ours
 
 
 @lru_cache(maxsize=4096)

@@ -29,9 +29,11 @@ class Slot:
     trail: int = 0
     """How many stand behind there."""
     start: int = 0
-    """Where its part of a fused array begins, along the first axis there."""
+    """Where its part of a fused array begins."""
     whole: int = 0
     """How long the fused array is there; 0 where it is no part."""
+    along: int = 0
+    """The axis there along which arrays are fused."""
     stacked: tuple[int, ...] = ()
     """The axes in front here, along which equal layers stand."""
     apart: bool = False
@@ -46,7 +48,8 @@ class Slot:
     @property
     def expected(self) -> tuple[int, ...]:
         """Of an array there: one, all that it is fused with, or the whole stack."""
-        one = (self.whole, *self.shape_there[1:]) if self.whole else self.shape_there
+        one, along = self.shape_there, self.along
+        one = (*one[:along], self.whole, *one[along + 1 :]) if self.whole else one
         return one if self.apart else (*self.stacked, *one)
 
     def fits(self, shape: Sequence[int]) -> bool:
@@ -58,7 +61,8 @@ class Slot:
         if self.stacked and not self.apart:
             return self._turned(array, len(self.stacked))
         if self.whole:
-            array = array[self.start : self.start + self.shape_there[0]]
+            part = slice(self.start, self.start + self.shape_there[self.along])
+            array = array[(slice(None),) * self.along + (part,)]
         return self._turned(array.reshape(array.shape[self.lead : array.ndim - self.trail]), 0)
 
     def _turned(self, array: np.ndarray, front: int) -> np.ndarray:

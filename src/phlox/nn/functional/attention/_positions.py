@@ -31,8 +31,9 @@ _SCALINGS: dict[str, tuple[str, ...]] = {
     "dynamic": ("factor", "original_max_position_embeddings"),
     "yarn": ("factor", "original_max_position_embeddings"),
     "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
+    "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
 }
-_OPTIONAL = {"yarn": ("beta_fast", "beta_slow", "attention_factor", "truncate")}
+_OPTIONAL = {"yarn": ("beta_fast", "beta_slow", "attention_factor", "truncate"), "longrope": ("attention_factor",)}
 
 
 @answering
@@ -48,7 +49,9 @@ def rotary_frequencies(
       exceeds L;
     - "yarn": ``f / s`` for pairs that turn less than ``beta_slow`` (1) times in L, f for those that turn more than
       ``beta_fast`` (32) times, a ramp over the pairs between; cosines and sines grow by ``0.1 ln(s) + 1``;
-    - "llama3": ``(1 - t) f / s + t f`` with t from 0 at ``low_freq_factor`` turns in L to 1 at ``high_freq_factor``.
+    - "llama3": ``(1 - t) f / s + t f`` with t from 0 at ``low_freq_factor`` turns in L to 1 at ``high_freq_factor``;
+    - "longrope": ``f / short_factor`` up to the length L, ``f / long_factor`` beyond it, a number for each pair;
+      cosines and sines grow by ``sqrt(1 + ln(s) / ln(L))``, or by ``attention_factor``.
 
     Shapes:
         frequencies: (size / 2,), radians per position, float32 at least; the second result is the factor of the
@@ -59,16 +62,18 @@ def rotary_frequencies(
         base: the longest wave has ``2 pi base`` positions.
         scaling: keys as in the ``rope_scaling`` of a Hugging Face configuration: ``rope_type``, ``factor``,
             ``original_max_position_embeddings`` and those named above.
-        length: n, how many positions there are; may be traced. Only "dynamic" reads it.
+        length: n, how many positions there are; may be traced. Only "dynamic" and "longrope" read it.
 
     Raises:
-        RangeError: an odd size, a rope_type that is none of these, a key that is missing or not read.
+        RangeError: an odd size, a rope_type that is none of these, a key that is missing or not read, factors that
+            are not one for each pair.
 
     >>> rotary_frequencies(4, base=100.0)[0].round(6).tolist()
     [1.0, 0.10000000149011612]
 
     Source: Su et al., "RoFormer" (arXiv:2104.09864); Chen et al. (arXiv:2306.15595) for "linear"; Peng et al., "YaRN"
-    (arXiv:2309.00071) for "dynamic" and "yarn"; "The Llama 3 herd of models" (arXiv:2407.21783) for "llama3".
+    (arXiv:2309.00071) for "dynamic" and "yarn"; "The Llama 3 herd of models" (arXiv:2407.21783) for "llama3"; Ding et
+    al., "LongRoPE" (arXiv:2402.13753).
     """
     kind, numbers = read_scaling("rotary_frequencies", size, base, scaling)
     pairs = np.arange(0, size, 2) / size
@@ -86,6 +91,10 @@ def rotary_frequencies(
         low, high = numbers["low_freq_factor"], numbers["high_freq_factor"]
         kept = np.clip((original * plain / (2.0 * math.pi) - low) / (high - low), 0.0, 1.0)
         return jnp.asarray((1.0 - kept) * plain / factor + kept * plain), 1.0
+    if kind == "longrope":
+        short, long = (jnp.asarray(plain / np.asarray(numbers[f"{name}_factor"])) for name in ("short", "long"))
+        beyond = jnp.asarray(0 if length is None else length) > original
+        return jnp.where(beyond, long, short), _longrope_gain(factor, original, numbers)
     return jnp.asarray(plain / factor), 1.0
 
 
@@ -286,7 +295,29 @@ def read_scaling(
         raise RangeError(expected, got=got, fix="give these keys, and no others", where=where)
     if kind == "dynamic" and size < 4:
         raise RangeError("4 features or more for dynamic scaling", got=str(size), fix="use larger heads", where=where)
+    if kind == "longrope":
+        _check_factors(where, size, given)
     return kind, {name: value for name, value in given.items() if value is not None}
+
+
+def _check_factors(where: str, size: int, given: Mapping[str, Any]) -> None:
+    """Refuse factors that are not one for each pair, and a length that has no logarithm to divide by."""
+    for name in ("short_factor", "long_factor"):
+        found = given[name]
+        if not isinstance(found, list | tuple) or len(found) != size // 2 or not all(f > 0 for f in found):
+            fix = "give one number for each pair of features that turn"
+            raise RangeError(f"{name}: {size // 2} numbers above 0", got=repr(found)[:80], fix=fix, where=where)
+    original = given["original_max_position_embeddings"]
+    if not original > 1:
+        fix = "give the longest text in training"
+        raise RangeError("original_max_position_embeddings above 1", got=str(original), fix=fix, where=where)
+
+
+def _longrope_gain(factor: float, original: float, numbers: Mapping[str, Any]) -> float:
+    """How much cosines and sines grow: as it is given, or by how much longer texts are."""
+    given = numbers.get("attention_factor")
+    grown = math.sqrt(1.0 + math.log(factor) / math.log(original)) if factor > 1.0 else 1.0
+    return float(grown if given is None else given)
 
 
 def _yarn_ramp(size: int, base: float, original: float, numbers: Mapping[str, Any]) -> np.ndarray:
