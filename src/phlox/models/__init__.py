@@ -31,8 +31,11 @@ from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
+from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
 from phlox.models.language._llama import Llama, LlamaConfig
+from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._model import TextModel
+from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -68,13 +71,21 @@ __all__ = [
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
+    "Gemma",
+    "Gemma2Config",
+    "Gemma3Config",
     "ImageClassifier",
     "ImagePreprocessor",
     "Llama",
     "LlamaConfig",
+    "Mixtral",
+    "MixtralConfig",
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
+    "Qwen2MoeConfig",
+    "Qwen3MoeConfig",
+    "QwenMoe",
     "ResNet",
     "ResNetConfig",
     "Swin",

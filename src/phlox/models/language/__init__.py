@@ -5,4 +5,9 @@ _rotary      rotary positions as configs write them
 _model       what models of text have in common: a head by task, sentences as vectors
 _decoder     decoder-only language models: a block, and a stack of them
 _llama       Llama
+_windows     which blocks see all that stands before, and which a window of it
+_gemma       Gemma 2 and 3
+_mixture     decoders with experts: a block, the router's loss
+_mixtral     Mixtral
+_qwen_moe    Qwen2 and Qwen3 with experts
 """
