@@ -6,21 +6,30 @@ import pytest
 
 import phlox as px
 from hub import agrees, covered, there_again, tiny
-from hub_text import compare, padded, step_by_step, tokens
+from hub_text import compare, count_of_weights, padded, step_by_step, tokens
 from kit import oracle
+from phlox.models.language._mixture import Experts
+from phlox.nn.init import normal
 
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "initializer_range": 0.3, "max_position_embeddings": 32, "num_local_experts": 5,
-    "sliding_window": 3,
+    "sliding_window": 3, "attention_dropout": 0.5,
 }  # fmt: skip
+
+
+def random(cls, config, folder):
+    """As ``tiny``, with experts one by one: their faster code for all together knows no float64."""
+    theirs = tiny(cls, config, folder)
+    theirs.set_experts_implementation("eager")
+    return theirs
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixtral")
-    theirs = tiny(transformers.MixtralForCausalLM, transformers.MixtralConfig(**SMALL), folder)
+    theirs = random(transformers.MixtralForCausalLM, transformers.MixtralConfig(**SMALL), folder)
     return theirs, px.models.load(folder)
 
 
@@ -36,42 +45,31 @@ def test_in_float32(pair):
 
 
 def test_a_cache_changes_no_score(pair):
-    assert step_by_step(pair[1], tokens(2, 10, 40), lengths=[5, 3], chunks=[1, 2, 1]) <= 1e-12
+    assert step_by_step(pair[1], tokens(2, 10, 40), lengths=[5, 3], chunks=[1, 1]) <= 1e-12
 
 
-def test_the_router_s_loss_is_the_hub_s(pair):
+def test_the_router_s_loss_and_what_it_teaches_routers_is_the_hub_s(pair):
     import torch
 
     theirs, ours = pair
     x, mask = tokens(2, 7, 40), padded([7, 4], 7)
-    run = px.jit(lambda model, **options: model(jnp.asarray(x), return_loss=True, **options))
-    for options, counts in (({}, None), ({"mask": mask}, mask), ({"lengths": jnp.array([7, 4])}, mask)):
-        given = {} if counts is None else {"attention_mask": torch.tensor(counts).long()}
-        want = theirs(torch.tensor(x).long(), output_router_logits=True, **given)
-        scores, loss = run(ours, **options)
-        agrees(loss, want.aux_loss.detach().numpy(), "router's loss", 1e-6)
-        keep = np.ones((2, 7, 1)) if counts is None else counts[..., None]
-        agrees(scores * keep, want.logits.detach().numpy() * keep, "scores", 1e-5)
-
-
-def test_the_router_s_loss_teaches_routers_as_the_hub_s(pair):
-    import torch
-
-    theirs, ours = pair
-    x = tokens(2, 7, 40)
     theirs.zero_grad()
-    theirs(torch.tensor(x).long(), output_router_logits=True).aux_loss.backward()
-    grads = px.jit(lambda model: px.grad(lambda m: m(jnp.asarray(x), return_loss=True)[1])(model))(ours)
+    given = {"output_router_logits": True, "attention_mask": torch.tensor(mask).long()}
+    want = theirs(torch.tensor(x).long(), **given).aux_loss
+    want.backward()
+    loss = lambda model: model(jnp.asarray(x), lengths=jnp.array([7, 4]), return_loss=True)[1]  # noqa: E731
+    found, grads = px.jit(px.value_and_grad(loss))(px.testmode(px.copy(ours)))
+    agrees(found, want.detach().numpy(), "router's loss", 1e-6)
     for i, layer in enumerate(theirs.model.layers):
-        want = layer.mlp.gate.weight.grad.numpy().T
-        agrees(grads.blocks[i].mlp.router.weight, want, f"gradient of router {i}", 1e-5)
+        wanted = layer.mlp.gate.weight.grad.numpy().T
+        agrees(grads.blocks[i].mlp.router.weight, wanted, f"gradient of router {i}", 1e-5)
 
 
 def test_stretched_positions_and_a_tied_head(tmp_path):
     options = {"tie_word_embeddings": True, "head_dim": 6, "num_hidden_layers": 1, "sliding_window": None}
     positions = {"rope_type": "linear", "factor": 3.0, "rope_theta": 100.0}
     config = transformers.MixtralConfig(**SMALL | options, num_experts_per_tok=3, rope_parameters=positions)
-    theirs = tiny(transformers.MixtralForCausalLM, config, tmp_path)
+    theirs = random(transformers.MixtralForCausalLM, config, tmp_path)
     ours = px.models.load(tmp_path)
     assert ours.head is None
     compare(ours, theirs, tokens(1, 12, 40), dtype="float64", learn=False)
@@ -81,7 +79,7 @@ def test_stretched_positions_and_a_tied_head(tmp_path):
 def test_heads(task, name, tmp_path):
     cls = getattr(transformers, f"MixtralFor{name}Classification")
     config = transformers.MixtralConfig(**SMALL | {"num_hidden_layers": 1}, num_labels=3, pad_token_id=0)
-    theirs = tiny(cls, config, tmp_path)
+    theirs = random(cls, config, tmp_path)
     ours, x, mask = px.models.load(tmp_path), tokens(2, 7, 40), padded([7, 4], 7)
     assert ours.config.task == task
     compare(ours, theirs, np.where(mask, x, 0), dtype="float64", learn=False, mask=mask)
@@ -92,19 +90,24 @@ def test_written_here_and_loaded_there(pair, tmp_path):
 
     theirs, ours = pair
     again, x = there_again(ours, transformers.MixtralForCausalLM, tmp_path), torch.tensor(tokens(2, 7, 40)).long()
+    again.set_experts_implementation("eager")
     assert (again(x).logits == theirs(x).logits).all()
     assert px.models.load(tmp_path).config == ours.config
 
 
-def test_fresh_weights_and_dropout():
-    config = px.models.MixtralConfig(**SMALL | {"hidden_size": 64, "attention_dropout": 0.5})
-    model, x = px.models.create(config, key=0), tokens(1, 7, 40)
-    experts = model.blocks[0].mlp
-    for weight in (experts.router.weight, experts.experts.down.weight, model.head.weight):
-        assert abs(float(weight.std()) - 0.3) < 0.04
-    assert not jnp.array_equal(experts.experts.up.weight[0], experts.experts.up.weight[1])
-    px.trainmode(model)
-    assert not jnp.array_equal(model(x), model(x))
+def test_dropout_zeroes_weights_of_attention(pair):
+    attention = px.trainmode(px.copy(pair[1].blocks[0].attention))
+    run, x = px.jit(lambda attention, x: attention(x)), jnp.ones((1, 7, 16))
+    assert not jnp.array_equal(run(attention, x), run(attention, x))
+
+
+def test_fresh_experts_and_routers_are_drawn_as_the_config_says():
+    draw = normal(std=0.3)
+    with px.seed(0):
+        made = Experts(64, 5, lambda: px.nn.GatedMLP(64, 12, init=draw), init=draw)
+    for weight in (made.router.weight, made.experts.up.weight, made.experts.down.weight):
+        assert abs(float(np.std(weight)) - 0.3) < 0.04
+    assert (np.asarray(made.experts.up.weight[0]) != np.asarray(made.experts.up.weight[1])).all()
 
 
 def test_noise_of_routers_is_refused():
@@ -114,5 +117,4 @@ def test_noise_of_routers_is_refused():
 
 def test_counts_of_weights():
     for name, count in {"mixtral_8x7b": 46_702_792_704, "mixtral_8x22b": 140_620_634_112}.items():
-        model = px.eval_shape(lambda name=name: px.models.create(name))
-        assert sum(x.size for x in px.paths(model).values()) == count, name
+        assert count_of_weights(name) == count, name

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, harmonise
+from phlox.core import Module, RangeError, harmonise, param_dtype
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, WRITING
@@ -189,7 +189,7 @@ class OffsetNorm(RMSNorm):
 
     def __init__(self, size: int, *, eps: float):
         super().__init__(size, eps=eps)
-        self.scale = jnp.zeros_like(self.scale)
+        self.scale = jnp.zeros(self.size, param_dtype())
 
     def __call__(self, x: Any) -> jax.Array:
         x, scale = harmonise(self, x, self.scale)
@@ -254,6 +254,7 @@ class Gemma(Decoder):
     config: Gemma2Config
 
     def __init__(self, config: Gemma2Config):
+        kinds = config.kinds  # refuses what does not fit before anything is drawn
         self.config = config
         draw, where = normal(std=config.initializer_range), type(config).__name__
         norm = partial(OffsetNorm, config.hidden_size, eps=config.rms_norm_eps)
@@ -265,7 +266,7 @@ class Gemma(Decoder):
                 _attention(config, kind, draw),
                 GatedMLP(config.hidden_size, config.intermediate_size, act, init=draw),
             )
-            for kind in config.kinds
+            for kind in kinds
         ]
         self.norm = norm()
         self.head = head_of(config)

@@ -168,13 +168,14 @@ class QwenMoe(MixtureDecoder):
     config: Qwen3MoeConfig
 
     def __init__(self, config: Qwen3MoeConfig):
+        kinds = tuple(zip(config.kinds, config.sparse, strict=True))  # refuses what does not fit before drawing
         self.config = config
         draw = normal(std=config.initializer_range)
         norm = partial(RMSNorm, config.hidden_size, eps=config.rms_norm_eps)
         self.embed = Embedding(config.vocab_size, config.hidden_size, init=draw)
         self.blocks = [
             MixtureBlock(norm, _attention(config, kind, draw), _features(config, sparse, draw))
-            for kind, sparse in zip(config.kinds, config.sparse, strict=True)
+            for kind, sparse in kinds
         ]
         self.norm = norm()
         self.head = head_of(config)
