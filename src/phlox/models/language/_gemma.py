@@ -246,8 +246,7 @@ class Gemma(Decoder):
     >>> config = px.models.Gemma3Config(
     ...     vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, head_dim=8
     ... )
-    >>> model = px.models.Gemma(config)
-    >>> model(jnp.array([[1, 2, 3]])).shape
+    >>> px.eval_shape(lambda tokens: px.models.Gemma(config)(tokens), jnp.array([[1, 2, 3]])).shape
     (1, 3, 50)
     """
 

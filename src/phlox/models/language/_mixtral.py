@@ -77,7 +77,8 @@ class Mixtral(MixtureDecoder):
     ...     vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
     ...     num_key_value_heads=2, num_local_experts=4,
     ... )
-    >>> scores, loss = px.models.Mixtral(config)(jnp.array([[1, 2, 3]]), return_loss=True)
+    >>> run = lambda tokens: px.models.Mixtral(config)(tokens, return_loss=True)
+    >>> scores, loss = px.eval_shape(run, jnp.array([[1, 2, 3]]))
     >>> scores.shape, loss.shape
     ((1, 3, 50), ())
     """

@@ -160,7 +160,8 @@ class QwenMoe(MixtureDecoder):
     ...     vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     ...     num_experts=6, num_experts_per_tok=2, moe_intermediate_size=8,
     ... )
-    >>> scores, loss = px.models.QwenMoe(config)(jnp.array([[1, 2, 3]]), return_loss=True)
+    >>> run = lambda tokens: px.models.QwenMoe(config)(tokens, return_loss=True)
+    >>> scores, loss = px.eval_shape(run, jnp.array([[1, 2, 3]]))
     >>> scores.shape, loss.shape
     ((1, 3, 50), ())
     """
