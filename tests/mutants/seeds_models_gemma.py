@@ -29,8 +29,14 @@ MUTANTS = [
     (
         "Gemma: norms behind the two branches are swapped in files",
         _GEMMA,
-        'post_attention_layernorm": "blocks.{i}.post_norm1",',
-        'post_attention_layernorm": "blocks.{i}.norm2",',
+        (
+            '_layernorm": "blocks.{i}.post_norm1",\n        f"{layer}.pre_feedforward_layernorm": "blocks.{i}.norm2",\n'
+            '        f"{layer}.post_feedforward_layernorm": "blocks.{i}.post_norm2",'
+        ),
+        (
+            '_layernorm": "blocks.{i}.post_norm2",\n        f"{layer}.pre_feedforward_layernorm": "blocks.{i}.norm2",\n'
+            '        f"{layer}.post_feedforward_layernorm": "blocks.{i}.post_norm1",'
+        ),
         (_SECOND,),
     ),
     (

@@ -7,10 +7,16 @@ _MIXTURE, _OF_MIXTRAL, _OF_QWEN = (f"models/language/{name}.py" for name in ("_m
 
 MUTANTS = [
     (
-        "Mixtral: the maps up and down are swapped in files",
+        "Mixtral: an expert's gate and what it lets through are swapped in files",
         _OF_MIXTRAL,
-        '.w3": f"{here}.experts.up"',
-        '.w3": f"{here}.experts.gate"',
+        (
+            '.w1": f"{here}.experts.gate",\n            f"{there}.experts.{{i}}.w2": f"{here}.experts.down",\n'
+            '            f"{there}.experts.{{i}}.w3": f"{here}.experts.up"'
+        ),
+        (
+            '.w1": f"{here}.experts.up",\n            f"{there}.experts.{{i}}.w2": f"{here}.experts.down",\n'
+            '            f"{there}.experts.{{i}}.w3": f"{here}.experts.gate"'
+        ),
         (_MIXTRAL + _LEARNS,),
     ),
     (
