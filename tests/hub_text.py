@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import torch
 
 import phlox as px
 from hub import BARS, agrees, gradients, in_dtype, in_files, note
-from phlox.models._catalogue import family_of
+from phlox.models._catalogue import family_of, variant
 
 
 def tokens(batch: int, time: int, vocabulary: int, seed: int = 0) -> np.ndarray:
@@ -148,3 +149,12 @@ def step_by_step(model: Any, x: np.ndarray, *, lengths: list[int], chunks: list[
             worst = max(worst, *(float(np.abs(seen[i] - whole[i, n : n + chunk]).max()) for i, n in enumerate(at)))
             at = at + chunk
         return worst / float(np.abs(whole).max())
+
+
+def count_of_weights(name: str) -> int:
+    """How many weights a variant with equal blocks has, from its first two."""
+    config: Any = variant(name, "count_of_weights")
+    some = [replace(config, num_hidden_layers=n) for n in (1, 2)]
+    models = [px.eval_shape(lambda config=config: px.models.create(config)) for config in some]
+    one, two = (sum(x.size for x in px.paths(model).values()) for model in models)
+    return one + (config.num_hidden_layers - 1) * (two - one)

@@ -42,6 +42,9 @@ from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.language._phi3 import Phi3, Phi3Config
 from phlox.models.language._qwen2 import Qwen2, Qwen2Config
 from phlox.models.language._qwen3 import Qwen3, Qwen3Config
+from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
+from phlox.models.language._mixtral import Mixtral, MixtralConfig
+from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -81,6 +84,9 @@ __all__ = [
     "Family",
     "Generated",
     "GPT2Config",
+    "Gemma",
+    "Gemma2Config",
+    "Gemma3Config",
     "ImageClassifier",
     "ImagePreprocessor",
     "Llama",
@@ -96,6 +102,11 @@ __all__ = [
     "Qwen2Config",
     "Qwen3",
     "Qwen3Config",
+    "Mixtral",
+    "MixtralConfig",
+    "Qwen2MoeConfig",
+    "Qwen3MoeConfig",
+    "QwenMoe",
     "ResNet",
     "ResNetConfig",
     "Swin",

@@ -10,6 +10,7 @@ from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.language import _gpt2, _llama, _mistral, _phi3, _qwen2, _qwen3
+from phlox.models.language import _gemma, _llama, _mixtral, _qwen_moe
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -45,6 +46,11 @@ FAMILIES: tuple[Family, ...] = (
     _qwen2.FAMILY,
     _qwen3.FAMILY,
     _phi3.FAMILY,
+    _gemma.FAMILY_2,
+    _gemma.FAMILY_3,
+    _mixtral.FAMILY,
+    _qwen_moe.FAMILY_2,
+    _qwen_moe.FAMILY_3,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

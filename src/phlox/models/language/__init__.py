@@ -11,4 +11,9 @@ _mistral     Mistral
 _qwen2       Qwen2 and Qwen2.5
 _qwen3       Qwen3
 _phi3        Phi-3
+_windows     which blocks see all that stands before, and which a window of it
+_gemma       Gemma 2 and 3
+_mixture     decoders with experts: a block, the router's loss
+_mixtral     Mixtral
+_qwen_moe    Qwen2 and Qwen3 with experts
 """

@@ -131,6 +131,8 @@ class Decoder(TextModel):
         lengths: Any = None,
         segments: Any = None,
         cache: Sequence[Cache] | None = None,
+        cache: Sequence[KVCache] | None = None,
+        **options: Any,
     ) -> tuple[jax.Array, ...]:
         """What stands after the embedding and after each block, the last one normalised; (batch, time, features) each.
 
@@ -140,6 +142,7 @@ class Decoder(TextModel):
             lengths: (batch,), tokens that count, from the left: what a cache takes.
             segments: (batch, time): tokens see those of their own segment only, as texts packed in a row do.
             cache: what ``init_cache`` made; tokens then stand behind what it holds, and are added to it.
+            options: what else the blocks of a family take.
 
         Raises:
             RangeError: a mask or segments beside a cache.
@@ -153,7 +156,7 @@ class Decoder(TextModel):
         seen = seen_keys(where, mask, segments, tokens)
         states = [self.embedded(tokens, mask=mask, segments=segments, cache=cache)]
         for block, held in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            states.append(block(states[-1], mask=seen, lengths=lengths, cache=held))
+            states.append(block(states[-1], mask=seen, lengths=lengths, cache=held, **options))
         return (*states[:-1], self.norm(states[-1]))
 
     def __call__(self, tokens: jax.Array, *, mask: Any = None, lengths: Any = None, **options: Any) -> jax.Array:
