@@ -13,6 +13,7 @@ _activations  activations by the names that configs use
 preprocessing/   images as a model wants them, by its config
 vision/       models of images
 language/     models of text
+multimodal/   models of images and text
 tables/       models of tables
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
 """
@@ -33,6 +34,16 @@ from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
+from phlox.models.multimodal._clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
+from phlox.models.multimodal._pair import ImageTextModel
+from phlox.models.multimodal._siglip import (
+    Siglip,
+    SiglipConfig,
+    SiglipText,
+    SiglipTextConfig,
+    SiglipVision,
+    SiglipVisionConfig,
+)
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -50,6 +61,12 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "CLIP",
+    "CLIPConfig",
+    "CLIPText",
+    "CLIPTextConfig",
+    "CLIPVision",
+    "CLIPVisionConfig",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -70,6 +87,7 @@ __all__ = [
     "Family",
     "ImageClassifier",
     "ImagePreprocessor",
+    "ImageTextModel",
     "Llama",
     "LlamaConfig",
     "MobileNetV3",
@@ -77,6 +95,12 @@ __all__ = [
     "Model",
     "ResNet",
     "ResNetConfig",
+    "Siglip",
+    "SiglipConfig",
+    "SiglipText",
+    "SiglipTextConfig",
+    "SiglipVision",
+    "SiglipVisionConfig",
     "Swin",
     "SwinConfig",
     "TextConfig",

@@ -10,6 +10,7 @@ from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.language import _llama
+from phlox.models.multimodal import _clip, _siglip
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -40,6 +41,12 @@ FAMILIES: tuple[Family, ...] = (
     _unet.FAMILY,
     _ft_transformer.FAMILY,
     _llama.FAMILY,
+    _clip.FAMILY,
+    _clip.TEXT,
+    _clip.VISION,
+    _siglip.FAMILY,
+    _siglip.TEXT,
+    _siglip.VISION,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
