@@ -1,4 +1,4 @@
-"""Models of images and texts beside the hub's: scores, the states of both towers, gradients; see hub.py for the rest."""
+"""Models of images and texts beside the hub's: scores, states of both towers, gradients; see hub.py for the rest."""
 
 from __future__ import annotations
 

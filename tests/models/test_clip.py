@@ -61,7 +61,7 @@ def test_in_float32_with_texts_padded_left(pair):
 
 
 def test_an_odd_config_in_the_older_form_and_images_of_another_size(tmp_path):
-    """Another depth, activation, ε and number of channels, two entries for each tower; positions between the table's."""
+    """Another depth, activation, ε and number of channels, two entries for a tower; positions between the table's."""
     text = TEXT | {"num_hidden_layers": 1, "hidden_act": "gelu", "layer_norm_eps": 1e-3, "eos_token_id": 2}
     vision = VISION | {"num_hidden_layers": 2, "num_channels": 1, "hidden_act": "relu", "layer_norm_eps": 1e-2}
     config = transformers.CLIPConfig(text_config=text, vision_config=vision, **TWO)
@@ -180,7 +180,7 @@ def test_vectors_have_length_one_and_fit_by_their_angle(pair):
     for vectors in (seen, read):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(scores, np.exp(np.float32(ours.logit_scale)) * (seen @ read.T), rtol=1e-4, atol=1e-5)
-    with pytest.raises(px.ShapeError, match=r"vectors \(images, features\) and \(texts, features\), got float32\[2, 8\]"):
+    with pytest.raises(px.ShapeError, match=r"\(images, features\) and \(texts, features\), got float32\[2, 8\]"):
         ours.scores(seen, read[0])
 
 

@@ -112,7 +112,7 @@ def test_weights_of_attention_drop_in_both_towers():
     "name", ["siglip_base_patch16_224", "siglip_so400m_patch14_384", "siglip2_base_patch16_256"]
 )  # fmt: skip
 def test_sizes_are_the_published_ones(name):
-    """As the tables of big_vision have them, in millions; to the last one by the hub's class, where nothing is drawn."""
+    """As big_vision's tables have them, in millions; to the last one as the hub's class, of which nothing is drawn."""
     millions = {"siglip_base_patch16_224": 203, "siglip_so400m_patch14_384": 878, "siglip2_base_patch16_256": 375}
     model = px.eval_shape(lambda: px.models.create(name, key=0))
     count = sum(x.size for x in px.split(model)[0].values())

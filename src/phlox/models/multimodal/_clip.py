@@ -16,7 +16,7 @@ from phlox.core import OptionError, param_dtype
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, TRUNK
 from phlox.models.language._model import at_token
-from phlox.models.multimodal._config import ZERO_SHOT, ImageTowerConfig, PairConfig, TextTowerConfig
+from phlox.models.multimodal._config import ZERO_SHOT, ImageTowerConfig, PairConfig, TextTowerConfig, TowerConfig
 from phlox.models.multimodal._pair import ImageTextModel
 from phlox.models.multimodal._towers import (
     Draws,
@@ -101,6 +101,10 @@ class CLIPConfig(PairConfig):
 
     model_type: ClassVar[str] = "clip"
     architectures: ClassVar[Mapping[str, str | tuple[str, ...]]] = {ZERO_SHOT: "CLIPModel"}
+    towers: ClassVar[Mapping[str, type[TowerConfig]]] = {
+        "text_config": CLIPTextConfig,
+        "vision_config": CLIPVisionConfig,
+    }
     neutral: ClassVar[frozenset[str]] = PairConfig.neutral | {"initializer_factor"}
 
     text_config: CLIPTextConfig = field(default_factory=CLIPTextConfig)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from phlox.core import OptionError, RangeError, describe
+from phlox.core import OptionError, describe
 from phlox.models.language._config import NEUTRAL, TaskConfig
 from phlox.models.vision._tokens import grid_of
 
@@ -79,16 +79,17 @@ class ImageTowerConfig(TowerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PairConfig(TaskConfig):
-    """Two towers, for text and for images; a subclass says which, by ``text_config`` and ``vision_config``."""
+    """Two towers, for text and for images; a subclass has their configs, ``text_config`` and ``vision_config``."""
 
+    towers: ClassVar[Mapping[str, type[TowerConfig]]] = {}
+    """The kinds of both configs, by name."""
     neutral: ClassVar[frozenset[str]] = NEUTRAL | {"text_config_dict", "vision_config_dict"}
 
     task: str = ZERO_SHOT
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("text_config", "vision_config"):
-            kind = type(type(self).__dataclass_fields__[name].default_factory())  # type: ignore[misc]
+        for name, kind in self.towers.items():
             if not isinstance(found := getattr(self, name), kind):
                 where, fix = f"{type(self).__name__}.{name}", f"{type(self).__name__}.from_dict reads the hub's entries"
                 raise OptionError(f"a {kind.__name__}", got=describe(found), fix=fix, where=where)
@@ -103,7 +104,7 @@ class PairConfig(TaskConfig):
             OptionError: an entry of the wrong type. RangeError: a size beyond reason, or an option that Phlox lacks.
         """
         towers = {}
-        for name in ("text_config", "vision_config"):
+        for name in cls.towers:
             older, newer = entries.get(f"{name}_dict"), entries.get(name)
             said = older if older is not None else {} if newer is None else newer
             towers[name] = {k: v for k, v in said.items() if k != "architectures"} if isinstance(said, dict) else said

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, Param, harmonise, key_or_draw, param_dtype
 from phlox.models._family import Family
-from phlox.models.language._config import NEUTRAL, TRUNK
+from phlox.models.language._config import TRUNK
 from phlox.models.multimodal._config import ZERO_SHOT, ImageTowerConfig, PairConfig, TextTowerConfig, TowerConfig
 from phlox.models.multimodal._pair import ImageTextModel
 from phlox.models.multimodal._towers import (
@@ -85,6 +85,10 @@ class SiglipConfig(PairConfig):
 
     model_type: ClassVar[str] = "siglip"
     architectures: ClassVar[Mapping[str, str | tuple[str, ...]]] = {ZERO_SHOT: "SiglipModel"}
+    towers: ClassVar[Mapping[str, type[TowerConfig]]] = {
+        "text_config": SiglipTextConfig,
+        "vision_config": SiglipVisionConfig,
+    }
     neutral: ClassVar[frozenset[str]] = PairConfig.neutral | {"initializer_factor"}
 
     text_config: SiglipTextConfig = field(default_factory=SiglipTextConfig)

@@ -105,7 +105,7 @@ class PatchTokens(Module):
 
 
 class TextTower(Model):
-    """Tokens, blocks and a norm; ``pool`` makes one vector of a text, ``head`` puts it into the space of both towers."""
+    """Tokens, blocks and a norm; ``pool`` makes one vector of a text, ``head`` puts it into the space of both."""
 
     config: Any
     embed: TextTokens
@@ -186,9 +186,7 @@ def text_blocks(config: TowerConfig, draws: Draws, *, causal: bool) -> list[Deco
 def image_blocks(config: TowerConfig, draws: Draws) -> list[EncoderBlock]:
     """The blocks of a tower for images."""
     return [
-        EncoderBlock(
-            config.hidden_size, _attention(config, draws), two_maps(config, draws), eps=config.layer_norm_eps
-        )
+        EncoderBlock(config.hidden_size, _attention(config, draws), two_maps(config, draws), eps=config.layer_norm_eps)
         for _ in range(config.num_hidden_layers)
     ]
 
