@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import phlox as px
-from hub import agrees, covered, first, images, there_again, tiny
+from hub import agrees, covered, first, images, note, there_again, tiny
 from hub_pairs import compare
 from hub_text import padded
 from kit import oracle
@@ -99,8 +99,11 @@ def test_the_towers_alone(projected, tmp_path):
         want = [out[vector if projected else "pooler_output"], out.last_hidden_state]
         if vector == "text_embeds" and projected:
             want[1] = theirs.text_model(there).last_hidden_state
-        for a, b, what in zip(found, want, ("vector", "features"), strict=True):
+        seen = [
             agrees(a, b.detach().numpy(), what, 1e-5)
+            for a, b, what in zip(found, want, ("vector", "features"), strict=True)
+        ]
+        note(ours, "transformers", **{"scores float32": seen[0]})
         again = there_again(ours, cls, tmp_path / "again")
         for key, array in theirs.state_dict().items():
             assert (again.state_dict()[key] == array).all(), key

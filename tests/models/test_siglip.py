@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import phlox as px
-from hub import agrees, covered, first, images, there_again, tiny
+from hub import agrees, covered, first, images, note, there_again, tiny
 from hub_pairs import compare
 from hub_text import padded, tokens
 from kit import oracle
@@ -64,8 +64,11 @@ def test_the_towers_alone(tmp_path):
         found = px.jit(lambda model, given: (model(given), model.features(given)))(ours, given)
         out = theirs(there)
         pooled = out.last_hidden_state.mean(1) if config is plain else out.pooler_output
-        for a, b, what in zip(found, (pooled, out.last_hidden_state), ("vector", "features"), strict=True):
+        seen = [
             agrees(a, b.detach().numpy(), what, 1e-5)
+            for a, b, what in zip(found, (pooled, out.last_hidden_state), ("vector", "features"), strict=True)
+        ]
+        note(ours, "transformers", **{"scores float32": seen[0]})
         again = there_again(ours, cls, tmp_path / "again")
         for key, array in theirs.state_dict().items():
             assert (again.state_dict()[key] == array).all(), key

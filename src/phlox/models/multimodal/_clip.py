@@ -123,7 +123,8 @@ class CLIPText(TextTower):
 
     >>> import jax.numpy as jnp, phlox as px
     >>> config = px.models.CLIPTextConfig(
-    ...     vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=4, eos_token_id=49
+    ...     vocab_size=50, eos_token_id=49, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+    ...     num_attention_heads=4,
     ... )
     >>> model = px.models.CLIPText(config)
     >>> model(jnp.array([[1, 2, 49]])).shape, model.features(jnp.array([[1, 2, 49]])).shape
