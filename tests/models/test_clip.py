@@ -79,6 +79,36 @@ def test_an_odd_config_in_the_older_form_and_images_of_another_size(tmp_path):
     )  # fmt: skip
 
 
+def test_entries_of_files_of_2021_are_all_known():
+    """As OpenAI's folders have them: what a config had then, in each tower too; an unknown one would warn."""
+    then = {
+        "_name_or_path": "", "add_cross_attention": False, "architectures": None, "attention_dropout": 0.0,
+        "bad_words_ids": None, "bos_token_id": 0, "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None,
+        "decoder_start_token_id": None, "diversity_penalty": 0.0, "do_sample": False, "dropout": 0.0,
+        "early_stopping": False, "encoder_no_repeat_ngram_size": 0, "eos_token_id": 2, "finetuning_task": None,
+        "hidden_act": "quick_gelu", "hidden_size": 512, "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+        "initializer_factor": 1.0, "initializer_range": 0.02, "is_decoder": False, "is_encoder_decoder": False,
+        "label2id": {"LABEL_0": 0, "LABEL_1": 1}, "layer_norm_eps": 1e-05, "length_penalty": 1.0, "max_length": 20,
+        "min_length": 0, "no_repeat_ngram_size": 0, "num_attention_heads": 8, "num_beams": 1, "num_hidden_layers": 12,
+        "output_attentions": False, "pad_token_id": 1, "prefix": None, "problem_type": None, "projection_dim": 512,
+        "pruned_heads": {}, "repetition_penalty": 1.0, "return_dict": True, "sep_token_id": None, "temperature": 1.0,
+        "task_specific_params": None, "tie_encoder_decoder": False, "tie_word_embeddings": True, "top_k": 50,
+        "tokenizer_class": None, "top_p": 1.0, "torch_dtype": None, "torchscript": False, "use_bfloat16": False,
+        "transformers_version": "4.16.0.dev0",
+    }  # fmt: skip
+    text = then | {"model_type": "clip_text_model", "vocab_size": 49408, "max_position_embeddings": 77}
+    vision = then | {"model_type": "clip_vision_model", "hidden_size": 768, "intermediate_size": 3072, "patch_size": 32}
+    vision |= {"num_attention_heads": 12, "image_size": 224, "bos_token_id": None, "eos_token_id": None}
+    entries = {
+        "architectures": ["CLIPModel"], "initializer_factor": 1.0, "logit_scale_init_value": 2.6592,
+        "model_type": "clip", "projection_dim": 512, "text_config": text, "text_config_dict": None,
+        "torch_dtype": "float32", "transformers_version": None, "vision_config": vision, "vision_config_dict": None,
+    }  # fmt: skip
+    config = px.models.CLIPConfig.from_dict(entries)
+    assert config.text_config.eos_token_id == 2
+    assert config.vision_config == px.models.CLIPVisionConfig()
+
+
 @pytest.mark.parametrize("projected", [False, True])
 def test_the_towers_alone(projected, tmp_path):
     name = "WithProjection" if projected else ""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from phlox.core import OptionError, param_dtype
 from phlox.models._family import Family
-from phlox.models.language._config import NEUTRAL, TRUNK
+from phlox.models.language._config import TRUNK
 from phlox.models.language._model import at_token
 from phlox.models.multimodal._config import ZERO_SHOT, ImageTowerConfig, PairConfig, TextTowerConfig, TowerConfig
 from phlox.models.multimodal._pair import ImageTextModel
@@ -51,7 +51,7 @@ class CLIPTextConfig(TextTowerConfig):
         TRUNK: "CLIPTextModel",
         ZERO_SHOT: "CLIPTextModelWithProjection",
     }
-    neutral: ClassVar[frozenset[str]] = NEUTRAL | {"initializer_range"}
+    neutral: ClassVar[frozenset[str]] = TowerConfig.neutral | {"initializer_range"}
 
     vocab_size: int = 49408
     hidden_size: int = 512

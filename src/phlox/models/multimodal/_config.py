@@ -28,6 +28,8 @@ class TowerConfig(TaskConfig):
         attention_dropout: probability of a weight of attention to be zeroed, in training.
     """
 
+    neutral: ClassVar[frozenset[str]] = NEUTRAL | {"dropout"}
+
     hidden_size: int = 768
     intermediate_size: int = 3072
     num_hidden_layers: int = 12
@@ -67,6 +69,8 @@ class ImageTowerConfig(TowerConfig):
 
     The others are those of every tower.
     """
+
+    neutral: ClassVar[frozenset[str]] = TowerConfig.neutral | {"bos_token_id", "eos_token_id", "pad_token_id"}
 
     image_size: int | tuple[int, ...] = 224
     patch_size: int | tuple[int, ...] = 16
