@@ -117,7 +117,7 @@ def compare(
 def covered(model: Any) -> None:
     """Every weight stands in just one of a model's parts, the table that it is frozen and thawed by."""
     for path in (path for path, x in px.paths(model).items() if jnp.issubdtype(x.dtype, jnp.floating)):
-        assert sum(path.startswith(part + ".") for part in model.parts()) == 1, path
+        assert sum(path == part or path.startswith(part + ".") for part in model.parts()) == 1, path
 
 
 def _statistics(ours: dict[str, Any], theirs: Any, bar: float) -> None:

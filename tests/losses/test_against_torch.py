@@ -255,6 +255,25 @@ def test_contrastive_is_cross_entropy_over_similarities(kind, reduction):
     )
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_clip_loss_is_cross_entropy_both_ways(reduction):
+    def theirs(z):
+        own = torch.arange(len(z))
+        loss = (F.cross_entropy(z, own, reduction="none") + F.cross_entropy(z.T, own, reduction="none")) / 2
+        return loss.mean() if reduction == "mean" else loss
+
+    against_torch(lambda z: losses.clip_loss(z, reduction=reduction), theirs, normal(5, 5).astype("float32"))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_siglip_loss_is_binary_cross_entropy_of_all_pairs(reduction):
+    def theirs(z):
+        loss = F.binary_cross_entropy_with_logits(z, torch.eye(len(z), dtype=z.dtype), reduction="none").sum(1)
+        return loss.mean() if reduction == "mean" else loss
+
+    against_torch(lambda z: losses.siglip_loss(z, reduction=reduction), theirs, normal(5, 5).astype("float32"))
+
+
 def test_multilabel_margin_reads_multi_hot_targets_as_lists_of_labels():
     x = normal(2, 4).astype("float32")
     hot = np.array([[True, False, False, True], [False, True, False, False]])

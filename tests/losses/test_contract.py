@@ -31,6 +31,7 @@ CASES = {
     "binary_cross_entropy_with_logits": ((X, Q), (4, 6)),
     "binary_focal": ((P, BITS), (4, 6)),
     "binary_focal_with_logits": ((X, BITS), (4, 6)),
+    "clip_loss": ((X[:, :4],), (4,)),
     "contrastive": ((X, Y), (4,)),
     "cosine": ((X, Y), (4,)),
     "cosine_embedding": ((X, Y, SIGNS[:, 0]), (4,)),
@@ -58,6 +59,7 @@ CASES = {
     "poisson": ((P, BITS), (4, 6)),
     "poisson_with_log_rates": ((X, BITS), (4, 6)),
     "siamese_contrastive": ((P, BITS), (4, 6)),
+    "siglip_loss": ((X[:, :4],), (4,)),
     "smooth_l1": ((X, Y), (4, 6)),
     "soft_margin": ((X, SIGNS), (4, 6)),
     "squared_hinge": ((X, SIGNS), (4, 6)),
@@ -96,8 +98,8 @@ def test_eager_equals_compiled_and_mapped(name):
     assert_close(compiled[1], grad, kind="grad")
     stacked = [jnp.stack([a, a[::-1]]) for a in arguments]
     mapped = jax.vmap(lambda *a: loss(*a, reduction="none"))(*stacked)
-    want = loss(*arguments, reduction="none")
-    assert_close(mapped, np.stack([want, want[::-1]]))
+    turned = [a[::-1] for a in arguments]
+    assert_close(mapped, np.stack([loss(*arguments, reduction="none"), loss(*turned, reduction="none")]))
 
 
 @every_loss
@@ -157,8 +159,10 @@ def test_other_refusals(name):
         TypeError, match=rf"^{name} expects a floating \w+, got int32.*\n  fix: pass the prediction first"
     ):
         loss(arguments[0].astype("int32"), *arguments[1:])
+    at = min(1, len(arguments) - 1)
+    turned = [a.astype("complex64") if i == at else a for i, a in enumerate(arguments)]
     with pytest.raises(TypeError, match=rf"^{name} expects a \w+ \w+, got complex64"):
-        loss(arguments[0], arguments[1].astype("complex64"), *arguments[2:])
+        loss(*turned)
 
 
 @pytest.mark.parametrize("name", ["cosine_embedding", "gaussian_nll", "margin_ranking", "triplet_margin"])
@@ -250,6 +254,8 @@ def test_class_targets_that_do_not_fit_are_refused(name):
         (lambda: losses.contrastive(X, Y, temperature=0.0), "temperature above 0"),
         (lambda: losses.contrastive(X, Y, kind="clip"), 'kind "nt_xent" or "info_nce", got \'clip\''),
         (lambda: losses.contrastive(X[0], Y[0]), r"vectors of shape \(batch, features\), got float32\[6\]"),
+        (lambda: losses.clip_loss(X), r"logits of shape \(batch, batch\), got float32\[4, 6\]"),
+        (lambda: losses.siglip_loss(X[0]), r"logits of shape \(batch, batch\), got float32\[6\]"),
         (lambda: losses.mse(X[:0], Y[:0]), "at least one element to take a mean over, got float32"),
         (lambda: losses.cosine(X[0, 0], Y[0, 0]), r"prediction of shape \(..., features\), got float32\[\]"),
     ],
@@ -273,13 +279,15 @@ def test_extreme_predictions_give_finite_values_and_gradients(name, dtype):
     loss, (arguments, _) = getattr(losses, name), CASES[name]
     bounded = arguments[0] is P or arguments[0] is SIMPLEX
     p = jnp.asarray(EDGE if bounded else BIG, dtype)
-    second = arguments[1]
+    second = arguments[1] if len(arguments) > 1 else None
     targets = (
         np.array([1, 0, 2]) if second is INDEX else HOT * 2 - 1 if second is SIGNS else EDGE if second is SOFT else HOT
     )
     if name in ("cosine_embedding", "margin_ranking", "gaussian_nll", "triplet_margin"):
         third = {"cosine_embedding": np.array([1, -1, 1]), "margin_ranking": HOT * 2 - 1}
         rest = (jnp.asarray(BIG[::-1], dtype), third.get(name, jnp.asarray(HOT, dtype)))
+    elif second is None:
+        rest = ()
     elif name == "contrastive":
         rest = (jnp.asarray(BIG[::-1], dtype),)
     elif name == "multilabel_margin":

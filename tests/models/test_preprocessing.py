@@ -248,6 +248,37 @@ def test_older_names_and_other_backends_are_the_same_type():
     assert want.output_size(427, 640) == (224, 224)
 
 
+PUBLISHED = {  # as the folders of OpenAI's and Google's models have them
+    "CLIP": {
+        "crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 3, "size": 224,
+        "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    },
+    "SigLIP": {
+        "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
+        "image_processor_type": "SiglipImageProcessor", "processor_class": "SiglipProcessor", "resample": 3,
+        "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224},
+    },
+    "SigLIP 2": {
+        "do_convert_rgb": None, "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [0.5] * 3,
+        "image_processor_type": "SiglipImageProcessorFast", "image_std": [0.5] * 3, "resample": 2,
+        "processor_class": "SiglipProcessor", "rescale_factor": 1 / 255, "size": {"height": 256, "width": 256},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_of_clip_and_siglip(name):
+    config = PUBLISHED[name]
+    kind = "CLIPImageProcessor" if name == "CLIP" else "SiglipImageProcessor"
+    names = ("feature_extractor_type", "image_processor_type", "processor_class")
+    there = processor({"image_processor_type": kind} | {k: v for k, v in config.items() if k not in names})
+    ours = ImagePreprocessor.from_config(config)
+    for picture in (PICTURES["china"], Image.fromarray(PICTURES["upright"]).convert("RGB")):
+        answer = there(images=picture, return_tensors="np")["pixel_values"].transpose(0, 2, 3, 1)
+        assert_close(ours(picture), answer)
+
+
 # --- timm -------------------------------------------------------------------------------------------
 
 

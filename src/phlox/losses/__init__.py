@@ -7,6 +7,7 @@ A name says what it takes: ``binary_cross_entropy`` probabilities, ``binary_cros
 _regression                          differences: squared, absolute, robust
 _cross_entropy _binary _focal        classes, yes or no, hard examples
 _margin _embedding _overlap          margins; angles, pairs and contrasts; overlap of areas
+_pairs                               scores of all pairs of a batch: CLIP's and SigLIP's
 _boxes                               boxes that do not lie on one another
 _likelihood _ctc                     counts, normal variables, divergences; labellings of sequences
 _reduce _classes _safe _one_call _probabilities   what they share: reductions, targets, logarithms, one call
@@ -38,6 +39,7 @@ from phlox.losses._margin import (
     squared_hinge,
 )
 from phlox.losses._overlap import dice, tversky
+from phlox.losses._pairs import clip_loss, siglip_loss
 from phlox.losses._regression import huber, log_cosh, mae, mse, msle, smooth_l1
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "binary_focal",
     "binary_focal_with_logits",
+    "clip_loss",
     "contrastive",
     "cosine",
     "cosine_embedding",
@@ -73,6 +76,7 @@ __all__ = [
     "poisson",
     "poisson_with_log_rates",
     "siamese_contrastive",
+    "siglip_loss",
     "smooth_l1",
     "soft_margin",
     "squared_hinge",

@@ -13,6 +13,7 @@ _activations  activations by the names that configs use
 preprocessing/   images and sound as a model wants them, by its config
 vision/       models of images
 language/     models of text
+multimodal/   models of images and text
 tables/       models of tables
 generation/   text from language models: px.generate
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
@@ -45,6 +46,16 @@ from phlox.models.language._qwen3 import Qwen3, Qwen3Config
 from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
 from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
+from phlox.models.multimodal._clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
+from phlox.models.multimodal._pair import ImageTextModel
+from phlox.models.multimodal._siglip import (
+    Siglip,
+    SiglipConfig,
+    SiglipText,
+    SiglipTextConfig,
+    SiglipVision,
+    SiglipVisionConfig,
+)
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -64,6 +75,12 @@ from phlox.models.vision._vit import ViT, ViTConfig
 __all__ = [
     "AudioPreprocessor",
     "GPT2",
+    "CLIP",
+    "CLIPConfig",
+    "CLIPText",
+    "CLIPTextConfig",
+    "CLIPVision",
+    "CLIPVisionConfig",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -89,6 +106,7 @@ __all__ = [
     "Gemma3Config",
     "ImageClassifier",
     "ImagePreprocessor",
+    "ImageTextModel",
     "Llama",
     "LlamaConfig",
     "Mistral",
@@ -109,6 +127,12 @@ __all__ = [
     "QwenMoe",
     "ResNet",
     "ResNetConfig",
+    "Siglip",
+    "SiglipConfig",
+    "SiglipText",
+    "SiglipTextConfig",
+    "SiglipVision",
+    "SiglipVisionConfig",
     "Swin",
     "SwinConfig",
     "TextConfig",

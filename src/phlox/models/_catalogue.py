@@ -11,6 +11,8 @@ from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.language import _gpt2, _llama, _mistral, _phi3, _qwen2, _qwen3
 from phlox.models.language import _gemma, _llama, _mixtral, _qwen_moe
+from phlox.models.language import _llama
+from phlox.models.multimodal import _clip, _siglip
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -51,6 +53,12 @@ FAMILIES: tuple[Family, ...] = (
     _mixtral.FAMILY,
     _qwen_moe.FAMILY_2,
     _qwen_moe.FAMILY_3,
+    _clip.FAMILY,
+    _clip.TEXT,
+    _clip.VISION,
+    _siglip.FAMILY,
+    _siglip.TEXT,
+    _siglip.VISION,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import types
 import typing
 import warnings
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -77,7 +78,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The entries of a ``config.json``: what ``from_dict`` reads, and what the hub's libraries ask for."""
-        own = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k not in _OURS}
+        own = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _OURS}
         labels = self.labels or tuple(f"LABEL_{i}" for i in range(self.classes))
         named = {
             "id2label": {str(i): n for i, n in enumerate(labels)},
@@ -184,12 +185,21 @@ def _as(value: Any, kind: Any) -> Any:
         return MISSING if MISSING in items else tuple(items)
     if typing.get_origin(kind) is dict:
         return value if isinstance(value, dict) else MISSING
+    if isinstance(kind, type) and issubclass(kind, Config):
+        return kind.from_dict(value) if isinstance(value, dict) else MISSING
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < _ENDLESS else math.inf
     if kind is type(None):
         return None if value is None else MISSING
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     return value if fits else MISSING
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON has it: the entries of a config within."""
+    if isinstance(value, Config):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else copy.deepcopy(value)
 
 
 def _check_range(key: str, value: Any, where: str) -> None:

@@ -1,4 +1,4 @@
-"""What the configs of text models have in common."""
+"""What configs of models with a task have in common, and those of text models."""
 
 from __future__ import annotations
 
@@ -29,14 +29,11 @@ NEUTRAL = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextConfig(Config):
-    """A model of text.
+class TaskConfig(Config):
+    """A model with a head by task.
 
     Arguments:
         task: what the head is for: ``"feature-extraction"`` is none.
-        vocab_size: tokens that there are.
-        pad_token_id, bos_token_id, eos_token_id: tokens that mean nothing, a beginning, and an end, or several ends.
-        tie_word_embeddings: whether the head that scores tokens has the weights of their embedding.
     """
 
     architectures: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
@@ -45,11 +42,6 @@ class TextConfig(Config):
 
     task: str = TRUNK
     classes: int = 2
-    vocab_size: int = 32000
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | tuple[int, ...] | None = None
-    tie_word_embeddings: bool = True
 
     def __post_init__(self) -> None:
         self.with_task(self.task)
@@ -73,9 +65,10 @@ class TextConfig(Config):
             if architectures[0] in ((names,) if isinstance(names, str) else names):
                 return task
         known = ", ".join(name if isinstance(name, str) else name[0] for name in cls.architectures.values())
+        trunk = TRUNK if TRUNK in cls.architectures else cls.task
         raise RangeError(
             f"an architecture among {known}", got=repr(architectures[0])[:100],
-            fix=f'set it in config.json to the one of its trunk, {cls._architecture(TRUNK)}, or pass task=',
+            fix=f'set it in config.json to the one of its trunk, {cls._architecture(trunk)}, or pass task=',
             where=f"{cls.__name__}.from_dict",
         )  # fmt: skip
 
@@ -117,9 +110,32 @@ class TextConfig(Config):
         return super().with_classes(classes, labels)
 
     def without_head(self) -> Self:
-        """The same for the trunk alone, as a file may hold it; a head that is the embedding has nothing of its own."""
-        return self if self.task == WRITING and self.tie_word_embeddings else self.with_task(TRUNK)
+        """The same for the trunk alone, as a file may hold it."""
+        return self.with_task(TRUNK)
 
     def same_head(self, other: Config) -> bool:
         """Whether both have a head of the same form, whatever its size."""
-        return isinstance(other, TextConfig) and self.task == other.task
+        return isinstance(other, TaskConfig) and self.task == other.task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TaskConfig):
+    """A model of text.
+
+    Arguments:
+        vocab_size: tokens that there are.
+        pad_token_id, bos_token_id, eos_token_id: tokens that mean nothing, a beginning, and an end, or several ends.
+        tie_word_embeddings: whether the head that scores tokens has the weights of their embedding.
+
+    ``task`` says what the head is for.
+    """
+
+    vocab_size: int = 32000
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+    tie_word_embeddings: bool = True
+
+    def without_head(self) -> Self:
+        """The same for the trunk alone, as a file may hold it; a head that is the embedding has nothing of its own."""
+        return self if self.task == WRITING and self.tie_word_embeddings else super().without_head()
