@@ -13,6 +13,7 @@ _activations  activations by the names that configs use
 preprocessing/   images as a model wants them, by its config
 vision/       models of images
 language/     models of text
+speech/       models of speech
 tables/       models of tables
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
 """
@@ -35,6 +36,9 @@ from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
+from phlox.models.speech._config import SpeechConfig
+from phlox.models.speech._wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from phlox.models.speech._whisper import Whisper, WhisperConfig, WhisperStates
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
 from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
 from phlox.models.vision._deit import DeiT, DeiTConfig
@@ -77,6 +81,7 @@ __all__ = [
     "Model",
     "ResNet",
     "ResNetConfig",
+    "SpeechConfig",
     "Swin",
     "SwinConfig",
     "TextConfig",
@@ -85,6 +90,11 @@ __all__ = [
     "UNetConfig",
     "ViT",
     "ViTConfig",
+    "Wav2Vec2",
+    "Wav2Vec2Config",
+    "Whisper",
+    "WhisperConfig",
+    "WhisperStates",
     "create",
     "detections",
     "detr_loss",

@@ -1,0 +1,162 @@
+"""Whisper beside the hub's."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import phlox as px
+from hub import covered, in_dtype, there_again, tiny
+from hub_speech import compare, recordings
+from hub_text import padded, tokens
+from kit import oracle
+from phlox.models.speech._whisper import Places
+
+transformers = oracle("transformers")
+SMALL = {
+    "vocab_size": 40, "d_model": 16, "num_mel_bins": 6, "encoder_layers": 2, "decoder_layers": 2,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 20,
+    "init_std": 0.3, "max_source_positions": 8, "max_target_positions": 24,
+    "pad_token_id": 3, "bos_token_id": 1, "eos_token_id": 3, "decoder_start_token_id": 1, "begin_suppress_tokens": None,
+}  # fmt: skip
+FRAMES, TEXT, MASK = recordings(2, 16, 6), tokens(2, 7, 40), padded([7, 4], 7)
+PLACES = "model.encoder.embed_positions.weight"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whisper")
+    theirs = tiny(transformers.WhisperForConditionalGeneration, transformers.WhisperConfig(**SMALL), folder)
+    return theirs, px.models.load(folder)
+
+
+def run(model, x, mask=MASK):
+    states = model.hidden_states(x, TEXT, mask=mask)
+    return model(x, TEXT, mask=mask), (*states.encoder, *states.decoder)
+
+
+def there(model, x, mask=MASK):
+    out = model(
+        x.movedim(1, 2), decoder_input_ids=torch.tensor(TEXT).long(),
+        decoder_attention_mask=torch.tensor(mask).long(), output_hidden_states=True,
+    )  # fmt: skip
+    states = (*out.encoder_hidden_states, *out.decoder_hidden_states)
+    return out["logits" if "logits" in out else "last_hidden_state"], states
+
+
+def counting(mask):
+    """What counts of scores or states of a text: where the mask does."""
+    return lambda x: mask[..., None] if tuple(x.shape[:2]) == mask.shape else True
+
+
+def test_answers_and_learns_as_the_hub_s(pair):
+    theirs, ours = pair
+    covered(ours)
+    assert (TEXT == SMALL["pad_token_id"]).any()  # whose embedding does not learn from being read
+    compare(ours, theirs, FRAMES, run, there, dtype="float64", still=[PLACES], keep=counting(MASK))
+
+
+def test_in_float32_padded_on_the_left(pair):
+    theirs, ours = pair
+    left = padded([7, 4], 7, "left")
+    options = {"dtype": "float32", "learn": False, "keep": counting(left)}
+    compare(ours, theirs, FRAMES, lambda m, x: run(m, x, left), lambda m, x: there(m, x, left), **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["last layer", "sum of layers"])
+def test_classes_of_recordings(weighted, tmp_path):
+    config = transformers.WhisperConfig(
+        **SMALL, num_labels=3, classifier_proj_size=10, use_weighted_layer_sum=weighted, activation_function="relu"
+    )
+    cls = transformers.WhisperForAudioClassification
+    theirs = tiny(cls, config, tmp_path / "there")
+    ours = px.models.load(tmp_path / "there")
+    assert ours.config.task == "audio-classification"
+    compare(
+        ours, theirs, FRAMES, lambda m, x: (m(x), m.hidden_states(x).encoder),
+        lambda m, x: ((out := m(x.movedim(1, 2), output_hidden_states=True)).logits, out.hidden_states),
+        dtype="float64", learn=weighted, still=[PLACES.removeprefix("model.")],
+    )  # fmt: skip
+    again = there_again(ours, cls, tmp_path / "here")
+    x = torch.tensor(FRAMES).movedim(1, 2)
+    assert (again(x).logits == theirs(x).logits).all()
+    covered(ours)
+    with pytest.raises(px.RangeError, match="a Whisper with a decoder, got audio-classification"):
+        ours(FRAMES, TEXT)
+
+
+def test_a_trunk_and_a_head_of_its_own(tmp_path):
+    small = SMALL | {"encoder_layers": 1, "decoder_layers": 1}
+    trunk = tiny(transformers.WhisperModel, transformers.WhisperConfig(**small), tmp_path / "trunk")
+    ours = px.models.load(tmp_path / "trunk")
+    assert ours.config.task == "feature-extraction"
+    options = {"dtype": "float64", "learn": False, "keep": counting(MASK)}
+    compare(ours, trunk, FRAMES, run, there, **options)
+    config = transformers.WhisperConfig(**small, tie_word_embeddings=False)
+    theirs = tiny(transformers.WhisperForConditionalGeneration, config, tmp_path / "free")
+    ours = px.models.load(tmp_path / "free")
+    assert ours.head.weight.shape == (16, 40)
+    compare(ours, theirs, FRAMES, run, there, **options)
+
+
+def test_a_cache_changes_no_score_and_reads_the_memory_once(pair):
+    with in_dtype("float64"):
+        model = px.testmode(px.f64(px.copy(pair[1])))
+        memory = px.jit(lambda m, x: m.encoder(x))(model, jnp.asarray(FRAMES, "float64"))
+        whole = px.jit(lambda m, y, memory: m.decode(y, memory))(model, TEXT, memory)
+        step = px.jit(lambda m, y, cache, lengths: m.decode(y, cache=cache, lengths=lengths))
+        cache, starts = model.init_cache(memory, 12), np.array([5, 3])
+        first = step(model, np.where(padded([5, 3], 5), TEXT[:, :5], 0), cache, starts)
+        for row, start in enumerate(starts):
+            np.testing.assert_allclose(first[row, :start], whole[row, :start], rtol=1e-10, atol=1e-10)
+        for i in range(2):
+            one = np.stack([TEXT[row, start + i] for row, start in enumerate(starts)])[:, None]
+            found = step(model, one, cache, np.array([1, 1]))[:, 0]
+            want = np.stack([whole[row, start + i] for row, start in enumerate(starts)])
+            np.testing.assert_allclose(found, want, rtol=1e-10, atol=1e-10)
+        np.testing.assert_array_equal(cache[1].keys, model.decoder.blocks[1].cross.remember(memory)[0])
+
+
+def test_written_here_and_loaded_there(pair, tmp_path):
+    theirs, ours = pair
+    again = there_again(ours, transformers.WhisperForConditionalGeneration, tmp_path)
+    x = torch.tensor(FRAMES)
+    assert (there(again, x)[0] == there(theirs, x)[0]).all()
+
+
+def test_masks_and_dropout_stand_where_they_are_published(pair):
+    config = px.models.WhisperConfig(**{k: v for k, v in pair[1].config.to_dict().items() if k in SMALL} | {
+        "dropout": 0.5, "apply_spec_augment": True, "mask_time_prob": 0.5, "mask_time_length": 2,
+    })  # fmt: skip
+    model = px.models.create(config, key=0)
+    run = px.jit(lambda m, x: (m(x, TEXT), m.encoder.conv1(m.augment(x))))
+    calm, moved = (run(mode(model), FRAMES) for mode in (px.testmode, px.trainmode))
+    changed = (np.asarray(calm[1]) != moved[1]).any(-1).mean()
+    assert 0.3 < changed < 0.9
+    assert (np.asarray(calm[0]) != moved[0]).mean() > 0.9
+    for path in ("encoder.drop", "encoder.blocks.1.drop2", "decoder.drop", "decoder.blocks.1.drop3"):
+        assert px.modules(model)[path].p == 0.5
+
+
+def test_waves_tell_places_as_published():
+    theirs = transformers.models.whisper.modeling_whisper.sinusoids(1500, 384)
+    np.testing.assert_allclose(Places(1500, 384).weight, theirs, atol=2e-4)  # theirs are of float32
+
+
+def test_bad_input_is_told(pair):
+    model = pair[1]
+    with pytest.raises(px.ShapeError, match=r"features \(batch, at most 16 frames, 6 mels\).*\n?.*jnp.moveaxis"):
+        model.encoder(jnp.zeros((2, 6, 16)))
+    with pytest.raises(px.RangeError, match="a memory or a cache, which has it, got neither"):
+        model.decode(TEXT)
+    with pytest.raises(px.ShapeError, match=r"tokens \(batch, time\), got int32\[7\]"):
+        model(FRAMES, TEXT[0])
+    with pytest.raises(px.RangeError, match="no classes for 'automatic-speech-recognition'.*\n?.*audio-classification"):
+        model.config.with_classes(3)
+
+
+def test_counts_of_weights():
+    counts = {"whisper_tiny": 37_760_640, "whisper_tiny.en": 37_760_256, "whisper_large_v3_turbo": 808_878_080}
+    for name, count in counts.items():
+        model = px.eval_shape(lambda name=name: px.models.create(name))
+        assert sum(x.size for x in px.paths(model).values() if jnp.issubdtype(x.dtype, jnp.floating)) == count
