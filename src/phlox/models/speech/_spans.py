@@ -34,8 +34,9 @@ class SpecAugment(Module):
         self.apply: bool = config.apply_spec_augment
         self.time = (config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks)
         self.feature = (config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks)
-        learned = dim is not None and (config.mask_time_prob > 0 or config.mask_feature_prob > 0)
-        self.embed = uniform(low=0.0, high=1.0)(key_or_draw(None), (dim,), param_dtype()) if learned else None
+        self.embed = None
+        if dim is not None and (config.mask_time_prob > 0 or config.mask_feature_prob > 0):
+            self.embed = uniform(low=0.0, high=1.0)(key_or_draw(None), (dim,), param_dtype())
         self.key = key_or_draw(None)
 
     def __call__(self, x: jax.Array, lengths: Any = None) -> jax.Array:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import Module, RangeError, ShapeError, describe
 from phlox.models._activations import activation
@@ -264,21 +265,27 @@ def _steps(model: Wav2Vec2, waves: Any, mask: Any, lengths: Any) -> jax.Array | 
     if jnp.ndim(waves) != 2:
         fix = "add a batch axis: waves[None]" if jnp.ndim(waves) == 1 else "give one channel: waves[..., 0]"
         raise ShapeError("waves (batch, samples)", got=describe(waves), fix=fix, where="Wav2Vec2")
-    if mask is None and lengths is None:
-        return None
     if mask is not None and lengths is not None:
         raise RangeError("a mask or lengths", got="both", fix="pass one of them", where="Wav2Vec2")
-    given, shape = (lengths, waves.shape[:1]) if mask is None else (mask, waves.shape)
-    if jnp.shape(given) != shape:
-        what = "lengths" if mask is None else "a mask"
-        fix = "pass one for each recording" if mask is None else "pass True where a sample counts, one for each"
-        raise ShapeError(f"{what} {shape}", got=describe(given), fix=fix, where="Wav2Vec2")
     if mask is not None:
-        if not isinstance(mask, jax.core.Tracer) and (np.diff(np.asarray(mask).astype(np.int8), axis=1) > 0).any():
-            fix = "pad recordings on the right: convolutions run over what comes first"
-            raise RangeError("a mask that is True, then False", got="another", fix=fix, where="Wav2Vec2")
-        lengths = jnp.sum(jnp.asarray(mask).astype(bool), axis=1)
+        lengths = _counted(mask, waves)
+    if lengths is None:
+        return None
+    if jnp.shape(lengths) != waves.shape[:1]:
+        fix = "pass the number of samples of each recording"
+        raise ShapeError(f"lengths {waves.shape[:1]}", got=describe(lengths), fix=fix, where="Wav2Vec2")
     return model.output_lengths(lengths)
+
+
+def _counted(mask: Any, waves: Any) -> jax.Array:
+    """How many samples (batch,) a mask (batch, samples) counts, which must be the first ones."""
+    if jnp.shape(mask) != waves.shape:
+        fix = "pass True where a sample counts, one for each"
+        raise ShapeError(f"a mask {waves.shape}", got=describe(mask), fix=fix, where="Wav2Vec2")
+    if not isinstance(mask, Tracer) and (np.diff(np.asarray(mask).astype(bool).astype(np.int8), axis=1) > 0).any():
+        fix = "pad recordings on the right: convolutions run over what comes first"
+        raise RangeError("a mask that is True, then False", got="another", fix=fix, where="Wav2Vec2")
+    return jnp.sum(jnp.asarray(mask).astype(bool), axis=1)
 
 
 def _block(config: Wav2Vec2Config) -> EncoderBlock:
