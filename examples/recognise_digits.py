@@ -70,12 +70,13 @@ def loss(model: px.models.Whisper, frames: jax.Array, text: jax.Array) -> jax.Ar
 
 def transcribe(model: px.models.Whisper, frames: np.ndarray) -> list[list[int]]:
     """The digits of each recording: always the likeliest token, until the end; the cache holds what was heard."""
-    memory = px.jit(lambda model, frames: model.encoder(frames))(model, frames)
-    cache = model.init_cache(memory, LONGEST + 1)
-    step = px.jit(lambda model, tokens, cache: model.decode(tokens[:, None], cache=cache)[:, -1].argmax(-1))
-    tokens, written = jnp.full(len(frames), START), []
+    memory = px.jit(lambda model, frames: model.remember(model.encoder(frames)))(model, frames)
+    step = px.jit(
+        lambda model, tokens, memory, cache: model.decode(tokens[:, None], memory, cache=cache)[:, -1].argmax(-1)
+    )
+    tokens, cache, written = jnp.full(len(frames), START), model.init_cache(len(frames), LONGEST + 1), []
     for _ in range(LONGEST + 1):
-        tokens = step(model, tokens, cache)
+        tokens = step(model, tokens, memory, cache)
         written.append(np.asarray(tokens))
     texts = np.stack(written, 1).tolist()
     return [text[: text.index(END)] if END in text else text for text in texts]

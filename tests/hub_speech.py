@@ -69,8 +69,8 @@ def compare(
 
 
 def _agrees(ours: Any, theirs: torch.Tensor, what: str, bar: float, keep: Any) -> float:
-    theirs = theirs.detach().numpy()
-    return agrees(np.where(keep(ours), ours, 0), np.where(keep(theirs), theirs, 0), what, bar)
+    want = theirs.detach().numpy()
+    return agrees(np.where(keep(ours), ours, 0), np.where(keep(want), want, 0), what, bar)
 
 
 def _ours(model: Any, grads: Any) -> dict[str, Any]:

@@ -108,16 +108,17 @@ def test_a_cache_changes_no_score_and_reads_the_memory_once(pair):
         model = px.testmode(px.f64(px.copy(pair[1])))
         memory = px.jit(lambda m, x: m.encoder(x))(model, jnp.asarray(FRAMES, "float64"))
         whole = px.jit(lambda m, y, memory: m.decode(y, memory))(model, TEXT, memory)
-        step = px.jit(lambda m, y, cache, lengths: m.decode(y, cache=cache, lengths=lengths))
-        cache, starts = model.init_cache(memory, 9), np.array([0, 0])
+        step = px.jit(lambda m, y, memory, cache, lengths: m.decode(y, memory, cache=cache, lengths=lengths))
+        memory, cache, starts = model.remember(memory), model.init_cache(2, 9), np.array([0, 0])
         for counts in ([3, 2], [3, 3], [1, 2]):  # texts of unequal lengths, in one shape
             part = np.stack([np.append(TEXT[row], [0, 0])[start : start + 3] for row, start in enumerate(starts)])
-            found = step(model, part, cache, np.array(counts))
+            found = step(model, part, memory, cache, np.array(counts))
             for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
                 want = whole[row, start : start + count]
                 np.testing.assert_allclose(found[row, :count], want, rtol=1e-10, atol=1e-10)
             starts = starts + counts
-        np.testing.assert_array_equal(cache[1].keys, model.decoder.blocks[1].cross.remember(memory)[0])
+        with pytest.raises(px.RangeError, match="no mask beside a cache"):
+            model.decode(TEXT, memory, mask=MASK, cache=cache)
 
 
 def test_written_here_and_loaded_there(pair, tmp_path):
@@ -154,11 +155,11 @@ def test_bad_input_is_told(pair):
     model = pair[1]
     with pytest.raises(px.ShapeError, match=r"features \(batch, at most 16 frames, 6 mels\).*\n?.*jnp.moveaxis"):
         model.encoder(jnp.zeros((2, 6, 16)))
-    with pytest.raises(px.RangeError, match="a memory or a cache, which has it, got neither"):
-        model.decode(TEXT)
     with pytest.raises(px.ShapeError, match=r"tokens \(batch, time\), got int32\[7\]"):
         model(FRAMES, TEXT[0])
-    with pytest.raises(px.RangeError, match="no classes for 'automatic-speech-recognition'.*\n?.*audio-classification"):
+    with pytest.raises(
+        px.RangeError, match=r"no classes for 'automatic-speech-recognition'.*\n?.*audio-classification"
+    ):
         model.config.with_classes(3)
 
 

@@ -10,8 +10,8 @@ MUTANTS = [
     (
         "Whisper: the decoder attends to the memory without a norm",
         "models/speech/_blocks.py",
-        "self.cross.recall(self.norm2(x), keys, values)",
-        "self.cross.recall(x, keys, values)",
+        "self.cross.recall(self.norm2(x), kept)",
+        "self.cross.recall(x, kept)",
         _HEARS,
     ),
     (
@@ -24,8 +24,8 @@ MUTANTS = [
     (
         "Whisper: a step in a cache stands at the first place",
         _WHISPER,
-        "start = 0 if cache is None else cache[0].own.position",
-        "start = 0",
+        "cache[0].position if cache else 0",
+        "0",
         _CACHED,
     ),
     (

@@ -13,6 +13,8 @@ from phlox.nn import Chain, Dense, Dropout, KVCache, LayerNorm, MultiHeadAttenti
 from phlox.nn.functional import identity
 
 Init = Callable[..., jax.Array]
+Kept = tuple[jax.Array, jax.Array]
+"""Keys and values of a memory for one block, (batch, places, heads, size) each."""
 
 
 class EncoderBlock(Module):
@@ -49,34 +51,19 @@ class EncoderBlock(Module):
 
 
 class CrossAttention(MultiHeadAttention):
-    """Attention to a memory, whose keys and values may be computed once for all queries that come."""
+    """Attention to a memory, whose keys and values are computed once for all queries that come."""
 
-    def remember(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def remember(self, memory: jax.Array) -> Kept:
         """Keys and values (batch, places, heads, size) of a memory (batch, places, dim)."""
         keys, values = self.k_proj(memory), self.v_proj(memory)
         heads = (*keys.shape[:2], self.kv_heads, self.head_dim)
         return keys.reshape(heads), values.reshape(heads)
 
-    def recall(self, q: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-        """What queries (batch, time, dim) find among keys and values."""
-        queries = self.q_proj(q).reshape(*q.shape[:2], self.heads, self.head_dim)
-        y, _ = self._attend(queries, keys, values, None, None, None, None, False)
-        return self.out_proj(y.reshape(*q.shape[:2], -1).astype(q.dtype))
-
-
-class DecoderCache(Module):
-    """What a block of a decoder keeps between tokens: its own keys and values so far, and those of the memory.
-
-    Shapes:
-        keys, values: (batch, places, heads, size).
-    """
-
-    own: KVCache
-    keys: State
-    values: State
-
-    def __init__(self, own: KVCache, keys: jax.Array, values: jax.Array):
-        self.own, self.keys, self.values = own, keys, values
+    def recall(self, x: jax.Array, kept: Kept) -> jax.Array:
+        """What x (batch, time, dim) finds in the memory: (batch, time, dim)."""
+        queries = self.q_proj(x).reshape(*x.shape[:2], self.heads, self.head_dim)
+        y, _ = self._attend(queries, *kept, None, None, None, None, False)
+        return self.out_proj(y.reshape(*x.shape[:2], -1).astype(queries.dtype))
 
 
 class DecoderBlock(Module):
@@ -84,7 +71,7 @@ class DecoderBlock(Module):
     $y = h + D(M(N_3(h)))$.
 
     Shapes:
-        x, y: (batch, time, dim); memory: (batch, places, dim).
+        x, y: (batch, time, dim); kept: what ``cross.remember`` made of a memory (batch, places, dim).
     """
 
     def __init__(self, dim: int, attention: MultiHeadAttention, cross: CrossAttention, mlp: Chain, *, dropout: float):
@@ -93,17 +80,11 @@ class DecoderBlock(Module):
         self.mlp, self.norm3 = mlp, LayerNorm(dim)
         self.drop1, self.drop2, self.drop3 = dropped(dropout), dropped(dropout), dropped(dropout)
 
-    def init_cache(self, memory: jax.Array, length: int, dtype: Any = None) -> DecoderCache:
-        """A cache for as many texts as the memory has, of at most ``length`` tokens."""
-        return DecoderCache(self.attention.init_cache(len(memory), length, dtype=dtype), *self.cross.remember(memory))
-
     def __call__(
-        self, x: jax.Array, memory: Any = None, *, mask: Any = None, lengths: Any = None, cache: Any = None
+        self, x: jax.Array, kept: Kept, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None
     ) -> jax.Array:
-        own = None if cache is None else cache.own
-        keys, values = self.cross.remember(memory) if cache is None else (cache.keys, cache.values)
-        x = x + self.drop1(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=own))
-        x = x + self.drop2(self.cross.recall(self.norm2(x), keys, values))
+        x = x + self.drop1(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=cache))
+        x = x + self.drop2(self.cross.recall(self.norm2(x), kept))
         return x + self.drop3(self.mlp(self.norm3(x)))
 
 

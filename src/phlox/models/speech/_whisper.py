@@ -22,8 +22,8 @@ from phlox.models.language._model import check_tokens, seen_keys
 from phlox.models.speech._blocks import (
     CrossAttention,
     DecoderBlock,
-    DecoderCache,
     EncoderBlock,
+    Kept,
     LayerDrop,
     dropped,
     mlp,
@@ -31,12 +31,14 @@ from phlox.models.speech._blocks import (
 from phlox.models.speech._config import CLASSIFICATION, RECOGNITION, SpeechConfig
 from phlox.models.speech._head import HEAD_NAMES, ClassHead
 from phlox.models.speech._spans import SpecAugment
-from phlox.nn import Chain, Conv, Dense, Embedding, LayerNorm, MultiHeadAttention, PositionEmbedding
+from phlox.nn import Chain, Conv, Dense, Embedding, KVCache, LayerNorm, MultiHeadAttention, PositionEmbedding
 from phlox.nn import functional as F
 from phlox.nn.init import normal
 from phlox.weights import NameMap
 
 A = TypeVar("A", bound=MultiHeadAttention)
+Memory = jax.Array | tuple[Kept, ...]
+"""What the encoder gives, (batch, places, features), or what ``remember`` makes of it for each block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class WhisperEncoder(Module):
         self.layer_drop = LayerDrop(config.encoder_layerdrop)
         self.norm = LayerNorm(dim)
 
-    def states(self, features: jax.Array) -> tuple[jax.Array, ...]:
+    def hidden_states(self, features: jax.Array) -> tuple[jax.Array, ...]:
         """What stands before the first block and after each, the last one normalised."""
         if jnp.ndim(features) != 3 or features.shape[2] != self.mels or features.shape[1] > self.longest:
             expected = f"features (batch, at most {self.longest} frames, {self.mels} mels)"
@@ -129,7 +131,7 @@ class WhisperEncoder(Module):
         return (*states[:-1], self.norm(states[-1]))
 
     def __call__(self, features: jax.Array) -> jax.Array:
-        return self.states(features)[-1]
+        return self.hidden_states(features)[-1]
 
     def _cure(self, features: Any) -> str:
         if jnp.ndim(features) == 2:
@@ -164,14 +166,29 @@ class WhisperDecoder(Module):
         self.layer_drop = LayerDrop(config.decoder_layerdrop)
         self.norm = LayerNorm(dim)
 
-    def states(
-        self, tokens: jax.Array, memory: Any, *, mask: Any = None, lengths: Any = None, cache: Any = None
+    def remember(self, memory: jax.Array) -> tuple[Kept, ...]:
+        """Keys and values of a memory (batch, places, features) for each block."""
+        return tuple(block.cross.remember(memory) for block in self.blocks)
+
+    def hidden_states(
+        self,
+        tokens: jax.Array,
+        memory: Memory,
+        *,
+        mask: Any = None,
+        lengths: Any = None,
+        cache: Sequence[KVCache] | None = None,
     ) -> tuple[jax.Array, ...]:
-        """What stands before the first block and after each, the last one normalised."""
-        start = 0 if cache is None else cache[0].own.position
+        """What stands before the first block and after each, the last one normalised; options are ``decode``'s."""
+        where, tokens = "Whisper.decode", check_tokens("Whisper", tokens)
+        if cache is not None and mask is not None:
+            fix = "pad on the right, and pass lengths= in place of it"
+            raise RangeError("no mask beside a cache", got="both", fix=fix, where=where)
+        seen, start = seen_keys(where, mask, None, tokens), cache[0].position if cache else 0
         states = [self.drop(self.positions(self.embed(tokens), offset=start))]
-        for block, held in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            after = block(states[-1], memory, mask=mask, lengths=lengths, cache=held)
+        kept = memory if isinstance(memory, tuple) else self.remember(memory)
+        for block, own, held in zip(self.blocks, kept, cache or [None] * len(self.blocks), strict=True):
+            after = block(states[-1], own, mask=seen, lengths=lengths, cache=held)
             states.append(self.layer_drop(states[-1], after))
         return (*states[:-1], self.norm(states[-1]))
 
@@ -188,8 +205,8 @@ class WhisperStates(NamedTuple):
 class Whisper(Model):
     """A Whisper for log-mel frames (batch, frames, mels) and tokens (batch, time); scores of the next token.
 
-    ``memory = model.encoder(features)`` is computed once, and ``model.decode(tokens, memory)`` gives scores (batch,
-    time, vocabulary); with ``cache = model.init_cache(memory, length)`` each call costs the new tokens alone.
+    To write step by step, ``memory = model.remember(model.encoder(features))`` is computed once, and
+    ``model.decode(tokens, memory, cache=cache)`` gives scores of the new tokens, with a cache by ``init_cache``.
 
     Arguments:
         config: a ``WhisperConfig``. Its task says what a call gives: scores of tokens, features of tokens, or scores
@@ -200,10 +217,9 @@ class Whisper(Model):
     >>> import jax.numpy as jnp, phlox as px
     >>> heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_layers": 1, "decoder_layers": 1}
     >>> model = px.models.Whisper(px.models.WhisperConfig(vocab_size=60, pad_token_id=0, d_model=16, **heads))
-    >>> memory = model.encoder(jnp.zeros((1, 100, 80)))
-    >>> cache = model.init_cache(memory, 20)
-    >>> model.decode(jnp.array([[1, 2, 3]]), cache=cache).shape, model.decode(jnp.array([[4]]), cache=cache).shape
-    ((1, 3, 60), (1, 1, 60))
+    >>> memory = model.remember(model.encoder(jnp.zeros((1, 100, 80))))
+    >>> model.decode(jnp.array([[1, 2, 3]]), memory, cache=model.init_cache(1, 20)).shape
+    (1, 3, 60)
     """
 
     config: WhisperConfig
@@ -230,13 +246,11 @@ class Whisper(Model):
             RangeError: tokens for classes of recordings, or none elsewhere.
             ShapeError: frames, tokens or a mask of another shape.
         """
-        encoded = self.encoder.states(self.augment(features))
+        encoded = self.encoder.hidden_states(self.augment(features))
         if self.config.task == CLASSIFICATION and tokens is None:
             return WhisperStates(encoded, ())
-        decoder, tokens = self._decoder("hidden_states"), check_tokens("Whisper", tokens)
-        return WhisperStates(
-            encoded, decoder.states(tokens, encoded[-1], mask=seen_keys("Whisper", mask, None, tokens))
-        )
+        decoder = self._decoder("hidden_states")
+        return WhisperStates(encoded, decoder.hidden_states(tokens, encoded[-1], mask=mask))
 
     def __call__(self, features: jax.Array, tokens: Any = None, *, mask: Any = None) -> jax.Array:
         states = self.hidden_states(features, tokens, mask=mask)
@@ -244,42 +258,39 @@ class Whisper(Model):
             return states.encoder[-1] if self.head is None else self.head(states.encoder[-1], states.encoder)
         return self.scores(states.decoder[-1])
 
-    def init_cache(self, memory: jax.Array, length: int, *, dtype: Any = None) -> list[DecoderCache]:
-        """A cache for each block of the decoder: the memory's keys and values, and room for ``length`` tokens."""
-        return [block.init_cache(memory, length, dtype) for block in self._decoder("init_cache").blocks]
+    def remember(self, memory: jax.Array) -> tuple[Kept, ...]:
+        """Keys and values of what the encoder gave, (batch, places, features), for each block: computed once."""
+        return self._decoder("remember").remember(memory)
+
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[KVCache]:
+        """An empty cache for each block of the decoder, of ``batch`` texts of at most ``length`` tokens."""
+        blocks = self._decoder("init_cache").blocks
+        return [block.attention.init_cache(batch, length, dtype=dtype) for block in blocks]
 
     def decode(
         self,
         tokens: jax.Array,
-        memory: jax.Array | None = None,
+        memory: Memory,
         *,
         mask: Any = None,
         lengths: Any = None,
-        cache: Sequence[DecoderCache] | None = None,
+        cache: Sequence[KVCache] | None = None,
     ) -> jax.Array:
         """Scores (batch, time, vocabulary) of the token after each, or features where the task is that.
 
         Arguments:
             tokens: (batch, time).
-            memory: what ``encoder`` gave; a cache has it already.
+            memory: what ``encoder`` gave, (batch, places, features), or what ``remember`` made of it.
             mask: (batch, time), True where a token counts.
             lengths: (batch,), tokens that count, from the left: what a cache takes.
             cache: what ``init_cache`` made; tokens then stand behind what it holds, and are added to it.
 
         Raises:
-            RangeError: neither a memory nor a cache; a mask beside a cache; a model for classes of recordings.
+            RangeError: a mask beside a cache; a model for classes of recordings.
             ShapeError: tokens or a mask of another shape, or more tokens than there are positions.
         """
-        decoder, where = self._decoder("decode"), "Whisper.decode"
-        if (memory is None) == (cache is None):
-            fix = "pass memory = model.encoder(features), or a cache that model.init_cache(memory, length) made"
-            got = "neither" if memory is None else "both"
-            raise RangeError("a memory or a cache, which has it", got=got, fix=fix, where=where)
-        if cache is not None and mask is not None:
-            fix = "pad on the right, and pass lengths= in place of it"
-            raise RangeError("no mask beside a cache", got="both", fix=fix, where=where)
-        seen = seen_keys(where, mask, None, tokens := check_tokens(where, tokens))
-        return self.scores(decoder.states(tokens, memory, mask=seen, lengths=lengths, cache=cache)[-1])
+        options = {"mask": mask, "lengths": lengths, "cache": cache}
+        return self.scores(self._decoder("decode").hidden_states(tokens, memory, **options)[-1])
 
     def scores(self, features: jax.Array) -> jax.Array:
         """What the head says of the decoder's last features (..., features)."""
