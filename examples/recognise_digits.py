@@ -19,7 +19,7 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 START, END, LONGEST = 10, 11, 3
 VOICES = [f"en-us{variant}" for variant in ("", "+m1", "+m2", "+m3", "+m4", "+m6", "+f1", "+f2", "+f3")]
 HELD_OUT = ["en-us+m5", "en-us+m7", "en-us+f4"]
-FFT, HOP, BANDS, FRAMES = 512, 256, 40, 160
+FFT, HOP, BANDS, FRAMES = 512, 320, 40, 128
 Data = tuple[np.ndarray, np.ndarray]
 
 
@@ -103,7 +103,7 @@ def main(utterances: int = 1500, epochs: int = 12) -> float:
     start = time.perf_counter()
     train, test = spoken(utterances, VOICES, seed=0), spoken(200, HELD_OUT, seed=1)
     print(f"{utterances} recordings in {time.perf_counter() - start:.0f} s")
-    model, batch = small_whisper(), 32
+    model, batch = small_whisper(), 16
     rule = px.optim.AdamW(px.optim.one_cycle(2e-3, epochs * (utterances // batch), rise=0.1))
     px.fit(model, train, loss=loss, optimizer=rule, epochs=epochs, batch_size=batch, clip=1.0)
     found = transcribe(model, test[0])

@@ -157,6 +157,10 @@ def test_bad_input_is_told(pair):
         model.encoder(jnp.zeros((2, 6, 16)))
     with pytest.raises(px.ShapeError, match=r"tokens \(batch, time\), got int32\[7\]"):
         model(FRAMES, TEXT[0])
+    with pytest.raises(px.RangeError, match=r"tokens \(batch, time\), got features alone"):
+        model(FRAMES)
+    with pytest.raises(px.RangeError, match="a memory for 2 blocks, got one for 0"):
+        model.decode(TEXT, ())
     with pytest.raises(
         px.RangeError, match=r"no classes for 'automatic-speech-recognition'.*\n?.*audio-classification"
     ):

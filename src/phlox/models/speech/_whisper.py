@@ -187,6 +187,9 @@ class WhisperDecoder(Module):
         seen, start = seen_keys(where, mask, None, tokens), cache[0].position if cache else 0
         states = [self.drop(self.positions(self.embed(tokens), offset=start))]
         kept = memory if isinstance(memory, tuple) else self.remember(memory)
+        if len(kept) != len(self.blocks):
+            expected, fix = f"a memory for {len(self.blocks)} blocks", "make it by remember(memory) of this model"
+            raise RangeError(expected, got=f"one for {len(kept)}", fix=fix, where=where)
         for block, own, held in zip(self.blocks, kept, cache or [None] * len(self.blocks), strict=True):
             after = block(states[-1], own, mask=seen, lengths=lengths, cache=held)
             states.append(self.layer_drop(states[-1], after))
@@ -250,6 +253,9 @@ class Whisper(Model):
         if self.config.task == CLASSIFICATION and tokens is None:
             return WhisperStates(encoded, ())
         decoder = self._decoder("hidden_states")
+        if tokens is None:
+            fix = "pass what is written so far too, from config.decoder_start_token_id; model.encoder(features) listens"
+            raise RangeError("tokens (batch, time)", got="features alone", fix=fix, where="Whisper")
         return WhisperStates(encoded, decoder.hidden_states(tokens, encoded[-1], mask=mask))
 
     def __call__(self, features: jax.Array, tokens: Any = None, *, mask: Any = None) -> jax.Array:
@@ -286,7 +292,7 @@ class Whisper(Model):
             cache: what ``init_cache`` made; tokens then stand behind what it holds, and are added to it.
 
         Raises:
-            RangeError: a mask beside a cache; a model for classes of recordings.
+            RangeError: a mask beside a cache; a memory of another model; a model for classes of recordings.
             ShapeError: tokens or a mask of another shape, or more tokens than there are positions.
         """
         options = {"mask": mask, "lengths": lengths, "cache": cache}
