@@ -63,6 +63,25 @@ def test_shapes_are_told_by_a_network_from_imagenet_as_well_as_by_its_twin(examp
     assert results["Phlox"] > results["PyTorch"] - 0.06
 
 
+def test_numbers_are_spoken_and_their_words_counted(example):
+    oracle("espeakng_loader")
+    program = example("recognise_digits")
+    frames, texts = program.spoken(4, ["en-us", "en-us+f1"], seed=0)
+    assert frames.shape == (4, program.FRAMES, program.BANDS)
+    np.testing.assert_allclose((frames.mean((1, 2)), frames.std((1, 2))), np.array([[0] * 4, [1] * 4]), atol=1e-3)
+    wanted = [[token for token in text if 0 <= token < program.START] for text in texts.tolist()]
+    assert all(text[: len(said) + 2] == [10, *said, 11] for text, said in zip(texts.tolist(), wanted, strict=True))
+    assert program.word_error_rate(wanted, texts) == 0
+    assert program.distance([1, 2, 3], [2, 3, 4]) == 2
+
+
+@pytest.mark.soak
+def test_numbers_are_understood_by_voices_never_heard(example):
+    oracle("espeakng_loader")
+    with compiled_as_users_do():
+        assert example("recognise_digits").main() < 0.1
+
+
 def test_breast_cancer_is_told_and_so_are_chances(example):
     results = example("breast_cancer").main(folds=2)
     assert results["Phlox"]["accuracy"] > 0.96

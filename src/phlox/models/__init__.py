@@ -14,6 +14,7 @@ preprocessing/   images and sound as a model wants them, by its config
 vision/       models of images
 language/     models of text
 multimodal/   models of images and text
+speech/       models of speech
 tables/       models of tables
 generation/   text from language models: px.generate
 diffusion/    noise schedules, losses, samplers, and two networks: DiT and the U-Net
@@ -58,6 +59,9 @@ from phlox.models.multimodal._siglip import (
 )
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
+from phlox.models.speech._config import SpeechConfig
+from phlox.models.speech._wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from phlox.models.speech._whisper import Whisper, WhisperConfig, WhisperStates
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
 from phlox.models.vision._convnext import ConvNext, ConvNextConfig, ConvNextV2Config
 from phlox.models.vision._deit import DeiT, DeiTConfig
@@ -133,6 +137,7 @@ __all__ = [
     "SiglipTextConfig",
     "SiglipVision",
     "SiglipVisionConfig",
+    "SpeechConfig",
     "Swin",
     "SwinConfig",
     "TextConfig",
@@ -141,6 +146,11 @@ __all__ = [
     "UNetConfig",
     "ViT",
     "ViTConfig",
+    "Wav2Vec2",
+    "Wav2Vec2Config",
+    "Whisper",
+    "WhisperConfig",
+    "WhisperStates",
     "create",
     "detections",
     "detr_loss",

@@ -13,6 +13,7 @@ from phlox.models.language import _gpt2, _llama, _mistral, _phi3, _qwen2, _qwen3
 from phlox.models.language import _gemma, _llama, _mixtral, _qwen_moe
 from phlox.models.language import _llama
 from phlox.models.multimodal import _clip, _siglip
+from phlox.models.speech import _wav2vec2, _whisper
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -59,6 +60,8 @@ FAMILIES: tuple[Family, ...] = (
     _siglip.FAMILY,
     _siglip.TEXT,
     _siglip.VISION,
+    _whisper.FAMILY,
+    _wav2vec2.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

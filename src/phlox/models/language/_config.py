@@ -11,7 +11,7 @@ from phlox.models._config import Config
 
 TRUNK = "feature-extraction"
 WRITING = "text-generation"
-LABELLING = ("text-classification", "token-classification")  # their heads tell classes apart
+LABELLING = ("text-classification", "token-classification", "audio-classification")  # their heads tell classes apart
 
 NEUTRAL = frozenset(
     {
@@ -104,7 +104,8 @@ class TaskConfig(Config):
         if classes == 0:
             return self.with_task(TRUNK)
         if classes is not None and self.task not in LABELLING:
-            fix = f"pass task={LABELLING[0]!r} too"
+            labelling = next((task for task in LABELLING if task in self.architectures), TRUNK)
+            fix = f"pass task={labelling!r} too"
             where = type(self).__name__
             raise RangeError(f"no classes for {self.task!r}", got=f"classes={classes}", fix=fix, where=where)
         return super().with_classes(classes, labels)
