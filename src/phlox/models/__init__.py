@@ -35,17 +35,15 @@ from phlox.models._saving import save
 from phlox.models.generation._generate import Generated, generate
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
+from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
 from phlox.models.language._gpt2 import GPT2, GPT2Config
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._mistral import Mistral, MistralConfig
+from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._model import TextModel
-from phlox.models.preprocessing._audio import AudioPreprocessor
-from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.language._phi3 import Phi3, Phi3Config
 from phlox.models.language._qwen2 import Qwen2, Qwen2Config
 from phlox.models.language._qwen3 import Qwen3, Qwen3Config
-from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
-from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
 from phlox.models.multimodal._clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from phlox.models.multimodal._pair import ImageTextModel
@@ -57,6 +55,8 @@ from phlox.models.multimodal._siglip import (
     SiglipVision,
     SiglipVisionConfig,
 )
+from phlox.models.preprocessing._audio import AudioPreprocessor
+from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.speech._config import SpeechConfig
@@ -77,9 +77,9 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
-    "AudioPreprocessor",
-    "GPT2",
     "CLIP",
+    "GPT2",
+    "AudioPreprocessor",
     "CLIPConfig",
     "CLIPText",
     "CLIPTextConfig",
@@ -103,11 +103,11 @@ __all__ = [
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
-    "Generated",
     "GPT2Config",
     "Gemma",
     "Gemma2Config",
     "Gemma3Config",
+    "Generated",
     "ImageClassifier",
     "ImagePreprocessor",
     "ImageTextModel",
@@ -115,6 +115,8 @@ __all__ = [
     "LlamaConfig",
     "Mistral",
     "MistralConfig",
+    "Mixtral",
+    "MixtralConfig",
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
@@ -122,11 +124,9 @@ __all__ = [
     "Phi3Config",
     "Qwen2",
     "Qwen2Config",
+    "Qwen2MoeConfig",
     "Qwen3",
     "Qwen3Config",
-    "Mixtral",
-    "MixtralConfig",
-    "Qwen2MoeConfig",
     "Qwen3MoeConfig",
     "QwenMoe",
     "ResNet",

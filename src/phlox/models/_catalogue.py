@@ -9,9 +9,17 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.language import _gpt2, _llama, _mistral, _phi3, _qwen2, _qwen3
-from phlox.models.language import _gemma, _llama, _mixtral, _qwen_moe
-from phlox.models.language import _llama
+from phlox.models.language import (
+    _gemma,
+    _gpt2,
+    _llama,
+    _mistral,
+    _mixtral,
+    _phi3,
+    _qwen2,
+    _qwen3,
+    _qwen_moe,
+)
 from phlox.models.multimodal import _clip, _siglip
 from phlox.models.speech import _wav2vec2, _whisper
 from phlox.models.tables import _ft_transformer

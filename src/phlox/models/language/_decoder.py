@@ -118,7 +118,7 @@ class Decoder(TextModel):
         """Tokens as the first block takes them."""
         return self.embed(tokens)
 
-    def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[KVCache] | None) -> jax.Array:
+    def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[Cache] | None) -> jax.Array:
         """Tokens as the first block takes them, where that depends on where they stand."""
         del mask, segments, cache  # rotary positions are those of attention
         return self.start(tokens)
@@ -131,7 +131,6 @@ class Decoder(TextModel):
         lengths: Any = None,
         segments: Any = None,
         cache: Sequence[Cache] | None = None,
-        cache: Sequence[KVCache] | None = None,
         **options: Any,
     ) -> tuple[jax.Array, ...]:
         """What stands after the embedding and after each block, the last one normalised; (batch, time, features) each.

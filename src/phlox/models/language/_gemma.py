@@ -22,7 +22,7 @@ from phlox.models.language._decoder import Decoder, DecoderConfig, causal_attent
 from phlox.models.language._llama import decoder_names
 from phlox.models.language._rotary import plain_entries, rotary
 from phlox.models.language._windows import FULL, SLIDING, check_kinds
-from phlox.nn import Embedding, GatedMLP, KVCache, MultiHeadAttention, RMSNorm
+from phlox.nn import Cache, Embedding, GatedMLP, MultiHeadAttention, RMSNorm
 from phlox.nn import functional as F
 from phlox.nn.init import normal
 from phlox.weights import NameMap
@@ -212,9 +212,7 @@ class GemmaBlock(Module):
         self.mlp: Any = mlp
         self.post_norm2: Any = norm()
 
-    def __call__(
-        self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: Cache | None = None) -> jax.Array:
         x = x + self.post_norm1(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=cache))
         return x + self.post_norm2(self.mlp(self.norm2(x)))
 

@@ -19,7 +19,7 @@ from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, WRITING, TextConfig
 from phlox.models.language._decoder import Decoder, DecoderBlock, head_of
-from phlox.nn import Chain, Dense, Dropout, Embedding, KVCache, LayerNorm, MultiHeadAttention
+from phlox.nn import Cache, Chain, Dense, Dropout, Embedding, LayerNorm, MultiHeadAttention
 from phlox.nn.functional import identity
 from phlox.nn.init import normal
 from phlox.weights import Array, NameMap
@@ -141,7 +141,7 @@ class GPT2(Decoder):
         rate = 0.1 if config.classifier_dropout is None else config.classifier_dropout
         self.drop: Any = _dropped(rate if config.task == "token-classification" else 0.0)
 
-    def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[KVCache] | None) -> jax.Array:
+    def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[Cache] | None) -> jax.Array:
         """Tokens and their positions."""
         time, longest = tokens.shape[1], self.config.n_positions
         if time > longest and mask is None and segments is None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from phlox.models.language._decoder import Decoder, DecoderBlock, DecoderConfig
 from phlox.models.language._llama import decoder_names
-from phlox.nn import Dense, GatedMLP, KVCache, MixtureOfExperts
+from phlox.nn import Cache, Dense, GatedMLP, MixtureOfExperts
 from phlox.nn import functional as F
 from phlox.weights import NameMap
 
@@ -53,7 +53,7 @@ class MixtureBlock(DecoderBlock):
     """
 
     def __call__(
-        self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None,
+        self, x: jax.Array, *, mask: Any = None, lengths: Any = None, cache: Cache | None = None,
         routes: list[jax.Array] | None = None,
     ) -> jax.Array:  # fmt: skip
         x = x + self.drop(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=cache))

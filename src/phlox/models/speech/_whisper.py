@@ -31,7 +31,7 @@ from phlox.models.speech._blocks import (
 from phlox.models.speech._config import CLASSIFICATION, RECOGNITION, SpeechConfig
 from phlox.models.speech._head import HEAD_NAMES, ClassHead
 from phlox.models.speech._spans import SpecAugment
-from phlox.nn import Chain, Conv, Dense, Embedding, KVCache, LayerNorm, MultiHeadAttention, PositionEmbedding
+from phlox.nn import Cache, Chain, Conv, Dense, Embedding, LayerNorm, MultiHeadAttention, PositionEmbedding
 from phlox.nn import functional as F
 from phlox.nn.init import normal
 from phlox.weights import NameMap
@@ -177,7 +177,7 @@ class WhisperDecoder(Module):
         *,
         mask: Any = None,
         lengths: Any = None,
-        cache: Sequence[KVCache] | None = None,
+        cache: Sequence[Cache] | None = None,
     ) -> tuple[jax.Array, ...]:
         """What stands before the first block and after each, the last one normalised; options are ``decode``'s."""
         where, tokens = "Whisper.decode", check_tokens("Whisper", tokens)
@@ -268,7 +268,7 @@ class Whisper(Model):
         """Keys and values of what the encoder gave, (batch, places, features), for each block: computed once."""
         return self._decoder("remember").remember(memory)
 
-    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[KVCache]:
+    def init_cache(self, batch: int, length: int, *, dtype: Any = None) -> list[Cache]:
         """An empty cache for each block of the decoder, of ``batch`` texts of at most ``length`` tokens."""
         blocks = self._decoder("init_cache").blocks
         return [block.attention.init_cache(batch, length, dtype=dtype) for block in blocks]
@@ -280,7 +280,7 @@ class Whisper(Model):
         *,
         mask: Any = None,
         lengths: Any = None,
-        cache: Sequence[KVCache] | None = None,
+        cache: Sequence[Cache] | None = None,
     ) -> jax.Array:
         """Scores (batch, time, vocabulary) of the token after each, or features where the task is that.
 

@@ -206,7 +206,8 @@ class MultiHeadAttention(Module):
         """Results by head (batch, time, heads, head_dim), and the weights where they are wanted."""
         p = self.drop.p if self.drop is not None and self.drop.training else 0.0
         options = {
-            "causal": self.causal and not ring, "window": None if ring else self.window, "scale": self.scale, "soft_cap": self.soft_cap,
+            "causal": self.causal and not ring, "window": None if ring else self.window,
+            "scale": self.scale, "soft_cap": self.soft_cap,
             "dropout": p, "chunk": None if return_weights else self.chunk,
             "implementation": None if return_weights else self.implementation, "return_weights": return_weights,
         }  # fmt: skip
