@@ -113,7 +113,6 @@ FUNCTIONAL = {
     ),
     **several(F, "stft hann_window hamming_window", "nn/functional/test_signal.py", "PyTorch, SciPy", "float64"),
     **several(F, "istft spectrogram", "nn/functional/test_signal.py", "PyTorch", "float64"),
-    **several(F, "resample", "nn/functional/test_resample.py", "formula in NumPy, SciPy", "float64"),
     **several(F, "mel_filterbank", "nn/functional/test_signal.py", "formula in Python", "1e-10"),
     **several(F, "power_to_db db_to_power", "nn/functional/test_signal.py", "formula in NumPy", "float64"),
 }
