@@ -29,10 +29,15 @@ from phlox.models._family import Family
 from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
+from phlox.models.language._bert import BERT, BERTConfig
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
+from phlox.models.language._distilbert import DistilBERT, DistilBERTConfig
+from phlox.models.language._encoder import Encoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
+from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
+from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -50,6 +55,8 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "BERT",
+    "BERTConfig",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -63,8 +70,11 @@ __all__ = [
     "Detr",
     "DetrConfig",
     "DetrOutput",
+    "DistilBERT",
+    "DistilBERTConfig",
     "EfficientNet",
     "EfficientNetConfig",
+    "Encoder",
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
@@ -77,6 +87,9 @@ __all__ = [
     "Model",
     "ResNet",
     "ResNetConfig",
+    "RoBERTa",
+    "RoBERTaConfig",
+    "SentenceEncoder",
     "Swin",
     "SwinConfig",
     "TextConfig",
@@ -85,6 +98,7 @@ __all__ = [
     "UNetConfig",
     "ViT",
     "ViTConfig",
+    "XLMRoBERTaConfig",
     "create",
     "detections",
     "detr_loss",
@@ -97,6 +111,7 @@ __all__ = [
     "names",
     "resize",
     "save",
+    "sentence_encoder",
     "unfreezing",
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.language import _llama
+from phlox.models.language import _bert, _distilbert, _llama, _roberta
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -39,6 +39,10 @@ FAMILIES: tuple[Family, ...] = (
     _detr.FAMILY,
     _unet.FAMILY,
     _ft_transformer.FAMILY,
+    _bert.FAMILY,
+    _roberta.FAMILY,
+    _roberta.XLM,
+    _distilbert.FAMILY,
     _llama.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}

@@ -17,7 +17,15 @@ from phlox.core import OptionError, RangeError, stack_level
 _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
 _ENDLESS = 10**300  # of a whole number: no float is as large
 DEEPEST = 4096  # of what is counted in blocks
-_COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats")
+_COUNTS = (
+    "num_hidden_layers",
+    "depths",
+    "encoder_layers",
+    "decoder_layers",
+    "n_blocks",
+    "n_layers",
+    "num_block_repeats",
+)
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
     "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
@@ -102,8 +110,8 @@ class Config:
         return True
 
 
-def read_json(text: str | bytes, where: str) -> dict[str, Any]:
-    """The object that JSON text holds.
+def read_json(text: str | bytes, where: str, kind: type[Any] = dict) -> Any:
+    """The object, or the list, that JSON text holds.
 
     Raises:
         OptionError: it is no JSON, or no object.
@@ -112,8 +120,9 @@ def read_json(text: str | bytes, where: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise OptionError("JSON", got=str(error)[:200], fix="fetch the file again", where=where) from error
-    if not isinstance(found, dict):
-        raise OptionError("a JSON object", got=type(found).__name__, fix="fetch the file again", where=where)
+    if not isinstance(found, kind):
+        what = "a JSON object" if kind is dict else "a list in JSON"
+        raise OptionError(what, got=type(found).__name__, fix="fetch the file again", where=where)
     return found
 
 
