@@ -42,7 +42,10 @@ def test_in_float32(pair):
     compare(ours, theirs, tokens(2, 7, 40), dtype="float32", learn=False, mask=padded([7, 4], 7, "left"))
 
 
-ODD = {"hidden_act": "relu", "layer_norm_eps": 0.1, "type_vocab_size": 3, "pad_token_id": None, "num_labels": 3}
+ODD = {
+    "hidden_act": "relu", "layer_norm_eps": 0.1, "type_vocab_size": 3, "pad_token_id": None, "num_labels": 3,
+    "num_hidden_layers": 1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ def test_in_float32(pair):
     compare(ours, theirs, tokens(2, 7, 40), dtype="float32", learn=False, mask=padded([7, 4], 7, "left"))
 
 
+ODD = {"activation": "relu", "pad_token_id": None, "n_layers": 1, "attention_dropout": 0.2}
+
+
 @pytest.mark.parametrize(
     ("task", "name"),
     [("text-classification", "ForSequenceClassification"), ("token-classification", "ForTokenClassification"),
@@ -43,7 +46,7 @@ def test_in_float32(pair):
 )  # fmt: skip
 def test_heads(task, name, tmp_path):
     cls, labels = getattr(transformers, f"DistilBert{name}"), 2 if task == "question-answering" else 3
-    config = transformers.DistilBertConfig(**SMALL, activation="relu", pad_token_id=None, num_labels=labels)
+    config = transformers.DistilBertConfig(**SMALL | ODD, num_labels=labels)
     theirs = tiny(cls, config, tmp_path / "a")
     ours, x, mask = px.models.load(tmp_path / "a"), tokens(2, 7, 40), padded([7, 4], 7)
     assert ours.config.task == task

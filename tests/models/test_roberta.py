@@ -16,7 +16,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def pads(mask, side="right"):
+def pads(mask):
     """Tokens (2, 7) with what pads where the mask says so."""
     return np.where(mask, tokens(2, 7, 40), 1)
 
@@ -42,7 +42,7 @@ def test_places_are_counted_from_what_pads_in_front(pair):
     compare(ours, theirs, pads(mask), dtype="float32", learn=False, mask=mask)
 
 
-ODD = {"layer_norm_eps": 0.1, "type_vocab_size": 1, "pad_token_id": 3}
+ODD = {"layer_norm_eps": 0.1, "type_vocab_size": 1, "pad_token_id": 3, "num_hidden_layers": 1}
 
 
 @pytest.mark.parametrize(
