@@ -32,7 +32,7 @@ def test_similarities_are_those_of_transformers():
     encoded = tokenizer.encode_batch(TEXTS)
     x, mask = (np.array([getattr(e, name) for e in encoded]) for name in ("ids", "attention_mask"))
     ours = px.models.sentence_encoder(folder)
-    assert ours.model.config == px.models.create("all_minilm_l6_v2", key=0).config
+    assert ours.model.config == px.eval_shape(lambda: px.models.create("all_minilm_l6_v2", key=0)).config
     assert (ours.pooling, ours.normalise, ours.longest) == ("mean", True, 256)
     got = np.asarray(vectors(ours, x, mask))
     theirs = transformers.AutoModel.from_pretrained(folder).eval()
@@ -81,7 +81,6 @@ def test_each_pooling_of_a_folder_is_done(model, tmp_path):
     wanted = {
         "mean": np.stack([f[:n].mean(0) for f, n in zip(features, (5, 3, 1), strict=True)]),
         "max": np.stack([f[:n].max(0) for f, n in zip(features, (5, 3, 1), strict=True)]),
-        "cls": features[:, 0],
         "lasttoken": features[np.arange(3), [4, 2, 0]],
     }
     folder = write(model, tmp_path, {}, STEPS[:2], "0_Transformer", max_seq_length=7)
