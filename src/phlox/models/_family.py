@@ -29,6 +29,7 @@ class Family:
         architecture: what ``config.json`` calls the class of the model with its head.
         head: the path of the whole head, which a trunk does without.
         heads: paths of what depends on the number of classes.
+        optional: paths of what a file may lack, and is drawn anew then.
         pool: what timm calls the way to the features that the head sees.
     """
 
@@ -41,6 +42,7 @@ class Family:
     architecture: str = ""
     head: str = "head"
     heads: tuple[str, ...] = ("head",)
+    optional: tuple[str, ...] = ()
     pool: str = "avg"
 
     def dialects(self, config: Config) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def load(
         if config != found.config:
             model = eval_shape(partial(made, config))
         names = found.maps(config)[spoken]
-        new = _new(found, config, trunk)
+        new = (*_new(found, config, trunk), *_absent(found.family.optional, names, model, shapes))
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
         place(model, plan.slots, arrays)
     if plan.drawn:
@@ -143,9 +143,17 @@ def _new(found: _Source, config: Config, trunk: bool) -> tuple[str, ...]:
     return found.family.heads if config.classes != found.config.classes else ()
 
 
+def _absent(optional: tuple[str, ...], names: NameMap, model: Any, shapes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the parts that a file may lack, those of which it has nothing."""
+    if not optional:
+        return ()
+    held = [slot.ours for slot in names.slots(model, shapes)[0] if any(name in shapes for name in slot.theirs)]
+    return tuple(part for part in optional if not any(_below(path, (part,)) for path in held))
+
+
 def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[int, dict[str, str]]:
     """Which map most names of the file go by, and by what it calls the arrays of the head, their paths."""
-    spoken = [names.slots(model)[0] for names in found.maps(found.config)]
+    spoken = [names.slots(model, shapes)[0] for names in found.maps(found.config)]
     known = [sum(n in shapes for slot in slots for n in slot.theirs) for slots in spoken]
     best = known.index(max(known))
     head = [slot for slot in spoken[best] if _below(slot.ours, (found.family.head,))]

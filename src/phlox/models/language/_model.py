@@ -55,15 +55,25 @@ class TextModel(Model):
 
 def pool(features: jax.Array, counts: jax.Array, pooling: str) -> jax.Array:
     """One vector (batch, features) of those (batch, time, features) that count (batch, time)."""
-    if pooling not in _POOLINGS:
-        fix = "choose one of these"
-        raise RangeError(f"a pooling among {', '.join(_POOLINGS)}", got=repr(pooling), fix=fix, where="encode")
+    check_pooling(pooling)
     kept = counts[..., None]
     if pooling == "mean":
         return jnp.sum(features * kept, axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1).astype(features.dtype)
     if pooling == "max":
         return jnp.max(jnp.where(kept, features, -jnp.inf), axis=1)
     return at_token(features, jnp.argmax(counts, axis=1) if pooling == "first" else last_token(counts))
+
+
+def check_pooling(pooling: str) -> str:
+    """A pooling that there is.
+
+    Raises:
+        RangeError: another one.
+    """
+    if pooling not in _POOLINGS:
+        fix = "choose one of these"
+        raise RangeError(f"a pooling among {', '.join(_POOLINGS)}", got=repr(pooling), fix=fix, where="encode")
+    return pooling
 
 
 def last_token(counts: jax.Array) -> jax.Array:

@@ -64,7 +64,10 @@ def _of_norms(names: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 
 LAYOUTS = {
     "pytorch": Layout(
-        {"scale": ("weight",), "mean": ("running_mean",), "var": ("running_var",), "slope": ("weight",)},
+        {
+            "scale": ("weight",), "mean": ("running_mean",), "var": ("running_var",), "slope": ("weight",),
+            "LayerNorm.scale": ("weight", "gamma"), "LayerNorm.bias": ("bias", "beta"),  # as the first BERTs have them
+        },
         {Dense: _matrix, Conv: _kernel_first, DepthwiseConv: _kernel_first, ConvTranspose: _transposed_first},
     ),
     "keras": Layout(
