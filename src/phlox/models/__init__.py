@@ -33,6 +33,7 @@ from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
+from phlox.models.language._modernbert import ModernBert, ModernBertConfig
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -75,6 +76,8 @@ __all__ = [
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
+    "ModernBert",
+    "ModernBertConfig",
     "ResNet",
     "ResNetConfig",
     "Swin",

@@ -5,4 +5,5 @@ _rotary      rotary positions as configs write them
 _model       what models of text have in common: a head by task, sentences as vectors
 _decoder     decoder-only language models: a block, and a stack of them
 _llama       Llama
+_modernbert  ModernBERT
 """
