@@ -120,6 +120,11 @@ def test_fresh_weights_are_cut_off_and_smaller_at_the_end_of_a_branch():
         assert 1.9 < np.abs(weight).max() / wanted * 0.8796 <= 2.001
 
 
+def test_kinds_of_blocks():
+    ours = px.models.ModernBertConfig(num_hidden_layers=7, global_attn_every_n_layers=3)
+    assert list(ours.kinds) == transformers.ModernBertConfig(num_hidden_layers=7).layer_types
+
+
 def test_bad_configs():
     with pytest.raises(px.RangeError, match="classifier_pooling cls or mean"):
         px.models.ModernBertConfig(classifier_pooling="max")

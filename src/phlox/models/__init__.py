@@ -34,6 +34,7 @@ from phlox.models.language._decoder import Decoder
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._model import TextModel
 from phlox.models.language._modernbert import ModernBert, ModernBertConfig
+from phlox.models.language._t5 import T5, T5Config
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.tables._ft_transformer import FTTransformer, FTTransformerConfig
@@ -51,6 +52,7 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "T5",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -82,6 +84,7 @@ __all__ = [
     "ResNetConfig",
     "Swin",
     "SwinConfig",
+    "T5Config",
     "TextConfig",
     "TextModel",
     "UNet",

@@ -9,7 +9,7 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.language import _llama, _modernbert
+from phlox.models.language import _llama, _modernbert, _t5
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -41,6 +41,7 @@ FAMILIES: tuple[Family, ...] = (
     _ft_transformer.FAMILY,
     _llama.FAMILY,
     _modernbert.FAMILY,
+    _t5.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

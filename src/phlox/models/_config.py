@@ -17,7 +17,10 @@ from phlox.core import OptionError, RangeError, stack_level
 _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
 _ENDLESS = 10**300  # of a whole number: no float is as large
 DEEPEST = 4096  # of what is counted in blocks
-_COUNTS = ("num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats")
+_COUNTS = (
+    "num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats", "num_layers",
+    "num_decoder_layers",
+)  # fmt: skip
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
     "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
