@@ -50,17 +50,17 @@ def compare(
                 torch.tensor(decoder_mask).long(), output_hidden_states=True,
             )  # fmt: skip
             (out.logits * torch.tensor(weights)).sum().backward()
-        bar, seen = BARS[dtype]["value"], {}
-        sides = (
-            ("read", mask, reading, out.encoder_hidden_states),
-            ("written", decoder_mask, writing, out.decoder_hidden_states),
-            ("scores", decoder_mask, [scores], [out.logits]),
-        )
-        for what, counts, here, there in sides:
-            assert len(here) == len(there)
+        sides = {
+            "read": (mask, reading, out.encoder_hidden_states),
+            "written": (decoder_mask, writing, out.decoder_hidden_states),
+            "scores": (decoder_mask, [scores], [out.logits]),
+        }
+        found = {}
+        for what, (counts, here, there) in sides.items():
             for i, (a, b) in enumerate(zip(here, there, strict=True)):
-                found = agrees(np.asarray(a)[counts], b.detach().numpy()[counts], f"{what} {i}", bar)
-                seen[what] = max(found, seen.get(what, 0.0))
+                a, b = np.asarray(a)[counts], b.detach().numpy()[counts]
+                found[what] = agrees(a, b, f"{what} {i}", BARS[dtype]["value"])
+        seen = {"scores": found["scores"]}
         if learn:
             named = {n: p.grad for n, p in theirs.named_parameters()}
             named = {n: g.numpy() for n, g in in_files(theirs, named).items()}

@@ -102,7 +102,7 @@ def test_dropout_where_it_is_published(pair):
 
     @px.jit
     def seen(model, x):
-        return model.hidden_states(jnp.array([[5, 7, 8]]))[0], model.blocks[0](x) - x, model.head(x, model.embed)
+        return model.hidden_states(jnp.array([[5, 7, 8]]))[0], model.blocks[0](x) - x, model.scores(x)
 
     start, added, scores = seen(certain, jnp.ones((1, 3, 16)))
     assert not start.any()

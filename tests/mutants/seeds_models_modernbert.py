@@ -58,7 +58,7 @@ MUTANTS = [
     (
         "ModernBERT: scores of tokens without their bias",
         _FILE,
-        "return scores if self.bias is None else scores + self.bias.astype(scores.dtype)",
+        "return scores if bias is None else scores + bias.astype(scores.dtype)",
         "return scores",
         _LEARNS,
     ),

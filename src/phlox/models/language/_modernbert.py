@@ -199,12 +199,9 @@ class ModernBertHead(Module):
             classes = config.classes if config.task in LABELLING else 2
             self.out = Dense(size, classes, init=_cut(size**-0.5, config.initializer_cutoff_factor))
 
-    def __call__(self, x: jax.Array, embed: Embedding) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = self.drop(self.norm(self.dense(x)))
-        if self.out is not None:
-            return self.out(x)
-        scores = embed.attend(x)
-        return scores if self.bias is None else scores + self.bias.astype(scores.dtype)
+        return x if self.out is None else self.out(x)
 
 
 class ModernBert(TextModel):
@@ -268,7 +265,15 @@ class ModernBert(TextModel):
         if self.config.task == "text-classification":
             counts = jnp.ones(x.shape[:2], bool) if mask is None else jnp.asarray(mask).astype(bool)
             x = pool(x, counts, _POOLINGS[self.config.classifier_pooling])
-        return x if self.head is None else self.head(x, self.embed)
+        return self.scores(x)
+
+    def scores(self, features: jax.Array) -> jax.Array:
+        """What the head says of the last features (..., features), with the embedding where its weights are tied."""
+        x = features if self.head is None else self.head(features)
+        if self.config.task != "fill-mask" or not self.config.tie_word_embeddings:
+            return x
+        scores, bias = self.embed.attend(x), getattr(self.head, "bias", None)
+        return scores if bias is None else scores + bias.astype(scores.dtype)
 
 
 def _norm_of(config: ModernBertConfig) -> Any:
