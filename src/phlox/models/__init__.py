@@ -62,6 +62,8 @@ from phlox.models.preprocessing._audio import AudioPreprocessor
 from phlox.models.preprocessing._choosing import preprocessor
 from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
 from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
+from phlox.models.language._modernbert import ModernBert, ModernBertConfig
+from phlox.models.language._t5 import T5, T5Config
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.speech._config import SpeechConfig
@@ -92,6 +94,7 @@ __all__ = [
     "CLIPVisionConfig",
     "BERT",
     "BERTConfig",
+    "T5",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -139,6 +142,8 @@ __all__ = [
     "Qwen3Config",
     "Qwen3MoeConfig",
     "QwenMoe",
+    "ModernBert",
+    "ModernBertConfig",
     "ResNet",
     "ResNetConfig",
     "Siglip",
@@ -153,6 +158,7 @@ __all__ = [
     "SentenceEncoder",
     "Swin",
     "SwinConfig",
+    "T5Config",
     "TextConfig",
     "TextModel",
     "UNet",

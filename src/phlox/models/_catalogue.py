@@ -23,6 +23,7 @@ from phlox.models.language import (
 from phlox.models.multimodal import _clip, _siglip
 from phlox.models.speech import _wav2vec2, _whisper
 from phlox.models.language import _bert, _distilbert, _llama, _roberta
+from phlox.models.language import _llama, _modernbert, _t5
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,
@@ -75,6 +76,8 @@ FAMILIES: tuple[Family, ...] = (
     _siglip.VISION,
     _whisper.FAMILY,
     _wav2vec2.FAMILY,
+    _modernbert.FAMILY,
+    _t5.FAMILY,
 )
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}

@@ -28,6 +28,9 @@ _COUNTS = (
     "n_layers",
     "num_block_repeats",
 )
+    "num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats", "num_layers",
+    "num_decoder_layers",
+)  # fmt: skip
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
     "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",

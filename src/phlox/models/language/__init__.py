@@ -27,4 +27,7 @@ _bert           BERT and MiniLM
 _roberta        RoBERTa and XLM-RoBERTa
 _distilbert     DistilBERT
 _sentences      sentences as vectors, from folders of sentence-transformers
+_seq2seq     encoder-decoder models: attention to a memory, a stack of such blocks, one step of writing
+_modernbert  ModernBERT
+_t5          T5, 1.1 and Flan
 """
