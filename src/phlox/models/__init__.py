@@ -33,21 +33,25 @@ from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.generation._generate import Generated, generate
+from phlox.models.language._bert import BERT, BERTConfig
 from phlox.models.language._config import TextConfig
 from phlox.models.language._decoder import Decoder
-from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
-from phlox.models.language._gpt2 import GPT2, GPT2Config
-from phlox.models.language._bert import BERT, BERTConfig
 from phlox.models.language._distilbert import DistilBERT, DistilBERTConfig
 from phlox.models.language._encoder import Encoder
+from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
+from phlox.models.language._gpt2 import GPT2, GPT2Config
 from phlox.models.language._llama import Llama, LlamaConfig
 from phlox.models.language._mistral import Mistral, MistralConfig
 from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._model import TextModel
+from phlox.models.language._modernbert import ModernBert, ModernBertConfig
 from phlox.models.language._phi3 import Phi3, Phi3Config
 from phlox.models.language._qwen2 import Qwen2, Qwen2Config
 from phlox.models.language._qwen3 import Qwen3, Qwen3Config
 from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
+from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
+from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
+from phlox.models.language._t5 import T5, T5Config
 from phlox.models.multimodal._clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from phlox.models.multimodal._pair import ImageTextModel
 from phlox.models.multimodal._siglip import (
@@ -60,10 +64,6 @@ from phlox.models.multimodal._siglip import (
 )
 from phlox.models.preprocessing._audio import AudioPreprocessor
 from phlox.models.preprocessing._choosing import preprocessor
-from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
-from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
-from phlox.models.language._modernbert import ModernBert, ModernBertConfig
-from phlox.models.language._t5 import T5, T5Config
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 from phlox.models.preprocessing._resize import resize
 from phlox.models.speech._config import SpeechConfig
@@ -84,17 +84,17 @@ from phlox.models.vision._unet import UNet, UNetConfig
 from phlox.models.vision._vit import ViT, ViTConfig
 
 __all__ = [
+    "BERT",
     "CLIP",
     "GPT2",
+    "T5",
     "AudioPreprocessor",
+    "BERTConfig",
     "CLIPConfig",
     "CLIPText",
     "CLIPTextConfig",
     "CLIPVision",
     "CLIPVisionConfig",
-    "BERT",
-    "BERTConfig",
-    "T5",
     "Config",
     "ConvNext",
     "ConvNextConfig",
@@ -133,6 +133,8 @@ __all__ = [
     "MobileNetV3",
     "MobileNetV3Config",
     "Model",
+    "ModernBert",
+    "ModernBertConfig",
     "Phi3",
     "Phi3Config",
     "Qwen2",
@@ -142,10 +144,11 @@ __all__ = [
     "Qwen3Config",
     "Qwen3MoeConfig",
     "QwenMoe",
-    "ModernBert",
-    "ModernBertConfig",
     "ResNet",
     "ResNetConfig",
+    "RoBERTa",
+    "RoBERTaConfig",
+    "SentenceEncoder",
     "Siglip",
     "SiglipConfig",
     "SiglipText",
@@ -153,9 +156,6 @@ __all__ = [
     "SiglipVision",
     "SiglipVisionConfig",
     "SpeechConfig",
-    "RoBERTa",
-    "RoBERTaConfig",
-    "SentenceEncoder",
     "Swin",
     "SwinConfig",
     "T5Config",

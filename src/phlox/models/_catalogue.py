@@ -10,20 +10,23 @@ from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
 from phlox.models.language import (
+    _bert,
+    _distilbert,
     _gemma,
     _gpt2,
     _llama,
     _mistral,
     _mixtral,
+    _modernbert,
     _phi3,
     _qwen2,
     _qwen3,
     _qwen_moe,
+    _roberta,
+    _t5,
 )
 from phlox.models.multimodal import _clip, _siglip
 from phlox.models.speech import _wav2vec2, _whisper
-from phlox.models.language import _bert, _distilbert, _llama, _roberta
-from phlox.models.language import _llama, _modernbert, _t5
 from phlox.models.tables import _ft_transformer
 from phlox.models.vision import (
     _convnext,

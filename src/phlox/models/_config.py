@@ -19,17 +19,8 @@ _LARGEST = 1 << 24  # of a size: more would be a damaged or hostile file
 _ENDLESS = 10**300  # of a whole number: no float is as large
 DEEPEST = 4096  # of what is counted in blocks
 _COUNTS = (
-    "num_hidden_layers",
-    "depths",
-    "encoder_layers",
-    "decoder_layers",
-    "n_blocks",
-    "n_layer",
-    "n_layers",
-    "num_block_repeats",
-)
-    "num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "num_block_repeats", "num_layers",
-    "num_decoder_layers",
+    "num_hidden_layers", "depths", "encoder_layers", "decoder_layers", "n_blocks", "n_layer", "n_layers",
+    "num_block_repeats", "num_layers", "num_decoder_layers",
 )  # fmt: skip
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
