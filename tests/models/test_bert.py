@@ -10,7 +10,7 @@ import phlox as px
 from hub import covered, there_again, tiny
 from hub_text import compare, padded, tokens
 from kit import oracle
-from phlox.models.language._encoder_heads import LabelHead
+from phlox.models.language.encoders._encoder_heads import LabelHead
 
 transformers = oracle("transformers")
 SMALL = {

@@ -8,7 +8,7 @@ import phlox as px
 from hub import agrees, covered, there_again, tiny
 from hub_text import compare, count_of_weights, padded, step_by_step, tokens
 from kit import oracle
-from phlox.models.language._mixture import Experts
+from phlox.models.language.decoders._mixture import Experts
 from phlox.nn.init import normal
 
 transformers = oracle("transformers")

@@ -2,7 +2,7 @@
 
 _BERT, _ROBERTA, _DISTIL = (f"tests/models/test_{name}.py::" for name in ("bert", "roberta", "distilbert"))
 _LEARNS = "test_answers_and_learns_as_the_hub_s"
-_ENCODER, _HEADS = "models/language/_encoder.py", "models/language/_encoder_heads.py"
+_ENCODER, _HEADS = "models/language/encoders/_encoder.py", "models/language/encoders/_encoder_heads.py"
 _FOLDERS = "tests/models/test_minilm.py::"
 
 MUTANTS = [
@@ -36,7 +36,7 @@ MUTANTS = [
     ),
     (
         "BERT: the pooler without tanh",
-        "models/language/_bert.py",
+        "models/language/encoders/_bert.py",
         "return Dense(config.hidden_size, config.hidden_size, tanh, init=",
         "return Dense(config.hidden_size, config.hidden_size, init=",
         (_BERT + "test_the_pooler_of_a_trunk_is_kept_and_is_what_the_hub_s_gives",),
@@ -50,7 +50,7 @@ MUTANTS = [
     ),
     (
         "BERT: queries and keys are swapped in files",
-        "models/language/_bert.py",
+        "models/language/encoders/_bert.py",
         'q_proj",\n        f"{layer}.attention.self.key": "blocks.{i}.attention.k_proj",',
         'k_proj",\n        f"{layer}.attention.self.key": "blocks.{i}.attention.q_proj",',
         (_BERT + _LEARNS,),
@@ -64,49 +64,49 @@ MUTANTS = [
     ),
     (
         "RoBERTa: what pads in front moves the places",
-        "models/language/_roberta.py",
+        "models/language/encoders/_roberta.py",
         "counts = tokens != self.padding",
         "counts = tokens == tokens",
         (_ROBERTA + "test_places_are_counted_from_what_pads_in_front",),
     ),
     (
         "RoBERTa: places begin at the one of what pads",
-        "models/language/_roberta.py",
+        "models/language/encoders/_roberta.py",
         "1 + counted_before(counts, segments)",
         "counted_before(counts, segments)",
         (_ROBERTA + _LEARNS,),
     ),
     (
         "RoBERTa: words are scored through the activation of the blocks",
-        "models/language/_roberta.py",
+        "models/language/encoders/_roberta.py",
         "token_head(config, dim, gelu,",
         "token_head(config, dim, activation(config.hidden_act, ''),",
         (_ROBERTA + _LEARNS,),
     ),
     (
         "DistilBERT: both branches of a block drop",
-        "models/language/_distilbert.py",
+        "models/language/encoders/_distilbert.py",
         "dropout=(0.0, config.dropout)",
         "dropout=(config.dropout, config.dropout)",
         (_DISTIL + "test_dropout_stands_where_it_was_published",),
     ),
     (
         "DistilBERT: keys and values are swapped in files",
-        "models/language/_distilbert.py",
+        "models/language/encoders/_distilbert.py",
         'k_proj",\n    f"{_LAYER}.attention.v_lin": "blocks.{i}.attention.v_proj",',
         'v_proj",\n    f"{_LAYER}.attention.v_lin": "blocks.{i}.attention.k_proj",',
         (_DISTIL + _LEARNS,),
     ),
     (
         "DistilBERT: texts are told apart through tanh",
-        "models/language/_distilbert.py",
+        "models/language/encoders/_distilbert.py",
         "SentenceHead(dim, config.classes, relu,",
         "SentenceHead(dim, config.classes, activation('tanh', ''),",
         (_DISTIL + "test_heads",),
     ),
     (
         "sentences: vectors are always of length one",
-        "models/language/_sentences.py",
+        "models/language/encoders/_sentences.py",
         "normalise=len(steps) > 2",
         "normalise=True",
         (_FOLDERS + "test_each_pooling_of_a_folder_is_done",),

@@ -15,7 +15,7 @@ MUTANTS = [
     ),
     (
         "Mistral: no window",
-        "models/language/_mistral.py",
+        "models/language/decoders/_mistral.py",
         "windows=[config.sliding_window] * config.num_hidden_layers",
         "windows=None",
         (_MISTRAL + "test_in_float32",),

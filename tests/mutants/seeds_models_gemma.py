@@ -2,7 +2,7 @@
 
 _HERE = "tests/models/test_gemma.py::"
 _SECOND, _THIRD = (_HERE + f"test_answers_and_learns_as_the_hub_s[{name}]" for name in ("second", "third"))
-_GEMMA = "models/language/_gemma.py"
+_GEMMA = "models/language/decoders/_gemma.py"
 
 MUTANTS = [
     (

@@ -1,7 +1,7 @@
 """Seeded bugs in GPT-2: as in seeds_layers.py."""
 
 _HERE = "tests/models/test_gpt2.py::"
-_GPT2 = "models/language/_gpt2.py"
+_GPT2 = "models/language/decoders/_gpt2.py"
 _PACKED = (_HERE + "test_packed_texts_are_as_they_are_alone",)
 _DROPPED = (_HERE + "test_embeddings_weights_of_attention_and_branches_are_dropped_in_training",)
 

@@ -3,7 +3,7 @@
 _HERE = "tests/models/test_modernbert.py::"
 _LEARNS = (_HERE + "test_answers_and_learns_as_the_hub_s",)
 _HEADS = (_HERE + "test_heads_and_odd_configs",)
-_FILE = "models/language/_modernbert.py"
+_FILE = "models/language/encoders/_modernbert.py"
 
 MUTANTS = [
     (

@@ -33,25 +33,25 @@ from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.generation._generate import Generated, generate
-from phlox.models.language._bert import BERT, BERTConfig
 from phlox.models.language._config import TextConfig
-from phlox.models.language._decoder import Decoder
-from phlox.models.language._distilbert import DistilBERT, DistilBERTConfig
-from phlox.models.language._encoder import Encoder
-from phlox.models.language._gemma import Gemma, Gemma2Config, Gemma3Config
-from phlox.models.language._gpt2 import GPT2, GPT2Config
-from phlox.models.language._llama import Llama, LlamaConfig
-from phlox.models.language._mistral import Mistral, MistralConfig
-from phlox.models.language._mixtral import Mixtral, MixtralConfig
 from phlox.models.language._model import TextModel
-from phlox.models.language._modernbert import ModernBert, ModernBertConfig
-from phlox.models.language._phi3 import Phi3, Phi3Config
-from phlox.models.language._qwen2 import Qwen2, Qwen2Config
-from phlox.models.language._qwen3 import Qwen3, Qwen3Config
-from phlox.models.language._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
-from phlox.models.language._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
-from phlox.models.language._sentences import SentenceEncoder, sentence_encoder
 from phlox.models.language._t5 import T5, T5Config
+from phlox.models.language.decoders._decoder import Decoder
+from phlox.models.language.decoders._gemma import Gemma, Gemma2Config, Gemma3Config
+from phlox.models.language.decoders._gpt2 import GPT2, GPT2Config
+from phlox.models.language.decoders._llama import Llama, LlamaConfig
+from phlox.models.language.decoders._mistral import Mistral, MistralConfig
+from phlox.models.language.decoders._mixtral import Mixtral, MixtralConfig
+from phlox.models.language.decoders._phi3 import Phi3, Phi3Config
+from phlox.models.language.decoders._qwen2 import Qwen2, Qwen2Config
+from phlox.models.language.decoders._qwen3 import Qwen3, Qwen3Config
+from phlox.models.language.decoders._qwen_moe import Qwen2MoeConfig, Qwen3MoeConfig, QwenMoe
+from phlox.models.language.encoders._bert import BERT, BERTConfig
+from phlox.models.language.encoders._distilbert import DistilBERT, DistilBERTConfig
+from phlox.models.language.encoders._encoder import Encoder
+from phlox.models.language.encoders._modernbert import ModernBert, ModernBertConfig
+from phlox.models.language.encoders._roberta import RoBERTa, RoBERTaConfig, XLMRoBERTaConfig
+from phlox.models.language.encoders._sentences import SentenceEncoder, sentence_encoder
 from phlox.models.multimodal._clip import CLIP, CLIPConfig, CLIPText, CLIPTextConfig, CLIPVision, CLIPVisionConfig
 from phlox.models.multimodal._pair import ImageTextModel
 from phlox.models.multimodal._siglip import (

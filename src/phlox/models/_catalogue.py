@@ -9,22 +9,19 @@ from typing import Any
 from phlox.core import RangeError, describe, seed
 from phlox.models._config import Config
 from phlox.models._family import Family
-from phlox.models.language import (
-    _bert,
-    _distilbert,
+from phlox.models.language import _t5
+from phlox.models.language.decoders import (
     _gemma,
     _gpt2,
     _llama,
     _mistral,
     _mixtral,
-    _modernbert,
     _phi3,
     _qwen2,
     _qwen3,
     _qwen_moe,
-    _roberta,
-    _t5,
 )
+from phlox.models.language.encoders import _bert, _distilbert, _modernbert, _roberta
 from phlox.models.multimodal import _clip, _siglip
 from phlox.models.speech import _wav2vec2, _whisper
 from phlox.models.tables import _ft_transformer

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from phlox.core import Module, Param, ShapeError, describe, harmonise, key_or_draw, param_dtype
 from phlox.models._activations import activation
 from phlox.models._model import ImageClassifier, Model
-from phlox.models.language._decoder import DecoderBlock
 from phlox.models.language._model import check_tokens, seen_keys
+from phlox.models.language.decoders._decoder import DecoderBlock
 from phlox.models.multimodal._config import ImageTowerConfig, TextTowerConfig, TowerConfig
 from phlox.models.vision._encoder import EncoderBlock
 from phlox.models.vision._tokens import grid_of, pair, resized

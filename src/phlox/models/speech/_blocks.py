@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module, State, advance, key_or_draw
-from phlox.nn import Chain, Dense, Dropout, KVCache, LayerNorm, MultiHeadAttention
+from phlox.nn import Cache, Chain, Dense, Dropout, LayerNorm, MultiHeadAttention
 from phlox.nn.functional import identity
 
 Init = Callable[..., jax.Array]
@@ -81,7 +81,7 @@ class DecoderBlock(Module):
         self.drop1, self.drop2, self.drop3 = dropped(dropout), dropped(dropout), dropped(dropout)
 
     def __call__(
-        self, x: jax.Array, kept: Kept, *, mask: Any = None, lengths: Any = None, cache: KVCache | None = None
+        self, x: jax.Array, kept: Kept, *, mask: Any = None, lengths: Any = None, cache: Cache | None = None
     ) -> jax.Array:
         x = x + self.drop1(self.attention(self.norm1(x), mask=mask, lengths=lengths, cache=cache))
         x = x + self.drop2(self.cross.recall(self.norm2(x), kept))

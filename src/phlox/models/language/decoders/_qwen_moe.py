@@ -16,8 +16,8 @@ from phlox.core import Module, RangeError
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL
-from phlox.models.language._decoder import causal_attention, head_of
-from phlox.models.language._mixture import (
+from phlox.models.language.decoders._decoder import causal_attention, head_of
+from phlox.models.language.decoders._mixture import (
     Experts,
     MixtureBlock,
     MixtureConfig,
@@ -25,8 +25,8 @@ from phlox.models.language._mixture import (
     SharedExperts,
     mixture_names,
 )
-from phlox.models.language._rotary import plain_entries, rotary
-from phlox.models.language._windows import FULL, SLIDING, check_kinds
+from phlox.models.language.decoders._rotary import plain_entries, rotary
+from phlox.models.language.decoders._windows import FULL, SLIDING, check_kinds
 from phlox.nn import Embedding, GatedMLP, MultiHeadAttention, RMSNorm
 from phlox.nn.init import normal
 from phlox.weights import NameMap

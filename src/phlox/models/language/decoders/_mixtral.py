@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL
-from phlox.models.language._decoder import causal_attention, head_of
-from phlox.models.language._mixture import Experts, MixtureBlock, MixtureConfig, MixtureDecoder, mixture_names
-from phlox.models.language._rotary import plain_entries, rotary
+from phlox.models.language.decoders._decoder import causal_attention, head_of
+from phlox.models.language.decoders._mixture import Experts, MixtureBlock, MixtureConfig, MixtureDecoder, mixture_names
+from phlox.models.language.decoders._rotary import plain_entries, rotary
 from phlox.nn import Embedding, GatedMLP, RMSNorm
 from phlox.nn.init import normal
 from phlox.weights import NameMap

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from phlox.core import RangeError
 from phlox.models._activations import activation
 from phlox.models._family import Family
-from phlox.models.language._bert import BERTConfig, blocks_of, embedding_of, pooler_of, trunk_names, unused
 from phlox.models.language._config import TRUNK
-from phlox.models.language._encoder import ANSWERING, FILLING, SENTENCES, TOKENS, Encoder, counted_before
-from phlox.models.language._encoder_heads import SentenceHead, token_head
+from phlox.models.language.encoders._bert import BERTConfig, blocks_of, embedding_of, pooler_of, trunk_names, unused
+from phlox.models.language.encoders._encoder import ANSWERING, FILLING, SENTENCES, TOKENS, Encoder, counted_before
+from phlox.models.language.encoders._encoder_heads import SentenceHead, token_head
 from phlox.nn.functional import gelu, tanh
 from phlox.nn.init import normal
 from phlox.weights import NameMap

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, TRUNK
-from phlox.models.language._encoder import (
+from phlox.models.language.encoders._encoder import (
     ANSWERING,
     FILLING,
     SENTENCES,
@@ -22,7 +22,7 @@ from phlox.models.language._encoder import (
     TextEmbedding,
     block_of,
 )
-from phlox.models.language._encoder_heads import SentenceHead, token_head
+from phlox.models.language.encoders._encoder_heads import SentenceHead, token_head
 from phlox.nn.functional import relu
 from phlox.nn.init import normal
 from phlox.weights import NameMap

@@ -18,7 +18,7 @@ from phlox.core import Module, RangeError
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, WRITING, TextConfig
-from phlox.models.language._decoder import Decoder, DecoderBlock, head_of
+from phlox.models.language.decoders._decoder import Decoder, DecoderBlock, head_of
 from phlox.nn import Cache, Chain, Dense, Dropout, Embedding, LayerNorm, MultiHeadAttention
 from phlox.nn.functional import identity
 from phlox.nn.init import normal

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from phlox.models._family import Family
-from phlox.models.language._decoder import Decoder, head_of
-from phlox.models.language._gated import gated_blocks, norm_of
-from phlox.models.language._llama import decoder_names
-from phlox.models.language._qwen2 import QwenConfig
+from phlox.models.language.decoders._decoder import Decoder, head_of
+from phlox.models.language.decoders._gated import gated_blocks, norm_of
+from phlox.models.language.decoders._llama import decoder_names
+from phlox.models.language.decoders._qwen2 import QwenConfig
 from phlox.nn import Embedding, RMSNorm
 from phlox.nn.init import normal
 from phlox.weights import NameMap

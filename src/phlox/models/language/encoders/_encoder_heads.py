@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, Param, param_dtype
 from phlox.models.language._config import TRUNK
-from phlox.models.language._encoder import ANSWERING, FILLING, EncoderConfig, Init, dropped
+from phlox.models.language.encoders._encoder import ANSWERING, FILLING, EncoderConfig, Init, dropped
 from phlox.nn import Dense, Embedding, LayerNorm
 from phlox.nn.init import normal
 

@@ -18,10 +18,10 @@ from phlox.core import Module, RangeError, harmonise, param_dtype
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, WRITING
-from phlox.models.language._decoder import Decoder, DecoderConfig, causal_attention, head_of
-from phlox.models.language._llama import decoder_names
-from phlox.models.language._rotary import plain_entries, rotary
-from phlox.models.language._windows import FULL, SLIDING, check_kinds
+from phlox.models.language.decoders._decoder import Decoder, DecoderConfig, causal_attention, head_of
+from phlox.models.language.decoders._llama import decoder_names
+from phlox.models.language.decoders._rotary import plain_entries, rotary
+from phlox.models.language.decoders._windows import FULL, SLIDING, check_kinds
 from phlox.nn import Cache, Embedding, GatedMLP, MultiHeadAttention, RMSNorm
 from phlox.nn import functional as F
 from phlox.nn.init import normal

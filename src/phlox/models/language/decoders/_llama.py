@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL
-from phlox.models.language._decoder import Decoder, DecoderConfig, head_of
-from phlox.models.language._gated import GatedConfig, gated_blocks, norm_of
+from phlox.models.language.decoders._decoder import Decoder, DecoderConfig, head_of
+from phlox.models.language.decoders._gated import GatedConfig, gated_blocks, norm_of
 from phlox.nn import Embedding
 from phlox.nn.init import normal
 from phlox.weights import NameMap

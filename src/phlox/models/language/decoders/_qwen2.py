@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from phlox.core import RangeError
 from phlox.models._family import Family
-from phlox.models.language._decoder import Decoder, head_of
-from phlox.models.language._gated import GatedConfig, gated_blocks, norm_of
-from phlox.models.language._llama import decoder_names
+from phlox.models.language.decoders._decoder import Decoder, head_of
+from phlox.models.language.decoders._gated import GatedConfig, gated_blocks, norm_of
+from phlox.models.language.decoders._llama import decoder_names
 from phlox.nn import Embedding
 from phlox.nn.init import normal
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL, TRUNK
-from phlox.models.language._encoder import (
+from phlox.models.language.encoders._encoder import (
     ANSWERING,
     FILLING,
     SENTENCES,
@@ -24,7 +24,7 @@ from phlox.models.language._encoder import (
     TextEmbedding,
     block_of,
 )
-from phlox.models.language._encoder_heads import LabelHead, token_head
+from phlox.models.language.encoders._encoder_heads import LabelHead, token_head
 from phlox.nn import Dense
 from phlox.nn.functional import tanh
 from phlox.nn.init import normal

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.models.language._decoder import Decoder, DecoderBlock, DecoderConfig
-from phlox.models.language._llama import decoder_names
+from phlox.models.language.decoders._decoder import Decoder, DecoderBlock, DecoderConfig
+from phlox.models.language.decoders._llama import decoder_names
 from phlox.nn import Cache, Dense, GatedMLP, MixtureOfExperts
 from phlox.nn import functional as F
 from phlox.weights import NameMap

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 
 from phlox.models._family import Family
 from phlox.models.language._config import NEUTRAL
-from phlox.models.language._decoder import Decoder, head_of
-from phlox.models.language._gated import GatedConfig, gated_blocks, norm_of
-from phlox.models.language._llama import decoder_names
-from phlox.models.language._rotary import plain_entries, rotary
+from phlox.models.language.decoders._decoder import Decoder, head_of
+from phlox.models.language.decoders._gated import GatedConfig, gated_blocks, norm_of
+from phlox.models.language.decoders._llama import decoder_names
+from phlox.models.language.decoders._rotary import plain_entries, rotary
 from phlox.nn import Embedding, RotaryEmbedding
 from phlox.nn.init import normal
 from phlox.weights import NameMap

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Self
 
 from phlox.models._activations import activation
-from phlox.models.language._decoder import DecoderBlock, DecoderConfig, causal_attention
-from phlox.models.language._rotary import plain_entries, rotary
+from phlox.models.language.decoders._decoder import DecoderBlock, DecoderConfig, causal_attention
+from phlox.models.language.decoders._rotary import plain_entries, rotary
 from phlox.nn import GatedMLP, RMSNorm
 from phlox.nn.init import normal
 
