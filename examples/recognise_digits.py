@@ -98,7 +98,7 @@ def distance(a: list[int], b: list[int]) -> int:
     return row[-1]
 
 
-def main(utterances: int = 1500, epochs: int = 12) -> float:
+def main(utterances: int = 1500, epochs: int = 16) -> float:
     """Speak, train, and return the word error rate on voices that were held out."""
     start = time.perf_counter()
     train, test = spoken(utterances, VOICES, seed=0), spoken(200, HELD_OUT, seed=1)
@@ -116,5 +116,5 @@ def main(utterances: int = 1500, epochs: int = 12) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
     main(epochs=parser.parse_args().epochs)
