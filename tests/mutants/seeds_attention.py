@@ -172,8 +172,8 @@ MUTANTS = [
     (
         "the gate is not activated",
         "nn/features/_gated_mlp.py",
-        "self.gate: Dense = Dense(dim, hidden, act, bias=bias, key=keys[0])",
-        "self.gate: Dense = Dense(dim, hidden, bias=bias, key=keys[0])",
+        "self.gate: Dense = Dense(dim, hidden, act, bias=bias, init=init, key=keys[0])",
+        "self.gate: Dense = Dense(dim, hidden, bias=bias, init=init, key=keys[0])",
         (_TRANSFORMER + "test_gated_mlp_is_its_formula_and_llamas[silu-silu]",),
     ),
     (

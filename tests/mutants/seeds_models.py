@@ -110,8 +110,8 @@ MUTANTS = [
     (
         "a trunk alone is asked for its head",
         "models/_loading.py",
-        "with_classes(0 if trunk and classes is None else classes)",
-        "with_classes(classes)",
+        "config.without_head() if trunk and task is None and classes is None else config",
+        "config",
         (_FOLDERS + "test_a_trunk_alone_has_no_head_until_one_is_asked_for",),
     ),
     (

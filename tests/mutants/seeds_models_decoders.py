@@ -1,7 +1,7 @@
 """Seeded bugs in Mistral, Qwen2, Qwen3 and Phi-3, and in longrope: as in seeds_layers.py."""
 
 _MISTRAL, _QWEN, _PHI = (f"tests/models/test_{name}.py::" for name in ("mistral", "qwen", "phi3"))
-_GATED, _QWEN2, _QWEN3, _PHI3 = (f"models/language/_{name}.py" for name in ("gated", "qwen2", "qwen3", "phi3"))
+_GATED, _QWEN2, _QWEN3, _PHI3 = (f"models/language/decoders/_{name}.py" for name in ("gated", "qwen2", "qwen3", "phi3"))
 _KINDS = _QWEN + "test_windows_by_the_kind_of_a_layer_a_tied_head_and_other_options"
 _ROPE, _ANGLES = "nn/functional/attention/_positions.py", "tests/nn/test_attention_positions.py::"
 
