@@ -90,7 +90,7 @@ def test_a_run_is_entered_in_its_row(area, tmp_path, monkeypatch):
         head + "| tensorflow | 2020-01-01 | old | 1 passed | `0` |\n| zoo | 2020-01-01 | z | 1 passed | `1` |\n"
     )
     monkeypatch.setattr(area, "PAGE", page)
-    one = area.areas()[0]
+    one = area.Area("tensorflow")
     area.write(one, "===== 21 passed, 1 skipped in 20.10s (0:00:20) =====")
     lines = page.read_text().removeprefix(head).splitlines()
     assert len(lines) == 2

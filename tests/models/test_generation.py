@@ -254,3 +254,67 @@ def test_what_cannot_be_is_refused(pair, options, error, message):
 def test_prompts_that_are_none(pair, given, error, message):
     with pytest.raises(error, match=message):
         px.generate(pair[1], given)
+
+
+FAMILIES = {
+    "gpt2": (
+        transformers.GPT2LMHeadModel,
+        transformers.GPT2Config(
+            vocab_size=40, n_positions=20, n_embd=16, n_layer=2, n_head=4, initializer_range=0.3, eos_token_id=17,
+            pad_token_id=1, bos_token_id=2,
+        ),
+    ),
+    "mistral": (  # whose window is shorter than the text, so that its caches are rings
+        transformers.MistralForCausalLM,
+        transformers.MistralConfig(**SMALL, sliding_window=4),
+    ),
+    "t5": (
+        transformers.T5ForConditionalGeneration,
+        transformers.T5Config(
+            vocab_size=40, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, eos_token_id=17, pad_token_id=1,
+            decoder_start_token_id=2,
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families(name, tmp_path):
+    theirs = tiny(*FAMILIES[name], tmp_path, seed=2)
+    ours, new = px.models.load(tmp_path), 14
+    x, mask = (X, np.arange(6)[None] < LENGTHS[:, None]) if name == "t5" else padded_left()
+    for options in ({}, {"num_beams": 2}):
+        given = {"attention_mask": torch.tensor(mask).long(), "max_new_tokens": new, "do_sample": False, **options}
+        want = theirs.generate(torch.tensor(x).long(), **given).numpy()[:, 1 if name == "t5" else x.shape[1] :]
+        seen = px.generate(ours, X, lengths=LENGTHS, max_new=new, beams=options.get("num_beams", 1))
+        assert (seen.tokens == want[:, : seen.tokens.shape[1]]).all(), options
+        assert (want[:, seen.tokens.shape[1] :] == 1).all()
+    if name == "gpt2":
+        with pytest.raises(px.RangeError, match=r"texts of at most 20 tokens, got 6 and 15 new\n  fix: .*max_new=14"):
+            px.generate(ours, X, max_new=15)
+    if name == "mistral":
+        assert isinstance(ours.init_cache(1, 64)[0], px.nn.RingCache)
+        spoken = px.generate(ours, X, lengths=LENGTHS, max_new=new, draft=ours, guesses=2)
+        assert (spoken.tokens == px.generate(ours, X, lengths=LENGTHS, max_new=new).tokens).all()
+
+
+def test_what_a_whisper_hears(tmp_path):
+    config = transformers.WhisperConfig(
+        vocab_size=40, num_mel_bins=8, d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_source_positions=10,
+        max_target_positions=16, init_std=0.3, pad_token_id=1, bos_token_id=2, eos_token_id=17,
+        decoder_start_token_id=2,
+    )  # fmt: skip
+    theirs = tiny(transformers.WhisperForConditionalGeneration, config, tmp_path)
+    ours = px.models.load(tmp_path)
+    frames = np.random.default_rng(0).normal(size=(2, 20, 8)).astype(np.float32)
+    seen = px.generate(ours, frames, begin=[2, 5], max_new=6, stop=[])
+    text = torch.tensor([[2, 5]] * 2)
+    for _ in range(6):
+        scores = theirs(torch.tensor(frames).permute(0, 2, 1), decoder_input_ids=text).logits
+        text = torch.cat([text, scores[:, -1].argmax(-1, keepdim=True)], dim=1)
+    assert (seen.tokens == text[:, 2:].numpy()).all()
+    with pytest.raises(px.RangeError, match="frames alone"):
+        px.generate(ours, frames, lengths=[3, 3])
+    with pytest.raises(px.ShapeError, match="begin for 2 texts"):
+        px.generate(ours, frames, begin=[[2], [2], [2]])

@@ -3,7 +3,9 @@
 _MIXTRAL, _QWEN = "tests/models/test_mixtral.py::", "tests/models/test_qwen_moe.py::"
 _LEARNS = "test_answers_and_learns_as_the_hub_s"
 _LOSS = (_MIXTRAL + "test_the_router_s_loss_and_what_it_teaches_routers_is_the_hub_s",)
-_MIXTURE, _OF_MIXTRAL, _OF_QWEN = (f"models/language/decoders/{name}.py" for name in ("_mixture", "_mixtral", "_qwen_moe"))
+_MIXTURE, _OF_MIXTRAL, _OF_QWEN = (
+    f"models/language/decoders/{name}.py" for name in ("_mixture", "_mixtral", "_qwen_moe")
+)
 
 MUTANTS = [
     (

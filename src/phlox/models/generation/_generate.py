@@ -14,6 +14,7 @@ from phlox.core import RangeError, key_or_draw
 from phlox.models.generation import _beams, _speculative
 from phlox.models.generation._choosing import Progress, choose, step
 from phlox.models.generation._prompts import Prompts, bucket, prompts_of
+from phlox.models.generation._recalling import read, writes_from_memory
 from phlox.models.generation._settings import WHERE, Settings, check_count, checked, stops_of
 from phlox.models.generation._stepping import prefill
 
@@ -54,6 +55,7 @@ def generate(
     pad: int | None = None,
     lengths: Any = None,
     mask: Any = None,
+    begin: Any = None,
     beams: int = 1,
     length_penalty: float = 1.0,
     early_stopping: bool = False,
@@ -72,8 +74,10 @@ def generate(
         tokens: (batch, time), or a list of lists of ids; lengths: (batch,); mask: (batch, time).
 
     Arguments:
-        model: a decoder of ``px.models``, or another with ``features``, ``scores`` and ``init_cache`` as these have.
-        tokens: prompts, at least one token each.
+        model: a decoder or encoder-decoder of ``px.models``, or another with ``features``, ``scores`` and
+            ``init_cache`` as decoders have them.
+        tokens: prompts, at least one token each. Of an encoder-decoder model what is read: tokens, or frames of sound
+            (batch, frames, bands).
         max_new: how many tokens to write at most.
         temperature: T; 0 takes the likeliest.
         top_k, top_p, min_p: which tokens can be drawn, as in ``px.nn.functional.keep_top_k`` and so on, in this order.
@@ -84,6 +88,8 @@ def generate(
         pad: what stands behind the end of a text; the config's by default, else 0.
         lengths: how many tokens of each prompt count, from the left.
         mask: in place of it, True where a token counts, padded on either side.
+        begin: of encoder-decoder models, the token or tokens that every text, or each of them, begins with; the
+            config's by default.
         beams: texts that are searched side by side for the one of the highest rank: its log-probability divided by its
             new tokens to the power of ``length_penalty``.
         early_stopping: whether a search ends as soon as as many texts have ended as there are beams.
@@ -116,8 +122,11 @@ def generate(
     check_count("max_new", max_new)
     check_count("beams", beams)
     check_count("guesses", guesses)
-    _check_together(settings, beams, draft, stream)
-    prompts = prompts_of(tokens, lengths, mask, _vocabulary(model))
+    _check_together(model, settings, begin, beams, draft, stream)
+    if writes_from_memory(model):
+        model, prompts = read(model, tokens, lengths, mask, begin)
+    else:
+        prompts = prompts_of(tokens, lengths, mask, model.config.vocab_size)
     spare = guesses + 1 if draft is not None else 0
     room = _room(model, prompts, max_new, spare)
     if beams > 1:
@@ -150,11 +159,13 @@ def _room(model: Any, prompts: Prompts, max_new: int, spare: int) -> _Room:
     return _Room(wide, bucket(max(wide, longest + max_new + spare)))
 
 
-def _check_together(settings: Settings, beams: int, draft: Any, stream: Any) -> None:
+def _check_together(model: Any, settings: Settings, begin: Any, beams: int, draft: Any, stream: Any) -> None:
     pairs = [
         ("beams", beams > 1, "a temperature", not settings.greedy),
         ("beams", beams > 1, "a draft", draft is not None),
         ("beams", beams > 1, "a stream", stream is not None),
+        ("a draft", draft is not None, "an encoder", writes_from_memory(model)),
+        ("begin", begin is not None, "a decoder alone", not writes_from_memory(model)),
         ("a draft", draft is not None, "a stream", stream is not None),
         ("a draft", draft is not None, "a repetition_penalty", settings.repetition_penalty != 1),
         ("a draft", draft is not None, "adjust", settings.adjust is not None),
@@ -163,10 +174,6 @@ def _check_together(settings: Settings, beams: int, draft: Any, stream: Any) -> 
         if has_one and has_other:
             fix = "leave one of them out"
             raise RangeError(f"{one} without {other}", got="both", fix=fix, where=WHERE)
-
-
-def _vocabulary(model: Any) -> int:
-    return model.config.vocab_size
 
 
 def _begun(model: Any, prompts: Prompts, room: _Room, **options: Any) -> tuple[Any, jax.Array, np.ndarray]:

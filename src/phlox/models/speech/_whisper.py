@@ -239,6 +239,11 @@ class Whisper(Model):
         self.decoder = WhisperDecoder(config) if whole else None
         self.head = _head(config)
 
+    @property
+    def longest(self) -> int:
+        """Tokens that the decoder has places for."""
+        return self.config.max_target_positions
+
     def hidden_states(self, features: jax.Array, tokens: Any = None, *, mask: Any = None) -> WhisperStates:
         """What stands between the blocks, for frames (batch, frames, mels) and tokens (batch, time).
 

@@ -141,6 +141,11 @@ class GPT2(Decoder):
         rate = 0.1 if config.classifier_dropout is None else config.classifier_dropout
         self.drop: Any = _dropped(rate if config.task == "token-classification" else 0.0)
 
+    @property
+    def longest(self) -> int:
+        """Tokens that there are positions for."""
+        return self.config.n_positions
+
     def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[Cache] | None) -> jax.Array:
         """Tokens and their positions."""
         time, longest = tokens.shape[1], self.config.n_positions
