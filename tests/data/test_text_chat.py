@@ -242,7 +242,6 @@ ENDLESS = [
     "{{ 1 | round(-(10 ** 9)) }}",
     "{{ ([0] * 9999) | tojson(indent=9999) }}",
     "{{ ([0] * 9999) | tojson(separators=('a' * 9999, ':')) }}",
-    "{% for i in range(4000) %}" + "written " * 1000 + "{% endfor %}",
     "{{ 'a'" + f" | replace('a', '{'a' * 999}')" * 3 + " }}",  # constant, and not computed when it is compiled
     LISTS + "{% set a = ns.s %}{% set ns.s = [1] %}" + LISTS.partition("%}")[2] + "{{ ns.s == a }}",
     LISTS + "{{ 2 in ns.s }}",
@@ -278,6 +277,12 @@ def test_the_end_comes_soon(monkeypatch):
     for text in ("{% for i in range(110) %}a{% endfor %}", "{% macro f(n) %}b{% endmacro %}" + "{{ f(1) }}" * 110):
         with pytest.raises(ChatTemplateError, match=r"it takes more than 50,000 characters or 100 turns of loops"):
             ChatTemplate(text).render(CHATS[0])
+
+
+def test_a_template_writes_not_without_end(monkeypatch):
+    monkeypatch.setattr(_sandbox, "BUDGET", 3_000_000)
+    with pytest.raises(ChatTemplateError, match=ENDS):
+        ChatTemplate("{% for i in range(999) %}" + "written " * 1000 + "{% endfor %}").render(CHATS[0])
 
 
 def test_what_is_paid_is_done_as_jinja2_does_it():
