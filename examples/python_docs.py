@@ -9,9 +9,6 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-import tokenizers
-
 TOPICS = {
     "network": "http urllib socket socketserver ssl smtplib ftplib imaplib poplib email xmlrpc mailbox ipaddress",
     "files": "os pathlib shutil tempfile zipfile tarfile glob fileinput io gzip bz2 lzma filecmp fnmatch",
@@ -75,11 +72,3 @@ def signature(thing: Any) -> str:
         return str(inspect.signature(thing)).partition(" -> ")[0]
     except (TypeError, ValueError):
         return "()"
-
-
-def encoded(tokenizer: tokenizers.Tokenizer, texts: list[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and where they count, (texts, length) each: cut and padded on the right."""
-    tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(length=length)
-    found = tokenizer.encode_batch(texts)
-    return np.array([e.ids for e in found], np.int32), np.array([e.attention_mask for e in found], bool)

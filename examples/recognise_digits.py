@@ -85,17 +85,10 @@ def transcribe(model: px.models.Whisper, frames: np.ndarray) -> list[list[int]]:
 def word_error_rate(found: list[list[int]], texts: np.ndarray) -> float:
     """How many words were changed, missed or invented, of those that were said."""
     wanted = [[token for token in text if 0 <= token < START] for text in texts.tolist()]
-    return sum(distance(a, b) for a, b in zip(found, wanted, strict=True)) / sum(map(len, wanted))
-
-
-def distance(a: list[int], b: list[int]) -> int:
-    """The fewest words to change, take out or put in that turn one into the other."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
+    heard, said = ([" ".join(map(str, text)) for text in some] for some in (found, wanted))
+    errors = px.metrics.WordErrorRate()
+    errors.update(heard, said)
+    return errors.compute().rate
 
 
 def main(utterances: int = 1500, epochs: int = 16) -> float:

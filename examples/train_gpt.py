@@ -10,9 +10,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 import phlox as px
+from phlox.data.text import Tokenizer
 
 END = 0  # the token behind each text
 NOTHING = -100  # a target that counts for nothing
@@ -29,37 +31,22 @@ def docstrings(files: int | None = None) -> tuple[list[str], list[str]]:
 
 
 def tokenizer_of(texts: list[str], size: int) -> Tokenizer:
-    """Byte pairs that are frequent in the texts, as GPT-2 has them."""
-    made, letters = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
+    """Byte pairs that are frequent in the texts, as GPT-2 has them, with the end behind each text."""
+    made, letters = tokenizers.Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     options = {"special_tokens": ["<end>"], "initial_alphabet": letters, "show_progress": False}
     made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, **options))
-    return made
+    return Tokenizer(made, eos_token="<end>", add_eos_token=True)
 
 
 def packed(texts: list[list[int]], time: int) -> dict[str, np.ndarray]:
-    """Rows (rows, time) of several texts each, as full as they get: their tokens, and which text each belongs to.
+    """Rows (rows, time) of several texts each: their tokens, and which text each belongs to.
 
     A text longer than a row is cut. The target of a token is the next one of its text.
     """
-    pieces = [text[i : i + time] for text in texts for i in range(0, len(text), time)]
-    rows: list[list[list[int]]] = []
-    room: list[int] = []
-    for piece in sorted(pieces, key=len, reverse=True):
-        at = next((i for i, left in enumerate(room) if left >= len(piece)), len(rows))
-        if at == len(rows):
-            rows.append([])
-            room.append(time)
-        rows[at].append(piece)
-        room[at] -= len(piece)
-    tokens, segments, targets = (np.full((len(rows), time), fill, np.int32) for fill in (END, 0, NOTHING))
-    for i, row in enumerate(rows):
-        start = 0
-        for n, piece in enumerate(row):
-            end = start + len(piece)
-            tokens[i, start:end], segments[i, start:end], targets[i, start : end - 1] = piece, n + 1, piece[1:]
-            start = end
-    return {"tokens": tokens, "segments": segments, "targets": targets}
+    rows = px.data.text.pack(texts, time, value=END)
+    targets = px.data.text.next_tokens(rows.tokens, segments=rows.segments)
+    return {"tokens": rows.tokens, "segments": rows.segments, "targets": targets}
 
 
 def loss(model: px.models.GPT2, batch: dict[str, jax.Array]) -> jax.Array:
@@ -71,7 +58,7 @@ def perplexity(model: px.models.GPT2, rows: dict[str, np.ndarray], batch: int = 
     """How many tokens the model hesitates between."""
     found = px.metrics.Perplexity(logits=True)
     run = px.jit(lambda model, tokens, segments: model(tokens, segments=segments))
-    for i in range(0, len(rows["tokens"]) - batch + 1, batch):
+    for i in range(0, len(rows["tokens"]), batch):
         tokens, segments, targets = (rows[name][i : i + batch] for name in ("tokens", "segments", "targets"))
         found.update(run(model, tokens, segments), np.maximum(targets, 0), weight=targets != NOTHING)
     return float(found.compute())
@@ -86,7 +73,7 @@ def unigram_perplexity(train: dict[str, np.ndarray], held_out: dict[str, np.ndar
 
 def go_on(model: px.models.GPT2, tokenizer: Tokenizer, text: str, count: int) -> str:
     """The text with the likeliest tokens behind it, through a cache."""
-    tokens = jnp.array([tokenizer.encode(text).ids])
+    tokens = jnp.array([tokenizer.encode(text, special=False)])
     cache, step = model.init_cache(1, tokens.shape[1] + count), px.jit(lambda m, x, cache: m(x, cache=cache))
     written = []
     while len(written) < count and END not in written:
@@ -102,12 +89,11 @@ def main(
     """Train, say what it writes, and return perplexities on modules held out: its own, and the unigrams'."""
     learn, hold = docstrings(files)
     tokenizer = tokenizer_of(learn, size)
-    numbers = lambda texts: [found.ids + [END] for found in tokenizer.encode_batch(texts)]  # noqa: E731
-    train, held_out = packed(numbers(learn), time), packed(numbers(hold), time)
+    train, held_out = (packed(tokenizer.encode(texts), time) for texts in (learn, hold))
     full = float(np.mean(train["segments"] > 0))
     print(f"{len(learn)} texts in {len(train['tokens'])} rows, of which {full:.1%} is text")
     config = px.models.GPT2Config(
-        vocab_size=tokenizer.get_vocab_size(), n_positions=time, n_embd=dim, n_layer=layers, n_head=4,
+        vocab_size=len(tokenizer), n_positions=time, n_embd=dim, n_layer=layers, n_head=4,
         bos_token_id=END, eos_token_id=END,
     )  # fmt: skip
     with px.seed(0):

@@ -72,7 +72,7 @@ def test_numbers_are_spoken_and_their_words_counted(example):
     wanted = [[token for token in text if 0 <= token < program.START] for text in texts.tolist()]
     assert all(text[: len(said) + 2] == [10, *said, 11] for text, said in zip(texts.tolist(), wanted, strict=True))
     assert program.word_error_rate(wanted, texts) == 0
-    assert program.distance([1, 2, 3], [2, 3, 4]) == 2
+    assert program.word_error_rate([[1, 2, 3], [5]], np.array([[10, 2, 3, 4, 11], [10, 5, 11, -1, -1]])) == 0.5
 
 
 @pytest.mark.soak
@@ -82,8 +82,7 @@ def test_numbers_are_understood_by_voices_never_heard(example):
         assert example("recognise_digits").main() < 0.1
 
 
-def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
-    tokenizers = oracle("tokenizers")
+def test_docstrings_are_gathered_once_each(example):
     program = example("python_docs")
     found = program.entries()
     assert found == program.entries() != program.entries(seed=1)
@@ -92,11 +91,6 @@ def test_docstrings_are_gathered_once_each_and_cut_to_a_length(example):
     text = "Copy data from src to dst in the most efficient way possible."
     (copy,) = (entry for entry in found if entry.text == text)
     assert (copy.topic, copy.call) == ("files", "copyfile(src, dst, *, follow_symlinks=True)")
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "a": 1, "b": 2}, unk_token="?"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokens, mask = program.encoded(tokenizer, ["a b b b", "b"], 3)
-    assert tokens.tolist() == [[1, 2, 2], [2, 0, 0]]
-    assert mask.tolist() == [[True] * 3, [True, False, False]]
 
 
 @pytest.mark.soak
@@ -186,8 +180,8 @@ def test_texts_are_packed_whole_and_each_foretells_itself_alone(example):
 def test_a_gpt_learns_from_packed_texts(example):
     oracle("tokenizers")
     options = {"dim": 32, "layers": 1, "time": 64, "size": 300, "files": 16}
-    ours, least = example("train_gpt").main(150, rate=1e-2, **options)
-    assert ours < 0.75 * least
+    ours, least = example("train_gpt").main(150, rate=5e-3, **options)
+    assert ours < 0.78 * least
 
 
 @pytest.mark.soak

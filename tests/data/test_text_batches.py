@@ -178,6 +178,20 @@ def test_targets_are_the_tokens_behind():
         text.next_tokens(tokens, mask=mask[:, :3])
 
 
+@pytest.mark.parametrize("numpy", [np, jax.numpy])
+def test_targets_of_unsigned_tokens(numpy):
+    """Files of tokens are often of uint16, which holds no -100."""
+    targets = text.next_tokens(numpy.array([[5, 60000, 7]], "uint16"))
+    assert (targets.tolist(), targets.dtype) == ([[60000, 7, -100]], np.int32)
+
+
+def test_targets_of_no_tokens_and_with_masks_of_either_library():
+    assert text.next_tokens(np.zeros((2, 0), int)).shape == (2, 0)
+    tokens, mask = np.array([[5, 6, 0]]), np.array([[1, 1, 0]])
+    traced = jax.jit(lambda mask: text.next_tokens(tokens, mask=mask))(mask)
+    assert traced.tolist() == [[6, -100, -100]]
+
+
 class Reader(px.Module):
     """A causal model of one layer."""
 
@@ -257,6 +271,21 @@ def test_numbers_that_are_tokens_already(tok):
     assert right.tokens.tolist() == [[0, 1, 2, 3], [5, 1, 1, 1]]
 
 
+def test_numbers_stand_where_the_tokenizer_puts_texts():
+    tok = text.Tokenizer(word_pieces(), pad_token="[PAD]", padding_side="left", truncation_side="left")
+    batch = text.Collate(tok, buckets=(2, 4))([[5, 6, 7, 8, 9], [5]])
+    assert batch.tokens.tolist() == [[6, 7, 8, 9], [0, 0, 0, 5]]
+
+
+def test_parts_keep_their_order(tok):
+    tokens, label = text.Collate(tok, text=1, pair=0, buckets=8)([("one", "a b", 3)])
+    np.testing.assert_array_equal(tokens.tokens, tok("a b", "one", pad=8).tokens)
+    assert label.tolist() == [3]
+    label, tokens = text.Collate(tok, text=-1, buckets=np.int64(8))([(3, "a b")])
+    np.testing.assert_array_equal(tokens.tokens, tok("a b", pad=8).tokens)
+    assert label.tolist() == [3]
+
+
 def test_targets_of_a_language_model(tok):
     texts = ["a b c", "d"]
     tokens, targets = text.Collate(tok, buckets=8, targets="next")(texts)
@@ -299,6 +328,8 @@ def test_fit_takes_what_collate_gives(tok):
             r"a part 'text' of each observation, got \['wo",
         ),
         (lambda t: text.Collate(t, side="up"), px.RangeError, r"side to be"),
+        (lambda t: text.Collate(t)(["a", [1]]), px.StructureError, r"numbers of tokens, or texts, got"),
+        (lambda t: text.Collate()(["a"]), px.StructureError, r"numbers of tokens, or texts, got"),
     ],
 )
 def test_what_cannot_be_collated(tok, call, kind, message):

@@ -189,6 +189,8 @@ REACHING = [
     "{% import 'other' as other %}",
     "{{ lipsum(n=100000) }}",
     "{{ (messages | tojson).__reduce__() }}",
+    "{{ '<!---->' | striptags }}",
+    "{{ ('<!---->' | safe).striptags() }}",
 ]
 
 STRINGS = "{% set ns = namespace(s='ab') %}{% for i in range(99) %}"
@@ -236,6 +238,18 @@ ENDLESS = [
     LISTS + "{{ ns.s | string }}",
     LISTS + "{{ ns.s ~ 'a' }}",
     "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+    "{{ 1.5 | round(10 ** 9, 'ceil') }}",
+    "{{ 1 | round(-(10 ** 9)) }}",
+    "{{ ([0] * 9999) | tojson(indent=9999) }}",
+    "{{ ([0] * 9999) | tojson(separators=('a' * 9999, ':')) }}",
+    "{{ 'a'" + f" | replace('a', '{'a' * 999}')" * 3 + " }}",  # constant, and not computed when it is compiled
+    LISTS + "{% set a = ns.s %}{% set ns.s = [1] %}" + LISTS.partition("%}")[2] + "{{ ns.s == a }}",
+    LISTS + "{{ 2 in ns.s }}",
+    LISTS + "{{ 2 is in ns.s }}",
+    LISTS + "{{ [ns.s] | sort }}",
+    LISTS + "{{ ns.s.index(2) }}",
+    "{% set a = [0] * 9999 %}{% for i in range(999) %}{% set b = a[1:] %}{% endfor %}",
+    "{{ ([0] * 9999) | batch(1) | sum(start=[]) }}",
 ]  # fmt: skip
 
 
@@ -263,6 +277,19 @@ def test_the_end_comes_soon(monkeypatch):
     for text in ("{% for i in range(110) %}a{% endfor %}", "{% macro f(n) %}b{% endmacro %}" + "{{ f(1) }}" * 110):
         with pytest.raises(ChatTemplateError, match=r"it takes more than 50,000 characters or 100 turns of loops"):
             ChatTemplate(text).render(CHATS[0])
+
+
+def test_a_template_writes_not_without_end(monkeypatch):
+    monkeypatch.setattr(_sandbox, "BUDGET", 3_000_000)
+    with pytest.raises(ChatTemplateError, match=ENDS):
+        ChatTemplate("{% for i in range(999) %}" + "written " * 1000 + "{% endfor %}").render(CHATS[0])
+
+
+def test_what_is_paid_is_done_as_jinja2_does_it():
+    text = "{{ [[1], [2]] | sum(start=[]) }} {{ messages | map(attribute='content') | map('length') | sum }} "
+    text += "{{ messages | sum('n') }} {{ 2.345 | round(2) }} {{ [1, 2, 3][1:] }} {{ 'b' in 'abc' and 1 < 2 < 3 != 4 }}"
+    found = ChatTemplate(text).render([{"role": "user", "content": "abc", "n": 3}, {"content": "de", "n": 4}])
+    assert found == "[1, 2] 5 7 2.35 [2, 3] True"
 
 
 def test_a_long_chat_is_no_hostile_one():

@@ -386,6 +386,17 @@ def test_folders_that_hold_no_tokenizer(tmp_path):
         Tokenizer.load(tmp_path)
 
 
+def test_files_of_byte_pairs_without_their_ends(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<s>": 1}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    config = {"tokenizer_class": "RobertaTokenizer", "padding_side": None}  # None, as where it is not given
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(px.weights.CorruptFileError, match=r"<s> and </s> in vocab\.json, got 2 others"):
+        Tokenizer.load(tmp_path)
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<s>": 1, "</s>": 2}')
+    assert Tokenizer.load(tmp_path).padding_side == "right"
+
+
 def test_a_folder_that_cannot_be_written(both, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(px.weights.FileError, match=r"file"):

@@ -40,6 +40,11 @@ def test_vectors():
     assert TextVectorization(output_mode="binary", **given)(["the the"]).tolist() == [[0, 1, 0, 0]]
 
 
+def test_no_text_is_no_vector():
+    for mode, shape in (("int", (0, 0)), ("multi_hot", (0, 3)), ("count", (0, 3)), ("tf_idf", (0, 3))):
+        assert TextVectorization(output_mode=mode).adapt(["a b"])([]).shape == shape
+
+
 def test_weights_are_inverse_document_frequencies():
     vectorize = TextVectorization(output_mode="tf_idf").adapt(TEXTS)  # the: in 2 of 3 texts, thrice
     words = {"the": 2, "sat": 2, "dog": 2, "cat": 2, "ran": 1, "a": 1}

@@ -87,7 +87,10 @@ def test_arrays_lengths_rates_and_lists_say_the_same():
     assert_close(pre(rows[0].astype("float64").tolist()), pre(rows[0]))
     slower = px.nn.functional.resample(rows, 8000, 16000)
     assert_close(pre(rows, rate=8000), pre(slower))
-    assert pre.with_mask(rows, lengths=[600, 100], rate=8000)[1].sum(1).tolist() == [900, 200]
+    want, mask = pre.with_mask(rows, lengths=[600, 100], rate=8000)
+    assert mask.sum(1).tolist() == [900, 200]
+    assert_close(want[1], pre([rows[1][:100]], rate=8000)[0])  # what lies behind is not heard
+    assert_close(pre(list(rows[0])), pre(rows[0]))
 
 
 def test_it_is_exported_with_a_model_for_any_batch():
@@ -116,6 +119,9 @@ def test_configs_of_files_and_back(tmp_path):
     assert {k: v for k, v in again.to_dict().items() if k != "processor_class"} == extractor.to_dict()
     for made in (AudioPreprocessor(), AudioPreprocessor(normalize="own", padding_value=1.0), pre):
         assert AudioPreprocessor.from_config(made.to_config()) == made
+    first = {"do_normalize": True, "feature_size": 1, "padding_side": "right", "padding_value": 0.0,
+             "return_attention_mask": False, "sampling_rate": 16000}  # fmt: skip
+    assert px.models.preprocessor(first) == AudioPreprocessor(normalize="padded")  # the oldest name no type
     padded = AudioPreprocessor(normalize="padded")
     assert AudioPreprocessor.from_config(padded.to_config()) == padded
     assert isinstance(

@@ -134,6 +134,27 @@ MUTANTS = [
         (_BATCHES + "test_targets_are_the_tokens_behind",),
     ),
     (
+        "targets of unsigned tokens stay unsigned",
+        _ROOM + "_targets.py",
+        """if tokens.dtype.kind == "u":""",
+        """if tokens.dtype.kind == "V":""",
+        (_BATCHES + "test_targets_of_unsigned_tokens[jax.numpy]",),
+    ),
+    (
+        "numbers of tokens are always filled up on the right",
+        _ROOM + "_collate.py",
+        """self.side or (self.tokenizer.padding_side if self.tokenizer else "right")""",
+        """self.side or "right\"""",
+        (_BATCHES + "test_numbers_stand_where_the_tokenizer_puts_texts",),
+    ),
+    (
+        "what a template writes of its own costs nothing",
+        _ROOM + "_sandbox.py",
+        "        _spend(count)\n",
+        "        _spend(0)\n",
+        (_CHAT + "test_a_template_writes_not_without_end",),
+    ),
+    (
         "a row that makes room for another is forgotten",
         _ROOM + "_packing.py",
         "yield self._taken(int(np.argmin(self.free)))",

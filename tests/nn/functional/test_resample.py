@@ -65,6 +65,7 @@ def test_batches_dtypes_and_gradients():
     assert F.resample(x.astype("float32"), 2, 3).dtype == "float32"
     assert F.resample(jnp.asarray(x, "bfloat16"), 2, 3).dtype == "bfloat16"
     np.testing.assert_array_equal(F.resample(x, 16000, 16000), x)
+    assert F.resample(jnp.zeros((0, 5)), 2, 1).shape == (0, 3)
     check_grads(lambda x: F.resample(x, 3, 2), (x[0, 0],), order=1, modes=["rev"])
 
 

@@ -83,8 +83,10 @@ class Collate:
         pairs = None if self.pair is None else [self._part(observation, self.pair) for observation in observations]
         tokens = self._tokens(texts, pairs)
         rest = batch([self._rest(observation, name) for observation in observations])
-        whole = {**rest, name: tokens} if isinstance(rest, Mapping) else (*rest[:name], tokens, *rest[name:])
-        return self._with_targets(whole, tokens)
+        if isinstance(rest, Mapping):
+            return self._with_targets({**rest, name: tokens}, tokens)
+        place = name - (self.pair is not None and _place(self.pair, observations[0]) < name)
+        return self._with_targets((*rest[:place], tokens, *rest[place:]), tokens)
 
     def _with_targets(self, whole: Any, tokens: Tokens) -> Any:
         if self.targets is None:
@@ -96,7 +98,7 @@ class Collate:
         """Where the text of an observation is; None where it is the text."""
         if isinstance(observation, Mapping):
             return "text" if self.text is None else self.text
-        return (self.text or 0) if isinstance(observation, tuple) else None
+        return _place(self.text or 0, observation) if isinstance(observation, tuple) else None
 
     def _part(self, observation: Any, name: Any) -> Any:
         try:
@@ -110,10 +112,11 @@ class Collate:
         taken = (name,) if self.pair is None else (name, self.pair)
         if isinstance(observation, Mapping):
             return {key: part for key, part in observation.items() if key not in taken}
-        return tuple(part for place, part in enumerate(observation) if place not in taken)
+        places = {_place(part, observation) for part in taken}
+        return tuple(part for place, part in enumerate(observation) if place not in places)
 
     def _tokens(self, texts: Sequence[Any], pairs: Any) -> Tokens:
-        longest = None if isinstance(self.buckets, int) else int(self.buckets[-1])
+        longest = None if isinstance(self.buckets, (int, np.integer)) else int(self.buckets[-1])
         if self.tokenizer is not None and (pairs is not None or all(isinstance(text, str) for text in texts)):
             found = self.tokenizer(
                 texts, pairs, length=self._length(longest), side=self.side, pad=self.buckets, offsets=self.offsets
@@ -129,12 +132,25 @@ class Collate:
 
     def _padded(self, rows: Sequence[Any], longest: int | None) -> Tokens:
         """Sequences of numbers that a tokenizer has made before."""
-        side: Side = self.side or "right"
-        cut = [
-            np.asarray(row)[slice(None, longest) if side == "right" else slice(-(longest or 0), None)] for row in rows
-        ]
+        side: Side = self.side or (self.tokenizer.padding_side if self.tokenizer else "right")
+        kept = self.side or (self.tokenizer.truncation_side if self.tokenizer else "right")
+        part = slice(None, longest) if kept == "right" else slice(-(longest or 0), None)
+        cut = [_numbers(row)[part] for row in rows]
         lengths = [len(row) for row in cut]
         time = time_of(lengths, self.buckets, None, "Collate")
         fill = self.pad_id if self.pad_id is not None else (self.tokenizer and self.tokenizer.pad_id) or 0
         tokens = rows_of(cut, time, side, fill, np.int32)
         return Tokens(tokens, mask_of(lengths, time, side), np.zeros_like(tokens), np.asarray(lengths, np.int32))
+
+
+def _place(name: Any, observation: Any) -> Any:
+    """The place of a part of a tuple, counted from its front."""
+    return name + len(observation) if isinstance(name, int) and name < 0 else name
+
+
+def _numbers(row: Any) -> np.ndarray:
+    found = np.asarray(row)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        fix = "give texts alone, with a tokenizer, or numbers of tokens alone"
+        raise StructureError("numbers of tokens, or texts", got=describe(row), fix=fix, where="Collate")
+    return found

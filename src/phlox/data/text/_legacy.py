@@ -45,6 +45,12 @@ def _check_kind(kind: str, known: tuple[str, ...], files: str, where: str) -> No
         )  # fmt: skip
 
 
+def _check_there(ends: list[str], vocabulary: Mapping[str, int], file: str, where: str) -> None:
+    if not all(token in vocabulary for token in ends):
+        got, fix = f"{len(vocabulary)} others", "fetch it anew, with the tokenizer_config.json that belongs to it"
+        raise CorruptFileError(f"{' and '.join(ends)} in {file}", got=got, fix=fix, where=where)
+
+
 def _missing(folder: Path, where: str) -> Exception:
     models = sorted(folder.glob("*.model"))
     if models:
@@ -73,11 +79,8 @@ def _word_piece(folder: Path, entries: Mapping[str, Any], where: str) -> tuple[A
     )
     made.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
     made.decoder = library.decoders.WordPiece(prefix="##")
-    first, last = ((special[name], vocabulary.get(special[name])) for name in ("cls_token", "sep_token"))
-    if first[1] is None or last[1] is None:
-        raise CorruptFileError(
-            f"{first[0]} and {last[0]} in vocab.txt", got=f"{len(lines)} others", fix="fetch it anew", where=where
-        )
+    _check_there([special["cls_token"], special["sep_token"]], vocabulary, "vocab.txt", where)
+    first, last = ((special[name], vocabulary[special[name]]) for name in ("cls_token", "sep_token"))
     made.post_processor = library.processors.TemplateProcessing(
         single=f"{first[0]}:0 $A:0 {last[0]}:0",
         pair=f"{first[0]}:0 $A:0 {last[0]}:0 $B:1 {last[0]}:1",
@@ -108,6 +111,7 @@ def _byte_pairs(folder: Path, entries: Mapping[str, Any], kind: str, where: str)
     if kind == "GPT2":
         return made, {name: content(entries.get(name) or token) for name, token in _GPT2.items()}
     special = {name: content(entries.get(name) or token) for name, token in _ROBERTA.items()}
+    _check_there([special["cls_token"], special["sep_token"]], vocabulary, "vocab.json", where)
     last, first = ((special[name], vocabulary[special[name]]) for name in ("sep_token", "cls_token"))
     made.post_processor = library.processors.RobertaProcessing(last, first, entries.get("trim_offsets", True), prefix)
     return made, special

@@ -15,9 +15,10 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, cast
 
-from jinja2 import nodes
+from jinja2 import nodes, pass_context, pass_environment
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -29,9 +30,10 @@ _LONGEST_RANGE = 100_000  # jinja2's own
 _BITS = 4_096  # of whole numbers
 
 _WIDE_METHODS = ("center", "ljust", "rjust", "zfill", "expandtabs")
-_WIDE_FILTERS = ("batch", "center", "indent", "slice", "tojson")
-_NO_FILTERS = ("pprint", "random", "urlize", "wordwrap", "xmlattr")
-_NO_METHODS = ("translate", "format_map")
+_WIDE_FILTERS = ("batch", "center", "indent", "round", "slice", "tojson")
+_DEEP_FILTERS = ("dictsort", "groupby", "join", "max", "min", "sort", "string", "tojson", "unique")
+_NO_FILTERS = ("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
+_NO_METHODS = ("translate", "format_map", "striptags")
 _WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(\*|\d{5})")
 _WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(\{|\d{5})")
 
@@ -91,6 +93,19 @@ def _spend_on_all(value: Any) -> int:
     return size
 
 
+def _spend_on_compared(value: Any) -> Any:
+    """Pay for what a comparison may go through: all that is in a list, or the entries of a dict."""
+    if isinstance(value, (list, tuple, Mapping)):
+        _spend_on_all(value)
+    return value
+
+
+def _depths(value: Any, depth: int = 1) -> int:
+    """The depths of a value and of all that is in it, added up."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return depth + sum(_depths(item, depth + 1) for item in inner)
+
+
 def _check_width(values: Any) -> None:
     for value in values:
         if isinstance(value, int) and abs(value) > _WIDEST:
@@ -122,7 +137,7 @@ def _check_text_call(name: str, text: str, args: tuple[Any, ...], values: list[A
 
 
 class _Metered(NodeTransformer):
-    """Puts a payment into each loop and macro, and before each ``~``."""
+    """Puts payments into each loop and macro, and beside whatever copies, compares or writes much at once."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802  (jinja2 calls it so)
         self.generic_visit(node)
@@ -140,6 +155,23 @@ class _Metered(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802  (jinja2 calls it so)
         self.generic_visit(node)
         return _call("concat_paid", node.nodes, node.lineno)
+
+    def visit_Output(self, node: nodes.Output) -> Any:  # noqa: N802  (jinja2 calls it so)
+        self.generic_visit(node)
+        size = sum(len(part.data) for part in node.nodes if isinstance(part, nodes.TemplateData))
+        paid = _call("spend", [nodes.Const(size, lineno=node.lineno)], node.lineno)
+        return [nodes.ExprStmt(paid, lineno=node.lineno), node]
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802  (jinja2 calls it so)
+        self.generic_visit(node)
+        return _call("spend_on", [node], node.lineno) if isinstance(node.arg, nodes.Slice) else node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802  (jinja2 calls it so)
+        self.generic_visit(node)
+        for operand in node.ops:
+            name = "spend_on_members" if operand.op in ("in", "notin") else "spend_on_compared"
+            operand.expr = _call(name, [operand.expr], node.lineno)
+        return node
 
     def _paid(self, node: Any) -> nodes.Node:
         node.body.insert(0, nodes.ExprStmt(_call("spend_turn", [], node.lineno), lineno=node.lineno))
@@ -181,9 +213,11 @@ class Environment(ImmutableSandboxedEnvironment):
         )
         for name in _NO_FILTERS:
             del self.filters[name]
-        self.filters["tojson"] = _tojson
+        self.filters |= {"tojson": _tojson, "sum": _sum}
         for name, function in self.filters.items():
             self.filters[name] = _paid_filter(name, function)
+        for name, function in self.tests.items():
+            self.tests[name] = _paid_test(function)
         del self.globals["lipsum"]
         self.globals |= {
             "raise_exception": _raise,
@@ -199,6 +233,18 @@ class Environment(ImmutableSandboxedEnvironment):
     def spend_on(self, value: Any) -> Any:
         """Pay for what a loop goes through."""
         return _spend_on(value)
+
+    def spend(self, count: int) -> None:
+        """Pay for what the template writes of its own."""
+        _spend(count)
+
+    def spend_on_members(self, value: Any) -> Any:
+        """Pay for what ``in`` goes through; a dict finds a key at once."""
+        return value if isinstance(value, Mapping) else _spend_on_compared(value)
+
+    def spend_on_compared(self, value: Any) -> Any:
+        """Pay for what ``==`` goes through."""
+        return _spend_on_compared(value)
 
     def spend_turn(self) -> None:
         """Pay for one turn."""
@@ -230,6 +276,8 @@ class Environment(ImmutableSandboxedEnvironment):
             if name in _NO_METHODS:
                 raise SecurityError(f"it calls {name!r} of a string")
             _check_text_call(name, text, args, [*args, *kwargs.values()])
+        if isinstance(text, (list, tuple)):  # index and count go through it
+            _spend_on_all(text)
         return _spend_on(super().call(context, function, *args, **kwargs))
 
 
@@ -250,7 +298,7 @@ def _paid_filter(name: str, function: Any) -> Any:
         if given:
             value, more = given[0], given[1:]
             _spend_on(value)
-            if name in ("tojson", "string", "join", "sum"):
+            if name in _DEEP_FILTERS:
                 _spend_on_all(value if isinstance(value, (Mapping, list, tuple)) else [])
             if name == "join" and isinstance(value, Sized):
                 _spend(len(value) * len(str([*more[:1], *kwargs.values(), ""][0])))
@@ -263,7 +311,18 @@ def _paid_filter(name: str, function: Any) -> Any:
     return paid
 
 
-def _written(value: Any) -> Any:
+def _paid_test(function: Any) -> Any:
+    @wraps(function)
+    def paid(*args: Any, **kwargs: Any) -> Any:
+        for value in [*args[1:], *kwargs.values()]:
+            _spend_on_compared(value)
+        return function(*args, **kwargs)
+
+    return paid
+
+
+@pass_context  # so that nothing is written, and thereby computed, while the template is compiled: nobody pays then
+def _written(context: Any, value: Any) -> Any:
     """What ``{{ value }}`` writes, paid."""
     _spend_on_all(value)
     return value
@@ -272,7 +331,18 @@ def _written(value: Any) -> Any:
 def _tojson(
     value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
+    wide = indent if isinstance(indent, int) else len(indent or "")
+    _spend(_depths(value) * (wide + sum(map(len, separators or ()))))
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+@pass_environment
+def _sum(environment: Any, values: Any, attribute: Any = None, start: Any = 0) -> Any:
+    """jinja2's own, but each list is paid that is made on the way."""
+    total = start
+    for value in values if attribute is None else map(make_attrgetter(environment, attribute), values):
+        total = _spend_on(total + value)
+    return total
 
 
 def _raise(message: Any) -> None:

@@ -64,8 +64,9 @@ def settings_of(entries: Mapping[str, Any], where: str) -> Settings:
     Raises:
         RangeError: a side that is neither left nor right. StructureError: special tokens that are no strings.
     """
-    for name in ("padding_side", "truncation_side"):
-        check_side(entries.get(name, "right"), name, where)
+    sides: dict[str, Any] = {name: entries.get(name) or "right" for name in ("padding_side", "truncation_side")}
+    for name, side in sides.items():
+        check_side(side, name, where)
     special = {key.removesuffix("_token"): token for key, token in entries.items() if _is_special(key, token, where)}
     further = entries.get("extra_special_tokens") or entries.get("additional_special_tokens") or ()
     if isinstance(further, Mapping):
@@ -78,8 +79,7 @@ def settings_of(entries: Mapping[str, Any], where: str) -> Settings:
         extra=tuple(further),
         added=dict(sorted(added.items())),
         templates=_templates(entries.get("chat_template")),
-        padding_side=entries.get("padding_side", "right"),
-        truncation_side=entries.get("truncation_side", "right"),
+        **sides,
         length=None if length is None or length >= _ENDLESS else int(length),
         clean_up=bool(entries.get("clean_up_tokenization_spaces", False)),
         clean_up_bpe=bool(entries.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")),

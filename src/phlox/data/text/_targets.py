@@ -22,7 +22,7 @@ def next_tokens(tokens: Any, *, mask: Any = None, segments: Any = None) -> Any:
         tokens, segments, the result: (batch, time) of whole numbers; mask: (batch, time) booleans.
 
     Arguments:
-        tokens: NumPy's or JAX's.
+        tokens: NumPy's or JAX's; of unsigned ones the result is int32.
         mask: true for tokens, false for padding, as ``Tokens.mask``.
         segments: which document of its row a token is of, 0 for none, as ``Packed.segments``.
 
@@ -37,15 +37,18 @@ def next_tokens(tokens: Any, *, mask: Any = None, segments: Any = None) -> Any:
         if given is not None and np.shape(given) != np.shape(tokens):
             got, fix = f"{describe(tokens)} and {name} {describe(given)}", "give both of one batch"
             raise ShapeError(f"tokens and {name} of one shape", got=got, fix=fix, where="next_tokens")
-    numpy = _numpy(tokens)
-    counts = numpy.ones(np.shape(tokens)[:-1] + (np.shape(tokens)[-1] - 1,), bool)
+    numpy = jnp if any(isinstance(given, jax.Array) for given in (tokens, mask, segments)) else np
+    tokens = numpy.asarray(tokens)
+    if tokens.dtype.kind == "u":  # as files of tokens are: it holds no -100
+        tokens = tokens.astype(np.int32)
+    counts = numpy.ones(tokens[..., 1:].shape, bool)
     if mask is not None:
         counts = counts & (mask[..., :-1] != 0) & (mask[..., 1:] != 0)
     if segments is not None:
         counts = counts & (segments[..., :-1] == segments[..., 1:]) & (segments[..., 1:] > 0)
     following = numpy.where(counts, tokens[..., 1:], IGNORED)
     last = numpy.full((*following.shape[:-1], 1), IGNORED, following.dtype)
-    return numpy.concatenate([following, last], -1)
+    return numpy.concatenate([following, last], -1)[..., : tokens.shape[-1]]
 
 
 def segment_mask(segments: Any) -> Any:
@@ -67,7 +70,3 @@ def segment_mask(segments: Any) -> Any:
         fix = "give Packed.segments"
         raise ShapeError("segments (batch, time)", got=describe(segments), fix=fix, where="segment_mask")
     return segments[:, None, :, None] == segments[:, None, None, :]
-
-
-def _numpy(array: Any) -> Any:
-    return jnp if isinstance(array, jax.Array) else np

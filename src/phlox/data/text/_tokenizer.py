@@ -303,6 +303,16 @@ class Tokenizer:
         """The special tokens by name: ``{"pad": "[PAD]", …}``."""
         return {name: content(token) for name, token in self._settings.special.items()}
 
+    @property
+    def padding_side(self) -> Side:
+        """Where texts are filled up, unless a call says it."""
+        return self._settings.padding_side
+
+    @property
+    def truncation_side(self) -> Side:
+        """Where texts are cut, unless a call says it."""
+        return self._settings.truncation_side
+
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
         """The numbers of all tokens that are marked as special, in order."""

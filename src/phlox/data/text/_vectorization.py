@@ -128,7 +128,7 @@ class TextVectorization:
             return self([texts])[0]
         rows = [self.lookup(np.array(self.words(text), object)) for text in _strings(texts)]
         if self.lookup.output_mode != "int":
-            return np.stack(rows)
+            return np.stack(rows) if rows else self.lookup(np.zeros((0, 0), object))
         time = self.output_sequence_length or max(map(len, rows), default=0)
         found = np.zeros((len(rows), time), np.int32)
         for row, numbers in zip(found, rows, strict=True):

@@ -71,9 +71,15 @@ def _refused(name: str, wanted: str, value: Any, fix: str) -> RangeError:
     return RangeError(f"{name} {wanted}", got=got[:100], fix=fix, where="AudioPreprocessor")
 
 
+def audio_type_of(config: Config) -> Any:
+    """The type of feature extractor that a config names; the first files of Wav2Vec2 name none."""
+    first = "sampling_rate" in config and config.get("feature_size") == 1 and "image_processor_type" not in config
+    return config.get("feature_extractor_type", _WAV2VEC2 if first else None)
+
+
 def audio_fields_of(config: Config) -> dict[str, Any]:
     """The fields, as the feature extractor named in the config understands its entries."""
-    kind = config.get("feature_extractor_type")
+    kind = audio_type_of(config)
     if kind not in AUDIO_TYPES:
         fix = "write an AudioPreprocessor of your own; px.models.preprocessor reads configs of images too"
         raise _refused("feature_extractor_type", f"among {', '.join(AUDIO_TYPES)}", kind, fix)

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any
 
 from phlox.models.preprocessing._audio import AudioPreprocessor
-from phlox.models.preprocessing._audio_config import AUDIO_TYPES
+from phlox.models.preprocessing._audio_config import AUDIO_TYPES, audio_type_of
 from phlox.models.preprocessing._config import IMAGES, SOUND, content_of
 from phlox.models.preprocessing._preprocessor import ImagePreprocessor
 
@@ -28,5 +28,5 @@ def preprocessor(config: Mapping[str, Any] | str | PathLike[str]) -> ImagePrepro
     'AudioPreprocessor'
     """
     content = content_of(config, "preprocessor", (*IMAGES, *SOUND))
-    is_audio = content.get("feature_extractor_type") in AUDIO_TYPES and not content.get("image_processor_type")
+    is_audio = audio_type_of(content) in AUDIO_TYPES and not content.get("image_processor_type")
     return (AudioPreprocessor if is_audio else ImagePreprocessor).from_config(content)

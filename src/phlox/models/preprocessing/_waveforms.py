@@ -34,7 +34,11 @@ def together(waveforms: Any, lengths: Any, rates: tuple[int, int], length: int |
         return xp.stack([_fitted(x, time) for x in parts]), np.minimum(counts, time)
     x = _checked(waveforms, (1, 2))
     x = x[None] if x.ndim == 1 else x
+    lengths = lengths if lengths is None or isinstance(lengths, jax.Array) else np.asarray(lengths)
     counts = _counts(lengths, x, rates)
+    if lengths is not None and rates[0] != rates[1]:  # what lies behind a sound is no neighbour of it
+        xp = jnp if isinstance(x, jax.Array) or isinstance(lengths, jax.Array) else np
+        x = xp.where(np.arange(x.shape[1]) < lengths[:, None], x, np.float32(0))
     x = _at_rate(x, rates)
     time = x.shape[1] if length is None else length
     return _fitted(x, time), counts.clip(0, time).astype(np.int32)
@@ -46,7 +50,7 @@ def _is_list(waveforms: Any) -> bool:
         return False
     if not waveforms:
         raise ShapeError("at least one waveform", got="none", fix="give some", where=_WHERE)
-    return not isinstance(waveforms[0], int | float)
+    return not isinstance(waveforms[0], int | float | np.number)
 
 
 def _checked(waveform: Any, axes: tuple[int, ...]) -> Any:
@@ -66,7 +70,7 @@ def _counts(lengths: Any, x: Any, rates: tuple[int, int]) -> Any:
     if lengths is None:
         xp = jnp if isinstance(x, jax.Array) else np  # the batch may be a symbol
         return xp.full(x.shape[:1], math.ceil(x.shape[1] * rates[1] / rates[0]))
-    counts = lengths if isinstance(lengths, jax.Array) else np.asarray(lengths)
+    counts = lengths
     if counts.shape != x.shape[:1] or counts.dtype.kind not in "iu":
         fix = "give the number of samples of each"
         raise ShapeError(f"whole lengths of shape [{len(x)}]", got=describe(counts), fix=fix, where=_WHERE)

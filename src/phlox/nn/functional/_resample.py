@@ -54,8 +54,10 @@ def resample(x: jax.Array, from_rate: int, to_rate: int, *, width: int = 6, roll
     common = math.gcd(from_rate, to_rate)
     old, new = from_rate // common, to_rate // common
     out = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.promote_types(x.dtype, jnp.float32)
-    if old == new or x.size == 0:
+    if old == new:
         return x.astype(out)
+    if x.size == 0:
+        return jnp.zeros((*x.shape[:-1], math.ceil(new * x.shape[-1] / old)), out)
     _check_size(old, new, width)
     filters, reach = _filters(old, new, int(width), float(rolloff))
     return _filtered(x.astype(jnp.promote_types(out, jnp.float32)), filters, old, reach).astype(out)
