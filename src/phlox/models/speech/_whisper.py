@@ -19,15 +19,8 @@ from phlox.models._family import Family
 from phlox.models._model import Model
 from phlox.models.language._config import NEUTRAL, TRUNK
 from phlox.models.language._model import check_tokens, seen_keys
-from phlox.models.speech._blocks import (
-    CrossAttention,
-    DecoderBlock,
-    EncoderBlock,
-    Kept,
-    LayerDrop,
-    dropped,
-    mlp,
-)
+from phlox.models.language._seq2seq import CrossAttention, Kept, Memory
+from phlox.models.speech._blocks import DecoderBlock, EncoderBlock, LayerDrop, dropped, mlp
 from phlox.models.speech._config import CLASSIFICATION, RECOGNITION, SpeechConfig
 from phlox.models.speech._head import HEAD_NAMES, ClassHead
 from phlox.models.speech._spans import SpecAugment
@@ -37,8 +30,6 @@ from phlox.nn.init import normal
 from phlox.weights import NameMap
 
 A = TypeVar("A", bound=MultiHeadAttention)
-Memory = jax.Array | tuple[Kept, ...]
-"""What the encoder gives, (batch, places, features), or what ``remember`` makes of it for each block."""
 
 
 @dataclass(frozen=True, kw_only=True)
