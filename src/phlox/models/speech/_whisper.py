@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import jax
@@ -113,6 +114,7 @@ class WhisperEncoder(Module):
 
     def hidden_states(self, features: jax.Array) -> tuple[jax.Array, ...]:
         """What stands before the first block and after each, the last one normalised."""
+        features = jnp.asarray(features) if isinstance(features, list | tuple) else features
         if jnp.ndim(features) != 3 or features.shape[2] != self.mels or features.shape[1] > self.longest:
             expected = f"features (batch, at most {self.longest} frames, {self.mels} mels)"
             raise ShapeError(expected, got=describe(features), fix=self._cure(features))
@@ -354,9 +356,13 @@ def _head(config: WhisperConfig) -> Any:
     return Dense(config.d_model, config.vocab_size, bias=False, init=normal(std=config.init_std))
 
 
-def whisper_names(config: WhisperConfig) -> NameMap:
-    """What transformers calls the arrays; a model for classes of recordings is an encoder without a prefix there."""
-    base = "" if config.task == CLASSIFICATION else "model."
+def whisper_names(config: WhisperConfig, *, whole: bool = False) -> NameMap:
+    """What transformers calls the arrays; a model for classes of recordings is an encoder without a prefix there.
+
+    With ``whole``, its encoder is called as in a file that holds the decoder too.
+    """
+    alone = config.task == CLASSIFICATION
+    base = "" if alone and not whole else "model."
     there, here = f"{base}encoder.layers.{{i}}", "encoder.blocks.{i}"
     layer, block = f"{base}decoder.layers.{{i}}", "decoder.blocks.{i}"
     return NameMap(
@@ -383,7 +389,10 @@ def whisper_names(config: WhisperConfig) -> NameMap:
             **HEAD_NAMES,
             "proj_out": "head",
         },
-        ignore=("proj_out.weight",) if config.tie_word_embeddings else (),
+        ignore=(
+            *(("proj_out.weight",) if alone or config.tie_word_embeddings else ()),
+            *((f"{base}decoder.*",) if alone else ()),
+        ),
     )
 
 
@@ -406,7 +415,7 @@ _V3 = {"vocab_size": 51866, "num_mel_bins": 128, "pad_token_id": 50256}
 FAMILY = Family(
     config=WhisperConfig,
     model=Whisper,
-    names={"transformers": whisper_names},
+    names={"transformers": whisper_names, "transformers_whole": partial(whisper_names, whole=True)},
     base="model.",
     heads=("head.classifier",),
     variants={
