@@ -205,6 +205,11 @@ def test_sizes_are_the_published_ones(name, count):
     assert sum(x.size for x in px.split(model)[0].values()) == count
 
 
+def test_a_tower_may_have_no_block():
+    config = px.models.CLIPTextConfig(**TEXT | {"num_hidden_layers": 0})
+    assert px.output_shape(px.eval_shape(lambda: px.models.create(config)), np.ones((2, 3), int)) == (2, 16)
+
+
 def test_vectors_have_length_one_and_fit_by_their_angle(pair):
     ours = pair[1]
     x, tokens = images(2, 12, 12, 3), ended(5, 3, 4)
@@ -222,6 +227,9 @@ def test_vectors_have_length_one_and_fit_by_their_angle(pair):
     [
         (lambda ours: ours.text(np.ones((1, 9), int)), px.ShapeError, r"at most 8 tokens, got int\d+\[1, 9\]"),
         (lambda ours: ours.text(np.ones(9, int)), px.ShapeError, r"tokens \(batch, time\)"),
+        (lambda ours: ours.text(np.ones((2, 0), int)), px.ShapeError, r"tokens \(batch, at least 1\)"),
+        (lambda ours: px.models.SiglipTextConfig(hidden_size=0), px.RangeError, "hidden_size of at least 1, got 0"),
+        (lambda ours: ours.vision.config.with_classes(3), px.RangeError, "no head of this family has classes"),
         (lambda ours: px.models.create(px.models.CLIPTextConfig(eos_token_id=None)), px.OptionError, "one token that"),
         (lambda ours: px.models.CLIPConfig(text_config={}), px.OptionError, "a CLIPTextConfig, got dict"),
         (lambda ours: px.models.CLIPConfig.from_dict({"text_config": 3}), px.OptionError, "text_config as CLIPTextCon"),

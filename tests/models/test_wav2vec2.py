@@ -1,16 +1,20 @@
 """wav2vec 2.0 beside the hub's."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 import phlox as px
 from hub import covered, there_again, tiny
 from hub_speech import compare, recordings
 from hub_text import padded
 from kit import oracle
+from phlox.models.speech._head import ClassHead
 from phlox.models.speech._spans import spans
 
 transformers = oracle("transformers")
@@ -99,6 +103,38 @@ def test_written_here_and_loaded_there_by_both_names_of_the_weight_that_is_norme
     assert (old.places.conv.layer.weight == ours.places.conv.layer.weight).all()
 
 
+def test_files_with_and_without_a_vector_for_masked_time(pair, tmp_path):
+    """The first ones that were published lack it; later ones have it where their config masks nothing."""
+    px.models.save(pair[1], tmp_path)
+    path, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    arrays = load_file(path)
+    drawn = arrays.pop("wav2vec2.masked_spec_embed")
+    save_file(arrays, path)
+    ours = px.models.load(tmp_path, key=0)
+    assert ours.augment.embed.shape == drawn.shape
+    assert (ours.project.weight == pair[1].project.weight).all()
+    save_file({**arrays, "wav2vec2.masked_spec_embed": drawn}, path)
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"mask_time_prob": 0.0}))
+    assert px.models.load(tmp_path).augment.embed is None
+
+
+def test_classes_begin_from_a_file_of_pre_training(tmp_path):
+    theirs = transformers.Wav2Vec2ForPreTraining(transformers.Wav2Vec2Config(**SMALL, codevector_dim=8))
+    theirs.save_pretrained(tmp_path)
+    ours = px.models.load(tmp_path, task="audio-classification", classes=3, key=0)
+    wanted = theirs.wav2vec2.feature_projection.projection.weight.detach().numpy().T
+    np.testing.assert_array_equal(ours.project.weight, wanted)
+    assert ours.head.classifier.bias.shape == (3,)
+
+
+def test_a_recording_too_short_for_a_step_spoils_no_sum():
+    head = ClassHead(4, 3, 2, states=None, std=0.1)
+    run = px.value_and_grad(lambda m, x, n: jnp.sum(m(x, (), n)))
+    value, grads = px.jit(run)(head, jnp.ones((2, 5, 4)), jnp.array([5, 0]))
+    assert np.isfinite(value)
+    assert np.isfinite(grads.projector.weight).all()
+
+
 def test_ctc_is_the_hub_s_loss(pair):
     theirs, ours = pair
     labels = np.array([[3, 4, 4, 5], [6, 7, -100, -100]])
@@ -176,6 +212,10 @@ def test_bad_input_is_told(pair):
         model(WAVES, mask=SAMPLES[:, ::-1])
     with pytest.raises(px.ShapeError, match=r"lengths \(2,\)"):
         model(WAVES, lengths=np.array([120]))
+    with pytest.raises(px.ShapeError, match=r"waves \(batch, samples\) in one array, got list"):
+        model([WAVES[0], WAVES[1, :77]], lengths=np.array([120, 77]))
+    with pytest.raises(px.RangeError, match="num_conv_pos_embeddings of at least 1, got 0"):
+        px.models.Wav2Vec2Config.from_dict({"num_conv_pos_embeddings": 0})
     with pytest.raises(px.RangeError, match="as many conv_dim as conv_stride"):
         px.models.Wav2Vec2Config(conv_dim=(8,))
     with pytest.raises(px.RangeError, match="spans of at most 11 steps, as many as there are, got 12"):

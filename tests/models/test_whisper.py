@@ -89,6 +89,17 @@ def test_classes_of_recordings(weighted, tmp_path):
         ours(FRAMES, TEXT)
 
 
+@pytest.mark.parametrize("cls", ["WhisperForConditionalGeneration", "WhisperModel"])
+def test_classes_begin_from_the_encoder_of_a_whole_model(cls, tmp_path):
+    theirs = getattr(transformers, cls)(transformers.WhisperConfig(**SMALL | {"encoder_layers": 1}))
+    theirs.save_pretrained(tmp_path)
+    ours = px.models.load(tmp_path, task="audio-classification", classes=3, key=0)
+    assert (ours.config.classes, ours.decoder) == (3, None)
+    found, wanted = ours.encoder.blocks[0].mlp.layers["fc1"].weight, theirs.get_encoder().layers[0].fc1.weight
+    np.testing.assert_array_equal(found, wanted.detach().numpy().T)
+    assert "encoder.conv1.weight" in px.models.names(ours, "transformers").to_theirs(ours)
+
+
 def test_a_trunk_and_a_head_of_its_own(tmp_path):
     small = SMALL | {"encoder_layers": 1, "decoder_layers": 1}
     trunk = tiny(transformers.WhisperModel, transformers.WhisperConfig(**small), tmp_path / "trunk")
@@ -157,6 +168,8 @@ def test_bad_input_is_told(pair):
         model.encoder(jnp.zeros((2, 6, 16)))
     with pytest.raises(px.ShapeError, match=r"tokens \(batch, time\), got int32\[7\]"):
         model(FRAMES, TEXT[0])
+    with pytest.raises(px.ShapeError, match=r"features \(batch, at most 16 frames, 6 mels\), got float32\[2, 6\]"):
+        model.encoder([[0.0] * 6] * 2)
     with pytest.raises(px.RangeError, match=r"tokens \(batch, time\), got features alone"):
         model(FRAMES)
     with pytest.raises(px.RangeError, match="a memory for 2 blocks, got one for 0"):

@@ -78,6 +78,20 @@ MUTANTS = [
         _SPANS,
     ),
     (
+        "wav2vec 2.0: every file must hold the vector for masked time",
+        "models/speech/_wav2vec2.py",
+        'optional=("augment.embed",)',
+        "optional=()",
+        ("tests/models/test_wav2vec2.py::test_files_with_and_without_a_vector_for_masked_time",),
+    ),
+    (
+        "speech: classes of a recording without a step are 0 / 0",
+        "models/speech/_head.py",
+        "jnp.maximum(lengths, 1)",
+        "lengths",
+        ("tests/models/test_wav2vec2.py::test_a_recording_too_short_for_a_step_spoils_no_sum",),
+    ),
+    (
         "speech: a skipped block is the one that is kept",
         "models/speech/_blocks.py",
         "jnp.where(jax.random.uniform(advance(self)) < self.p, before, after)",

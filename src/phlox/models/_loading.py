@@ -111,6 +111,7 @@ def load(
         config = config.without_head() if trunk and task is None and classes is None else config
         if config != found.config:
             model = eval_shape(partial(made, config))
+            spoken = _most(found.maps(config), model, shapes)[0]
         names = found.maps(config)[spoken]
         new = (*_new(found, config, trunk), *_absent(found.family.optional, names, model, shapes))
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
@@ -153,11 +154,17 @@ def _absent(optional: tuple[str, ...], names: NameMap, model: Any, shapes: Mappi
 
 def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[int, dict[str, str]]:
     """Which map most names of the file go by, and by what it calls the arrays of the head, their paths."""
-    spoken = [names.slots(model, shapes)[0] for names in found.maps(found.config)]
+    best, slots = _most(found.maps(found.config), model, shapes)
+    head = [slot for slot in slots if _below(slot.ours, (found.family.head,))]
+    return best, {n: slot.ours for slot in head for n in slot.theirs}
+
+
+def _most(maps: list[NameMap], model: Any, shapes: Mapping[str, Any]) -> tuple[int, list[Slot]]:
+    """Which of some maps knows most names of the file, and where these put the arrays."""
+    spoken = [names.slots(model, shapes)[0] for names in maps]
     known = [sum(n in shapes for slot in slots for n in slot.theirs) for slots in spoken]
     best = known.index(max(known))
-    head = [slot for slot in spoken[best] if _below(slot.ours, (found.family.head,))]
-    return best, {n: slot.ours for slot in head for n in slot.theirs}
+    return best, spoken[best]
 
 
 def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[str, ...]) -> _Plan:

@@ -68,7 +68,7 @@ class TaskConfig(Config):
         trunk = TRUNK if TRUNK in cls.architectures else cls.task
         raise RangeError(
             f"an architecture among {known}", got=repr(architectures[0])[:100],
-            fix=f'set it in config.json to the one of its trunk, {cls._architecture(trunk)}, or pass task=',
+            fix=f'set it in config.json to the one of its trunk, {cls._architecture(trunk)}',
             where=f"{cls.__name__}.from_dict",
         )  # fmt: skip
 
@@ -104,8 +104,8 @@ class TaskConfig(Config):
         if classes == 0:
             return self.with_task(TRUNK)
         if classes is not None and self.task not in LABELLING:
-            labelling = next((task for task in LABELLING if task in self.architectures), TRUNK)
-            fix = f"pass task={labelling!r} too"
+            labelling = next((task for task in LABELLING if task in self.architectures), None)
+            fix = f"pass task={labelling!r} too" if labelling else "leave it out: no head of this family has classes"
             where = type(self).__name__
             raise RangeError(f"no classes for {self.task!r}", got=f"classes={classes}", fix=fix, where=where)
         return super().with_classes(classes, labels)

@@ -223,7 +223,8 @@ class CLIP(ImageTextModel):
 
 def _draws(config: CLIPTextConfig | CLIPVisionConfig) -> Draws:
     """Fresh weights as published: narrower at the end of a branch, the more blocks there are."""
-    factor, width, deep = config.initializer_factor, config.hidden_size**-0.5, (2 * config.num_hidden_layers) ** -0.5
+    factor, width = config.initializer_factor, config.hidden_size**-0.5
+    deep = (2 * config.num_hidden_layers) ** -0.5 if config.num_hidden_layers else 1.0
     embed = normal(std=factor * (config.initializer_range if isinstance(config, CLIPVisionConfig) else 0.02))
     return Draws(
         embed=embed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from phlox.core import OptionError, describe
+from phlox.core import OptionError, RangeError, describe
 from phlox.models.language._config import NEUTRAL, TaskConfig
 from phlox.models.vision._tokens import grid_of
 
@@ -37,6 +37,12 @@ class TowerConfig(TaskConfig):
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-5
     attention_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size < 1:
+            where, fix = type(self).__name__, "give the features of a token"
+            raise RangeError("hidden_size of at least 1", got=str(self.hidden_size), fix=fix, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,14 @@ class TextTower(Model):
         raise NotImplementedError
 
     def __call__(self, tokens: jax.Array, *, mask: Any = None) -> jax.Array:
-        """A vector for each text, (batch, features), not of length 1."""
+        """A vector for each text, (batch, features), not of length 1.
+
+        Raises:
+            ShapeError: texts without a token.
+        """
+        if jnp.ndim(tokens) == 2 and not jnp.shape(tokens)[1]:
+            fix = "pass those that begin and end a text at the least"
+            raise ShapeError("tokens (batch, at least 1)", got=describe(tokens), fix=fix, where=type(self).__name__)
         pooled = self.pool(self.features(tokens, mask=mask), jnp.asarray(tokens))
         return pooled if self.head is None else self.head(pooled)
 

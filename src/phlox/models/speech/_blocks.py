@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module, State, advance, key_or_draw
+from phlox.models.language._seq2seq import CrossAttention, Kept
 from phlox.nn import Cache, Chain, Dense, Dropout, LayerNorm, MultiHeadAttention
 from phlox.nn.functional import identity
 
 Init = Callable[..., jax.Array]
-Kept = tuple[jax.Array, jax.Array]
-"""Keys and values of a memory for one block, (batch, places, heads, size) each."""
 
 
 class EncoderBlock(Module):
@@ -48,22 +47,6 @@ class EncoderBlock(Module):
             return x + self.drop2(self.mlp(self.norm2(x)))
         x = self.norm1(x + self.drop1(self.attention(x, kv_lengths=lengths)))
         return self.norm2(x + self.drop2(self.mlp(x)))
-
-
-class CrossAttention(MultiHeadAttention):
-    """Attention to a memory, whose keys and values are computed once for all queries that come."""
-
-    def remember(self, memory: jax.Array) -> Kept:
-        """Keys and values (batch, places, heads, size) of a memory (batch, places, dim)."""
-        keys, values = self.k_proj(memory), self.v_proj(memory)
-        heads = (*keys.shape[:2], self.kv_heads, self.head_dim)
-        return keys.reshape(heads), values.reshape(heads)
-
-    def recall(self, x: jax.Array, kept: Kept) -> jax.Array:
-        """What x (batch, time, dim) finds in the memory: (batch, time, dim)."""
-        queries = self.q_proj(x).reshape(*x.shape[:2], self.heads, self.head_dim)
-        y, _ = self._attend(queries, *kept, None, None, None, None, False)
-        return self.out_proj(y.reshape(*x.shape[:2], -1).astype(queries.dtype))
 
 
 class DecoderBlock(Module):

@@ -42,4 +42,5 @@ class ClassHead(Module):
         if lengths is None:
             return self.classifier(jnp.mean(x, axis=1))
         counts = (jnp.arange(x.shape[1]) < lengths[:, None])[..., None]
-        return self.classifier(jnp.sum(jnp.where(counts, x, 0), axis=1) / lengths[:, None].astype(x.dtype))
+        divisor = jnp.maximum(lengths, 1)[:, None].astype(x.dtype)  # too short for a step: zeros, in place of 0 / 0
+        return self.classifier(jnp.sum(jnp.where(counts, x, 0), axis=1) / divisor)

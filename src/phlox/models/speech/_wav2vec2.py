@@ -113,6 +113,9 @@ class Wav2Vec2Config(SpeechConfig):
                 fix="give one of each for a convolution",
                 where=where,
             )
+        if self.num_conv_pos_embeddings < 1:
+            fix = "give the steps that a convolution sees, 128 as published"
+            raise RangeError("num_conv_pos_embeddings of at least 1", got="0", fix=fix, where=where)
         if self.feat_extract_norm not in ("group", "layer"):
             got, fix = repr(self.feat_extract_norm), "choose one of these"
             raise RangeError("feat_extract_norm 'group' or 'layer'", got=got, fix=fix, where=where)
@@ -262,6 +265,9 @@ class Wav2Vec2(Model):
 
 def _steps(model: Wav2Vec2, waves: Any, mask: Any, lengths: Any) -> jax.Array | None:
     """How many steps of each recording count, (batch,); None for all."""
+    if isinstance(waves, list | tuple):
+        fix = "pad them on the right into one array (batch, samples), and pass their lengths="
+        raise ShapeError("waves (batch, samples) in one array", got=describe(waves), fix=fix, where="Wav2Vec2")
     if jnp.ndim(waves) != 2:
         fix = "add a batch axis: waves[None]" if jnp.ndim(waves) == 1 else "give one channel: waves[..., 0]"
         raise ShapeError("waves (batch, samples)", got=describe(waves), fix=fix, where="Wav2Vec2")
@@ -334,7 +340,7 @@ def wav2vec2_names(config: Wav2Vec2Config, *, direction: str, size: str) -> Name
             **HEAD_NAMES,
             "lm_head": "head",
         },
-        ignore=("quantizer.*", "project_hid.*", "project_q.*") if config.task != CLASSIFICATION else (),
+        ignore=("quantizer.*", "project_hid.*", "project_q.*", "*masked_spec_embed"),  # what a config may do without
     )
 
 
@@ -356,6 +362,7 @@ FAMILY = Family(
     },
     base="wav2vec2.",
     heads=("head.classifier",),
+    optional=("augment.embed",),  # which the first files that were published lack
     variants={
         "wav2vec2_base": Wav2Vec2Config(),
         "wav2vec2_large": _large(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import jax
@@ -19,15 +20,8 @@ from phlox.models._family import Family
 from phlox.models._model import Model
 from phlox.models.language._config import NEUTRAL, TRUNK
 from phlox.models.language._model import check_tokens, seen_keys
-from phlox.models.speech._blocks import (
-    CrossAttention,
-    DecoderBlock,
-    EncoderBlock,
-    Kept,
-    LayerDrop,
-    dropped,
-    mlp,
-)
+from phlox.models.language._seq2seq import CrossAttention, Kept, Memory
+from phlox.models.speech._blocks import DecoderBlock, EncoderBlock, LayerDrop, dropped, mlp
 from phlox.models.speech._config import CLASSIFICATION, RECOGNITION, SpeechConfig
 from phlox.models.speech._head import HEAD_NAMES, ClassHead
 from phlox.models.speech._spans import SpecAugment
@@ -37,8 +31,6 @@ from phlox.nn.init import normal
 from phlox.weights import NameMap
 
 A = TypeVar("A", bound=MultiHeadAttention)
-Memory = jax.Array | tuple[Kept, ...]
-"""What the encoder gives, (batch, places, features), or what ``remember`` makes of it for each block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +114,7 @@ class WhisperEncoder(Module):
 
     def hidden_states(self, features: jax.Array) -> tuple[jax.Array, ...]:
         """What stands before the first block and after each, the last one normalised."""
+        features = jnp.asarray(features) if isinstance(features, list | tuple) else features
         if jnp.ndim(features) != 3 or features.shape[2] != self.mels or features.shape[1] > self.longest:
             expected = f"features (batch, at most {self.longest} frames, {self.mels} mels)"
             raise ShapeError(expected, got=describe(features), fix=self._cure(features))
@@ -368,9 +361,13 @@ def _head(config: WhisperConfig) -> Any:
     return Dense(config.d_model, config.vocab_size, bias=False, init=normal(std=config.init_std))
 
 
-def whisper_names(config: WhisperConfig) -> NameMap:
-    """What transformers calls the arrays; a model for classes of recordings is an encoder without a prefix there."""
-    base = "" if config.task == CLASSIFICATION else "model."
+def whisper_names(config: WhisperConfig, *, whole: bool = False) -> NameMap:
+    """What transformers calls the arrays; a model for classes of recordings is an encoder without a prefix there.
+
+    With ``whole``, its encoder is called as in a file that holds the decoder too.
+    """
+    alone = config.task == CLASSIFICATION
+    base = "" if alone and not whole else "model."
     there, here = f"{base}encoder.layers.{{i}}", "encoder.blocks.{i}"
     layer, block = f"{base}decoder.layers.{{i}}", "decoder.blocks.{i}"
     return NameMap(
@@ -397,7 +394,10 @@ def whisper_names(config: WhisperConfig) -> NameMap:
             **HEAD_NAMES,
             "proj_out": "head",
         },
-        ignore=("proj_out.weight",) if config.tie_word_embeddings else (),
+        ignore=(
+            *(("proj_out.weight",) if alone or config.tie_word_embeddings else ()),
+            *((f"{base}decoder.*",) if alone else ()),
+        ),
     )
 
 
@@ -420,7 +420,7 @@ _V3 = {"vocab_size": 51866, "num_mel_bins": 128, "pad_token_id": 50256}
 FAMILY = Family(
     config=WhisperConfig,
     model=Whisper,
-    names={"transformers": whisper_names},
+    names={"transformers": whisper_names, "transformers_whole": partial(whisper_names, whole=True)},
     base="model.",
     heads=("head.classifier",),
     variants={
