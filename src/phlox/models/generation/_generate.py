@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, key_or_draw
+from phlox.core import RangeError, describe, key_or_draw
 from phlox.models.generation import _beams, _speculative
 from phlox.models.generation._choosing import Progress, choose, step
 from phlox.models.generation._prompts import Prompts, bucket, prompts_of
-from phlox.models.generation._settings import WHERE, Settings, check_count, checked, stops_of
+from phlox.models.generation._settings import WHERE, Settings, check_count, check_ranking, checked, stops_of
 from phlox.models.generation._stepping import prefill
+from phlox.models.language._config import LABELLING, TRUNK, WRITING
 
 Stream = Callable[[np.ndarray], Any]
 
@@ -108,6 +109,9 @@ def generate(
     >>> written.tokens.shape, written.lengths.tolist()
     ((2, 5), [5, 5])
     """
+    _check_writes(model, "model")
+    if draft is not None:
+        _check_draft(model, draft)
     config = getattr(model, "config", None)
     pads = getattr(config, "pad_token_id", None) if pad is None else pad
     settings = checked(
@@ -116,6 +120,8 @@ def generate(
     check_count("max_new", max_new)
     check_count("beams", beams)
     check_count("guesses", guesses)
+    check_count("pad", pads or 0, 0)
+    check_ranking(length_penalty, early_stopping)
     _check_together(settings, beams, draft, stream)
     prompts = prompts_of(tokens, lengths, mask, _vocabulary(model))
     spare = guesses + 1 if draft is not None else 0
@@ -148,6 +154,26 @@ def _room(model: Any, prompts: Prompts, max_new: int, spare: int) -> _Room:
         raise RangeError(f"texts of at most {most} tokens", got=f"{longest} and {max_new} new", fix=fix, where=WHERE)
     wide = bucket(longest, most)
     return _Room(wide, bucket(max(wide, longest + max_new + spare)))
+
+
+def _check_writes(model: Any, what: str) -> None:
+    """Refuse what scores no next token.
+
+    Raises:
+        RangeError: a model without a cache, or with a head for another task.
+    """
+    task = getattr(getattr(model, "config", None), "task", None)
+    if not hasattr(model, "init_cache") or task == TRUNK or task in LABELLING:
+        got = describe(model) if task is None else f"{type(model).__name__} for {task!r}"
+        fix = f"load a decoder with task={WRITING!r}"
+        raise RangeError(f"a {what} that scores the next token", got=got, fix=fix, where=WHERE)
+
+
+def _check_draft(model: Any, draft: Any) -> None:
+    _check_writes(draft, "draft")
+    if _vocabulary(draft) != _vocabulary(model):
+        expected, got = f"a draft of {_vocabulary(model)} tokens, as the model has", str(_vocabulary(draft))
+        raise RangeError(expected, got=got, fix="take a small model of the same family", where=WHERE)
 
 
 def _check_together(settings: Settings, beams: int, draft: Any, stream: Any) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, RangeError
 from phlox.models.language._config import TRUNK, WRITING, TextConfig
-from phlox.models.language._model import TextModel, at_token, check_tokens, last_token, seen_keys
+from phlox.models.language._model import TextModel, at_token, check_tokens, counted, last_token, seen_keys
 from phlox.nn import Cache, Dense, Dropout, Embedding, MultiHeadAttention
 from phlox.nn.functional import identity
 from phlox.nn.init import normal
@@ -53,7 +53,7 @@ class DecoderConfig(TextConfig):
     @property
     def size_of_head(self) -> int:
         """Features of a head."""
-        return self.head_dim or self.hidden_size // self.num_attention_heads
+        return self.head_dim or self.hidden_size // max(self.num_attention_heads, 1)  # attention refuses 0
 
 
 class DecoderBlock(Module):
@@ -179,8 +179,7 @@ def _last(x: jax.Array, mask: Any, lengths: Any) -> jax.Array:
     """Where the last token that counts stands, (batch,)."""
     if lengths is not None:
         return jnp.maximum(jnp.asarray(lengths) - 1, 0)
-    counts = jnp.ones(x.shape[:2], bool) if mask is None else jnp.asarray(mask).astype(bool)
-    return last_token(counts)
+    return last_token(counted(x, mask))
 
 
 def head_of(config: Any) -> Any:
