@@ -64,9 +64,13 @@ def pool(features: jax.Array, counts: jax.Array, pooling: str) -> jax.Array:
     check_pooling(pooling)
     kept = counts[..., None]
     if pooling == "mean":
-        return jnp.sum(features * kept, axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1).astype(features.dtype)
+        wide = features.astype(
+            jnp.promote_types(features.dtype, jnp.float32)
+        )  # the sum of a long text is beyond float16
+        return (jnp.sum(wide * kept, axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1)).astype(features.dtype)
     if pooling == "max":
-        return jnp.max(jnp.where(kept, features, -jnp.inf), axis=1)
+        most = jnp.max(jnp.where(kept, features, -jnp.inf), axis=1)
+        return jnp.where(kept.any(axis=1), most, 0)  # of a text without a token, as its mean
     return at_token(features, jnp.argmax(counts, axis=1) if pooling == "first" else last_token(counts))
 
 

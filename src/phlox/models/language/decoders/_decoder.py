@@ -144,7 +144,7 @@ class Decoder(TextModel):
             options: what else the blocks of a family take.
 
         Raises:
-            RangeError: a mask or segments beside a cache.
+            RangeError: a mask or segments beside a cache, or a cache of another number of blocks.
             ShapeError: tokens, a mask or segments of another shape.
         """
         where = type(self).__name__
@@ -152,6 +152,9 @@ class Decoder(TextModel):
         if cache is not None and (mask is not None or segments is not None):
             fix = "pad on the right, and pass lengths= in place of it"
             raise RangeError("no mask beside a cache", got="both", fix=fix, where=where)
+        if cache is not None and len(cache) != len(self.blocks):
+            got, fix = f"one for {len(cache)}", "make it by this model's init_cache(batch, length)"
+            raise RangeError(f"a cache for {len(self.blocks)} blocks", got=got, fix=fix, where=where)
         seen = seen_keys(where, mask, segments, tokens)
         states = [self.embedded(tokens, mask=mask, segments=segments, cache=cache)]
         for block, held in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):

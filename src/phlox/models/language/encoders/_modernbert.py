@@ -162,7 +162,8 @@ class ModernBertBlock(Module):
             size, config.num_attention_heads, bias=bias, dropout=config.attention_dropout, init=draw,
             window=config.local_attention // 2 if near else None,
             positions=RotaryEmbedding(
-                size // max(config.num_attention_heads, 1), base=config.local_rope_theta if near else config.global_rope_theta
+                size // max(config.num_attention_heads, 1),
+                base=config.local_rope_theta if near else config.global_rope_theta,
             ),
         )  # fmt: skip
         self.attention.out_proj = Dense(size, size, bias=bias, init=last)
