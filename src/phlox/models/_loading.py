@@ -85,6 +85,8 @@ def load(
             ``hub`` and a network.
         dtype: of the weights; by default the one that they have in the file.
         classes: another number of classes than the file's: the head is drawn anew; 0 for no head.
+        task: what the head is for, by default what the file's is for; another one is drawn anew, and
+            ``"feature-extraction"`` is none.
         revision: of a repository: a branch, a tag or a commit.
         key: where what is new is drawn from; by default the stream of ``px.seed``.
 

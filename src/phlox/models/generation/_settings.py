@@ -110,8 +110,8 @@ def _end(end: Any) -> tuple[int, ...]:
 
 
 def _within(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not low <= value <= high or not math.isfinite(value) or (above and value == low):
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not low <= number <= high or not math.isfinite(number) or (above and number == low):
         bounds = (
             "that is finite"
             if low == -math.inf
