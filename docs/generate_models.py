@@ -111,9 +111,9 @@ the samplers of diffusion, and configs of the hub for its networks (their names 
 `px.weights.convert`). `names="timm"` writes no `pretrained_cfg`. Keras' applications have no names here: their files
 are read, and `px.weights.convert` fills a model by rules.
 
-Of text: BERT as a decoder, Mamba-like and bidirectional decoders but for EmbeddingGemma, images in Gemma 3, mT5, heads
-of T5 for classes and questions, questions for decoders, the 128k sizes of Phi-3 by name. Of sight and text: heads for classes
-of images, NaFlex of SigLIP 2, names of OpenCLIP. Of sound: wav2vec 2.0's adapters, its pre-training and x-vectors.
+Of text: BERT as a decoder, images in Gemma 3, mT5, heads of T5 for classes and questions, questions for decoders, the
+128k sizes of Phi-3 by name. Of sight and text: heads for classes of images, NaFlex of SigLIP 2, names of OpenCLIP. Of
+sound: wav2vec 2.0's adapters, its pre-training and x-vectors.
 
 In an environment of their own (`make test-area AREA=vision`) the classifiers are compared with timm and torchvision
 too: scores, the names and shapes of every published variant, folders both ways, and preprocessing.

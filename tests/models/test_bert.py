@@ -1,5 +1,7 @@
 """BERT beside the hub's."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -134,6 +136,23 @@ def test_norms_by_the_names_of_the_first_files(pair, tmp_path):
     assert all(same(pair[1], again, part) for part in ("embed", "head"))
     assert all(map(same, pair[1].blocks, again.blocks, ["norm2"] * 2))
     assert same(px.models.load(tmp_path, task="text-classification"), again, "embed")
+
+
+def rewritten(folder, **changes):
+    entries = {**json.loads((folder / "config.json").read_text()), **changes}
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in entries.items() if v is not None}))
+
+
+def test_a_head_that_no_config_names_is_told_by_its_names(pair, tmp_path):
+    px.models.save(pair[1], tmp_path)
+    rewritten(tmp_path, architectures=None)  # as the small ones of 2019 have none
+    again = px.models.load(tmp_path)
+    assert again.config == pair[1].config
+    assert same(pair[1], again, "head")
+    rewritten(tmp_path, architectures=["BertForMultipleChoice"])
+    with pytest.raises(px.RangeError, match="or pass task="):
+        px.models.load(tmp_path)
+    assert same(pair[1], px.models.load(tmp_path, task="fill-mask"), "head")
 
 
 def test_packed_texts_are_as_they_are_alone(pair):

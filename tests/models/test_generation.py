@@ -234,6 +234,10 @@ refused = functools.partial(pytest.raises, match=r"px\.generate")
         ({"mask": np.array([[1, 0, 1, 1, 1, 1]] * 3)}, px.RangeError, "masks without holes"),
         ({"lengths": [1, 1, 1], "mask": X > 0}, px.RangeError, "lengths or a mask"),
         ({"adjust": 3}, px.RangeError, "adjust as a function"),
+        ({"beams": 2, "length_penalty": "1"}, px.RangeError, "length_penalty as a number that is finite"),
+        ({"beams": 2, "early_stopping": "never"}, px.RangeError, "early_stopping as True or False"),
+        ({"pad": "x"}, px.RangeError, "pad as a whole number"),
+        ({"draft": px.nn.Dropout(0.5)}, px.RangeError, "a draft that scores the next token"),
     ],
 )
 def test_what_cannot_be_is_refused(pair, options, error, message):
@@ -318,3 +322,22 @@ def test_what_a_whisper_hears(tmp_path):
         px.generate(ours, frames, lengths=[3, 3])
     with pytest.raises(px.ShapeError, match="begin for 2 texts"):
         px.generate(ours, frames, begin=[[2], [2], [2]])
+
+
+def made(**options):
+    return px.eval_shape(lambda: px.models.create(px.models.LlamaConfig(**{**SMALL, **options})))
+
+
+def test_models_that_score_no_next_token_are_refused(pair):
+    for task in ("text-classification", "token-classification", "feature-extraction"):
+        with pytest.raises(px.RangeError, match=f"a model that scores the next token, got Llama for '{task}'"):
+            px.generate(made(task=task), X)
+    with pytest.raises(px.RangeError, match="a draft of 40 tokens, as the model has, got 41"):
+        px.generate(pair[1], X, draft=made(vocab_size=41))
+
+
+def test_numbers_of_numpy_are_numbers(pair):
+    plain = {"max_new": 3, "temperature": 0.5, "stop": [17, 3], "key": 0}
+    numpys = {"max_new": np.int64(3), "temperature": np.float32(0.5), "stop": np.array([17, 3]), "key": 0}
+    assert px.generate(pair[1], X, **numpys).texts() == px.generate(pair[1], X, **plain).texts()
+    assert px.generate(pair[1], X, max_new=3, stop=np.int64(17)).texts() == px.generate(pair[1], X, max_new=3).texts()

@@ -114,8 +114,8 @@ MUTANTS = [
     (
         "sentences: what pads is averaged too",
         "models/language/_model.py",
-        "return jnp.sum(features * kept, axis=1)",
-        "return jnp.sum(features, axis=1)",
+        "jnp.sum(wide * kept, axis=1)",
+        "jnp.sum(wide, axis=1)",
         (_FOLDERS + "test_each_pooling_of_a_folder_is_done",),
     ),
 ]

@@ -51,8 +51,8 @@ MUTANTS = [
     (
         "ModernBERT: padding counts in the mean",
         _FILE,
-        "counts = jnp.ones(x.shape[:2], bool) if mask is None else",
-        "counts = jnp.ones(x.shape[:2], bool) if mask is not None else",
+        "pool(x, counted(x, mask), _POOLINGS",
+        "pool(x, counted(x, None), _POOLINGS",
         _HEADS,
     ),
     (

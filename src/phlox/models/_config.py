@@ -24,10 +24,11 @@ _COUNTS = (
 )  # fmt: skip
 _OURS = ("classes", "labels", "task")  # fields that the hub writes in another form
 _NEUTRAL = {
-    "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attn_implementation", "chunk_size_feed_forward",
-    "dtype", "finetuning_task", "id2label", "is_encoder_decoder", "label2id", "num_labels", "out_features",
-    "out_indices", "output_attentions", "output_hidden_states", "problem_type", "pruned_heads", "return_dict",
-    "stage_names", "tie_word_embeddings", "torch_dtype", "torchscript", "transformers_version", "use_bfloat16",
+    "_attn_implementation_autoset", "_commit_hash", "_name_or_path", "_num_labels", "architectures",
+    "attn_implementation", "auto_map", "chunk_size_feed_forward", "dtype", "finetuning_task", "id2label",
+    "is_encoder_decoder", "label2id", "num_labels", "out_features", "out_indices", "output_attentions",
+    "output_hidden_states", "problem_type", "pruned_heads", "return_dict", "stage_names", "tie_word_embeddings",
+    "torch_dtype", "torchscript", "transformers_version", "use_bfloat16",
 }  # fmt: skip
 
 

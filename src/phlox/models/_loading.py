@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class _Source:
     config: Config
     dialects: tuple[str, ...]
     """In which the names of the weights may be."""
+    named: bool = True
+    """Whether it says which head the model has; else the names of the weights do."""
 
     def maps(self, config: Config) -> list[NameMap]:
         """The maps that the names may go by: of the whole model, or of its trunk alone."""
@@ -82,6 +85,8 @@ def load(
             ``hub`` and a network.
         dtype: of the weights; by default the one that they have in the file.
         classes: another number of classes than the file's: the head is drawn anew; 0 for no head.
+        task: what the head is for, by default what the file's is for; another one is drawn anew, and
+            ``"feature-extraction"`` is none.
         revision: of a repository: a branch, a tag or a commit.
         key: where what is new is drawn from; by default the stream of ``px.seed``.
 
@@ -100,10 +105,11 @@ def load(
     True
     """
     folder = folder_of(source, revision)
-    found = _described(folder)
+    found = _described(folder, task)
     with read(folder) as arrays:
         shapes = arrays.shapes()
         made = partial(_made, found.family, _dtype(dtype, arrays))
+        found = found if found.named else _told_by_names(found, made, shapes)
         model = eval_shape(partial(made, found.config))
         spoken, head = _spoken(found, model, shapes)
         trunk = not any(name in shapes for name in head)
@@ -121,8 +127,11 @@ def load(
     return model
 
 
-def _described(folder: Path) -> _Source:
-    """What ``config.json`` says: transformers' form by ``model_type``, timm's by ``architecture``."""
+def _described(folder: Path, task: str | None) -> _Source:
+    """What ``config.json`` says: transformers' form by ``model_type``, timm's by ``architecture``.
+
+    An architecture of another head does not matter where a task is asked for.
+    """
     where, path = f"{_WHERE}({os.fspath(folder)!r})", folder / "config.json"
     try:
         with open_regular(path) as file:
@@ -133,8 +142,33 @@ def _described(folder: Path) -> _Source:
         config = config_of_timm(entries, where)
         return _Source(family_of(config, where), config, ("timm",))
     family = family_of_type(entries.get("model_type"), where)
-    config = family.config.from_dict(entries)
-    return _Source(family, config, family.dialects(config))
+    known, said = _architectures(family.config), entries.get("architectures")
+    named = not known or (isinstance(said, list) and bool(said) and (said[0] in known or task is None))
+    config = family.config.from_dict(entries if named else {**entries, "architectures": None})
+    return _Source(family, config, family.dialects(config), named)
+
+
+def _architectures(config: type[Config]) -> list[str]:
+    """What ``config.json`` may call the classes of a family whose models have a head by task."""
+    names = getattr(config, "architectures", {}).values()
+    return [name for one in names for name in ((one,) if isinstance(one, str) else one)]
+
+
+def _told_by_names(found: _Source, made: Callable[[Config], Any], shapes: Mapping[str, Any]) -> _Source:
+    """The same with the task of which the file has the most names; with the usual one where that is as many."""
+
+    def known(config: Config) -> int:
+        model = eval_shape(partial(made, config))
+        return max(_known(names.slots(model, shapes)[0], shapes) for names in found.maps(config))
+
+    configs = [found.config]
+    for task in getattr(type(found.config), "architectures", {}):
+        with suppress(RangeError):  # a head that the config rules out
+            configs.append(found.config.with_task(task))
+    counts = [known(config) for config in configs]
+    most = max(counts[1:])
+    one = counts[0] < most and counts.count(most) == 1
+    return replace(found, config=configs[counts.index(most)]) if one else found
 
 
 def _new(found: _Source, config: Config, trunk: bool) -> tuple[str, ...]:
@@ -162,9 +196,13 @@ def _spoken(found: _Source, model: Any, shapes: Mapping[str, Any]) -> tuple[int,
 def _most(maps: list[NameMap], model: Any, shapes: Mapping[str, Any]) -> tuple[int, list[Slot]]:
     """Which of some maps knows most names of the file, and where these put the arrays."""
     spoken = [names.slots(model, shapes)[0] for names in maps]
-    known = [sum(n in shapes for slot in slots for n in slot.theirs) for slots in spoken]
+    known = [_known(slots, shapes) for slots in spoken]
     best = known.index(max(known))
     return best, spoken[best]
+
+
+def _known(slots: list[Slot], shapes: Mapping[str, Any]) -> int:
+    return sum(name in shapes for slot in slots for name in slot.theirs)
 
 
 def _planned(model: Any, names: NameMap, shapes: Mapping[str, Any], new: tuple[str, ...]) -> _Plan:

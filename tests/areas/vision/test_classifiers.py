@@ -52,5 +52,5 @@ def test_every_published_variant_has_their_names_and_shapes(case):
     for slot in slots:
         for there in slot.theirs:
             assert slot.fits(theirs[there]), (slot, theirs[there])
-            rows[there] += slot.shape_there[0] if slot.fused else 0
+            rows[there] += slot.shape_there[0] if slot.whole else 0
     assert all(theirs[n][0] == count for n, count in rows.items() if count)

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, key_or_draw
+from phlox.core import RangeError, describe, key_or_draw
 from phlox.models.generation import _beams, _speculative
 from phlox.models.generation._choosing import Progress, choose, step
 from phlox.models.generation._prompts import Prompts, bucket, prompts_of
 from phlox.models.generation._recalling import read, writes_from_memory
-from phlox.models.generation._settings import WHERE, Settings, check_count, checked, stops_of
+from phlox.models.generation._settings import WHERE, Settings, check_count, check_ranking, checked, stops_of
 from phlox.models.generation._stepping import prefill
+from phlox.models.language._config import LABELLING, TRUNK, WRITING
 
 Stream = Callable[[np.ndarray], Any]
 
@@ -114,6 +115,9 @@ def generate(
     >>> written.tokens.shape, written.lengths.tolist()
     ((2, 5), [5, 5])
     """
+    _check_writes(model, "model")
+    if draft is not None:
+        _check_draft(model, draft)
     config = getattr(model, "config", None)
     pads = getattr(config, "pad_token_id", None) if pad is None else pad
     settings = checked(
@@ -122,13 +126,15 @@ def generate(
     check_count("max_new", max_new)
     check_count("beams", beams)
     check_count("guesses", guesses)
+    check_count("pad", pads or 0, 0)
+    check_ranking(length_penalty, early_stopping)
     _check_together(model, settings, begin, beams, draft, stream)
     if writes_from_memory(model):
         model, prompts = read(model, tokens, lengths, mask, begin)
     else:
         prompts = prompts_of(tokens, lengths, mask, model.config.vocab_size)
     spare = guesses + 1 if draft is not None else 0
-    room = _room(model, prompts, max_new, spare)
+    room = _room([model] if draft is None else [model, draft], prompts, max_new, spare)
     if beams > 1:
         return _searched(model, prompts, room, max_new, beams, settings, _beams.Rule(length_penalty, early_stopping))
     drawing = key_or_draw(key) if not settings.greedy else jax.random.key(0)
@@ -145,18 +151,41 @@ class _Room:
     cache: int
 
 
-def _room(model: Any, prompts: Prompts, max_new: int, spare: int) -> _Room:
+def _room(models: list[Any], prompts: Prompts, max_new: int, spare: int) -> _Room:
     """Sizes from a few, so that few programs are compiled.
 
     Raises:
         RangeError: a text that the model has no positions for.
     """
-    most, longest = getattr(model, "longest", None), int(prompts.lengths.max())
-    if most is not None and longest + max_new > most:
-        fix = f"pass max_new={max(most - longest, 0)} at most, or shorter prompts"
-        raise RangeError(f"texts of at most {most} tokens", got=f"{longest} and {max_new} new", fix=fix, where=WHERE)
+    longest = int(prompts.lengths.max())
+    most = min((one.longest for one in models if getattr(one, "longest", None) is not None), default=None)
+    if most is not None and longest + max_new + spare > most:
+        fix = f"pass max_new={max(most - longest - spare, 0)} at most, or shorter prompts"
+        new = f"{longest} and {max_new} new" + (f", and {spare} for guesses" if spare else "")
+        raise RangeError(f"texts of at most {most} tokens", got=new, fix=fix, where=WHERE)
     wide = bucket(longest, most)
     return _Room(wide, bucket(max(wide, longest + max_new + spare)))
+
+
+def _check_writes(model: Any, what: str) -> None:
+    """Refuse what scores no next token.
+
+    Raises:
+        RangeError: a model without a cache, or with a head for another task.
+    """
+    task = getattr(getattr(model, "config", None), "task", None)
+    if not hasattr(model, "init_cache") or task == TRUNK or task in LABELLING:
+        got = describe(model) if task is None else f"{type(model).__name__} for {task!r}"
+        fix = f"load a decoder with task={WRITING!r}"
+        raise RangeError(f"a {what} that scores the next token", got=got, fix=fix, where=WHERE)
+
+
+def _check_draft(model: Any, draft: Any) -> None:
+    _check_writes(draft, "draft")
+    ours, theirs = model.config.vocab_size, draft.config.vocab_size
+    if ours != theirs:
+        expected, got = f"a draft of {ours} tokens, as the model has", str(theirs)
+        raise RangeError(expected, got=got, fix="take a small model of the same family", where=WHERE)
 
 
 def _check_together(model: Any, settings: Settings, begin: Any, beams: int, draft: Any, stream: Any) -> None:

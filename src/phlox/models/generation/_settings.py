@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from phlox.core import RangeError
@@ -59,16 +60,28 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+def check_ranking(length_penalty: Any, early_stopping: Any) -> None:
+    """How texts of a beam search are compared, and when it ends.
+
+    Raises:
+        RangeError: no number, or neither yes nor no.
+    """
+    _within("length_penalty", length_penalty, -math.inf, math.inf)
+    if not isinstance(early_stopping, bool):
+        got, fix = repr(early_stopping)[:60], "choose one; False searches on while a better text may be found"
+        raise RangeError("early_stopping as True or False", got=got, fix=fix, where=WHERE)
+
+
 def check_count(name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least ``least``.
 
     Raises:
         RangeError: another one.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         fix = f"choose {least} or more"
         raise RangeError(f"{name} as a whole number of at least {least}", got=repr(value)[:60], fix=fix, where=WHERE)
-    return value
+    return int(value)
 
 
 def stops_of(stop: Any, config: Any) -> tuple[tuple[int, ...], ...]:
@@ -85,7 +98,7 @@ def stops_of(stop: Any, config: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def _end(end: Any) -> tuple[int, ...]:
-    tokens: Any = (end,) if isinstance(end, int) and not isinstance(end, bool) else end
+    tokens: Any = (end,) if isinstance(end, Integral) and not isinstance(end, bool) else end
     try:
         found = tuple(int(token) for token in tokens if not isinstance(token, str))
     except (TypeError, ValueError):
@@ -97,7 +110,15 @@ def _end(end: Any) -> tuple[int, ...]:
 
 
 def _within(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high or not math.isfinite(value) or (above and value == low):
-        bounds = f"above {low}" if above else f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not low <= number <= high or not math.isfinite(number) or (above and number == low):
+        bounds = (
+            "that is finite"
+            if low == -math.inf
+            else f"above {low}"
+            if above
+            else f"of at least {low}"
+            if high == math.inf
+            else f"from {low} to {high}"
+        )
         raise RangeError(f"{name} as a number {bounds}", got=repr(value)[:60], fix="choose another", where=WHERE)

@@ -137,6 +137,12 @@ class TextConfig(TaskConfig):
     eos_token_id: int | tuple[int, ...] | None = None
     tie_word_embeddings: bool = True
 
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """As every config with a task; a token of -1, as early Llamas have it, is none."""
+        none = {k: None for k in ("pad_token_id", "bos_token_id", "eos_token_id") if entries.get(k) == -1}
+        return super().from_dict({**entries, **none})
+
     def without_head(self) -> Self:
         """The same for the trunk alone, as a file may hold it; a head that is the embedding has nothing of its own."""
         return self if self.task == WRITING and self.tie_word_embeddings else super().without_head()

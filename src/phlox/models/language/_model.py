@@ -48,9 +48,15 @@ class TextModel(Model):
             RangeError: another pooling.
         """
         features = self.features(tokens, mask=mask, **options)
-        counts = jnp.ones(features.shape[:2], bool) if mask is None else jnp.asarray(mask).astype(bool)
-        pooled = pool(features, counts, pooling)
+        pooled = pool(features, counted(features, mask), pooling)
         return F.normalize(pooled, axis=-1) if normalise else pooled
+
+
+def counted(features: jax.Array, mask: Any) -> jax.Array:
+    """Which tokens count (batch, time); a mask that says which keys each query sees says nothing of single tokens."""
+    if mask is None or jnp.shape(mask) != features.shape[:2]:
+        return jnp.ones(features.shape[:2], bool)
+    return jnp.asarray(mask).astype(bool)
 
 
 def pool(features: jax.Array, counts: jax.Array, pooling: str) -> jax.Array:
@@ -58,9 +64,11 @@ def pool(features: jax.Array, counts: jax.Array, pooling: str) -> jax.Array:
     check_pooling(pooling)
     kept = counts[..., None]
     if pooling == "mean":
-        return jnp.sum(features * kept, axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1).astype(features.dtype)
+        wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))  # a sum may be beyond float16
+        return (jnp.sum(wide * kept, axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1)).astype(features.dtype)
     if pooling == "max":
-        return jnp.max(jnp.where(kept, features, -jnp.inf), axis=1)
+        most = jnp.max(jnp.where(kept, features, -jnp.inf), axis=1)
+        return jnp.where(kept.any(axis=1), most, 0)  # of a text without a token, as its mean
     return at_token(features, jnp.argmax(counts, axis=1) if pooling == "first" else last_token(counts))
 
 
@@ -127,5 +135,8 @@ def seen_keys(model: str, mask: Any, segments: Any, tokens: jax.Array) -> jax.Ar
             fix = "pass the number of its text for each token"
             raise ShapeError(f"segments {tokens.shape}", got=describe(segments), fix=fix, where=model)
         together = (segments[:, :, None] == segments[:, None, :])[:, None]
-        found = together if found is None else together & found
+        if found is None:
+            return together
+        added = jnp.issubdtype(found.dtype, jnp.floating)  # to scores
+        found = jnp.where(together, found, -jnp.inf) if added else together & found
     return found

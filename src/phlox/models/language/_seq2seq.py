@@ -135,7 +135,7 @@ class CrossDecoder(Module):
             cache: what ``init_cache`` made; tokens then stand behind what it holds, and are added to it.
 
         Raises:
-            RangeError: a mask or segments beside a cache, or a memory of another number of blocks.
+            RangeError: a mask or segments beside a cache, or a memory or a cache of another number of blocks.
             ShapeError: tokens or a mask of another shape.
         """
         where = type(self).__name__
@@ -143,6 +143,9 @@ class CrossDecoder(Module):
         if cache is not None and (mask is not None or segments is not None):
             fix = "pad on the right, and pass lengths= in place of it"
             raise RangeError("no mask of the tokens beside a cache", got="both", fix=fix, where=where)
+        if cache is not None and len(cache) != len(self.blocks):
+            got, fix = f"one for {len(cache)}", "make it by this model's init_cache(batch, length)"
+            raise RangeError(f"a cache for {len(self.blocks)} blocks", got=got, fix=fix, where=where)
         kept = self._kept(memory)
         recalled = _memory_mask(where, memory_mask, tokens, kept)
         caches = cache or [None] * len(self.blocks)

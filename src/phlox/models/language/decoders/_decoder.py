@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, RangeError
 from phlox.models.language._config import TRUNK, WRITING, TextConfig
-from phlox.models.language._model import TextModel, at_token, check_tokens, last_token, seen_keys
+from phlox.models.language._model import TextModel, at_token, check_tokens, counted, last_token, seen_keys
 from phlox.nn import Cache, Dense, Dropout, Embedding, MultiHeadAttention
 from phlox.nn.functional import identity
 from phlox.nn.init import normal
@@ -53,7 +53,7 @@ class DecoderConfig(TextConfig):
     @property
     def size_of_head(self) -> int:
         """Features of a head."""
-        return self.head_dim or self.hidden_size // self.num_attention_heads
+        return self.head_dim or self.hidden_size // max(self.num_attention_heads, 1)  # attention refuses 0
 
 
 class DecoderBlock(Module):
@@ -144,7 +144,7 @@ class Decoder(TextModel):
             options: what else the blocks of a family take.
 
         Raises:
-            RangeError: a mask or segments beside a cache.
+            RangeError: a mask or segments beside a cache, or a cache of another number of blocks.
             ShapeError: tokens, a mask or segments of another shape.
         """
         where = type(self).__name__
@@ -152,6 +152,9 @@ class Decoder(TextModel):
         if cache is not None and (mask is not None or segments is not None):
             fix = "pad on the right, and pass lengths= in place of it"
             raise RangeError("no mask beside a cache", got="both", fix=fix, where=where)
+        if cache is not None and len(cache) != len(self.blocks):
+            got, fix = f"one for {len(cache)}", "make it by this model's init_cache(batch, length)"
+            raise RangeError(f"a cache for {len(self.blocks)} blocks", got=got, fix=fix, where=where)
         seen = seen_keys(where, mask, segments, tokens)
         states = [self.embedded(tokens, mask=mask, segments=segments, cache=cache)]
         for block, held in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
@@ -179,8 +182,7 @@ def _last(x: jax.Array, mask: Any, lengths: Any) -> jax.Array:
     """Where the last token that counts stands, (batch,)."""
     if lengths is not None:
         return jnp.maximum(jnp.asarray(lengths) - 1, 0)
-    counts = jnp.ones(x.shape[:2], bool) if mask is None else jnp.asarray(mask).astype(bool)
-    return last_token(counts)
+    return last_token(counted(x, mask))
 
 
 def head_of(config: Any) -> Any:

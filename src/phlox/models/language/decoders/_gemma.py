@@ -80,6 +80,13 @@ class Gemma2Config(DecoderConfig):
     rope_scaling: dict[str, Any] | None = None
     attention_bias: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.query_pre_attn_scalar < 1:
+            got, where = repr(self.query_pre_attn_scalar), type(self).__name__
+            fix = "256 is the size of a head in most"
+            raise RangeError("query_pre_attn_scalar of 1 or more", got=got, fix=fix, where=where)
+
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
         """As every config, with the activation under either name, and rotary positions in the older or newer form."""
@@ -289,7 +296,8 @@ def _positions_apart(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
     by_kind = found.get("rope_parameters")
     if not isinstance(by_kind, dict) or not {FULL, SLIDING} & set(by_kind):
         return found
-    local = by_kind.get(SLIDING) or {}
+    local = by_kind.get(SLIDING)
+    local = local if isinstance(local, dict) else {}
     if local.get("rope_type", "default") != "default":
         fix = "only those of full attention can be"
         raise RangeError("plain positions of sliding_attention", got=repr(local)[:200], fix=fix, where=where)

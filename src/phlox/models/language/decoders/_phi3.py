@@ -42,7 +42,7 @@ class Phi3Config(GatedConfig):
         "token-classification": "Phi3ForTokenClassification",
         "feature-extraction": "Phi3Model",
     }
-    neutral: ClassVar[frozenset[str]] = NEUTRAL | {"attention_bias", "auto_map", "embd_pdrop"}  # no code reads them
+    neutral: ClassVar[frozenset[str]] = NEUTRAL | {"attention_bias", "embd_pdrop"}  # no code reads them
 
     vocab_size: int = 32064
     hidden_size: int = 3072
@@ -58,7 +58,7 @@ class Phi3Config(GatedConfig):
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
         """As every config, with positions in the older or the newer form: ``"su"`` and ``"yarn"`` were longrope."""
         found = plain_entries(entries)
-        if isinstance(stretch := found["rope_scaling"], dict):
+        if isinstance(stretch := found.get("rope_scaling"), dict):
             kept = {k: v for k, v in stretch.items() if k not in ("type", "rope_type", _LENGTH)}
             found[_LENGTH] = entries.get(_LENGTH, stretch.get(_LENGTH, cls.original_max_position_embeddings))
             kind = stretch.get("rope_type", stretch.get("type"))
@@ -69,7 +69,7 @@ class Phi3Config(GatedConfig):
         """Positions that turn a part of each head, stretched as far as texts are longer than they were."""
         size, scaling = int(self.size_of_head * self.partial_rotary_factor), self.rope_scaling
         if scaling is not None:
-            longer = self.max_position_embeddings / self.original_max_position_embeddings
+            longer = self.max_position_embeddings / max(self.original_max_position_embeddings, 1)
             scaling = {"factor": longer, **scaling, _LENGTH: self.original_max_position_embeddings}
         return rotary(size, self.rope_theta, scaling, self.max_position_embeddings)
 

@@ -18,7 +18,7 @@ from phlox.core import Module, Param, RangeError, param_dtype
 from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.language._config import LABELLING, NEUTRAL, TRUNK, TextConfig
-from phlox.models.language._model import TextModel, check_tokens, pool, seen_keys
+from phlox.models.language._model import TextModel, check_tokens, counted, pool, seen_keys
 from phlox.nn import Dense, Dropout, Embedding, GatedMLP, LayerNorm, MultiHeadAttention, RotaryEmbedding
 from phlox.nn.functional import identity
 from phlox.nn.init import truncated_normal
@@ -122,9 +122,11 @@ class ModernBertConfig(TextConfig):
             RangeError: positions that are stretched, which no ModernBERT has.
         """
         found = dict(entries)
-        given = found.get("rope_parameters") or {}
+        given = found.get("rope_parameters")
+        given = given if isinstance(given, dict) else {}
         for kind, name in ((_FULL, "global_rope_theta"), (_NEAR, "local_rope_theta")):
-            rope = given.get(kind) or {}
+            rope = given.get(kind)
+            rope = rope if isinstance(rope, dict) else {}
             if rope.get("rope_type", "default") != "default":
                 fix, where = "no other value is supported", f"{cls.__name__}.from_dict"
                 raise RangeError("rope_type 'default'", got=repr(rope["rope_type"])[:100], fix=fix, where=where)
@@ -160,7 +162,8 @@ class ModernBertBlock(Module):
             size, config.num_attention_heads, bias=bias, dropout=config.attention_dropout, init=draw,
             window=config.local_attention // 2 if near else None,
             positions=RotaryEmbedding(
-                size // config.num_attention_heads, base=config.local_rope_theta if near else config.global_rope_theta
+                size // max(config.num_attention_heads, 1),
+                base=config.local_rope_theta if near else config.global_rope_theta,
             ),
         )  # fmt: skip
         self.attention.out_proj = Dense(size, size, bias=bias, init=last)
@@ -263,8 +266,7 @@ class ModernBert(TextModel):
         """What the head of the config's task gives; the features (batch, time, features) without one."""
         x = self.features(tokens, mask=mask, **options)
         if self.config.task == "text-classification":
-            counts = jnp.ones(x.shape[:2], bool) if mask is None else jnp.asarray(mask).astype(bool)
-            x = pool(x, counts, _POOLINGS[self.config.classifier_pooling])
+            x = pool(x, counted(x, mask), _POOLINGS[self.config.classifier_pooling])
         return self.scores(x)
 
     def scores(self, features: jax.Array) -> jax.Array:

@@ -284,9 +284,9 @@ def read_scaling(
     given = dict(scaling or {})
     given.pop("rope_theta", None)  # newer configurations repeat the base here
     kind = given.pop("rope_type", given.pop("type", "default"))
-    if kind not in _SCALINGS:
+    if not isinstance(kind, str) or kind not in _SCALINGS:
         fix = "choose one of them; what else a configuration asks for is not there"
-        raise RangeError(f"rope_type to be one of {', '.join(_SCALINGS)}", got=repr(kind), fix=fix, where=where)
+        raise RangeError(f"rope_type to be one of {', '.join(_SCALINGS)}", got=repr(kind)[:100], fix=fix, where=where)
     missing = [name for name in _SCALINGS[kind] if given.get(name) is None]
     unread = [name for name in given if name not in (*_SCALINGS[kind], *_OPTIONAL.get(kind, ()), "factor")]
     if missing or unread:
