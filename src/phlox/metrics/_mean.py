@@ -112,6 +112,9 @@ class Perplexity(Average):
     4.0
     """
 
+    logits: bool
+    losses: bool
+
     _own_update = False  # below only what may be left out differs
 
     def __init__(self, *, logits: bool = False, losses: bool = False):

@@ -41,6 +41,9 @@ class ChatTemplate:
     '<user> Hello\\n<bot>'
     """
 
+    text: str
+    variables: dict[str, Any]
+
     def __init__(self, text: str, **variables: Any):
         self.text, self.variables = text, variables
         _compiled(text)

@@ -47,6 +47,13 @@ class Collate:
     ([[5, 6, 7, 0], [8, 0, 0, 0]], [0, 1])
     """
 
+    tokenizer: Tokenizer | None
+    text: str | int | None
+    pair: str | int | None
+    buckets: int | Sequence[int]
+    offsets: bool
+    pad_id: int | None
+
     def __init__(
         self,
         tokenizer: Tokenizer | None = None,

@@ -101,6 +101,11 @@ class PackedStream:
     [(2, 4), (1, 4)]
     """
 
+    documents: Any
+    length: int
+    value: int
+    open: int
+
     def __init__(
         self,
         documents: Any,

@@ -54,6 +54,11 @@ class TextVectorization:
     [[5, 2, 1, 0], [3, 0, 0, 0]]
     """
 
+    standardize: Standardize
+    split: Split
+    ngrams: tuple[int, ...] | None
+    lookup: StringLookup
+
     @answering
     def __init__(
         self,

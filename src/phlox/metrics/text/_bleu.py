@@ -60,6 +60,9 @@ class BLEU(TextMetric):
     """
 
     _leaves_out: ClassVar[bool] = False  # what effective_order is unless given
+    tokenize: Any
+    lowercase: bool
+    smooth_value: Any
 
     def __init__(
         self,

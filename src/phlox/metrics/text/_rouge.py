@@ -55,6 +55,9 @@ class ROUGE(TextMetric):
     {'rouge1': 1.0, 'rougeL': 0.833}
     """
 
+    kinds: tuple[str] | tuple[str, ...]
+    tokenize: Tokenize | None
+
     def __init__(
         self,
         kinds: Sequence[str] = ("rouge1", "rouge2", "rougeL", "rougeLsum"),

@@ -204,6 +204,9 @@ class T5(Seq2Seq):
     """
 
     config: T5Config
+    encoder: Any
+    decoder: Any
+    head: Any
 
     def __init__(self, config: T5Config):
         self.config = config

@@ -132,6 +132,10 @@ class CLIPText(TextTower):
     """
 
     config: CLIPTextConfig
+    embed: TextTokens
+    blocks: Any
+    norm: LayerNorm
+    head: Dense | None
 
     def __init__(self, config: CLIPTextConfig):
         if not isinstance(config.eos_token_id, int):
@@ -168,6 +172,10 @@ class CLIPVision(ImageTower):
     """
 
     config: CLIPVisionConfig
+    embed: PatchTokens
+    blocks: Any
+    norm: LayerNorm
+    head: Any
 
     def __init__(self, config: CLIPVisionConfig):
         self.config, draws = config, _draws(config)
@@ -212,6 +220,9 @@ class CLIP(ImageTextModel):
     """
 
     config: CLIPConfig
+    text: CLIPText
+    vision: CLIPVision
+    logit_scale: Any
 
     def __init__(self, config: CLIPConfig):
         self.config = config

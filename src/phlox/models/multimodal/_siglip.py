@@ -143,6 +143,10 @@ class SiglipText(TextTower):
     """
 
     config: SiglipTextConfig
+    embed: TextTokens
+    blocks: Any
+    norm: LayerNorm
+    head: Dense
 
     def __init__(self, config: SiglipTextConfig):
         self.config, draws = config, _draws(config)
@@ -175,6 +179,10 @@ class SiglipVision(ImageTower):
 
     config: SiglipVisionConfig
     pooler: AttentionPool | None
+    embed: PatchTokens
+    blocks: Any
+    norm: LayerNorm
+    head: Any
 
     def __init__(self, config: SiglipVisionConfig):
         self.config, draws = config, _draws(config)
@@ -221,6 +229,9 @@ class Siglip(ImageTextModel):
 
     config: SiglipConfig
     logit_bias: Param  # ()
+    text: SiglipText
+    vision: SiglipVision
+    logit_scale: Param
 
     def __init__(self, config: SiglipConfig):
         self.config = config

@@ -78,6 +78,7 @@ class LayerDrop(Module):
     """
 
     key: State  # () typed random key
+    p: float
 
     def __init__(self, p: float):
         self.p, self.key = p, key_or_draw(None)

@@ -29,6 +29,8 @@ class SpecAugment(Module):
 
     embed: Param | None  # (dim,) what stands where time is masked
     key: State  # () typed random key
+    time: tuple[float, int, int]
+    feature: tuple[float, int, int]
 
     def __init__(self, config: SpeechConfig, dim: int | None = None):
         self.apply: bool = config.apply_spec_augment

@@ -152,6 +152,9 @@ class PositionConv(Module):
     The weight has a length for each step of the kernel, and a direction.
     """
 
+    conv: WeightNorm[Conv]
+    act: Any
+
     def __init__(self, config: Wav2Vec2Config):
         dim, size = config.hidden_size, config.num_conv_pos_embeddings
         draw = normal(std=2 * math.sqrt(1 / (size * dim)))
@@ -193,6 +196,17 @@ class Wav2Vec2(Model):
     config: Wav2Vec2Config
     head: Any
     """What makes scores of the last features; None for nothing."""
+    convs: list[WaveConv]
+    conv_norm: LayerNorm
+    project: Dense
+    project_drop: Any
+    augment: SpecAugment
+    places: PositionConv
+    norm: LayerNorm
+    drop: Any
+    blocks: list[EncoderBlock]
+    layer_drop: LayerDrop
+    final_drop: Any
 
     def __init__(self, config: Wav2Vec2Config):
         self.config = config

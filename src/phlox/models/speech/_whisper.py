@@ -101,6 +101,16 @@ class WhisperEncoder(Module):
     Two convolutions, waves that tell the places apart, blocks, a norm.
     """
 
+    mels: int
+    longest: int
+    conv1: Conv
+    conv2: Conv
+    places: Places
+    drop: Any
+    blocks: list[EncoderBlock]
+    layer_drop: LayerDrop
+    norm: LayerNorm
+
     def __init__(self, config: WhisperConfig):
         dim, draw = config.d_model, normal(std=config.init_std)
         self.mels, self.longest = config.num_mel_bins, 2 * config.max_source_positions
@@ -149,6 +159,13 @@ class Places(Module):
 
 class WhisperDecoder(Module):
     """Tokens (batch, time) and a memory to features (batch, time, features); learned positions, blocks, a norm."""
+
+    embed: Embedding
+    positions: PositionEmbedding
+    drop: Any
+    blocks: list[DecoderBlock]
+    layer_drop: LayerDrop
+    norm: LayerNorm
 
     def __init__(self, config: WhisperConfig):
         dim, draw = config.d_model, normal(std=config.init_std)

@@ -59,6 +59,9 @@ class TwoHeads(Module):
         x: (batch, 2 * width); y: (batch, classes).
     """
 
+    cls: Dense
+    teacher: Dense
+
     def __init__(self, cls: Dense, teacher: Dense):
         self.cls, self.teacher = cls, teacher
 

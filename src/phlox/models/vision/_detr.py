@@ -108,6 +108,7 @@ class Decoder(Module):
     queries: Param  # (queries, dim)
     layers: list[DecoderLayer]
     norm: LayerNorm
+    between: bool
 
     def __init__(self, config: DetrConfig):
         self.queries = init.normal(key_or_draw(None), (config.num_queries, config.d_model), param_dtype())

@@ -92,6 +92,7 @@ class DINOv2(TokenClassifier):
     embed: ImageTokens
     blocks: list[EncoderBlock]
     norm: LayerNorm
+    head: Any
 
     def __init__(self, config: DINOv2Config):
         self.config = config

@@ -168,6 +168,9 @@ class EfficientNet(InvertedResidualNet):
     config: EfficientNetConfig
     dropout: Dropout
     head: Dense | None
+    stem: ConvNorm
+    stages: list[list[InvertedResidual]]
+    top: ConvNorm
 
     def __init__(self, config: EfficientNetConfig):
         self.config = config

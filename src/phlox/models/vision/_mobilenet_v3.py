@@ -94,6 +94,9 @@ class MobileNetV3(InvertedResidualNet):
     hidden: Dense
     dropout: Dropout
     head: Dense | None
+    stem: ConvNorm
+    stages: list[list[InvertedResidual]]
+    top: ConvNorm
 
     def __init__(self, config: MobileNetV3Config):
         self.config = config

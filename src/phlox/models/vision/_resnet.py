@@ -105,6 +105,7 @@ class ResNet(ImageClassifier):
     stem: ConvNorm
     stages: list[list[ResidualBlock]]
     head: Dense | None
+    shrink: MaxPool
 
     def __init__(self, config: ResNetConfig):
         self.config = config

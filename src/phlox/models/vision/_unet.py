@@ -117,6 +117,8 @@ class UNet(Model):
     up: list[Up]
     head: Any
     """What makes scores of features (batch, height, width, features); None for nothing."""
+    shrink: MaxPool
+    drop: list[Dropout]
 
     def __init__(self, config: UNetConfig):
         self.config = config

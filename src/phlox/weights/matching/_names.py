@@ -65,6 +65,11 @@ class NameMap:
     {'fc.weight': (2, 3), 'fc.bias': (2,), 'norm.weight': (2,), 'norm.bias': (2,)}
     """
 
+    layout_name: str
+    layout: Layout
+    ignore: Any
+    entries: dict[str, Ours]
+
     def __init__(self, entries: Mapping[str, Ours], *, layout: str = "pytorch", ignore: Iterable[str] = ()):
         self.layout_name, self.layout = layout, layout_named(layout, "px.weights.NameMap")
         self.ignore = (*ignore, "*num_batches_tracked") if layout == "pytorch" else tuple(ignore)

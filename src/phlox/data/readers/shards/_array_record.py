@@ -51,6 +51,8 @@ def read_array_record(
 class ArrayRecords:
     """The records of files by index; it can be pickled, and each process opens the files anew."""
 
+    paths: tuple[Path, ...]
+
     def __init__(self, paths: tuple[Path, ...], parse: Parse):
         self.paths, self._parse = paths, parse
         sources = _sources(parse.where)

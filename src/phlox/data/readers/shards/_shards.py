@@ -45,6 +45,8 @@ class Format(Protocol):
 class IndexedShards:
     """The observations of plain files by index, for ``px.DataLoader`` and whatever takes a length and an index."""
 
+    paths: tuple[Path, ...]
+
     def __init__(self, form: Format, paths: tuple[Path, ...]):
         self._form, self.paths = form, paths
         self._index = [form.index(path) for path in paths]
@@ -83,6 +85,8 @@ class StreamedShards:
 
     With a seed the files come in another order at each epoch; ``set_epoch`` says which one begins, as loaders do.
     """
+
+    paths: tuple[Path, ...]
 
     def __init__(self, form: Format, paths: tuple[Path, ...], seed: int | None):
         self._form, self.paths, self._seed, self._epoch = form, paths, seed, 0

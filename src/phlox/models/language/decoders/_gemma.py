@@ -256,6 +256,10 @@ class Gemma(Decoder):
     """
 
     config: Gemma2Config
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: Gemma2Config):
         kinds = config.kinds  # refuses what does not fit before anything is drawn

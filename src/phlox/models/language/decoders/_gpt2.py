@@ -131,6 +131,9 @@ class GPT2(Decoder):
 
     config: GPT2Config
     embed: Any
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: GPT2Config):
         self.config = config

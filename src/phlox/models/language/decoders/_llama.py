@@ -61,6 +61,10 @@ class Llama(Decoder):
     """
 
     config: LlamaConfig
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: LlamaConfig):
         self.config = config

@@ -59,6 +59,10 @@ class Mistral(Decoder):
     """
 
     config: MistralConfig
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: MistralConfig):
         self.config = config

@@ -84,6 +84,10 @@ class Mixtral(MixtureDecoder):
     """
 
     config: MixtralConfig
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: MixtralConfig):
         self.config = config

@@ -91,6 +91,10 @@ class Phi3(Decoder):
     """
 
     config: Phi3Config
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: Phi3Config):
         self.config = config

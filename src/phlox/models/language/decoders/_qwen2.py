@@ -86,6 +86,10 @@ class Qwen2(Decoder):
     """
 
     config: Qwen2Config
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: Qwen2Config):
         self.config = config

@@ -59,6 +59,10 @@ class Qwen3(Decoder):
     """
 
     config: Qwen3Config
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: Qwen3Config):
         self.config = config

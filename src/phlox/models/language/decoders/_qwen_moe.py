@@ -167,6 +167,10 @@ class QwenMoe(MixtureDecoder):
     """
 
     config: Qwen3MoeConfig
+    embed: Embedding
+    blocks: list[Any]
+    norm: Any
+    head: Any
 
     def __init__(self, config: Qwen3MoeConfig):
         kinds = tuple(zip(config.kinds, config.sparse, strict=True))  # refuses what does not fit before drawing

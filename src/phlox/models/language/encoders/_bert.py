@@ -106,6 +106,10 @@ class BERT(Encoder):
     """
 
     config: BERTConfig
+    embed: TextEmbedding
+    blocks: list[EncoderBlock]
+    pooler: Dense | None
+    head: Any
 
     def __init__(self, config: BERTConfig):
         self.config = config

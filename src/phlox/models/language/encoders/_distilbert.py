@@ -89,6 +89,10 @@ class DistilBERT(Encoder):
     """
 
     config: DistilBERTConfig
+    embed: TextEmbedding
+    blocks: Any
+    pooler: Any
+    head: Any
 
     def __init__(self, config: DistilBERTConfig):
         self.config = config

@@ -228,6 +228,7 @@ class ModernBert(TextModel):
     """
 
     config: ModernBertConfig
+    head: Any
 
     def __init__(self, config: ModernBertConfig):
         self.config = config

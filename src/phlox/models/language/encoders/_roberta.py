@@ -91,6 +91,10 @@ class RoBERTa(Encoder):
     """
 
     config: RoBERTaConfig
+    embed: Any
+    blocks: Any
+    pooler: Any
+    head: Any
 
     def __init__(self, config: RoBERTaConfig):
         self.config = config

@@ -55,6 +55,9 @@ class SentenceEncoder(Module):
     """
 
     model: TextModel
+    pooling: str
+    normalise: bool
+    longest: int | None
 
     def __init__(self, model: TextModel, *, pooling: str = "mean", normalise: bool = True, longest: int | None = None):
         if not isinstance(model, TextModel):
