@@ -60,7 +60,7 @@ class BLEU(TextMetric):
     """
 
     _leaves_out: ClassVar[bool] = False  # what effective_order is unless given
-    tokenize: Any
+    tokenize: str | Callable[[str], list[str]]
     lowercase: bool
     smooth_value: Any
 

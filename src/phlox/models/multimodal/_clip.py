@@ -135,7 +135,7 @@ class CLIPText(TextTower):
     embed: TextTokens
     blocks: Any
     norm: LayerNorm
-    head: Dense | None
+    head: Any
 
     def __init__(self, config: CLIPTextConfig):
         if not isinstance(config.eos_token_id, int):
@@ -220,8 +220,8 @@ class CLIP(ImageTextModel):
     """
 
     config: CLIPConfig
-    text: CLIPText
-    vision: CLIPVision
+    text: Any
+    vision: Any
     logit_scale: Any
 
     def __init__(self, config: CLIPConfig):

@@ -146,7 +146,7 @@ class SiglipText(TextTower):
     embed: TextTokens
     blocks: Any
     norm: LayerNorm
-    head: Dense
+    head: Any
 
     def __init__(self, config: SiglipTextConfig):
         self.config, draws = config, _draws(config)
@@ -229,8 +229,8 @@ class Siglip(ImageTextModel):
 
     config: SiglipConfig
     logit_bias: Param  # ()
-    text: SiglipText
-    vision: SiglipVision
+    text: Any
+    vision: Any
     logit_scale: Param
 
     def __init__(self, config: SiglipConfig):
