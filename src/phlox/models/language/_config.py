@@ -68,7 +68,7 @@ class TaskConfig(Config):
         trunk = TRUNK if TRUNK in cls.architectures else cls.task
         raise RangeError(
             f"an architecture among {known}", got=repr(architectures[0])[:100],
-            fix=f'set it in config.json to the one of its trunk, {cls._architecture(trunk)}',
+            fix=f'set it in config.json to the one of its trunk, {cls._architecture(trunk)}, or pass task=',
             where=f"{cls.__name__}.from_dict",
         )  # fmt: skip
 
