@@ -25,7 +25,7 @@ class Lookup:
     output_mode: str
     pad_to_max_tokens: bool
 
-    def __init__(self, **options: Any):
+    def __init__(self, vocabulary: Sequence[Any] | None, idf_weights: Any, **options: Any):
         self.__dict__.update(options)
         where = type(self).__name__
         self.output_mode = checked_mode(self.output_mode, where)
@@ -41,6 +41,8 @@ class Lookup:
         self._terms: list[Any] | None = None
         self._index: dict[Any, int] = {}
         self._weights: np.ndarray | None = None
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, idf_weights)
 
     # --- the vocabulary -----------------------------------------------------------------------------
 
@@ -231,6 +233,8 @@ class StringLookup(Lookup):
         pad_to_max_tokens: bool = False,
     ):
         super().__init__(
+            vocabulary,
+            idf_weights,
             max_tokens=max_tokens,
             num_oov_indices=num_oov_indices,
             mask_token=mask_token,
@@ -239,8 +243,6 @@ class StringLookup(Lookup):
             output_mode=output_mode,
             pad_to_max_tokens=pad_to_max_tokens,
         )
-        if vocabulary is not None:
-            self.set_vocabulary(vocabulary, idf_weights)
 
     def _other(self, term: str) -> int:
         return farm_hash(term.encode())
@@ -288,6 +290,8 @@ class IntegerLookup(Lookup):
         pad_to_max_tokens: bool = False,
     ):
         super().__init__(
+            vocabulary,
+            idf_weights,
             max_tokens=max_tokens,
             num_oov_indices=num_oov_indices,
             mask_token=mask_token,
@@ -296,8 +300,6 @@ class IntegerLookup(Lookup):
             output_mode=output_mode,
             pad_to_max_tokens=pad_to_max_tokens,
         )
-        if vocabulary is not None:
-            self.set_vocabulary(vocabulary, idf_weights)
 
     def _other(self, term: int) -> int:
         return term
