@@ -2,6 +2,7 @@
 
 _TESTS = "tests/models/test_generation.py::"
 _RING = "tests/nn/test_ring_cache.py::"
+_MANY = "tests/nn/test_attention_layer.py::test_many_tokens_at_once_read_a_cache_only_where_it_holds_something"
 _ROOM = "models/generation/"
 _CACHE = "nn/attention/_ring_cache.py"
 
@@ -120,5 +121,19 @@ MUTANTS = [
         "counts & (new >= moved[:, None] - slots)",
         "counts & (new < slots)",
         (_RING + "test_pieces_are_as_the_whole",),
+    ),
+    (
+        "generation: a prompt behind another one forgets it",
+        "nn/attention/_attention.py",
+        "cond((start == 0).all(), first,",
+        "cond((start >= 0).all(), first,",
+        (_MANY,),
+    ),
+    (
+        "generation: what does not count in a first prompt is read",
+        "nn/attention/_attention.py",
+        "(jnp.where(counts[..., None, None], x.astype(held), 0) for x in (k, v))",
+        "(x.astype(held) for x in (k, v))",
+        (_MANY,),
     ),
 ]

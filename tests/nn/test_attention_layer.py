@@ -186,6 +186,26 @@ def test_a_cache_holds_prompts_of_different_lengths():
     assert_close(layer(X[:, :1], cache=cache), layer(X[:, :1]))
 
 
+def test_many_tokens_at_once_read_a_cache_only_where_it_holds_something():
+    """The first prompt of some dozen tokens attends to itself, a second one to both; each to the tokens that count."""
+    layer = moved(nn.MultiHeadAttention(DIM, HEADS, causal=True, window=(20, 0), key=0))
+    x = np.random.default_rng(3).normal(size=(2, 80, DIM)).astype(np.float32)
+    lengths, more = np.array([33, 40]), np.array([40, 36])
+    step = px.jit(lambda layer, cache, x, lengths: layer(x, lengths=lengths, cache=cache))
+    cache = layer.init_cache(2, 96, whole=True)
+    hidden = x[:, :40].copy()
+    hidden[0, 33:] = np.nan  # what does not count is never read
+    first, second = step(layer, cache, hidden, lengths), step(layer, cache, x[:, 40:], more)
+    empty = layer.init_cache(2, 96, whole=True)
+    assert "cond" in str(px.explain(lambda layer, cache, x: layer(x, cache=cache), layer, empty, x[:, :40]).jaxpr)
+    for row in range(2):
+        said, then = lengths[row], more[row]
+        whole = layer(np.concatenate([x[row : row + 1, :said], x[row : row + 1, 40 : 40 + then]], 1))[0]
+        assert_close(first[row, :said], whole[:said])
+        assert_close(second[row, :then], whole[said:])
+        assert np.array_equal(first[row, said:], np.zeros((40 - said, DIM)) + layer.out_proj.bias)
+
+
 def test_the_cache_is_donated_carried_and_refuses_what_does_not_fit():
     layer = moved(nn.MultiHeadAttention(DIM, HEADS, causal=True, key=0))
     cache = layer.init_cache(2, 6, dtype=jnp.bfloat16)

@@ -13,6 +13,7 @@ from phlox.core import (
     RangeError,
     ShapeError,
     advance,
+    cond,
     describe,
     key_or_draw,
     param_dtype,
@@ -28,6 +29,8 @@ from phlox.nn.attention._ring_cache import Cache, RingCache
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
 from phlox.nn.functional.attention._checks import check_lengths, window_of
+
+_MANY = 32  # queries
 
 
 @sized(dim=-1)
@@ -182,10 +185,22 @@ class MultiHeadAttention(Module):
         if cache is not None:
             fits = cache.append(keys, values, lengths)
             queries = jnp.where(fits[:, None, None, None], queries, jnp.nan)
-            keys, values, kv_lengths = cache.keys, cache.values, cache.position
-        offset = None if cache is None else start  # that there is none is known when a program is traced
-        y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, offset, return_weights)
+            after = lambda: self._attend(  # noqa: E731
+                queries, cache.keys, cache.values, mask, lengths, cache.position, start, return_weights
+            )
+            if mask is not None or return_weights or not _are_many(queries):
+                return self._ended(*after(), dtype, return_weights)
+            first = lambda: self._attend_first(queries, keys, values, lengths, cache.keys.dtype)  # noqa: E731
+            return self._ended(cond((start == 0).all(), first, lambda: after()[0]), None, dtype, False)
+        y, weights = self._attend(queries, keys, values, mask, lengths, kv_lengths, None, return_weights)
         return self._ended(y, weights, dtype, return_weights)
+
+    def _attend_first(self, q: jax.Array, k: jax.Array, v: jax.Array, lengths: Any, held: Any) -> jax.Array:
+        """Results where the cache was empty: of what is new alone, of which no query that counts sees the rest."""
+        counts = jnp.arange(k.shape[1])[None] < (k.shape[1] if lengths is None else jnp.asarray(lengths)[:, None])
+        k, v = (jnp.where(counts[..., None, None], x.astype(held), 0) for x in (k, v))
+        y, _ = self._attend(q, k, v, None, None, None, None, False)
+        return jnp.where(counts[..., None, None], y, 0)
 
     def _ended(self, y: jax.Array, weights: Any, dtype: Any, return_weights: bool) -> Any:
         y = self.out_proj(y.reshape(*y.shape[:2], self.heads * self.head_dim).astype(dtype))
@@ -268,6 +283,11 @@ def _plain(
 _compiled = fused("causal", "window", "scale", "soft_cap", "dropout", "chunk", "implementation", "return_weights")(
     _plain
 )
+
+
+def _are_many(queries: jax.Array) -> bool:
+    """Whether it pays to ask whether a cache is empty, and to read nothing of it then; of symbols nobody knows."""
+    return isinstance(queries.shape[1], int) and queries.shape[1] >= _MANY
 
 
 def _split(x: jax.Array, heads: int) -> jax.Array:
