@@ -54,7 +54,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Settings:
-    rounds: int = 7
+    rounds: int = 5
     small: bool = False
 
 

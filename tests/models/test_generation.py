@@ -13,6 +13,7 @@ from hub import tiny
 from hub_text import tokens
 from kit import oracle
 from phlox.models.generation import _choosing, _prompts, _stepping
+from phlox.models.generation._settings import Settings
 
 transformers = oracle("transformers")
 SMALL = {
@@ -64,6 +65,16 @@ def test_the_likeliest_tokens_up_to_a_stop(pair):
     for text, n in zip(seen.tokens, seen.lengths, strict=True):
         assert n == NEW or text[n - 1] == 17
         assert (text[n:] == 1).all()
+
+
+def test_a_penalty_of_scores_of_either_sign():
+    scores = np.random.default_rng(2).normal(size=(3, 40)).astype(np.float32)
+    assert (np.take_along_axis(scores, X, 1)[0] < 0).any()
+    seen = _choosing.adjusted(scores, jnp.asarray(X), jnp.asarray(LENGTHS), Settings(repetition_penalty=1.3))
+    for row, n in enumerate(LENGTHS):
+        processor = transformers.RepetitionPenaltyLogitsProcessor(1.3)
+        want = processor(torch.tensor(X[row : row + 1, :n]).long(), torch.tensor(scores[row : row + 1]))
+        np.testing.assert_allclose(seen[row], want[0], rtol=1e-6)
 
 
 def test_log_probabilities_are_of_the_whole_text(pair):

@@ -40,7 +40,7 @@ MUTANTS = [
         _ROOM + "_choosing.py",
         "jnp.where(scores > 0, scores / penalty, scores * penalty)",
         "scores / penalty",
-        (_TESTS + "test_the_likeliest_tokens_up_to_a_stop",),
+        (_TESTS + "test_a_penalty_of_scores_of_either_sign",),
     ),
     (
         "generation: a text that has ended grows on",
