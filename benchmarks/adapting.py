@@ -75,7 +75,8 @@ def write(folder: Path, settings: Settings) -> int:
         model = px.models.create(config)
     px.models.save(model, folder)
     px.adapt.save(adapted(model), folder / "adapter")
-    np.save(folder / "tokens.npy", np.random.default_rng(0).integers(0, config.vocab_size, (settings.batch, settings.time)))
+    shape = (settings.batch, settings.time)
+    np.save(folder / "tokens.npy", np.random.default_rng(0).integers(0, config.vocab_size, shape))
     return sum(array.size for array in px.split(model)[0].values())
 
 
@@ -235,7 +236,8 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
         folder = Path(made)
         count = write(folder, settings)
         gc.collect()
-        title = f"LoRA of {count / 1e3:.3g} thousand numbers beside gpt2, {settings.batch}×{settings.time} tokens, a step of Adam"
+        size = f"{settings.batch}×{settings.time} tokens"
+        title = f"LoRA of {count / 1e3:.3g} thousand numbers beside gpt2, {size}, a step of Adam"
         with started(folder, notes, tell) as ready:
             tell("timing")
             ask = lambda process: lambda: process.ask(settings.steps)["seconds"]  # noqa: E731

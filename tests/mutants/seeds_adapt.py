@@ -24,7 +24,7 @@ MUTANTS = [
         "adapt: the change stands behind the activation",
         _ROOM + "layers/_linear.py",
         "return act(changed(F.dense, x, weight, bias, change, scales))",
-        "return act(F.dense(x, weight, bias)) - F.dense(x, weight, bias) + changed(F.dense, x, weight, bias, change, scales)",
+        "y = F.dense(x, weight, bias)\n    return act(y) - y + changed(F.dense, x, weight, bias, change, scales)",
         (_FORMS + "test_lora_adds_a_product_before_the_activation",),
     ),
     (

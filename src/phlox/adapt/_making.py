@@ -33,7 +33,7 @@ def lora(
     name: str = "default",
     key: Any = None,
 ) -> M:
-    r"""Adapt layers by products of low rank, $W + s A B$ with $s = α / r$; the model computes as before until it trains.
+    r"""Adapt layers by products of low rank, $W + s A B$ with $s = α / r$; at first the model computes as before.
 
     In place; the model is given back, which is another object only where it is itself a layer that is adapted. What the
     model held is frozen, and the adapter alone is in use and trains; ``px.thaw(model, "head")`` lets a head train
@@ -107,7 +107,7 @@ def dora(
 
 
 def ia3(model: M, *, where: Where | None = _ATTENTION, feedforward: Where | None = None, name: str = "default") -> M:
-    r"""Adapt layers by a factor for each feature: $y = σ((x W + b) \circ l)$, or of the input where it is a feedforward.
+    r"""Adapt layers by a factor for each feature: $y = σ((x W + b) \circ l)$, or of the input in a feedforward.
 
     Factors begin at 1. What the model held is frozen, and the adapter alone is in use and trains.
 

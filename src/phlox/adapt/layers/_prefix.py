@@ -49,7 +49,9 @@ class AdaptedAttention(Adapted):
         those of ``MultiHeadAttention``; weights have the keys of the prefixes first.
     """
 
-    def __call__(self, q: Any, k: Any = None, v: Any = None, *, mask: Any = None, cache: Any = None, **options: Any) -> Any:
+    def __call__(
+        self, q: Any, k: Any = None, v: Any = None, *, mask: Any = None, cache: Any = None, **options: Any
+    ) -> Any:
         self._check(cache)
         if not self.used or cache is not None:  # which holds the prefix
             return self.layer(q, k, v, mask=mask, cache=cache, **options)

@@ -22,9 +22,9 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "num_transformer_submodules": (1, *_NOTHING),
     **dict.fromkeys(
         (
-            "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "lora_bias", "megatron_config",
-            "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora",
-            "velora_config",
+            "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "lora_bias",
+            "megatron_config", "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora",
+            "use_qalora", "velora_config",
         ),
         _NOTHING,
     ),
@@ -130,7 +130,7 @@ def config_text(entries: Mapping[str, Any]) -> str:
 
 
 def task_of(model: Any, heads: bool) -> str | None:
-    """PEFT's name of what a model is for; of one with classes only where the head is in the file, as PEFT asks for it."""
+    """PEFT's name of what a model is for; of one with classes only where its head is in the file, as PEFT asks."""
     task = getattr(getattr(model, "config", None), "task", None)
     found = TASKS.get(task) if isinstance(task, str) else None
     return found if heads or found == "CAUSAL_LM" else None

@@ -40,8 +40,8 @@ def load(model: M, folder: str | os.PathLike[str], name: str = "default", *, key
     """Put an adapter that PEFT or ``px.adapt.save`` wrote into a model; it alone is in use then, and it alone trains.
 
     LoRA, with rslora, DoRA, IA³ and prefix tuning. Layers that the file holds whole, such as heads, come as copies that
-    compute in place of the model's while the adapter is in use. Layers that are fused there get one adapter each. All is
-    checked before anything is changed.
+    compute in place of the model's while the adapter is in use. Layers that are fused there get one adapter each. All
+    is checked before anything is changed.
 
     Arguments:
         model: the model that the adapter was trained beside, in place; given back as by ``px.adapt.lora``.
@@ -146,7 +146,7 @@ def _apart(key: str) -> tuple[str, str]:
 
 
 def _check_base(found: _Found, where: str) -> None:
-    """Refuse base weights in the file, as PEFT writes them of embeddings, that are not the model's; leave them out then.
+    """Refuse base weights in the file, as PEFT writes of embeddings, that are not the model's; leave them out then.
 
     Raises:
         StructureError: others.

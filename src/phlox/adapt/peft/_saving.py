@@ -16,6 +16,7 @@ from phlox.adapt._choosing import check_model
 from phlox.adapt._merging import without
 from phlox.adapt._switching import chosen_names
 from phlox.adapt.layers._changes import IA3, LoRA
+from phlox.adapt.layers._embedding import AdaptedEmbedding
 from phlox.adapt.layers._prefix import Prefix
 from phlox.adapt.layers._whole import Trained
 from phlox.adapt.peft._arrays import Written, written_factors, written_low
@@ -57,35 +58,42 @@ def save(model: Module, folder: str | os.PathLike[str], name: str = "default") -
     chosen_names(model, (name,), where)
     parts = {path: one.adapters[name] for path, one in wrappers(model).items() if name in one.adapters}
     changes: dict[str, Any] = {path: part for path, part in parts.items() if not isinstance(part, Trained)}
-    _check_one_kind(changes, where)
+    dropout = _check_one_kind(model, changes, where)
     heads = _heads(model, {path: part for path, part in parts.items() if isinstance(part, Trained)}, where)
     first = next(iter(changes.values()), None)
     if isinstance(first, Prefix):
         arrays, entries = _prefixes(list(changes.values()), where)
     else:
         places = _places(model, changes, where)
-        write = _factors if isinstance(first, IA3) else _low_rank
-        arrays, entries = write(places, changes, _all_names(model), where)
+        if isinstance(first, IA3):
+            arrays, entries = _factors(places, changes, where)
+        else:
+            arrays, entries = _low_rank(places, changes, _all_names(model))
+            entries |= {"lora_dropout": dropout}
     entries |= {"modules_to_save": heads.modules or None, "task_type": task_of(model, bool(heads.modules))}
     _write(Path(folder), arrays | heads.arrays, entries, where)
 
 
-def _check_one_kind(parts: Mapping[str, Any], where: str) -> None:
-    """Refuse what one file can't hold.
+def _check_one_kind(model: Module, parts: Mapping[str, Any], where: str) -> float:
+    """Refuse what one file can't hold; the dropout of all, which embeddings have none of.
 
     Raises:
         StructureError: several kinds, scales of several forms, or several dropouts.
     """
-    forms = {_form(part) for part in parts.values()}
-    if len(forms) > 1:
-        got = " and ".join(sorted(str(form[0]) for form in forms))
+    layers = wrappers(model)
+    forms = {(part.kind, getattr(part, "rslora", False)) for part in parts.values()}
+    drops = {_dropout(part) for path, part in parts.items() if not isinstance(layers[path], AdaptedEmbedding)}
+    if len(forms) > 1 or len(drops) > 1:
+        kinds = sorted({kind for kind, _ in forms})
+        got = " and ".join(kinds) if len(kinds) > 1 else "several of a " + "".join(kinds)
         fix = "give each a name= of its own, and write them one by one"
-        raise StructureError("an adapter of one kind, and one rslora and dropout", got=got, fix=fix, where=where)
+        raise StructureError("an adapter of one kind, one rslora and one dropout", got=got, fix=fix, where=where)
+    return drops.pop() if drops else 0.0
 
 
-def _form(part: Any) -> tuple[Any, ...]:
-    low = isinstance(part, LoRA)
-    return part.kind, low and part.rslora, part.drop.p if low and part.drop is not None else 0
+def _dropout(part: Any) -> float:
+    drop = getattr(part, "drop", None)
+    return 0.0 if drop is None else drop.p
 
 
 # --- the adapter ------------------------------------------------------------------------------------
@@ -116,14 +124,13 @@ def _all_names(model: Module) -> list[str]:
 Contents = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def _low_rank(places: list[Place], parts: Mapping[str, LoRA], known: list[str], where: str) -> Contents:
-    del where
+def _low_rank(places: list[Place], parts: Mapping[str, LoRA], known: list[str]) -> Contents:
     written = {place.name: written_low(place, parts) for place in places}
     first = next(iter(parts.values()))
     rank, alpha = _usual(one.rank for one in written.values()), _usual(one.alpha for one in written.values())
     entries = {
-        "peft_type": "LORA", "r": rank, "lora_alpha": _plain(alpha), "lora_dropout": _form(first)[2],
-        "use_rslora": first.rslora, "use_dora": first.magnitude is not None, "bias": "none", "init_lora_weights": True,
+        "peft_type": "LORA", "r": rank, "lora_alpha": _plain(alpha), "use_rslora": first.rslora,
+        "use_dora": first.magnitude is not None, "bias": "none", "init_lora_weights": True,
         "rank_pattern": {name: one.rank for name, one in written.items() if one.rank != rank},
         "alpha_pattern": {name: _plain(one.alpha) for name, one in written.items() if one.alpha != alpha},
         "target_modules": shortest(written, known), "fan_in_fan_out": any(place.inputs_first for place in places),
@@ -144,16 +151,14 @@ def _plain(value: float) -> float:
     return int(value) if float(value).is_integer() else float(value)
 
 
-def _factors(places: list[Place], parts: Mapping[str, IA3], known: list[str], where: str) -> Contents:
+def _factors(places: list[Place], parts: Mapping[str, IA3], where: str) -> Contents:
     arrays = {place.name: written_factors(place, parts, where) for place in places}
-    inputs = [
-        place.name for place in places if any(piece.path in parts and parts[piece.path].feedforward for piece in place.pieces)
-    ]
+    scaled = {path for path, part in parts.items() if part.feedforward}
+    inputs = [place.name for place in places if any(piece.path in scaled for piece in place.pieces)]
     entries = {
         "peft_type": "IA3", "target_modules": sorted(arrays), "feedforward_modules": sorted(inputs),
         "fan_in_fan_out": any(place.inputs_first for place in places), "init_ia3_weights": True,
     }  # fmt: skip
-    del known
     return {f"{PREFIX}{name}.{end}": array for name, one in arrays.items() for end, array in one.items()}, entries
 
 
@@ -195,8 +200,9 @@ def _heads(model: Module, copies: Mapping[str, Trained], where: str) -> _Heads:
         StructureError: an array that has no name there, or is a part of one.
     """
     bare = without(model)
-    adapters = {id(a) for one in wrappers(model).values() for part in one.adapters.values() for a in paths(part).values()}
-    learning = {id(array) for array in trainable_arrays(model).values()} - adapters
+    adapters = [part for one in wrappers(model).values() for part in one.adapters.values()]
+    own = {id(array) for part in adapters for array in paths(part).values()}
+    learning = {id(array) for array in trainable_arrays(model).values()} - own
     owners = {path.rpartition(".")[0] for path, array in paths(bare).items() if id(array) in learning} | set(copies)
     if not owners:
         return _Heads({})

@@ -49,6 +49,7 @@ class KVCache(Module):
     values: State  # (batch, length, kv_heads, size)
     position: State  # (batch,) how many positions are filled
     first: int = 0  # positions of what every text begins with
+
     def __init__(self, batch: int, length: int, kv_heads: int, size: int, *, dtype: Any = None):
         sizes = {"batch": batch, "length": length, "kv_heads": kv_heads, "size": size}
         shape = tuple(check_size("KVCache", name, value) for name, value in sizes.items())
