@@ -20,8 +20,9 @@ def drawn(model, scale=0.5):
     return model
 
 
-def dense(**options):
-    return px.Dense.of(jnp.asarray(RNG.normal(size=(6, 4)).astype("f")), jnp.arange(4.0), px.tanh)
+def dense(ins=6, outs=4, act=px.tanh):
+    weight = RNG.normal(size=(ins, outs)).astype("f")
+    return px.Dense.of(jnp.asarray(weight), jnp.asarray(RNG.normal(size=outs).astype("f")), act)
 
 
 def close(ours, wanted):
@@ -51,11 +52,12 @@ def test_dora_sets_the_lengths_of_columns():
 
 def test_ia3_scales_outputs_or_inputs():
     base = dense()
-    model = drawn(px.adapt.ia3(px.Chain(base, px.Dense(4, 3)), where="layers.0", feedforward="layers.1"))
+    model = drawn(px.adapt.ia3(px.Chain(base, dense(4, 3, px.identity)), where="layers.0", feedforward="layers.1"))
     out, into = (np.asarray(model[i].adapters["default"].factors) for i in range(2))
     hidden = np.tanh((X @ np.asarray(base.weight) + np.asarray(base.bias)) * out)
-    close(model(X), (hidden * into) @ np.asarray(model[1].layer.weight))
-    close(px.adapt.merge(model)(X), (hidden * into) @ np.asarray(model[1].layer.weight))
+    wanted = (hidden * into) @ np.asarray(model[1].layer.weight) + np.asarray(model[1].layer.bias)
+    close(model(X), wanted)
+    close(px.adapt.merge(model)(X), wanted)
 
 
 @pytest.mark.parametrize("kind", [px.adapt.lora, px.adapt.dora])
@@ -74,12 +76,12 @@ def test_a_conv_and_an_embedding_compute_what_their_weight_says(kind):
 
 
 def test_fresh_ones_change_nothing_and_are_drawn_as_the_paper_has_it():
-    model = px.Chain(dense(), px.Dense(4, 3))
+    model = px.Chain(dense(), dense(4, 3))
     before = np.asarray(model(X))
     model = px.adapt.lora(model, 2, where="*", key=0)
     assert np.array_equal(model(X), before)
     assert np.array_equal(px.adapt.dora(px.adapt.use(model, None), 2, where="*", name="d", key=0)(X), before)
-    a = px.adapt.lora(px.Chain(px.Dense(400, 4)), 50, where="*", key=1)[0].adapters["default"].a
+    a = px.adapt.lora(px.Chain(dense(400, 4)), 50, where="*", key=1)[0].adapters["default"].a
     assert 0.0495 < np.abs(a).max() <= 0.05
     assert abs(np.std(a) - 0.05 / np.sqrt(3)) < 5e-4
 
@@ -103,7 +105,7 @@ def _twice(y):
 
 
 def test_a_step_computes_no_gradient_of_what_is_frozen_and_no_whole_product():
-    model = px.adapt.lora(px.Chain(px.Dense(6, 9, px.relu), px.Dense(9, 7)), 2, where="*", key=0)
+    model = px.adapt.lora(px.Chain(dense(6, 9, px.relu), dense(9, 7)), 2, where="*", key=0)
     opt = px.Optimizer(px.optim.Adam(1e-3), model)
     text = px.explain(lambda m: px.grad(lambda m: m(X).sum())(m), model).jaxpr
     products = [line for line in str(text).splitlines() if "dot_general" in line]
@@ -114,7 +116,7 @@ def test_a_step_computes_no_gradient_of_what_is_frozen_and_no_whole_product():
 
 
 def test_what_the_model_held_is_frozen_and_a_head_can_learn_beside():
-    model = px.adapt.lora(px.Chain(px.Dense(6, 4), px.Dense(4, 2)), 2, where="layers.0", name="a", key=0)
+    model = px.adapt.lora(px.Chain(dense(), dense(4, 2)), 2, where="layers.0", name="a", key=0)
     assert list(px.split(model)[0]) == [f"layers.0.adapters.a.{n}" for n in "ab"]
     model = px.adapt.lora(model, 2, where="*", name="b", key=0)
     assert list(px.split(model)[0]) == [f"layers.{i}.adapters.b.{n}" for i in range(2) for n in "ab"]
@@ -175,11 +177,11 @@ def test_removed_is_as_it_was():
 
 
 def test_a_layer_in_two_places_and_a_layer_alone():
-    layer = px.Dense(6, 6, key=0)
+    layer = dense(6, 6)
     model = px.adapt.lora(px.Chain(layer, px.relu, layer), 2, where="layers.0", key=0)
     assert model[0] is model[2]
     assert len(px.split(model)[0]) == 2
-    alone = px.adapt.lora(px.Dense(6, 6, key=0), 2, where="*", key=0)
+    alone = px.adapt.lora(dense(6, 6), 2, where="*", key=0)
     assert alone.layer.in_size == alone.in_size == 6
     assert px.adapt.remove(alone, "default")(X).shape == (5, 6)
 
@@ -193,6 +195,8 @@ def test_a_layer_in_two_places_and_a_layer_alone():
         (lambda m: px.adapt.lora(m, where="**.q_prj"), r"Dense or Conv or Embedding of the model, got '\*\*.q_prj'"),
         (lambda m: px.adapt.lora(m, where="drop"), "got 'drop', which means no such layer, but drop"),
         (lambda m: px.adapt.lora(m, where=["**.q_proj", "**.nothing"]), r"got '\*\*.nothing'"),
+        (lambda m: px.adapt.lora(m, r=4), "write rank= for r="),
+        (lambda m: px.adapt.lora(m, 4, target_modules="q"), "write where= for target_modules="),
         (lambda m: px.adapt.lora(m, 0), "rank of 1 or more, got 0"),
         (lambda m: px.adapt.lora(m, dropout=1.0), r"a dropout in \[0, 1\), got 1.0"),
         (lambda m: px.adapt.lora(m, alpha=float("nan")), "a finite alpha, got nan"),
@@ -230,7 +234,7 @@ def test_a_wrong_name_has_those_that_are_close():
 
 
 def test_a_wrong_shape_says_where():
-    model = px.adapt.lora(px.Chain(px.Dense(6, 4)), where="*")
+    model = px.adapt.lora(px.Chain(dense()), where="*")
     with pytest.raises(px.ShapeError, match=r"layers\[0\].* expects \(..., 6\), got float32\[5, 3\]"):
         model(jnp.ones((5, 3)))
 
@@ -243,7 +247,7 @@ def test_an_embedding_that_scores_refuses_adapters():
 
 
 def test_in_half_precision_adapters_stay_wide():
-    base = px.bf16(px.Chain(px.Dense(6, 4, key=0)))
+    base = px.bf16(px.Chain(dense()))
     model = px.adapt.lora(base, 2, where="*", key=0)
     part = model[0].adapters["default"]
     assert part.a.dtype == jnp.float32

@@ -51,9 +51,6 @@ CASES = {
     ),
     "llama-prefix": peft.PrefixTuningConfig(**WRITES, num_virtual_tokens=3),
     "bert-dora": peft.LoraConfig(**LOW, **LABELS, target_modules=["query", "output.dense"], use_dora=True),
-    "bert-ia3": peft.IA3Config(
-        **LABELS, target_modules=["key", "value", "intermediate.dense"], feedforward_modules=["intermediate.dense"]
-    ),
     "vit-lora": peft.LoraConfig(
         **LOW, target_modules=["q_proj", "v_proj", "projection", "fc1"], modules_to_save=["classifier"]
     ),

@@ -86,6 +86,10 @@ def column_lengths(weight: Any, a: Any, b: Any, scale: float) -> jax.Array:
     return jnp.sqrt(jnp.maximum(square, 0))
 
 
+lengths_of = jax.jit(column_lengths)
+"""The same as one call, where code runs line by line."""
+
+
 def product(x: Any, factors: Sequence[Any]) -> Any:
     """The features of x, (..., n), times factors (n,)."""
     for factor in factors:

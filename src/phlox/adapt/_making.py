@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from phlox.adapt._arithmetic import column_lengths
+from phlox.adapt._arithmetic import lengths_of
 from phlox.adapt._attaching import attach
 from phlox.adapt._choosing import Where, bare, check_model, check_name, chosen
 from phlox.adapt.layers._changes import IA3, LoRA, wide_dtype
 from phlox.adapt.layers._prefix import Prefix
-from phlox.core import Module, RangeError, StructureError, describe, key_or_draw, modules
+from phlox.core import Module, RangeError, StructureError, answering, describe, key_or_draw, modules
 from phlox.nn import Conv, Dense, Dropout, Embedding, MultiHeadAttention, SpectralNorm, WeightNorm
 
 M = TypeVar("M", bound=Module)
@@ -22,6 +22,7 @@ _ATTENTION = ("**.k_proj", "**.v_proj")
 _PREFIX = 0.02  # the deviation of fresh keys and values
 
 
+@answering
 def lora(
     model: M,
     rank: int = 8,
@@ -69,6 +70,7 @@ def lora(
     return _low_rank(model, where, settings, name, key, lengths=False)
 
 
+@answering
 def dora(
     model: M,
     rank: int = 8,
@@ -106,6 +108,7 @@ def dora(
     return _low_rank(model, where, settings, name, key, lengths=True)
 
 
+@answering
 def ia3(model: M, *, where: Where | None = _ATTENTION, feedforward: Where | None = None, name: str = "default") -> M:
     r"""Adapt layers by a factor for each feature: $y = σ((x W + b) \circ l)$, or of the input in a feedforward.
 
@@ -146,6 +149,7 @@ def ia3(model: M, *, where: Where | None = _ATTENTION, feedforward: Where | None
     return attach(model, check_name(name, speaker), parts, speaker)
 
 
+@answering
 def prefix(model: M, *, length: int = 20, name: str = "default", key: Any = None) -> M:
     """Adapt a decoder by keys and values that each attention sees before those of the text.
 
@@ -235,7 +239,7 @@ def _part(layer: Any, settings: _Settings, key: Any, lengths: bool) -> LoRA:
         most = 1 / math.sqrt(weight.size // weight.shape[-1])
         a = jax.random.uniform(draws, (*weight.shape[:-1], rank), dtype, -most, most)
         b = jnp.zeros((rank, weight.shape[-1]), dtype)
-    magnitude = column_lengths(weight, a, b, 0.0).astype(dtype) if lengths else None
+    magnitude = lengths_of(weight, a, b, 0.0).astype(dtype) if lengths else None
     drop = Dropout(settings.dropout, key=drops) if settings.dropout and not isinstance(layer, Embedding) else None
     return LoRA(a, b, magnitude, alpha=settings.alpha, rslora=settings.rslora, drop=drop)
 

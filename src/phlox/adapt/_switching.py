@@ -148,7 +148,9 @@ def adapters(model: Module) -> Report:
     ]
     order = names_in(model)
     trained = sum(array.size for array in trainable_arrays(model).values())
-    return Report(tuple(sorted(parts, key=lambda part: order.index(part.name))), trained, _count(model))
+    merged = sum(array.size for one in wrappers(model).values() for array in (one.merged or {}).values())
+    total = _count(model) - merged  # which stand beside the layers' own
+    return Report(tuple(sorted(parts, key=lambda part: order.index(part.name))), trained, total)
 
 
 def _state(wrapper: Any, name: str) -> str:

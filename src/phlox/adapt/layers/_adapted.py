@@ -24,7 +24,7 @@ class Adapted(Module):
     """Names of those in use, among them some that other layers have."""
     opens: ClassVar[bool] = True
     """Whether layers within the layer can have adapters too."""
-    merged: State | None  # by name, the arrays that the layer computes with while adapters are merged
+    merged: dict[str, State] | None  # by name, the arrays that the layer computes with while adapters are merged
 
     def __init__(self, layer: Any):
         self.layer = layer
@@ -59,7 +59,7 @@ class Adapted(Module):
     def current_arrays(self) -> dict[str, Any]:
         """The arrays that the layer computes with, by name."""
         if self.merged is not None or self.used:
-            return self.changed_arrays() if self.merged is None else self.merged  # pyright: ignore[reportReturnType]
+            return self.changed_arrays() if self.merged is None else self.merged
         return {name: getattr(self.layer, name) for name in ("weight", "bias") if hasattr(self.layer, name)}
 
     def changed_arrays(self) -> dict[str, jax.Array]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from phlox.adapt._arithmetic import Change, changed_weight
+from phlox.adapt._arithmetic import Change, Low, changed_weight
 from phlox.adapt.layers._adapted import Adapted
 from phlox.adapt.layers._changes import change_of
 from phlox.core import StructureError
@@ -26,10 +26,10 @@ class AdaptedEmbedding(Adapted):
         y = layer(indices)
         if self.merged is not None:
             return F.embedding(indices, self.merged["weight"], padding_idx=layer.padding_idx).astype(y.dtype)
-        for adapter in self.used:
-            rows = F.embedding(indices, adapter.a, padding_idx=layer.padding_idx)
-            y = y + ((rows * adapter.scale) @ adapter.b).astype(y.dtype)
-        return y
+        change, scales = change_of(self.used)
+        if not change.lows:
+            return y
+        return _added(F.identity, y, indices, change.lows, scales=scales, padding_idx=layer.padding_idx)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Scores by the embedding, where no adapter is in use.
@@ -49,6 +49,16 @@ class AdaptedEmbedding(Adapted):
         """The table with the adapters in use."""
         change, scales = change_of(self.used)
         return {"weight": _weight(F.identity, self.layer.weight, change, scales=scales)}
+
+
+@fused("scales", "padding_idx")
+def _added(
+    act: Any, y: Any, indices: Any, lows: list[Low], *, scales: tuple[float, ...], padding_idx: int | None
+) -> jax.Array:
+    for low, scale in zip(lows, scales, strict=True):
+        rows = F.embedding(indices, low.a, padding_idx=padding_idx)
+        y = y + ((rows * scale) @ low.b).astype(y.dtype)
+    return act(y)
 
 
 @fused("scales")

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from phlox.adapt.layers._adapted import Adapted
 from phlox.core import Module, Param, RangeError, ShapeError, StructureError, describe
-from phlox.nn import KVCache
+from phlox.nn import KVCache, fused
+from phlox.nn import functional as F
 
 
 class Prefix(Module):
@@ -83,8 +84,8 @@ class AdaptedAttention(Adapted):
         layer, prefix = self.layer, self.length
         cache = PrefixedCache(batch, length, layer.kv_heads, layer.head_dim, prefix=prefix, dtype=dtype)
         for name in ("keys", "values"):
-            held, given = getattr(cache, name), jnp.concatenate([getattr(one, name) for one in self.used])
-            setattr(cache, name, held.at[:, :prefix].set(given.astype(held.dtype)))
+            given = [getattr(one, name) for one in self.used]
+            setattr(cache, name, _begun(F.identity, getattr(cache, name), given))
         cache.position = jnp.full(batch, prefix, jnp.int32)
         return cache
 
@@ -107,6 +108,13 @@ class AdaptedAttention(Adapted):
                 fix="name the others: px.adapt.merge(model, name)", where="px.adapt.merge",
             )  # fmt: skip
         return {}
+
+
+@fused()
+def _begun(act: Any, held: jax.Array, given: list[jax.Array]) -> jax.Array:
+    """Keys or values (batch, length, heads, size) that begin with those of prefixes."""
+    first = jnp.concatenate(given).astype(held.dtype)
+    return act(held.at[:, : first.shape[0]].set(first))
 
 
 def _behind(mask: Any, prefix: int, time: int) -> Any:

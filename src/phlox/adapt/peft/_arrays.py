@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from phlox.adapt._arithmetic import column_lengths
+from phlox.adapt._arithmetic import lengths_of
 from phlox.adapt.layers._changes import IA3, LoRA
 from phlox.adapt.peft._naming import Piece, Place
 from phlox.core import StructureError
@@ -86,7 +86,7 @@ def _lengths(piece: Piece, parts: Mapping[str, LoRA]) -> np.ndarray:
         return np.asarray(parts[piece.path].magnitude)
     weight = piece.layer.weight
     none = np.zeros((weight.shape[0], 1), np.float32), np.zeros((1, weight.shape[1]), np.float32)
-    return np.asarray(column_lengths(weight, *none, 0.0))
+    return np.asarray(lengths_of(weight, *none, 0.0))
 
 
 def _spread(factors: np.ndarray, layer: Conv) -> np.ndarray:
