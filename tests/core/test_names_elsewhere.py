@@ -116,7 +116,7 @@ def test_what_the_answers_name_exists():
 
 def signatures():
     """Every public function, constructor and call of the library."""
-    for room in (px, px.nn, px.nn.functional, px.nn.init, px.losses, px.optim, px.metrics, px.data):
+    for room in (px, px.nn, px.nn.functional, px.nn.init, px.losses, px.optim, px.metrics, px.data, px.adapt):
         for name in room.__all__:
             thing = getattr(room, name)
             parts = (vars(thing).get(n) for n in ("__init__", "__call__")) if inspect.isclass(thing) else ()

@@ -132,6 +132,15 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "input_lengths": ("logit_lengths", "lengths"),
     "temperature": ("tau",),
     "tau": ("temperature",),
+    # adapters
+    "r": ("rank",),
+    "lora_alpha": ("alpha",),
+    "lora_dropout": ("dropout",),
+    "target_modules": ("where",),
+    "use_rslora": ("rslora",),
+    "feedforward_modules": ("feedforward",),
+    "num_virtual_tokens": ("length",),
+    "adapter_name": ("name",),
     # data, optimisers, loops
     "lr": ("learning_rate",),
     "init_value": ("learning_rate",),
