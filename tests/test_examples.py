@@ -184,6 +184,73 @@ def test_a_gpt_learns_from_packed_texts(example):
     assert ours < 0.78 * least
 
 
+def test_answers_alone_are_learned_and_a_question_is_answered_better(example):
+    oracle("tokenizers")
+    oracle("jinja2")
+    train, program = example("train_gpt"), example("tune_instructions")
+    tok = train.tokenizer_of(["What does len do? Answer: Return it."], 300, pad_token="<end>",
+                             chat_template=program.TEMPLATE)  # fmt: skip
+    said = [("What does len do?", "Return it."), ("What does abs do?", "Ä size.")]
+    chats = [[{"role": "user", "content": a}, {"role": "assistant", "content": b}] for a, b in said]
+    rows = program.rows_of(chats, tok, 128)
+    learned = [
+        tok.decode(row[(marks == n) & (row != program.NOTHING)], skip_special=False)
+        for row, marks in zip(rows["targets"], rows["segments"], strict=True)
+        for n in range(1, marks.max() + 1)
+    ]
+    assert sorted(learned) == [" Return it.<end>", " Ä size.<end>"]
+    following = rows["targets"][:, :-1] != program.NOTHING
+    assert (rows["tokens"][:, 1:][following] == rows["targets"][:, :-1][following]).all()
+    results = program.main(30, 40, dim=32, layers=1, size=400, files=8, most=400)
+    assert results["tuned"] < 0.7 * results["base"]
+
+
+@pytest.mark.soak
+def test_a_gpt_that_has_read_answers_questions_after_lora(example):
+    oracle("tokenizers")
+    oracle("jinja2")
+    with compiled_as_users_do():
+        results = example("tune_instructions").main()
+    assert results["tuned"] < 0.6 * results["base"]
+
+
+def test_pairs_hold_answers_alone_and_before_learning_none_is_preferred(example):
+    oracle("tokenizers")
+    program = example("prefer")
+    tokens, targets = program.rows_of([[5, 6], [7]], [[8, 9, 0], [4]], 6)
+    assert tokens.tolist() == [[5, 6, 8, 9, 0, 0], [7, 4, 0, 0, 0, 0]]
+    assert targets.tolist() == [[-100, 8, 9, 0, -100, -100], [4, *[-100] * 5]]
+    options = {"count": 100, "dim": 16, "layers": 1, "most": 8, "size": 300, "preference_rate": 1e-2}
+    results = program.main(30, 20, **options)
+    assert results["before"]["preferred"] == 0.5
+    assert abs(results["before"]["KL"]) < 1e-3
+    assert results["after"]["preferred"] > 0.6
+    assert results["after"]["KL"] > 0.01
+
+
+@pytest.mark.soak
+def test_short_answers_are_preferred_and_written(example):
+    oracle("tokenizers")
+    with compiled_as_users_do():
+        results = example("prefer").main()
+    assert results["after"]["preferred"] > 0.8
+    assert results["after"]["tokens"] < 0.8 * results["before"]["tokens"]
+
+
+def test_other_digits_are_learned_by_few_numbers(example):
+    results = example("lora_images").main(4, 6, few=100, dim=16, layers=1)
+    head, low, _ = results.values()
+    assert low > head
+
+
+@pytest.mark.soak
+def test_lora_learns_other_digits_better_than_a_head(example):
+    with compiled_as_users_do():
+        head, low, whole = example("lora_images").main().values()
+    assert low > head + 0.03
+    assert low > whole - 0.05
+
+
 @pytest.mark.soak
 def test_characters_are_foretold_better_than_by_five_grams(example):
     program = example("char_gpt_fit")

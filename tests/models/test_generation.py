@@ -12,7 +12,7 @@ import phlox as px
 from hub import tiny
 from hub_text import tokens
 from kit import oracle
-from phlox.models.generation import _choosing, _prompts, _stepping
+from phlox.models.generation import _choosing, _prompts, _recalling, _stepping
 
 transformers = oracle("transformers")
 SMALL = {
@@ -211,6 +211,28 @@ def test_texts_come_and_go_in_the_slots_of_a_cache(pair):
         token = np.asarray(_stepping.decode(ours, cache, jnp.asarray(token)).argmax(-1)).astype(np.int32)
     assert (rows[0] == alone[0]).all()
     assert (rows[1, 3:] == alone[1, :3]).all()
+
+
+def test_a_text_comes_with_its_memory_into_a_slot():
+    config = px.models.T5Config(
+        vocab_size=40, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, decoder_start_token_id=2,
+        initializer_factor=3.0,
+    )  # fmt: skip
+    ours = px.models.create(config, key=jax.random.key(1))
+    alone = px.generate(ours, X, lengths=LENGTHS, max_new=4, stop=[]).tokens
+    assert len({tuple(text) for text in alone.tolist()}) == 3  # what is read tells in what is written
+    strangers = _recalling.read(ours, np.zeros_like(X[:2]) + 7, None, None, None)[0]
+    cache, token, written = strangers.init_cache(2, 32), np.zeros(2, np.int32), []
+    for slot in (0, 1):
+        reader, begun = _recalling.read(ours, X[slot : slot + 1], LENGTHS[slot : slot + 1], None, None)
+        one = reader.init_cache(1, 32)
+        scores = _stepping.prefill(reader, one, jnp.asarray(begun.tokens), jnp.asarray(begun.lengths))
+        _stepping.insert(cache, one, jnp.asarray(slot))
+        token[slot] = scores[0].argmax()
+    for _ in range(4):
+        written.append(token)
+        token = np.asarray(_stepping.decode(strangers, cache, jnp.asarray(token)).argmax(-1)).astype(np.int32)
+    assert (np.stack(written, axis=1) == alone[:2]).all()
 
 
 refused = functools.partial(pytest.raises, match=r"px\.generate")
