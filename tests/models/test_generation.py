@@ -214,25 +214,22 @@ def test_texts_come_and_go_in_the_slots_of_a_cache(pair):
 
 
 def test_a_text_comes_with_its_memory_into_a_slot():
-    config = px.models.T5Config(
-        vocab_size=40, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, decoder_start_token_id=2,
-        initializer_factor=3.0,
-    )  # fmt: skip
-    ours = px.models.create(config, key=jax.random.key(1))
-    alone = px.generate(ours, X, lengths=LENGTHS, max_new=4, stop=[]).tokens
-    assert len({tuple(text) for text in alone.tolist()}) == 3  # what is read tells in what is written
-    strangers = _recalling.read(ours, np.zeros_like(X[:2]) + 7, None, None, None)[0]
-    cache, token, written = strangers.init_cache(2, 32), np.zeros(2, np.int32), []
-    for slot in (0, 1):
-        reader, begun = _recalling.read(ours, X[slot : slot + 1], LENGTHS[slot : slot + 1], None, None)
-        one = reader.init_cache(1, 32)
-        scores = _stepping.prefill(reader, one, jnp.asarray(begun.tokens), jnp.asarray(begun.lengths))
-        _stepping.insert(cache, one, jnp.asarray(slot))
-        token[slot] = scores[0].argmax()
-    for _ in range(4):
-        written.append(token)
-        token = np.asarray(_stepping.decode(strangers, cache, jnp.asarray(token)).argmax(-1)).astype(np.int32)
-    assert (np.stack(written, axis=1) == alone[:2]).all()
+    """Of a decoder that recalls what was read: what it wrote, the memory of each block, and where that counts."""
+
+    def filled(batch, number):
+        own, kept = [px.nn.KVCache(batch, 4, 1, 2) for _ in range(2)], np.full((batch, 3, 1, 2), number, np.float32)
+        for held in own:
+            held.keys, held.values = (np.full(held.keys.shape, number, np.float32) for _ in range(2))
+            held.position = np.full(batch, number)
+        memory = tuple((jnp.asarray(kept), jnp.asarray(-kept)) for _ in range(2))
+        return _recalling.Recalled(own, memory, jnp.full((batch, 3), number > 1))
+
+    many, one, seen = filled(3, 1), filled(1, 2), filled(3, 1)
+    _stepping.insert(seen, one, jnp.asarray(1))
+    leaves = [jax.tree.leaves(tree) for tree in (seen, many, one)]
+    assert len(leaves[0]) == 11
+    for found, before, new in zip(*leaves, strict=True):
+        assert (np.asarray(found) == np.concatenate([before[:1], new, before[2:]])).all()
 
 
 refused = functools.partial(pytest.raises, match=r"px\.generate")

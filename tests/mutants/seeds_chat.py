@@ -16,8 +16,8 @@ MUTANTS = [
     (
         "chat: the newest turn is forgotten",
         _CONVERSATION,
-        "self.turns.pop(0)",
-        "self.turns.pop()",
+        "kept.pop(0)",
+        "kept.pop()",
         (_CHAT + "test_the_oldest_turns_are_forgotten_where_there_are_no_places",),
     ),
     (

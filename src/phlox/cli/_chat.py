@@ -76,7 +76,7 @@ class Talk:
         self.asked = 0
 
     def with_person(self) -> None:
-        """Ask for lines until one is ``/quit`` or Ctrl-D; Ctrl-C and what cannot be answered end no more than a turn."""
+        """Ask for lines until one is ``/quit`` or Ctrl-D; Ctrl-C and what cannot be answered end a turn alone."""
         _note(f"{type(self.model).__name__}; Ctrl-C stops an answer, /reset forgets what was said, /quit leaves")
         with suppress(ImportError):
             importlib.import_module("readline")  # lines can be edited then, and asked again

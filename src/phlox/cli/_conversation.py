@@ -56,16 +56,17 @@ class Conversation:
         Raises:
             RangeError: a line that there are not enough places for.
         """
-        forgotten, tokens = 0, self._tokens(line)
+        kept, tokens = list(self.turns), self._tokens(self.turns, line)
         if self.longest is None:
             return Prompt(tokens, most, 0)
-        while self.turns and len(tokens) > self.longest - min(most, self.longest // 2):
-            self.turns.pop(0)
-            forgotten, tokens = forgotten + 1, self._tokens(line)
-        room = min(most, self.longest - len(tokens))
+        while kept and len(tokens) > self.longest - min(most, self.longest // 2):
+            kept.pop(0)
+            tokens = self._tokens(kept, line)
+        room, forgotten = min(most, self.longest - len(tokens)), len(self.turns) - len(kept)
         if room < 1:
             expected, fix = f"at most {self.longest - 1} tokens, as the model has places", "write a shorter line"
             raise RangeError(expected, got=str(len(tokens)), fix=fix, where=WHERE)
+        self.turns = kept
         return Prompt(tokens, room, forgotten)
 
     def add(self, line: str, answer: str) -> None:
@@ -76,10 +77,10 @@ class Conversation:
         """Forget all turns."""
         self.turns.clear()
 
-    def _tokens(self, line: str) -> list[int]:
+    def _tokens(self, turns: list[Turn], line: str) -> list[int]:
         if not self.by_template:
-            return self._plain("\n".join([*(turn.line + turn.answer for turn in self.turns), line]))
-        said = [(role, text) for turn in self.turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+            return self._plain("\n".join([*(turn.line + turn.answer for turn in turns), line]))
+        said = [(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
         chat = [*self.before, *({"role": role, "content": text} for role, text in [*said, ("user", line)])]
         return self.tokenizer.encode(self.tokenizer.chat(chat), special=False)
 

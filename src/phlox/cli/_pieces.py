@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +40,8 @@ class Pieces:
         return self._text(max((len(end) for end in self.ends if self._ends_with(end)), default=0))
 
     def _show(self, text: str) -> str:
-        known = len(os.path.commonprefix([self.shown, text]))
+        pairs = enumerate(zip(self.shown, text, strict=False))
+        known = next((n for n, (old, new) in pairs if old != new), min(len(self.shown), len(text)))
         self.shown = text
         return text[known:]
 
