@@ -199,7 +199,7 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import data, loop, losses, metrics, models, optim, parallel, weights
+    from phlox import adapt, data, loop, losses, metrics, models, optim, parallel, weights
     from phlox.data import DataLoader
     from phlox.loop import (
         EMA,
@@ -365,6 +365,7 @@ __all__ = [
     "WeightNorm",
     "WrappedFunction",
     "ZeroPad",
+    "adapt",
     "apply",
     "at",
     "automode",
@@ -476,6 +477,7 @@ __all__ = [
 
 # Folders that calling a model does without, and the names from them; they are imported at their first use.
 _LATER = {
+    "adapt": (),
     "data": ("DataLoader",),
     "loop": (
         "AveragedModel",

@@ -82,6 +82,8 @@ FAMILIES: tuple[Family, ...] = (
 _BY_TYPE = {family.config.model_type: family for family in FAMILIES}
 _BY_CONFIG = {family.config: family for family in FAMILIES}
 _VARIANTS = {name: family for family in FAMILIES for name in family.variants}
+for _family in FAMILIES:  # a model finds its family by its config
+    _family.config.family = _family
 
 
 def create(name: str | Config, *, classes: int | None = None, task: str | None = None, key: Any = None) -> Any:

@@ -47,6 +47,8 @@ class Config:
     """Keys of the hub's that change no number here."""
     fixed: ClassVar[Mapping[str, Any]] = {}
     """Keys of the hub's of which one value is supported."""
+    family: ClassVar[Any] = None
+    """The ``Family`` whose config it is."""
 
     classes: int = 1000
     labels: tuple[str, ...] = ()

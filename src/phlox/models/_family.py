@@ -11,6 +11,7 @@ from phlox.models._model import Model
 from phlox.weights import NameMap
 
 Names = NameMap | Callable[[Any], NameMap]
+_TRUNK = "feature-extraction"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Family:
         heads: paths of what depends on the number of classes.
         optional: paths of what a file may lack, and is drawn anew then.
         pool: what timm calls the way to the features that the head sees.
+        modules: as ``names``, what transformers calls its layers where its files have other names; adapters of PEFT are
+            named so.
     """
 
     config: type[Config]
@@ -44,6 +47,7 @@ class Family:
     heads: tuple[str, ...] = ("head",)
     optional: tuple[str, ...] = ()
     pool: str = "avg"
+    modules: Names | None = None
 
     def dialects(self, config: Config) -> tuple[str, ...]:
         """The dialects that can hold a model of this config."""
@@ -51,5 +55,15 @@ class Family:
 
     def names_of(self, dialect: str, config: Config) -> NameMap:
         """The map of names in a dialect, for a config."""
-        found = self.names[dialect]
-        return found if isinstance(found, NameMap) else found(config)
+        return _of(self.names[dialect], config)
+
+    def adapter_names(self, config: Any) -> tuple[NameMap, ...]:
+        """The maps that names in files of adapters may go by, the usual one first: of the whole model, of its trunk."""
+        given = [names for names in (self.modules, self.names.get("transformers")) if names is not None]
+        whole = [_of(names, config) for names in given]
+        trunks = [names.below(self.base) for names in whole if self.base]
+        return (*trunks, *whole) if getattr(config, "task", None) == _TRUNK else (*whole, *trunks)
+
+
+def _of(names: Names, config: Any) -> NameMap:
+    return names if isinstance(names, NameMap) else names(config)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module
+from phlox.weights import NameMap
 
 
 class Model(Module):
@@ -19,6 +20,11 @@ class Model(Module):
     def parts(self) -> tuple[str, ...]:
         """Paths or patterns from the input to the output, each a step of depth: what is frozen and thawed by depth."""
         raise NotImplementedError
+
+    def names(self) -> tuple[NameMap, ...]:
+        """What files of adapters may call the arrays, by the hub's names; the map that is written first."""
+        family = getattr(self.config, "family", None)  # a config of your own has none
+        return () if family is None else family.adapter_names(self.config)
 
 
 class ImageClassifier(Model):

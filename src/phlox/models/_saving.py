@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
+from phlox.adapt import plain
 from phlox.core import Module, StructureError, describe, eval_shape, modules, shown, state_dict, static_key
 from phlox.models._catalogue import family_of, variant_of
 from phlox.models._family import Family
@@ -25,7 +26,8 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
     """Write ``config.json`` and ``model.safetensors`` as the hub has them, so that other libraries load the model.
 
     Each file appears whole or not at all, the weights before the config. What the config does not say is refused: a
-    layer that was added or replaced, another activation; ``px.save`` writes any model.
+    layer that was added or replaced, another activation; ``px.save`` writes any model. Adapters are written where they
+    are merged: ``px.adapt.merge``.
 
     Arguments:
         model: one of ``px.models``.
@@ -34,7 +36,8 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
             that can hold this config.
 
     Raises:
-        StructureError: no model of ``px.models``, or one that was changed beyond its config.
+        StructureError: no model of ``px.models``, or one that was changed beyond its config, or with an adapter in use
+            that is not merged.
         FileError: the files cannot be written.
 
     >>> import os, tempfile, phlox as px
@@ -46,6 +49,7 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
     where = f"{_WHERE}({os.fspath(folder)!r})"
     if not isinstance(model, Model):
         raise StructureError("a model of px.models", got=describe(model), fix="px.save writes any model", where=where)
+    model = plain(model, where)
     family = family_of(model.config, where)
     dialects = family.dialects(model.config)
     dialect = names or dialects[0]

@@ -135,9 +135,9 @@ def _said(scores: jax.Array, tokens: jax.Array) -> jax.Array:
 
 @jit
 def forget(cache: list[KVCache], lengths: jax.Array) -> None:
-    """Let a cache hold the first tokens (batch,) alone."""
+    """Let a cache hold the first tokens (batch,) alone, and what stands before all texts."""
     for held in cache:
-        held.position = lengths
+        held.position = held.first + lengths
 
 
 def _adjusted(scores: jax.Array, settings: Settings) -> jax.Array:

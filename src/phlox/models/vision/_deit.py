@@ -18,7 +18,7 @@ from phlox.core import Module
 from phlox.models._family import Family
 from phlox.models.vision._encoder import EncoderBlock
 from phlox.models.vision._tokens import TIMM as TRUNK
-from phlox.models.vision._tokens import ImageTokens, TokenClassifier
+from phlox.models.vision._tokens import ImageTokens, TokenClassifier, layer_names
 from phlox.models.vision._vit import ViTConfig, classifier, plain_blocks, sized, vit_names
 from phlox.nn import Dense, LayerNorm
 from phlox.weights import NameMap
@@ -137,6 +137,7 @@ FAMILY = Family(
     base="deit.",
     architecture=_TAUGHT,
     pool="token",
+    modules=layer_names(TRANSFORMERS),
     variants={
         f"deit_{size}_distilled_patch16_{image}": sized(DeiTConfig, size, 16, image)
         for size, image in (("tiny", 224), ("small", 224), ("base", 224), ("base", 384))

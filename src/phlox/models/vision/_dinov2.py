@@ -18,7 +18,7 @@ from phlox.models._activations import activation
 from phlox.models._family import Family
 from phlox.models.vision._encoder import EncoderBlock, mlp
 from phlox.models.vision._tokens import TIMM as TRUNK
-from phlox.models.vision._tokens import ImageTokens, TokenClassifier, TokensConfig, blocks_of, hub_names
+from phlox.models.vision._tokens import ImageTokens, TokenClassifier, TokensConfig, blocks_of, hub_names, layer_names
 from phlox.models.vision._vit import classifier
 from phlox.nn import GatedMLP, LayerNorm
 from phlox.nn.functional import silu
@@ -139,6 +139,14 @@ def _names(base: str) -> NameMap:
     return NameMap(names, ignore=(f"{base}.embeddings.mask_token",))
 
 
+def _layers(base: str) -> NameMap:
+    """What transformers calls the layers, which are not packed."""
+    layer, block = f"{base}.encoder.layer.{{i}}.mlp", "blocks.{i}.mlp"
+    entries = layer_names(_names(base), "encoder.layer.").entries
+    gated = {f"{layer}.{name}_proj": f"{block}.{name}" for name in ("gate", "up", "down")}
+    return NameMap({**{name: ours for name, ours in entries.items() if "weights_" not in name}, **gated})
+
+
 def _timm(config: DINOv2Config) -> NameMap:
     """timm packs the two maps of gated features into one."""
     features = {
@@ -160,6 +168,7 @@ FAMILY = Family(
     config=DINOv2Config,
     model=DINOv2,
     names={"transformers": _names("dinov2"), "timm": _timm},
+    modules=_layers("dinov2"),
     holds={"timm": lambda config: config.classes == 0},  # a head there sees the class's token alone
     base="dinov2.",
     architecture="Dinov2ForImageClassification",
@@ -170,6 +179,7 @@ WITH_REGISTERS = Family(
     config=DINOv2RegistersConfig,
     model=DINOv2,
     names={"transformers": _names("dinov2_with_registers")},
+    modules=_layers("dinov2_with_registers"),
     base="dinov2_with_registers.",
     architecture="Dinov2WithRegistersForImageClassification",
     variants={

@@ -16,7 +16,7 @@ from phlox.models.vision._encoder import EncoderBlock, attention, dropped
 from phlox.nn import Conv, LayerNorm
 from phlox.nn.functional import interpolate
 from phlox.nn.init import normal
-from phlox.weights import Array
+from phlox.weights import Array, NameMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,3 +207,24 @@ TIMM: dict[str, Any] = {
     "blocks.{i}.mlp.fc2": "blocks.{i}.mlp.layers.1",
     "norm": "norm",
 }
+
+_LAYERS = {
+    "encoder.layer.": "layers.",
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+}
+"""What stands in names of transformers' files, and in those of its layers, in this order."""
+
+
+def layer_names(names: NameMap, *kept: str) -> NameMap:
+    """What transformers calls its layers, by what it calls their arrays in files; ``kept`` are the same in both."""
+    entries: dict[str, Any] = {}
+    for name, ours in names.entries.items():
+        for there, here in _LAYERS.items():
+            name = name if there in kept else name.replace(there, here)
+        entries[name] = ours
+    return NameMap(entries, ignore=names.ignore)

@@ -15,7 +15,7 @@ from phlox.models._family import Family
 from phlox.models.vision._blocks import rising
 from phlox.models.vision._encoder import EncoderBlock, mlp
 from phlox.models.vision._tokens import TIMM as TRUNK
-from phlox.models.vision._tokens import ImageTokens, TokenClassifier, TokensConfig, blocks_of, hub_names
+from phlox.models.vision._tokens import ImageTokens, TokenClassifier, TokensConfig, blocks_of, hub_names, layer_names
 from phlox.nn import Dense, LayerNorm
 from phlox.nn.init import normal
 from phlox.weights import NameMap
@@ -140,6 +140,7 @@ FAMILY = Family(
     base="vit.",
     architecture="ViTForImageClassification",
     pool="token",
+    modules=layer_names(TRANSFORMERS),
     variants={
         f"{name}_{size}_patch{patch}_{image}": sized(ViTConfig, size, patch, image)
         for name, sizes in _PUBLISHED.items()

@@ -48,7 +48,7 @@ class KVCache(Module):
     keys: State  # (batch, length, kv_heads, size)
     values: State  # (batch, length, kv_heads, size)
     position: State  # (batch,) how many positions are filled
-
+    first: int = 0  # positions of what every text begins with
     def __init__(self, batch: int, length: int, kv_heads: int, size: int, *, dtype: Any = None):
         sizes = {"batch": batch, "length": length, "kv_heads": kv_heads, "size": size}
         shape = tuple(check_size("KVCache", name, value) for name, value in sizes.items())
@@ -81,7 +81,7 @@ class KVCache(Module):
 
     def reset(self) -> None:
         """Forget everything: the next token is the first."""
-        self.position = jnp.zeros_like(self.position)
+        self.position = jnp.full_like(self.position, self.first)
 
     def _brief(self) -> str:
         return f"KVCache({', '.join(map(str, self.keys.shape))})"

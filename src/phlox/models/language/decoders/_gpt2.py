@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from phlox.adapt import prefix_length
 from phlox.core import Module, RangeError
 from phlox.models._activations import activation
 from phlox.models._family import Family
@@ -147,15 +148,20 @@ class GPT2(Decoder):
     @property
     def longest(self) -> int:
         """Tokens that there are positions for."""
-        return self.config.n_positions
+        return self.config.n_positions - self._before
+
+    @property
+    def _before(self) -> int:
+        """Positions before the text's first: those of a learned prefix."""
+        return prefix_length(self.blocks[0].attention) if self.blocks else 0
 
     def embedded(self, tokens: jax.Array, *, mask: Any, segments: Any, cache: Sequence[Cache] | None) -> jax.Array:
         """Tokens and their positions."""
-        time, longest = tokens.shape[1], self.config.n_positions
+        time, longest = tokens.shape[1], self.longest
         if time > longest and mask is None and segments is None:
             fix = "cut the text, or build the model with a larger n_positions"
             raise RangeError(f"at most {longest} tokens", got=str(time), fix=fix, where="GPT2")
-        start = 0 if cache is None else cache[0].position[:, None]
+        start = self._before if cache is None else cache[0].position[:, None]
         return self.embed(tokens, start + _positions(tokens, mask, segments))
 
     def scores(self, features: jax.Array) -> jax.Array:

@@ -1,0 +1,56 @@
+"""Embedding with adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from phlox.adapt._arithmetic import Change, changed_weight
+from phlox.adapt.layers._adapted import Adapted
+from phlox.adapt.layers._changes import change_of
+from phlox.core import StructureError
+from phlox.nn import functional as F
+from phlox.nn import fused
+
+
+class AdaptedEmbedding(Adapted):
+    r"""An Embedding with adapters of low rank: $y = W_i + \sum s A_i B$.
+
+    Shapes:
+        indices: (...); y: (..., dim); of an adapter, a: (num, rank), b: (rank, dim).
+    """
+
+    def __call__(self, indices: Any) -> jax.Array:
+        layer = self.layer
+        y = layer(indices)
+        if self.merged is not None:
+            return F.embedding(indices, self.merged["weight"], padding_idx=layer.padding_idx).astype(y.dtype)
+        for adapter in self.used:
+            rows = F.embedding(indices, adapter.a, padding_idx=layer.padding_idx)
+            y = y + ((rows * adapter.scale) @ adapter.b).astype(y.dtype)
+        return y
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """Scores by the embedding, where no adapter is in use.
+
+        Raises:
+            StructureError: one is. PEFT leaves scores by a tied embedding as they were, which could not be merged.
+        """
+        if self.used or self.merged is not None:
+            raise StructureError(
+                "no adapter in an embedding that scores words too",
+                got=", ".join(name for name in self.adapters if name in self.active),
+                fix="adapt other layers, by another where=, or give the model a head of its own",
+            )
+        return self.layer.attend(x)
+
+    def changed_arrays(self) -> dict[str, jax.Array]:
+        """The table with the adapters in use."""
+        change, scales = change_of(self.used)
+        return {"weight": _weight(F.identity, self.layer.weight, change, scales=scales)}
+
+
+@fused("scales")
+def _weight(act: Any, weight: Any, change: Change, *, scales: tuple[float, ...]) -> jax.Array:
+    return act(changed_weight(weight, change, scales))
