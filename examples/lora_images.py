@@ -23,13 +23,13 @@ def halves(data: Data) -> tuple[Data, Data]:
     return (images[low], labels[low]), (images[~low], labels[~low] - HALF)
 
 
-def network(dim: int, layers: int) -> px.models.ViT:
+def network(dim: int, layers: int, key: jax.Array) -> px.models.ViT:
     """16 patches of 2 × 2 pixels."""
     config = px.models.ViTConfig(
         hidden_size=dim, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=2 * dim, image_size=8,
         patch_size=2, num_channels=1, classes=HALF, layer_norm_eps=1e-6,
     )  # fmt: skip
-    return px.models.create(config)
+    return px.models.create(config, key=key)
 
 
 def fit(model: px.models.ViT, data: Data, epochs: int, rate: float) -> None:
@@ -51,7 +51,7 @@ def ways(base: px.models.ViT, rank: int) -> dict[str, px.models.ViT]:
         base.head = px.Dense(base.config.hidden_size, HALF)
     head, low, whole = (px.copy(base) for _ in range(3))
     px.freeze(head)
-    px.adapt.lora(low, rank, where=["**.q_proj", "**.v_proj"], key=1)
+    px.adapt.lora(low, rank, where=["**.*_proj", "**.mlp.layers.*"], key=1)
     for model in (head, low):
         px.thaw(model.head)
     return {"head alone": head, f"LoRA, rank {rank}": low, "all of it": whole}
@@ -63,8 +63,7 @@ def main(
     """Learn the first half, then the second from few images in each way; the accuracy of each."""
     train, test = digits()
     (known, new), (_, test_new) = halves(train), halves(test)
-    with px.seed(0):
-        base = network(dim, layers)
+    base = network(dim, layers, jax.random.key(0))
     fit(base, known, first_epochs, 2e-3)
     print(f"0 to {HALF - 1}: accuracy {accuracy(base, halves(test)[0]):.3f}")
     results = {}

@@ -82,8 +82,8 @@ def main(
     whole, test = trained(model), rows_of(held, tokenizer, time)
     results, asked = {"base": perplexity(model, test)}, learn[0]
     answers = [answer(model, tokenizer, asked)]
-    px.adapt.lora(model, rank=8, where="**.q_proj", key=0)
-    fit(model, rows_of(learn, tokenizer, time), tuning_steps, 1e-2)
+    px.adapt.lora(model, rank=8, where=["**.*_proj", "**.mlp.layers.*"], key=0)
+    fit(model, rows_of(learn, tokenizer, time), tuning_steps, 5e-3)
     results["tuned"] = perplexity(model, test)
     answers.append(answer(model, tokenizer, asked))
     print(f"{'':8}{'perplexity of held-out answers':>32}{'numbers that learned':>22}   {asked[0]['content']}")

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -184,7 +185,7 @@ def test_a_gpt_learns_from_packed_texts(example):
     assert ours < 0.78 * least
 
 
-def test_answers_alone_are_learned_and_a_question_is_answered_better(example):
+def test_of_chats_in_rows_answers_alone_are_learned(example):
     oracle("tokenizers")
     oracle("jinja2")
     train, program = example("train_gpt"), example("tune_instructions")
@@ -201,8 +202,6 @@ def test_answers_alone_are_learned_and_a_question_is_answered_better(example):
     assert sorted(learned) == [" Return it.<end>", " Ä size.<end>"]
     following = rows["targets"][:, :-1] != program.NOTHING
     assert (rows["tokens"][:, 1:][following] == rows["targets"][:, :-1][following]).all()
-    results = program.main(30, 40, dim=32, layers=1, size=400, files=8, most=400)
-    assert results["tuned"] < 0.7 * results["base"]
 
 
 @pytest.mark.soak
@@ -214,18 +213,12 @@ def test_a_gpt_that_has_read_answers_questions_after_lora(example):
     assert results["tuned"] < 0.6 * results["base"]
 
 
-def test_pairs_hold_answers_alone_and_before_learning_none_is_preferred(example):
+def test_of_pairs_answers_alone_are_learned(example):
     oracle("tokenizers")
     program = example("prefer")
     tokens, targets = program.rows_of([[5, 6], [7]], [[8, 9, 0], [4]], 6)
     assert tokens.tolist() == [[5, 6, 8, 9, 0, 0], [7, 4, 0, 0, 0, 0]]
     assert targets.tolist() == [[-100, 8, 9, 0, -100, -100], [4, *[-100] * 5]]
-    options = {"count": 100, "dim": 16, "layers": 1, "most": 8, "size": 300, "preference_rate": 1e-2}
-    results = program.main(30, 20, **options)
-    assert results["before"]["preferred"] == 0.5
-    assert abs(results["before"]["KL"]) < 1e-3
-    assert results["after"]["preferred"] > 0.6
-    assert results["after"]["KL"] > 0.01
 
 
 @pytest.mark.soak
@@ -237,10 +230,17 @@ def test_short_answers_are_preferred_and_written(example):
     assert results["after"]["tokens"] < 0.8 * results["before"]["tokens"]
 
 
-def test_other_digits_are_learned_by_few_numbers(example):
-    results = example("lora_images").main(4, 6, few=100, dim=16, layers=1)
-    head, low, _ = results.values()
-    assert low > head
+def test_each_way_to_learn_other_digits_trains_what_it_says(example):
+    program = example("lora_images")
+    images, labels = np.zeros((4, 8, 8, 1), np.float32), np.array([3, 7, 5, 0])
+    low, high = program.halves((images, labels))
+    assert (low[1].tolist(), high[1].tolist()) == ([3, 0], [2, 0])
+    base = px.jit(lambda key: program.network(8, 1, key))(jax.random.key(0))
+    head, low, whole = (px.split(model)[0] for model in program.ways(base, 2).values())
+    assert list(head) == ["head.weight", "head.bias"]
+    assert set(head) < set(low)
+    assert len(low) == 2 + 2 * 6  # A and B of four maps of attention and of two for features
+    assert len(whole) == len(px.split(base)[0])
 
 
 @pytest.mark.soak
