@@ -179,7 +179,7 @@ class Track:
 
 
 def unequal(ready: Mapping[str, Any], learns: bool) -> dict[str, str]:
-    """Why contenders do other work than the first: they come to another number, or it does not fall where they learn."""
+    """Why contenders do other work than the first: another number comes out, or it does not fall where they learn."""
     found: dict[str, str] = {}
     loss = next((process.ready["loss"] for process in ready.values()), 0.0)
     for name, process in ready.items():

@@ -30,13 +30,13 @@ def docstrings(files: int | None = None) -> tuple[list[str], list[str]]:
     return [t for t, held in texts.items() if not held], [t for t, held in texts.items() if held]
 
 
-def tokenizer_of(texts: list[str], size: int) -> Tokenizer:
+def tokenizer_of(texts: list[str], size: int, **more: str) -> Tokenizer:
     """Byte pairs that are frequent in the texts, as GPT-2 has them, with the end behind each text."""
     made, letters = tokenizers.Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     options = {"special_tokens": ["<end>"], "initial_alphabet": letters, "show_progress": False}
     made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, **options))
-    return Tokenizer(made, eos_token="<end>", add_eos_token=True)
+    return Tokenizer(made, eos_token="<end>", add_eos_token=True, **more)
 
 
 def packed(texts: list[list[int]], time: int) -> dict[str, np.ndarray]:

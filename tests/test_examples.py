@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -182,6 +183,72 @@ def test_a_gpt_learns_from_packed_texts(example):
     options = {"dim": 32, "layers": 1, "time": 64, "size": 300, "files": 16}
     ours, least = example("train_gpt").main(150, rate=5e-3, **options)
     assert ours < 0.78 * least
+
+
+def test_of_chats_in_rows_answers_alone_are_learned(example):
+    oracle("tokenizers")
+    oracle("jinja2")
+    train, program = example("train_gpt"), example("tune_instructions")
+    tok = train.tokenizer_of(["What does len do? Answer: Return it."], 300, pad_token="<end>",
+                             chat_template=program.TEMPLATE)  # fmt: skip
+    said = [("What does len do?", "Return it."), ("What does abs do?", "Ä size.")]
+    chats = [[{"role": "user", "content": a}, {"role": "assistant", "content": b}] for a, b in said]
+    rows = program.rows_of(chats, tok, 128)
+    learned = [
+        tok.decode(row[(marks == n) & (row != program.NOTHING)], skip_special=False)
+        for row, marks in zip(rows["targets"], rows["segments"], strict=True)
+        for n in range(1, marks.max() + 1)
+    ]
+    assert sorted(learned) == [" Return it.<end>", " Ä size.<end>"]
+    following = rows["targets"][:, :-1] != program.NOTHING
+    assert (rows["tokens"][:, 1:][following] == rows["targets"][:, :-1][following]).all()
+
+
+@pytest.mark.soak
+def test_a_gpt_that_has_read_answers_questions_after_lora(example):
+    oracle("tokenizers")
+    oracle("jinja2")
+    with compiled_as_users_do():
+        results = example("tune_instructions").main()
+    assert results["tuned"] < 0.6 * results["base"]
+
+
+def test_of_pairs_answers_alone_are_learned(example):
+    oracle("tokenizers")
+    program = example("prefer")
+    tokens, targets = program.rows_of([[5, 6], [7]], [[8, 9, 0], [4]], 6)
+    assert tokens.tolist() == [[5, 6, 8, 9, 0, 0], [7, 4, 0, 0, 0, 0]]
+    assert targets.tolist() == [[-100, 8, 9, 0, -100, -100], [4, *[-100] * 5]]
+
+
+@pytest.mark.soak
+def test_short_answers_are_preferred_and_written(example):
+    oracle("tokenizers")
+    with compiled_as_users_do():
+        results = example("prefer").main()
+    assert results["after"]["preferred"] > 0.8
+    assert results["after"]["tokens"] < 0.8 * results["before"]["tokens"]
+
+
+def test_each_way_to_learn_other_digits_trains_what_it_says(example):
+    program = example("lora_images")
+    images, labels = np.zeros((4, 8, 8, 1), np.float32), np.array([3, 7, 5, 0])
+    low, high = program.halves((images, labels))
+    assert (low[1].tolist(), high[1].tolist()) == ([3, 0], [2, 0])
+    base = px.jit(lambda key: program.network(8, 1, key))(jax.random.key(0))
+    head, low, whole = (px.split(model)[0] for model in program.ways(base, 2).values())
+    assert list(head) == ["head.weight", "head.bias"]
+    assert set(head) < set(low)
+    assert len(low) == 2 + 2 * 6  # A and B of four maps of attention and of two for features
+    assert len(whole) == len(px.split(base)[0])
+
+
+@pytest.mark.soak
+def test_lora_learns_other_digits_better_than_a_head(example):
+    with compiled_as_users_do():
+        head, low, whole = example("lora_images").main().values()
+    assert low > head + 0.03
+    assert low > whole - 0.05
 
 
 @pytest.mark.soak

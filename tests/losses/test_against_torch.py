@@ -274,6 +274,34 @@ def test_siglip_loss_is_binary_cross_entropy_of_all_pairs(reduction):
     against_torch(lambda z: losses.siglip_loss(z, reduction=reduction), theirs, normal(5, 5).astype("float32"))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_dpo_loss_is_the_log_sigmoid_of_what_the_model_prefers_beyond_the_reference(smoothing, reduction):
+    def theirs(chosen, rejected, reference_chosen, reference_rejected):
+        h = 0.3 * ((chosen - rejected) - (reference_chosen - reference_rejected))
+        loss = -(1 - smoothing) * F.logsigmoid(h) - smoothing * F.logsigmoid(-h)
+        return loss.mean() if reduction == "mean" else loss
+
+    against_torch(
+        lambda *given: losses.dpo_loss(*given, beta=0.3, label_smoothing=smoothing, reduction=reduction),
+        theirs,
+        *(normal(5, seed=seed, scale=4).astype("float32") for seed in range(4)),
+    )
+
+
+def test_the_log_probability_of_a_text_is_that_of_its_tokens_that_count():
+    targets = np.array([[0, 2, -100, 1], [-100, -100, 3, 0], [-100] * 4])
+
+    def theirs(logits):
+        said = torch.log_softmax(logits, -1)
+        at = torch.tensor(targets)
+        return (said.gather(-1, at.clamp(min=0)[..., None])[..., 0] * (at != -100)).sum(-1)
+
+    logits = normal(3, 4, 5).astype("float32")
+    against_torch(lambda z: losses.sequence_log_prob(z, targets), theirs, logits)
+    assert losses.sequence_log_prob(jnp.asarray(logits, "bfloat16"), targets).dtype == jnp.float32
+
+
 def test_multilabel_margin_reads_multi_hot_targets_as_lists_of_labels():
     x = normal(2, 4).astype("float32")
     hot = np.array([[True, False, False, True], [False, True, False, False]])

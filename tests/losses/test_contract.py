@@ -38,6 +38,7 @@ CASES = {
     "cross_entropy": ((X, INDEX), (4,)),
     "ctc": ((LOGITS, np.maximum(BITS[:, :2], 1) + INDEX[:, None] // 2), (4,)),
     "dice": ((P, BITS), (4,)),
+    "dpo_loss": ((X, Y, Z, P), (4, 6)),
     "focal": ((SIMPLEX, INDEX), (4,)),
     "focal_with_logits": ((X, INDEX), (4,)),
     "gaussian_nll": ((X, Y, P), (4, 6)),
@@ -70,7 +71,7 @@ every_loss = pytest.mark.parametrize("name", CASES)
 
 
 def test_every_public_loss_is_held_to_the_contract():
-    assert set(CASES) == set(losses.__all__) - {"label_smoothing"}
+    assert set(CASES) == set(losses.__all__) - {"label_smoothing", "sequence_log_prob"}
 
 
 @every_loss
@@ -256,6 +257,11 @@ def test_class_targets_that_do_not_fit_are_refused(name):
         (lambda: losses.contrastive(X[0], Y[0]), r"vectors of shape \(batch, features\), got float32\[6\]"),
         (lambda: losses.clip_loss(X), r"logits of shape \(batch, batch\), got float32\[4, 6\]"),
         (lambda: losses.siglip_loss(X[0]), r"logits of shape \(batch, batch\), got float32\[6\]"),
+        (lambda: losses.dpo_loss(X, Y, Z, P, beta=0.0), "beta above 0, got 0.0"),
+        (lambda: losses.dpo_loss(X, Y, Z, P, label_smoothing=0.5), r"label_smoothing within \[0, 0.5\), got 0.5"),
+        (lambda: losses.dpo_loss(X, Y, Z, P[:, :1]), r"chosen and reference_rejected of one shape, got .*\[4, 1\]"),
+        (lambda: losses.sequence_log_prob(LOGITS, INDEX), r"targets \[4, 7\] beside logits .*, got int64\[4\]"),
+        (lambda: losses.sequence_log_prob(X[0], INDEX[0]), r"\(..., time, classes\), got int"),
         (lambda: losses.mse(X[:0], Y[:0]), "at least one element to take a mean over, got float32"),
         (lambda: losses.cosine(X[0, 0], Y[0, 0]), r"prediction of shape \(..., features\), got float32\[\]"),
     ],
@@ -286,6 +292,8 @@ def test_extreme_predictions_give_finite_values_and_gradients(name, dtype):
     if name in ("cosine_embedding", "margin_ranking", "gaussian_nll", "triplet_margin"):
         third = {"cosine_embedding": np.array([1, -1, 1]), "margin_ranking": HOT * 2 - 1}
         rest = (jnp.asarray(BIG[::-1], dtype), third.get(name, jnp.asarray(HOT, dtype)))
+    elif name == "dpo_loss":
+        rest = tuple(jnp.asarray(x, dtype) for x in (BIG[::-1], HOT, EDGE))
     elif second is None:
         rest = ()
     elif name == "contrastive":

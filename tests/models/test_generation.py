@@ -12,7 +12,7 @@ import phlox as px
 from hub import tiny
 from hub_text import tokens
 from kit import oracle
-from phlox.models.generation import _choosing, _prompts, _stepping
+from phlox.models.generation import _choosing, _prompts, _recalling, _stepping
 from phlox.models.generation._settings import Settings
 
 transformers = oracle("transformers")
@@ -224,6 +224,25 @@ def test_texts_come_and_go_in_the_slots_of_a_cache(pair):
         token = np.asarray(_stepping.decode(ours, cache, jnp.asarray(token)).argmax(-1)).astype(np.int32)
     assert (rows[0] == alone[0]).all()
     assert (rows[1, 3:] == alone[1, :3]).all()
+
+
+def test_a_text_comes_with_its_memory_into_a_slot():
+    """Of a decoder that recalls what was read: what it wrote, the memory of each block, and where that counts."""
+
+    def filled(batch, number):
+        own, kept = [px.nn.KVCache(batch, 4, 1, 2) for _ in range(2)], np.full((batch, 3, 1, 2), number, np.float32)
+        for held in own:
+            held.keys, held.values = (np.full(held.keys.shape, number, np.float32) for _ in range(2))
+            held.position = np.full(batch, number)
+        memory = tuple((jnp.asarray(kept), jnp.asarray(-kept)) for _ in range(2))
+        return _recalling.Recalled(own, memory, jnp.full((batch, 3), number > 1))
+
+    many, one, seen = filled(3, 1), filled(1, 2), filled(3, 1)
+    _stepping.insert(seen, one, jnp.asarray(1))
+    leaves = [jax.tree.leaves(tree) for tree in (seen, many, one)]
+    assert len(leaves[0]) == 11
+    for found, before, new in zip(*leaves, strict=True):
+        assert (np.asarray(found) == np.concatenate([before[:1], new, before[2:]])).all()
 
 
 refused = functools.partial(pytest.raises, match=r"px\.generate")

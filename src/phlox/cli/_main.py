@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from phlox.cli._chat import Choosing, chat
 from phlox.cli._doctor import doctor
 from phlox.cli._quickstart import quickstart
 from phlox.cli._versions import version_of
@@ -58,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="phlox", description="A deep-learning framework on JAX.")
     parser.add_argument("--version", action="version", version=f"phlox {version_of('phlox')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_quickstart(commands)
+    _add_chat(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_quickstart(commands: Any) -> None:
     command = commands.add_parser(
         "quickstart",
         help="train a first model on handwritten digits",
@@ -74,13 +84,60 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", metavar="S", type=_at_least(0), default=0, help="of weights, dropout and order [%(default)s]"
     )
     command.set_defaults(run=lambda options: quickstart(options.out, options.epochs, options.seed))
+
+
+def _add_chat(commands: Any) -> None:
+    command = commands.add_parser(
+        "chat",
+        help="talk to a language model",
+        description="Answer lines of standard input by the language model of a folder, which holds its weights, its "
+        "tokenizer and, of models made for talking, a chat template. /reset forgets what was said, /quit leaves.",
+    )
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="as the hub has them, or px.models.save")
+    command.add_argument("--system", metavar="TEXT", help="what the chat begins with")
+    command.add_argument(
+        "--max-new", metavar="N", type=_at_least(1), default=256, help="tokens of an answer at most [%(default)s]"
+    )
+    command.add_argument(
+        "--temperature", metavar="T", type=_within(0, 100), default=0.0, help="0 takes the likeliest [%(default)s]"
+    )
+    command.add_argument("--top-k", metavar="K", type=_at_least(1), help="draw from the K likeliest")
+    command.add_argument("--top-p", metavar="P", type=_within(0, 1), help="draw from the likeliest that hold P of all")
+    command.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of what is drawn [%(default)s]")
+    command.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the file's]")
+    command.set_defaults(
+        run=lambda given: chat(
+            given.folder,
+            Choosing(given.max_new, given.temperature, given.top_k, given.top_p, given.seed),
+            given.system,
+            given.dtype,
+        )
+    )
+
+
+def _add_doctor(commands: Any) -> None:
     command = commands.add_parser(
         "doctor",
         help="say what is installed, and what is in use",
         description="Print versions, devices, the kernels in use and why, and where compiled programs are kept.",
     )
     command.set_defaults(run=lambda options: doctor())
-    return parser
+
+
+class _within:  # noqa: N801 - used like a function
+    """Reads a number within bounds."""
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def __call__(self, text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not self.low <= number <= self.high:
+            raise argparse.ArgumentTypeError(f"expected a number from {self.low} to {self.high}, got {text!r}")
+        return number
 
 
 class _at_least:  # noqa: N801 - used like a function

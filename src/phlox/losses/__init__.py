@@ -8,6 +8,7 @@ _regression                          differences: squared, absolute, robust
 _cross_entropy _binary _focal        classes, yes or no, hard examples
 _margin _embedding _overlap          margins; angles, pairs and contrasts; overlap of areas
 _pairs                               scores of all pairs of a batch: CLIP's and SigLIP's
+_preference                          which of two texts is preferred; the log-probability of a text
 _boxes                               boxes that do not lie on one another
 _likelihood _ctc                     counts, normal variables, divergences; labellings of sequences
 _reduce _classes _safe _one_call _probabilities   what they share: reductions, targets, logarithms, one call
@@ -40,6 +41,7 @@ from phlox.losses._margin import (
 )
 from phlox.losses._overlap import dice, tversky
 from phlox.losses._pairs import clip_loss, siglip_loss
+from phlox.losses._preference import dpo_loss, sequence_log_prob
 from phlox.losses._regression import huber, log_cosh, mae, mse, msle, smooth_l1
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "cross_entropy",
     "ctc",
     "dice",
+    "dpo_loss",
     "focal",
     "focal_with_logits",
     "gaussian_nll",
@@ -75,6 +78,7 @@ __all__ = [
     "nll",
     "poisson",
     "poisson_with_log_rates",
+    "sequence_log_prob",
     "siamese_contrastive",
     "siglip_loss",
     "smooth_l1",

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, jit
+from phlox.core import Module, jit, paths, write_arrays
 from phlox.models.language._model import at_token
 
 
@@ -34,11 +34,10 @@ def decode(model: Any, cache: Any, tokens: jax.Array) -> jax.Array:
 
 @jit
 def insert(cache: Any, other: Any, slot: jax.Array) -> None:
-    """Put what a cache of one text holds into one slot of a cache of many, whatever was there."""
+    """Put what a cache of one text holds, and its memory, into one slot of a cache of many, whatever was there."""
     for many, one in zip(_parts(cache), _parts(other), strict=True):
-        for name, array in vars(many).items():
-            if isinstance(array, jax.Array):
-                setattr(many, name, array.at[slot].set(getattr(one, name)[0]))
+        new = paths(one)
+        write_arrays(many, {path: array.at[slot].set(new[path][0]) for path, array in paths(many).items()})
 
 
 def _parts(cache: Any) -> list[Any]:
