@@ -313,7 +313,7 @@ OTHERS = [
     ),
     Row(
         "transformer",
-        lambda: layers.spread(nn.Transformer(8, 2, 1, 1, 12, key=0)),
+        lambda: layers.spread(nn.Transformer(8, 2, 12, encoder_layers=1, decoder_layers=1, key=0)),
         {"source": Input(("batch", "time", 8)), "target": Input(("batch", "length", 8))},
         sizes=({"batch": 3, "time": 5, "length": 4}, {"batch": 1, "time": 8, "length": 2}),
     ),
