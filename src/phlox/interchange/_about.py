@@ -26,7 +26,7 @@ class About:
         preprocessing: constants of what is done to inputs before, such as mean, standard deviation and size.
         statistics: of the training data, for validation and drift.
         data: a fingerprint or a name of the training data.
-        parent: the bundle that this one was made from.
+        parent: the bundle that this one was made from, or what its ``bundle.json`` says of itself.
         card: text for people, in Markdown.
 
     Raises:
@@ -42,7 +42,7 @@ class About:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Any] | None = None
     data: Any = None
-    parent: str | os.PathLike[str] | None = None
+    parent: str | os.PathLike[str] | Mapping[str, str] | None = None
     card: str = ""
 
     def __post_init__(self) -> None:

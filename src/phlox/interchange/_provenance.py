@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,9 +19,9 @@ _PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "safetensors", "onnx", "onnxrunt
 
 def provenance(model: Module, about: About, where: str) -> dict[str, Any]:
     """What a bundle says of where it comes from."""
-    parent = None
-    if about.parent is not None:
-        found = read_bundle(about.parent, where=where)
+    parent = about.parent
+    if parent is not None and not isinstance(parent, Mapping):
+        found = read_bundle(parent, where=where)
         parent = {"name": found.name, "version": found.version, "sha256": found.sha256}
     return {"code": _code(model), "data": about.data, "environment": environment(), "parent": parent}
 

@@ -102,5 +102,6 @@ def _about(bundle: Bundle) -> About:
         preprocessing=bundle.preprocessing,
         statistics=bundle.statistics(),
         data=text.get("data"),
+        parent=text.get("parent"),
         card=head[2] if len(head) > 2 else "",
     )
