@@ -5,10 +5,10 @@ from __future__ import annotations
 from phlox.weights import Bundle
 
 
-def card_of(bundle: Bundle, text: str) -> str:
+def card_of(bundle: Bundle) -> str:
     """``card.md``: the maker's words, then what the bundle holds."""
     lines = [f"# {bundle.name}", "", f"Version {bundle.version}.", ""]
-    lines += [text.strip(), ""] if text.strip() else []
+    lines += [bundle.card.strip(), ""] if bundle.card.strip() else []
     for name, signature in bundle.signatures.items():
         lines += [f"## {name}", "", "| | name | dtype | sizes |", "|---|---|---|---|"]
         for what, arrays in (("takes", signature.inputs), ("gives", signature.outputs)):

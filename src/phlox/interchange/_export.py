@@ -12,7 +12,6 @@ import numpy as np
 
 from phlox.core import Module, OptionError, RangeError, StructureError, describe
 from phlox.interchange._about import About
-from phlox.interchange._card import card_of
 from phlox.interchange._examples import as_sequence, drawn, given
 from phlox.interchange._program import Program, Request
 from phlox.interchange._proving import Truth, proved
@@ -113,10 +112,11 @@ def export(
             preprocessing=dict(told.preprocessing),
             encoders=dict(told.encoders),
             provenance=provenance(model, told, where),
+            card=told.card,
         )
-        notes = write_rest(model, bundle, tried, told, card_of(bundle, told.card))
+        notes = write_rest(model, bundle, tried, told.statistics)
         draft.bundle = bundle
-        files = {p.name: p.stat().st_size for p in sorted(draft.folder.iterdir())}
+    files = {path.name: path.stat().st_size for path in sorted(Path(folder).iterdir())}
     said = [_said(program, several) for program, several in zip(programs, tried.values(), strict=True)]
     return ExportReport(Path(folder), tuple(rows), files, tuple(said), tuple(notes))
 

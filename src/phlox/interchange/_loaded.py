@@ -27,6 +27,8 @@ class _Held:
 
     bundle: Bundle
     programs: Mapping[str, jax.export.Exported] = field(repr=False)
+    calls: Mapping[str, Any] = field(repr=False)
+    """The same as functions that are compiled once for each shape."""
 
 
 class Exported(Module):
@@ -74,9 +76,8 @@ class Exported(Module):
         told = self.bundle.signatures[signature]
         where = f"{self.bundle.name}.{signature}"
         given = ready(told, self.bundle.encoders, inputs, named, where)
-        program, details = self.held.programs[signature], self.bundle.targets[StableHLO.name][signature].details
-        weights = [self.weights[name] for name in details["arguments"]]
-        found = program.call(weights, given)
+        details = self.bundle.targets[StableHLO.name][signature].details
+        found = self.held.calls[signature]([self.weights[name] for name in details["arguments"]], given)
         return put_together(told.result, {x.name: y for x, y in zip(told.outputs, found, strict=True)})
 
     def _check(self, signature: str) -> None:
@@ -140,7 +141,8 @@ def load_exported(folder: str | os.PathLike[str]) -> Exported:
         arrays |= read_file(bundle.folder / file, where)[0]
     if lacking := names - set(arrays):
         raise CorruptFileError("all weights of the programs", got=f"no {min(lacking)}", fix="export anew", where=where)
-    return Exported(_Held(bundle, programs), {name: jnp.asarray(arrays[name]) for name in sorted(names)})
+    calls = {name: jax.jit(program.call) for name, program in programs.items()}
+    return Exported(_Held(bundle, programs, calls), {name: jnp.asarray(arrays[name]) for name in sorted(names)})
 
 
 def _program(bundle: Bundle, file: str, where: str) -> jax.export.Exported:

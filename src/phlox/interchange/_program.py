@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import ExportError, Module, PhloxError, apply, is_key, split
+from phlox.core import ExportError, Module, PhloxError, apply, copy, is_key, split
 from phlox.core._compat import Literal
 from phlox.interchange._binding import Binding, bound
 from phlox.interchange._forms import Form, taken_apart
-from phlox.interchange._scopes import named_layers
+from phlox.interchange._scopes import telling_layers
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import KEY, Spec
 from phlox.nn import reference_forms
@@ -88,8 +88,8 @@ class Program:
     def __init__(self, model: Module, request: Request, sizes: Sizes, where: str, see: Any = None):
         self.request, self.sizes, self.where = request, sizes, where
         self._see = see or (lambda model, call: call(model))
-        self._marked = named_layers(model)
-        self._params, self._state = split(self._marked)
+        self._model = copy(model)
+        self._params, self._state = split(self._model)
         self._kept = {**self._params, **self._state}
         self.form, self._names = {}, ()
         every = {n: jax.random.key_data(x) if is_key(x) else jnp.asarray(x) for n, x in self._kept.items()}
@@ -124,7 +124,8 @@ class Program:
         params = {n: held[n] for n in self._params}
         state = {n: held[n] for n in self._state}
         call = lambda m: self.request.result(m, given, self.where)  # noqa: E731
-        result, after = apply(self._marked, params, state, train=False, method=lambda m: self._see(m, call))
+        with telling_layers(self._model):
+            result, after = apply(self._model, params, state, train=False, method=lambda m: self._see(m, call))
         _refuse_moved(self.request, state, after, self.where)
         arrays, self.form = taken_apart(result, self.where)
         self._names = tuple(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from phlox.core import ExportError
@@ -12,7 +12,7 @@ from phlox.interchange._export import export
 from phlox.interchange._report import ExportReport
 from phlox.interchange._spec import Spec
 from phlox.interchange.targets._target import DEFAULT
-from phlox.weights import CARD, MODEL, Allowed, Bundle, Signature, load, read_bundle, read_examples
+from phlox.weights import MODEL, Allowed, Bundle, Signature, load, read_bundle, read_examples
 
 
 def refresh(
@@ -91,17 +91,14 @@ def _tolerance(bundle: Bundle) -> float | None:
 
 
 def _about(bundle: Bundle) -> About:
-    """What the bundle says beside the model, to be said again; text of the card is kept above the first heading."""
-    text: Mapping[str, Any] = bundle.provenance
-    card = (bundle.folder / CARD).read_text("utf-8") if CARD in bundle.files else ""
-    head = card.partition("\n## ")[0].split("\n\n", 2)
+    """What the bundle says beside the model, to be said again."""
     return About(
         version=bundle.version,
         classes=bundle.classes,
         encoders=bundle.encoders,
         preprocessing=bundle.preprocessing,
         statistics=bundle.statistics(),
-        data=text.get("data"),
-        parent=text.get("parent"),
-        card=head[2] if len(head) > 2 else "",
+        data=bundle.provenance.get("data"),
+        parent=bundle.provenance.get("parent"),
+        card=bundle.card,
     )

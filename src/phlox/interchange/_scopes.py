@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
 
-from phlox.core import Module, copy, modules
+from phlox.core import Module, disguised, in_disguise, modules
 
 _MARK = "layer:"
 
 
-def named_layers(model: Module) -> Module:
-    """A copy whose parts run in a scope with their path as its name."""
-    marked = copy(model)
-    for path, part in modules(marked).items():
-        if path and any("__call__" in c.__dict__ for c in type(part).__mro__):
-            part.__class__ = _scoped(type(part), path)
-            part._px.anatomy = None
-    return marked
+def telling_layers(model: Module) -> AbstractContextManager[None]:
+    """Within the block, parts of a model run in a scope with their path as its name, and copies of them too."""
+    paths = {id(part): path for path, part in modules(model).items() if path and hasattr(type(part), "__call__")}
+
+    def disguise(_: str, part: Module) -> type[Module] | None:
+        path = paths.get(id(part))
+        return None if path is None else disguised(type(part), _scoped(path))
+
+    return in_disguise(model, disguise)
 
 
 @functools.lru_cache(4096)
-def _scoped(cls: type[Module], path: str) -> type[Module]:
-    """A class like ``cls`` whose calls run in a scope; made once for each place."""
+def _scoped(path: str) -> Callable[..., Any]:
+    """A call within the scope of a path; one for each, so that classes are made once."""
 
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with jax.named_scope(f"{_MARK}{path}"):
-            return cls.__call__(self, *args, **kwargs)
+            return inner(*args, **kwargs)
 
-    return type(cls.__name__, (cls,), {"__call__": __call__, "__module__": cls.__module__})
+    return call
 
 
 class Operation(NamedTuple):

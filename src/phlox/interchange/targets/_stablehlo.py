@@ -11,6 +11,7 @@ import jax
 import jax.export
 
 from phlox.core import ExportError, MissingExtraError, PhloxError
+from phlox.core._compat import without_places
 from phlox.interchange._program import Program, telling
 from phlox.interchange._scopes import operations
 from phlox.interchange.targets._target import Run, add_target, file_of
@@ -48,8 +49,9 @@ class StableHLO:
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
         exported = _exported(program)
         try:
-            text, slopes = exported.serialize(vjp_order=1), True
-        except (ValueError, TypeError, NotImplementedError):  # a loop of unknown length has no way back
+            with reference_forms(), without_places():
+                text, slopes = exported.serialize(vjp_order=1), True
+        except Exception:  # a loop of unknown length has no way back, and JAX has many words for it
             text, slopes = exported.serialize(), False
         (folder / self.file(program.name)).write_bytes(text)
         return {
@@ -87,7 +89,7 @@ def _exported(program: Program) -> jax.export.Exported:
         ExportError: it has an operation that no file can hold.
     """
     try:
-        with reference_forms(), telling(program.where):
+        with reference_forms(), telling(program.where), without_places():
             return jax.export.export(program.jitted, platforms=PLATFORMS)(*program.structs())
     except PhloxError:
         raise
