@@ -151,7 +151,7 @@ class WindowAttention(Module):
         x = _filled(x, (side, side))
         size = x.shape[1], x.shape[2]
         y = _windows(jnp.roll(x, (-shift, -shift), (1, 2)), side)
-        y = self.attention(y, mask=_neighbours(size, side, shift, len(x)) if shift else None)
+        y = self.attention(y, mask=_neighbours(size, side, shift, x.shape[0]) if shift else None)
         y = jnp.roll(_joined(y, size, side), (shift, shift), (1, 2))
         return y[:, :rows, :columns]
 
