@@ -212,7 +212,7 @@ class Detr(Model):
         seen = _seen(images, mask, features.shape[1:3])
         positions = sine_positions(seen, features.shape[-1] // 2, features.dtype)
         flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])  # noqa: E731
-        states, positions, keys = [flat(features)], flat(positions), seen.reshape(len(seen), 1, 1, -1)
+        states, positions, keys = [flat(features)], flat(positions), seen.reshape(seen.shape[0], 1, 1, -1)
         for layer in self.encoder:
             states.append(layer(states[-1], positions, keys))
         *decoded, last = self.decoder(states[-1], positions, keys)
