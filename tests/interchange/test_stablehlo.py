@@ -157,5 +157,5 @@ def test_no_kernel_of_this_machine_is_in_the_file(tmp_path):
     text = program.mlir_module()
     assert "stablehlo.convolution" in text
     assert "custom_call" not in text
-    assert "/" not in (line.partition("loc(")[2] for line in text.splitlines())
+    assert ".py" not in text  # nor a line of whose file it comes from
     assert program.platforms == ("cpu", "cuda", "tpu")
