@@ -188,7 +188,9 @@ def telling(where: str) -> Iterator[None]:
     except Exception as error:
         if not any(kind.__name__ == "InconclusiveDimensionOperation" for kind in type(error).__mro__):
             raise
-        layer = next((n.removeprefix("in ") for n in getattr(error, "__notes__", []) if n.startswith("in ")), "the model")
+        layer = next(
+            (n.removeprefix("in ") for n in getattr(error, "__notes__", []) if n.startswith("in ")), "the model"
+        )
         raise ExportError(
             "a program for every size that its symbols stand for",
             got=f"one that asks which of two sizes is larger, at {layer}: {str(error).splitlines()[0][:200]}",

@@ -52,7 +52,9 @@ class ExportReport:
         from rich.console import Group
         from rich.text import Text
 
-        shared = [f"{name} {bytes_text(n)}" for name, n in self.files.items() if name not in {r.file for r in self.rows}]
+        shared = [
+            f"{name} {bytes_text(n)}" for name, n in self.files.items() if name not in {r.file for r in self.rows}
+        ]
         lines = [f"tried with {'; '.join(self.tried)}", f"beside them {', '.join(shared)}", *self.notes]
         return Group(Text(f"wrote {self.folder}"), self._table(), *map(Text, lines))
 
