@@ -136,6 +136,16 @@ def _masked(model: Any, tokens: Any, mask: Any) -> Any:
     return model(tokens, mask=mask)
 
 
+def _step(model: Any, token: Any, keys: Any, values: Any, position: Any) -> Any:
+    """One token behind what caches hold, of which arrays alone go in and out."""
+    caches = model.init_cache(2, keys.shape[2])
+    for i, cache in enumerate(caches):
+        cache.keys, cache.values, cache.position = keys[i], values[i], position
+    scores = model(token, cache=caches)
+    held = {"keys": jnp.stack([c.keys for c in caches]), "values": jnp.stack([c.values for c in caches])}
+    return {"scores": scores, "position": caches[0].position, **held}
+
+
 def _text(name: str, kind: str, entries: Mapping[str, Any], *, masked: bool = False, **options: Any) -> Row:
     inputs = {"tokens": _TOKENS} | ({"mask": _MASK} if masked else {})
     return Row(name, _made(kind, entries, **options), inputs, _masked if masked else None, ranges={"time": (1, 32)})
@@ -150,6 +160,15 @@ LANGUAGE = [
         "vocab_size": 40, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 4, "initializer_range": 0.3,
     }),
     _text("llama", "LlamaConfig", _DECODER, masked=True),
+    Row(
+        "llama-step",
+        _made("LlamaConfig", _DECODER),
+        {
+            "token": Input((2, 1), "int32", 40), "keys": Input((2, 2, 8, 2, 4)), "values": Input((2, 2, 8, 2, 4)),
+            "position": Input((2,), "int32", 6),
+        },
+        _step,
+    ),
     _text("mistral", "MistralConfig", _DECODER | {"sliding_window": 3}),
     _text("qwen2", "Qwen2Config", _DECODER),
     _text("qwen3", "Qwen3Config", _DECODER | {"head_dim": 6}),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import phlox as px
-from interchange.exporting import leaves
 from kit import oracle
 from phlox import weights
 from phlox.interchange import About, Encoder
@@ -19,7 +18,7 @@ from phlox.interchange.targets._stablehlo import StableHLO
 
 oracle("flatbuffers")
 
-X = {"x": px.Spec("batch", 4)}
+X = {"x": px.Spec(2, 4)}  # of one size, where the size is not the point: it compiles half as long
 
 
 def mlp():
@@ -74,8 +73,8 @@ def test_model_phlox_beside_them_is_the_model(tmp_path):
     model = mlp()
     px.export(model, tmp_path / "out", inputs=X)
     again = px.load(tmp_path / "out" / "model.phlox")
-    x = jnp.ones((2, 4))
-    np.testing.assert_array_equal(again(x), model(x))
+    assert repr(again) == repr(model)
+    np.testing.assert_array_equal(again[1].weight, model[1].weight)
     report = px.export(px.Dense(4, 2, lambda y: y * 2, key=0), tmp_path / "odd", inputs=X)
     assert "without model.phlox" in str(report)
     with pytest.raises(px.ExportError, match=r"a bundle with a model\.phlox, got none"):
@@ -114,26 +113,26 @@ def test_a_key_that_is_an_input(tmp_path):
 
     model, key = Noisy(), jax.random.key(3)
     px.export(model, tmp_path / "out", inputs={**X, "key": px.Spec(dtype="key")})
-    again, x = px.load_exported(tmp_path / "out"), np.ones((3, 4), "f4")
+    again, x = px.load_exported(tmp_path / "out"), np.ones((2, 4), "f4")
     model.drop.key = jax.random.fold_in(key, 0)
     np.testing.assert_allclose(again(x, key), model(x), rtol=1e-6)
     assert (np.asarray(again(x, key)) != np.asarray(again(x, jax.random.key(4)))).any()
 
-    drawn = lambda m, x, key: m.dense(x) + jax.random.normal(key, x.shape)  # noqa: E731
+    drawn = lambda m, x, key: m.dense(x) + jax.random.bits(key, x.shape) / 2**32  # noqa: E731
     px.export(model, tmp_path / "drawn", signatures={"drawn": (drawn, {**X, "key": px.Spec(dtype="key")})})
     found = px.load_exported(tmp_path / "drawn")(x, key=key)
-    np.testing.assert_allclose(found, model.dense(x) + jax.random.normal(key, (3, 4)), rtol=1e-5)
+    np.testing.assert_allclose(found, model.dense(x) + jax.random.bits(key, (2, 4)) / 2**32, rtol=1e-5)
 
 
 def test_an_encoder_turns_words_into_numbers(tmp_path):
     model = px.Embedding(3, 2, key=0)
     about = About(encoders={"colour": Encoder(["red", "green", "blue"])})
-    px.export(model, tmp_path / "out", inputs={"colour": px.Spec("rows", dtype="int32", below=3)}, about=about)
+    px.export(model, tmp_path / "out", inputs={"colour": px.Spec(2, dtype="int32", below=3)}, about=about)
     again = px.load_exported(tmp_path / "out")
     np.testing.assert_array_equal(again(["blue", "red"]), model.weight[jnp.array([2, 0])])
-    np.testing.assert_array_equal(again(np.array([1], np.int32)), model.weight[jnp.array([1])])
+    np.testing.assert_array_equal(again(np.array([1, 0], np.int32)), model.weight[jnp.array([1, 0])])
     with pytest.raises(px.RangeError, match="expects words among 'red', 'green', 'blue', got 'grey'"):
-        again(["grey"])
+        again(["grey", "red"])
     with pytest.raises(px.OptionError, match="whole numbers for the encoder of 'size', got no such input"):
         px.export(
             model,
@@ -144,26 +143,19 @@ def test_an_encoder_turns_words_into_numbers(tmp_path):
 
 
 def test_made_anew_from_the_model_beside_it(tmp_path):
-    model = mlp()
-    px.export(
-        model,
-        tmp_path / "out",
-        inputs={"image": px.Spec("batch", 4)},
-        postprocess=px.softmax,
-        sizes={"batch": (1, 4)},
-        about=About(version="7", card="Kept."),
-    )
-    (before, *_), first = (
-        weights.read_examples(weights.read_bundle(tmp_path / "out"))["default"],
-        weights.read_bundle(tmp_path / "out"),
-    )
-    px.interchange.refresh(tmp_path / "out")
-    bundle = weights.read_bundle(tmp_path / "out")
-    assert (bundle.signatures, bundle.version, bundle.name) == (first.signatures, "7", "Chain")
+    model, out = px.Dense(4, 2, key=0), tmp_path / "out"
+    about, x = About(version="7", card="Kept.\n\n## Too"), {"image": px.Spec("batch", 4)}
+    px.export(model, out, inputs=x, postprocess=px.softmax, sizes={"batch": (2, 2)}, about=about)
+    first = weights.read_bundle(out)
+    before = weights.read_examples(first)["default"][0]
+    px.interchange.refresh(out)
+    bundle = weights.read_bundle(out)
+    assert (bundle.signatures, bundle.version, bundle.name) == (first.signatures, "7", "Dense")
+    assert bundle.signatures["default"].program == {"postprocess": "phlox:softmax"}
     np.testing.assert_array_equal(weights.read_examples(bundle)["default"][0].inputs["image"], before.inputs["image"])
-    assert (tmp_path / "out" / "card.md").read_text().count("Kept.") == 1
-    x = np.ones((2, 4), "f4")
-    np.testing.assert_allclose(px.load_exported(tmp_path / "out")(x), px.softmax(model(x)), rtol=1e-5)
+    assert (out / "card.md").read_text().count("Kept.\n\n## Too") == 1
+    found = px.load_exported(out)(before.inputs["image"])
+    np.testing.assert_allclose(found, before.outputs["output"], rtol=1e-6)
     px.export(model, tmp_path / "odd", inputs=X, postprocess=lambda y: y + 1)
     with pytest.raises(px.ExportError, match="expects a postprocess with a name to find it by, got one without"):
         px.interchange.refresh(tmp_path / "odd")
@@ -326,7 +318,7 @@ def files_of_at_most(size):
 
 def test_a_full_disk_leaves_the_older_bundle(tmp_path):
     model = px.Dense(100, 100, key=0)
-    inputs = {"x": px.Spec("batch", 100)}
+    inputs = {"x": px.Spec(1, 100)}
     px.export(model, tmp_path / "out", inputs=inputs)
     before = contents(tmp_path)
     with (
@@ -338,7 +330,7 @@ def test_a_full_disk_leaves_the_older_bundle(tmp_path):
 
 
 def test_an_interrupt_leaves_the_older_bundle(tmp_path, monkeypatch):
-    px.export(mlp(), tmp_path / "out", inputs=X)
+    px.export(px.Dense(4, 2, key=0), tmp_path / "out", inputs=X)
     before = contents(tmp_path)
 
     def interrupted(self, program, folder):
@@ -347,10 +339,10 @@ def test_an_interrupt_leaves_the_older_bundle(tmp_path, monkeypatch):
 
     monkeypatch.setattr(StableHLO, "opened", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        px.export(mlp(), tmp_path / "out", inputs=X, overwrite=True)
+        px.export(px.Dense(4, 2, key=0), tmp_path / "out", inputs=X, overwrite=True)
     assert contents(tmp_path) == before
     with pytest.raises(KeyboardInterrupt):
-        px.export(mlp(), tmp_path / "new", inputs=X)
+        px.export(px.Dense(4, 2, key=0), tmp_path / "new", inputs=X)
     assert contents(tmp_path) == before
 
 
@@ -365,7 +357,7 @@ def test_what_is_there_is_replaced_only_where_it_is_a_bundle_and_that_is_asked_f
     with pytest.raises(weights.FileError, match=r"to be new or empty, got a bundle\n  fix: .*overwrite=True"):
         px.export(model, tmp_path / "out", inputs=X)
     px.export(px.Dense(4, 3, key=0), tmp_path / "out", inputs=X, overwrite=True)
-    assert leaves(px.load_exported(tmp_path / "out")(np.ones((1, 4), "f4")))[0].shape == (1, 3)
+    assert weights.read_bundle(tmp_path / "out").signatures["default"].outputs[0].shape == (2, 3)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("kept")
     with pytest.raises(weights.FileError, match="got one with something else in it"):

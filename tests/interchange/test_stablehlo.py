@@ -18,21 +18,21 @@ from kit import oracle
 oracle("flatbuffers")
 
 SHORT = (
-    "Conv1d", "RNN", "MultiHeadAttention-grouped", "GatedMLP", "PixelShuffle", "cond", "while_loop", "scan",
-    "indexing", "integers", "half", "several-outputs",
+    "Conv1d", "RNN", "MultiHeadAttention", "Embedding", "PixelShuffle", "cond", "while_loop", "scan", "indexing",
+    "several-outputs",
 )  # fmt: skip
 HALF = {"half": 2e-2, "float16": 2e-3}
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_gives_what_the_model_gives(name, tmp_path):
-    """The model itself, line by line, beside what the file gave when it was proved, and gives when it is read back."""
+    """The file is proved when it is written; here it is read back, and run beside the model once more."""
     row = BY_NAME[name]
     model, tolerance = row.build(), HALF.get(name, 1e-5)
     assert exported(row, model, tmp_path / "out").error <= tolerance
     again = px.load_exported(tmp_path / "out")
-    for inputs in row.drawn()[:1]:
-        assert_same(again(**inputs), row.function()(model, *map(jnp.asarray, inputs.values())), tolerance)
+    inputs = row.drawn()[0]
+    assert_same(again(**inputs), px.jit(row.function())(model, *inputs.values()), tolerance)
 
 
 @pytest.mark.soak
@@ -170,7 +170,7 @@ def test_an_older_form_of_program_says_how_it_is_made_anew(dense, monkeypatch):
 
 def test_no_kernel_of_this_machine_is_in_the_file(tmp_path):
     model = px.Chain(px.Conv((3, 3), 4, 8, px.relu, padding=1, key=0), px.MaxPool((2, 2)), px.BatchNorm(8))
-    px.export(model, tmp_path / "out", inputs={"x": px.Spec(2, 8, 8, 4)})
+    px.export(model, tmp_path / "out", inputs={"x": px.Spec(1, 4, 4, 4)})
     program = px.load_exported(tmp_path / "out").held.programs["default"]
     text = program.mlir_module()
     assert "stablehlo.convolution" in text
