@@ -169,8 +169,8 @@ MUTANTS = [
     (
         "ONNX: a layer's operations are called by the layer around it",
         _HERE + "_convert.py",
-        "return found[-1] if found else around",
-        "return found[0] if found else around",
+        "layer_of(eqn) or layer",
+        "layer or layer_of(eqn)",
         (_MODELS + "test_what_onnx_has_no_form_for_names_the_layer_and_the_operation",),
     ),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from phlox.core import ExportError
-from phlox.interchange._named import LAYER
+from phlox.interchange._scopes import layer_of
 from phlox.interchange.onnx._build import cast
 from phlox.interchange.onnx._graph import Complex, Graph, Value
 from phlox.interchange.onnx._parts import is_complex
@@ -37,7 +36,6 @@ _FAMILIES = (
 RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for name, rule in family.RULES.items()}
 """The rule of each of JAX's operations on real arrays."""
 
-_PATH = re.compile(re.escape(LAYER) + r"([^/()]*)")
 _BFLOAT = "bfloat16"
 
 
@@ -54,7 +52,7 @@ class Converter:
         known.update(zip(body.invars, values, strict=True))
         for eqn in body.eqns:
             inputs = [_read(graph, known, v) for v in eqn.invars]
-            outs = self._equation(graph, eqn, inputs, _layer_of(eqn, layer))
+            outs = self._equation(graph, eqn, inputs, layer_of(eqn) or layer)
             known.update(zip(eqn.outvars, outs, strict=True))
         return [_read(graph, known, v) for v in body.outvars]
 
@@ -127,12 +125,6 @@ def _widened(rule: Rule, graph: Graph, step: Step, inputs: list[Value]) -> list[
 
 
 # --- reading a program ------------------------------------------------------------------------------------
-
-
-def _layer_of(eqn: Any, around: str) -> str:
-    """The path of the layer that an operation belongs to: the innermost that its name tells."""
-    found = _PATH.findall(str(eqn.source_info.name_stack))
-    return found[-1] if found else around
 
 
 def _read(graph: Graph, known: Mapping[Any, Any], v: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from phlox.core import ExportError
 from phlox.interchange.onnx._fold import folded
 
 Size = Any
@@ -77,6 +78,21 @@ class Store:
         self.extents: dict[str, Value] = {}  # expressions of symbols that stand in the graph
         self._constants: dict[Any, Value] = {}
         self._taken: dict[str, int] = {}
+
+    def source(self, name: str) -> tuple[Value, int]:
+        """Where a symbol is read.
+
+        Raises:
+            ExportError: no input has an axis of that size alone.
+        """
+        if name not in self.symbols:
+            raise ExportError(
+                f"the size {name} to be a size of some input",
+                got=f"inputs with {', '.join(self.symbols) or 'known sizes only'}",
+                fix=f"give an axis of an input the size {name} itself, not an expression of it",
+                where="ONNX",
+            )
+        return self.symbols[name]
 
     def fresh(self, name: str) -> str:
         """The name itself if it is free, else with a number behind it."""

@@ -94,14 +94,7 @@ class _Reader:
         return self.graph.op(kind, *xs, shape=(1,), dtype=INT64)
 
     def _symbol(self, name: str) -> Value:
-        if name not in self.graph.store.symbols:
-            raise ExportError(
-                f"the size {name} to be a size of some input",
-                got=f"inputs with {', '.join(self.graph.store.symbols) or 'known sizes only'}",
-                fix=f"give an axis of an input the size {name} itself, not an expression of it",
-                where="ONNX",
-            )
-        value, axis = self.graph.store.symbols[name]
+        value, axis = self.graph.store.source(name)
         return self.graph.ops("Shape", [value], [((1,), INT64)], start=axis, end=axis + 1)[0]
 
     def _power(self, x: Value, n: int) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,8 +10,8 @@ import numpy as np
 from jax import export
 from jax.interpreters import partial_eval
 
-from phlox.core import ExportError, Module, RangeError, ShapeError, apply, describe, is_key, split
-from phlox.interchange._named import named
+from phlox.core import ExportError, Module, RangeError, ShapeError, apply, copy, describe, is_key, split
+from phlox.interchange._scopes import telling_layers
 from phlox.interchange.onnx._convert import Converter, refuse_complex
 from phlox.interchange.onnx._graph import Complex, Graph, Store, Value
 from phlox.interchange.onnx._proto import model_proto
@@ -55,20 +55,21 @@ def to_onnx(
     >>> [node.op_type for node in made.graph.node][:2], [array.name for array in made.graph.initializer][:2]
     (['MatMul', 'Add'], ['weight', 'bias'])
     """
-    marked = named(model)
-    params, state = split(marked)
+    held = copy(model)
+    params, state = split(held)
     arrays, specs = {**params, **state}, _specs(inputs, constraints)
     keys, method = list(arrays), call or (lambda model, *xs: model(*xs))
 
     def forward(values: list[Any], *xs: Any) -> Any:
-        held = dict(zip(keys, values, strict=True))
-        rest = {name: held[name] for name in state}
-        return apply(marked, {name: held[name] for name in params}, rest, *xs, train=False, method=method)[0]
+        given = dict(zip(keys, values, strict=True))
+        rest = {name: given[name] for name in state}
+        with telling_layers(held):
+            return apply(held, {name: given[name] for name in params}, rest, *xs, train=False, method=method)[0]
 
     with reference_forms():
         jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(list(arrays.values()), *specs)
-    given = outputs if outputs is not None else _names(shapes)
-    return convert(jaxpr, weights=arrays, inputs=list(inputs), outputs=given, opset=opset, name=type(model).__name__)
+    names = outputs if outputs is not None else _names(shapes)
+    return convert(jaxpr, weights=arrays, inputs=list(inputs), outputs=names, opset=opset, name=type(model).__name__)
 
 
 def convert(
@@ -77,6 +78,7 @@ def convert(
     weights: Mapping[str, Any],
     inputs: Sequence[str],
     outputs: Sequence[str],
+    symbols: Iterable[str] = (),
     opset: int = OPSET,
     name: str = "model",
 ) -> onnx.ModelProto:
@@ -88,6 +90,7 @@ def convert(
         inputs: a name for each further argument. A size that is a symbol of ``jax.export.symbolic_shape`` is left to
             the caller of the file; each symbol must be a size of some input by itself.
         outputs: a name for each result.
+        symbols: names of sizes that callers decide; each must be there, whether it is used or not.
         opset: the version of ONNX's operators, 18 or later.
         name: what the graph is called, and the model in errors.
 
@@ -111,6 +114,8 @@ def convert(
     for n in outputs:
         graph.store.fresh(n)
     held = [_held(graph, n, array) for n, array in weights.items()]
+    for symbol in symbols:
+        graph.store.source(symbol)
     results = Converter(name).run(graph, closed_jaxpr.replace(jaxpr=live), [*held, *values])
     refuse_complex("outputs", [v.aval for v in live.outvars])
     graph.finish(results, outputs)

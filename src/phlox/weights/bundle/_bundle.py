@@ -104,6 +104,8 @@ class Bundle:
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
     """By the input whose words they turn into numbers."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+    """The maker's own words for people."""
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Length and SHA-256 of each file."""
     sha256: str = ""
@@ -124,6 +126,7 @@ class Bundle:
             preprocessing=content["preprocessing"],
             encoders={name: Encoder(entry["table"], entry["unknown"]) for name, entry in content["encoders"].items()},
             provenance=content["provenance"],
+            card=content["card"],
             files={name: (size, digest) for name, (size, digest) in content["files"].items()},
             sha256=content.get("sha256", ""),
         )
@@ -143,6 +146,7 @@ class Bundle:
             "preprocessing": dict(self.preprocessing),
             "encoders": {n: {"table": list(e.table), "unknown": e.unknown} for n, e in self.encoders.items()},
             "provenance": dict(self.provenance),
+            "card": self.card,
         }
 
     def statistics(self) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def write_examples(folder: Path, examples: Mapping[str, Sequence[Example]]) -> N
                     value = np.asarray(value)
                     arrays[f"{signature}/{i}/{which}/{name}"] = value.astype(_NARROW.get(value.dtype.name, value.dtype))
     with open(folder / EXAMPLES, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_examples(bundle: Bundle) -> dict[str, list[Example]]:

@@ -31,6 +31,7 @@ SCHEMA: Any = {
     "preprocessing": {"*": ANY},
     "encoders": {"*": {"table": [str], "unknown": int | None}},
     "provenance": {"*": ANY},
+    "card": str,
     "files": {"*": (int, str)},
 }
 
