@@ -14,6 +14,7 @@ _provenance _card _writing   where a bundle comes from; what people read first; 
 _loaded _checking           px.load_exported: a bundle as a function, and what it refuses
 _refresh                    files made anew from model.phlox beside them
 targets/                    formats: what each writes, and what runs it
+onnx/                       from a traced program to an ONNX graph
 """
 
 from typing import TYPE_CHECKING
