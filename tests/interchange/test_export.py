@@ -29,6 +29,10 @@ def centred(image):
     return (image.astype(jnp.float32) - 127.5) / 127.5
 
 
+def noise(key):
+    return jax.random.bits(key, (2, 4)).astype(jnp.float32) / 2.0**32
+
+
 def best(scores):
     return {"class": jnp.argmax(scores, -1), "scores": jax.nn.softmax(scores, -1)}
 
@@ -118,10 +122,10 @@ def test_a_key_that_is_an_input(tmp_path):
     np.testing.assert_allclose(again(x, key), model(x), rtol=1e-6)
     assert (np.asarray(again(x, key)) != np.asarray(again(x, jax.random.key(4)))).any()
 
-    drawn = lambda m, x, key: m.dense(x) + jax.random.bits(key, x.shape) / 2**32  # noqa: E731
+    drawn = lambda m, x, key: m.dense(x) + noise(key)  # noqa: E731
     px.export(model, tmp_path / "drawn", signatures={"drawn": (drawn, {**X, "key": px.Spec(dtype="key")})})
     found = px.load_exported(tmp_path / "drawn")(x, key=key)
-    np.testing.assert_allclose(found, model.dense(x) + jax.random.bits(key, (2, 4)) / 2**32, rtol=1e-5)
+    np.testing.assert_allclose(found, model.dense(x) + noise(key), rtol=1e-5)
 
 
 def test_an_encoder_turns_words_into_numbers(tmp_path):
@@ -275,7 +279,7 @@ REFUSALS = {
     "a symbol": (mlp, {"sizes": {"time": (1, 2)}}, px.RangeError, "sizes for symbols of the inputs, got 'time'"),
     "bounds": (
         mlp,
-        {"sizes": {"batch": (4, 2)}},
+        {"inputs": {"x": px.Spec("batch", 4)}, "sizes": {"batch": (4, 2)}},
         px.RangeError,
         r"smallest and the largest size of 'batch', got \(4, 2\)",
     ),
@@ -284,7 +288,7 @@ REFUSALS = {
         mlp,
         {"examples": {"x": np.ones((2, 5), "f4")}},
         px.ShapeError,
-        r"an example of x \('batch', 4\), got float32\[2, 5\]",
+        r"an example of x \(2, 4\), got float32\[2, 5\]",
     ),
     "its name": (mlp, {"examples": {"y": np.ones((2, 4), "f4")}}, px.OptionError, "examples of x, got y"),
     "a function": (lambda: lambda x: x, {}, px.StructureError, "expects a Module, got function"),

@@ -62,7 +62,11 @@ def test_weights_and_nodes_are_called_by_their_paths_and_shared_ones_are_once():
         if name in held:
             np.testing.assert_array_equal(onnx.numpy_helper.to_array(held[name]), value)
     layers = [n.name.partition("/")[0] for n in made.graph.node if n.op_type == "MatMul"]
-    assert layers == ["first", "first", "blocks.1.layers.0", "MatMul_1"] or layers[:3] == ["first", "first", "blocks.1.layers.0"]
+    assert layers == ["first", "first", "blocks.1.layers.0", "MatMul_1"] or layers[:3] == [
+        "first",
+        "first",
+        "blocks.1.layers.0",
+    ]
     assert made.graph.output[0].name == "output"
     assert [d.dim_param or d.dim_value for d in made.graph.input[0].type.tensor_type.shape.dim] == ["batch", 4]
 
@@ -104,7 +108,10 @@ def test_outputs_are_named_by_their_keys():
     assert [o.name for o in made.graph.output] == ["a.0", "a.1.0", "b"]
     made = to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}, outputs=["y", "z"])
     assert [o.name for o in made.graph.output] == ["y", "z"]
-    assert [o.name for o in to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}).graph.output] == ["output_0", "output_1"]
+    assert [o.name for o in to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}).graph.output] == [
+        "output_0",
+        "output_1",
+    ]
 
 
 def test_a_program_of_one_s_own():
@@ -154,7 +161,9 @@ def test_what_onnx_has_no_form_for_names_the_layer_and_the_operation(f, operatio
 
 
 def test_a_model_that_draws_is_refused():
-    with pytest.raises(px.ExportError, match=r"Chain\.layers\.1 expects .* a draw of random numbers\n  fix: give the model"):
+    with pytest.raises(
+        px.ExportError, match=r"Chain\.layers\.1 expects .* a draw of random numbers\n  fix: give the model"
+    ):
         to_onnx(px.Chain(px.Dense(4, 4, key=0), Drawing()), {"x": Shape((3, 4), F32)})
 
 

@@ -22,8 +22,13 @@ def best(scores):
 def test_both_formats_in_one_bundle(tmp_path):
     model = px.Chain(px.Dense(4, 8, px.tanh, key=0), px.Dropout(0.5, key=1), px.Dense(8, 3, key=2))
     image = {"image": px.Spec("batch", 4, dtype="uint8", below=256)}
-    report = px.export(model, tmp_path / "out", inputs=image, to=["stablehlo", "onnx"], preprocess=centred, postprocess=best)
-    assert [(row.file, row.target) for row in report.rows] == [("model.stablehlo", "XLA"), ("model.onnx", "ONNX Runtime")]
+    report = px.export(
+        model, tmp_path / "out", inputs=image, to=["stablehlo", "onnx"], preprocess=centred, postprocess=best
+    )
+    assert [(row.file, row.target) for row in report.rows] == [
+        ("model.stablehlo", "XLA"),
+        ("model.onnx", "ONNX Runtime"),
+    ]
     assert report.error <= 1e-5
     made = onnx.load(tmp_path / "out" / "model.onnx")
     onnx.checker.check_model(made, full_check=True)
@@ -32,7 +37,9 @@ def test_both_formats_in_one_bundle(tmp_path):
     session = runtime.InferenceSession(str(tmp_path / "out" / "model.onnx"), providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).integers(0, 256, (5, 4)).astype(np.uint8)
     found = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": x}), strict=True))
-    w1, b1, w2, b2 = (np.asarray(a, np.float64) for a in (model[0].weight, model[0].bias, model[2].weight, model[2].bias))
+    w1, b1, w2, b2 = (
+        np.asarray(a, np.float64) for a in (model[0].weight, model[0].bias, model[2].weight, model[2].bias)
+    )
     powers = np.exp(np.tanh((x / 127.5 - 1) @ w1 + b1) @ w2 + b2)
     np.testing.assert_allclose(found["scores"], powers / powers.sum(-1, keepdims=True), rtol=1e-5)
     np.testing.assert_array_equal(found["class"], powers.argmax(-1))
@@ -41,5 +48,5 @@ def test_both_formats_in_one_bundle(tmp_path):
 def test_a_format_that_comes_later(tmp_path, capsys):
     px.export(px.Dense(4, 3, key=0), tmp_path / "out", inputs={"x": px.Spec(2, 4)})
     assert cli.main(["export", str(tmp_path / "out"), "--to", "onnx"]) == 0
-    assert "model.onnx" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("wrote ")
     assert set(weights.read_bundle(tmp_path / "out").targets) == {"stablehlo", "onnx"}

@@ -74,7 +74,9 @@ def reshape(graph: Graph, x: Value, shape: Sequence[Size]) -> Value:
     if 0 in known:
         return graph.op("Reshape", x, extents(graph, shape), shape=shape, allowzero=1)
     if len(symbolic) == 1:
-        return graph.op("Reshape", x, graph.ints([-1 if i in symbolic else n for i, n in enumerate(shape)]), shape=shape)
+        return graph.op(
+            "Reshape", x, graph.ints([-1 if i in symbolic else n for i, n in enumerate(shape)]), shape=shape
+        )
     return graph.op("Reshape", x, extents(graph, shape), shape=shape)
 
 

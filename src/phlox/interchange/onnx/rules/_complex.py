@@ -10,7 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.interchange.onnx._build import cast, concatenated, merged, number, part, reshape, reversed_, transpose, unsqueeze
+from phlox.interchange.onnx._build import (
+    cast,
+    concatenated,
+    merged,
+    number,
+    part,
+    reshape,
+    reversed_,
+    transpose,
+    unsqueeze,
+)
 from phlox.interchange.onnx._graph import Complex, Graph, Size, Value
 from phlox.interchange.onnx._parts import is_complex, real_of
 from phlox.interchange.onnx._step import Rule, Rules, Step
@@ -180,5 +190,3 @@ def _transformed(graph: Graph, x: Pair, axis: int, n: Size, *, inverse: int = 0,
         v = reshape(graph, v, (*before, long))
         out.append(transpose(graph, v, [order.index(a) for a in range(x.rank)]))
     return Complex(*out)
-
-

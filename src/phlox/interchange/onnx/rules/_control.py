@@ -142,5 +142,3 @@ def _platform(graph: Graph, step: Step) -> Value:
         if names is None or "cpu" in names:
             return graph.constant(np.int32(i))
     raise step.refusal("code for particular devices alone", "give jax.lax.platform_dependent a default")
-
-

@@ -19,7 +19,6 @@ from phlox.interchange.onnx._build import (
     clipped,
     concatenated,
     counted,
-
     expand,
     number,
     part,
@@ -317,6 +316,3 @@ def _unknown(shape: tuple[Size, ...], axis: int) -> tuple[Any, ...]:
 
 class _Unknown:
     """A size that depends on values."""
-
-
-

@@ -28,7 +28,11 @@ def _dot_general(graph: Graph, step: Step, x: Value, y: Value) -> Value:
     n, m = len(batch_x), len(free_x)
     left = merged(graph, transpose(graph, x, [*batch_x, *free_x, *from_x]), n + m, x.rank)
     right = transpose(graph, y, [*batch_y, *from_y, *free_y])
-    right = merged(graph, merged(graph, right, n, n + len(from_y)), n + 1, n + 1 + len(free_y)) if free_y else merged(graph, right, n, right.rank)
+    right = (
+        merged(graph, merged(graph, right, n, n + len(from_y)), n + 1, n + 1 + len(free_y))
+        if free_y
+        else merged(graph, right, n, right.rank)
+    )
     result = _stacked(graph, left, right, n) if n else _plain(graph, left, right)
     return cast(graph, reshape(graph, result, shape), step.dtype)
 
@@ -52,7 +56,11 @@ def _stacked(graph: Graph, left: Value, right: Value, n: int) -> Value:
 
 
 def _outer(
-    graph: Graph, x: Value, y: Value, of_x: tuple[Sequence[int], Sequence[int]], of_y: tuple[Sequence[int], Sequence[int]]
+    graph: Graph,
+    x: Value,
+    y: Value,
+    of_x: tuple[Sequence[int], Sequence[int]],
+    of_y: tuple[Sequence[int], Sequence[int]],
 ) -> Value:
     """Nothing is contracted: each with each."""
     n, m, k = len(of_x[0]), len(of_x[1]), len(of_y[1])
