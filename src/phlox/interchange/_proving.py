@@ -18,7 +18,7 @@ from phlox.interchange._report import ExportRow
 from phlox.interchange.targets._target import Target
 from phlox.weights import Example
 
-_PATIENCE = 0.05  # seconds that calls are timed for, at least three of them
+_PATIENCE = 0.02  # seconds that calls are timed for, at least three of them
 
 
 class Truth:
