@@ -250,13 +250,13 @@ VISION = [
     ),
     Row(
         "detr",
-        lambda: layers.spread(px.models.create(px.models.DetrConfig(
+        lambda: px.models.create(px.models.DetrConfig(
             backbone_config=px.models.ResNetConfig(
                 embedding_size=8, hidden_sizes=(8, 12), depths=(1, 1), layer_type="basic", classes=0
             ),
             d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=12, decoder_ffn_dim=20,
             encoder_attention_heads=2, decoder_attention_heads=4, num_queries=5, classes=4,
-        ), key=0)),
+        ), key=0),
         {"image": Input(("batch", 32, 40, 3))},
         lambda model, image: model(image)[:2],
     ),
