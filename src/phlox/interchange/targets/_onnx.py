@@ -39,9 +39,7 @@ class ONNX:
         return {program.name: self._written(program, folder) for program in programs}
 
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
-        import onnx
-
-        converter = importlib.import_module(_CONVERTER)
+        onnx, converter = (importlib.import_module(name) for name in ("onnx", _CONVERTER))
         made = converter.convert(
             program.traced.jaxpr,
             weights={name: np.asarray(x) for name, x in program.weights.items()},
@@ -56,9 +54,9 @@ class ONNX:
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The program in a session on the CPU."""
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(folder / self.file(program.name), providers=["CPUExecutionProvider"])
+        runtime = importlib.import_module("onnxruntime")
+        path, where = str(folder / self.file(program.name)), ["CPUExecutionProvider"]
+        session = runtime.InferenceSession(path, providers=where)
         taken = {x.name for x in session.get_inputs()}
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
