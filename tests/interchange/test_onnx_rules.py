@@ -1,4 +1,4 @@
-"""Each family of operations in ONNX Runtime against XLA, most of them at two sizes of axes that the file leaves open."""
+"""Each family of operations in ONNX Runtime against XLA, most at two sizes of axes that the file leaves open."""
 
 from __future__ import annotations
 
@@ -19,12 +19,30 @@ def test_arithmetic():
     def f(x, y):
         a, t = jnp.abs(x) + 0.5, jnp.tanh(x) * 0.9
         unary = {
-            k: getattr(lax, k)(x) for k in "neg abs sign exp tanh logistic erf erfc sin cos tan atan sinh cosh".split()
+            k: getattr(lax, k)(x)
+            for k in [
+                "neg",
+                "abs",
+                "sign",
+                "exp",
+                "tanh",
+                "logistic",
+                "erf",
+                "erfc",
+                "sin",
+                "cos",
+                "tan",
+                "atan",
+                "sinh",
+                "cosh",
+            ]
         }
-        unary |= {k: getattr(lax, k)(x) for k in "asinh floor ceil square cbrt exp2 expm1 is_finite".split()}
-        unary |= {k: getattr(lax, k)(a) for k in "log sqrt rsqrt log1p".split()} | {"acosh": lax.acosh(a + 0.5)}
-        unary |= {k: getattr(lax, k)(t) for k in "asin acos atanh".split()}
-        binary = {k: getattr(lax, k)(x, y) for k in "add sub mul div max min rem atan2".split()}
+        unary |= {
+            k: getattr(lax, k)(x) for k in ["asinh", "floor", "ceil", "square", "cbrt", "exp2", "expm1", "is_finite"]
+        }
+        unary |= {k: getattr(lax, k)(a) for k in ["log", "sqrt", "rsqrt", "log1p"]} | {"acosh": lax.acosh(a + 0.5)}
+        unary |= {k: getattr(lax, k)(t) for k in ["asin", "acos", "atanh"]}
+        binary = {k: getattr(lax, k)(x, y) for k in ["add", "sub", "mul", "div", "max", "min", "rem", "atan2"]}
         powers = {f"power{n}": lax.integer_pow(x, n) for n in (0, 1, 2, 3, 5, -1, -3)} | {"pow": lax.pow(a, y)}
         halves = jnp.round(y) + 0.5
         rounded = {"even": lax.round(halves, lax.RoundingMethod(1)), "away": lax.round(halves, lax.RoundingMethod(0))}
@@ -55,9 +73,17 @@ def test_quadrants():
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "int8", "uint32"])
 def test_whole_numbers(dtype):
     def f(x, y, n):
-        one = jnp.ones((), dtype)
-        binary = {k: getattr(lax, k)(x, y) for k in "add sub mul max min eq ne lt le gt ge".split()}
-        binary |= {"div": lax.div(x, y | one), "rem": lax.rem(x, y | one), "and": x & y, "or": x | y, "xor": x ^ y}
+        binary = {
+            k: getattr(lax, k)(x, y) for k in ["add", "sub", "mul", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"]
+        }
+        binary |= {
+            "div": lax.div(x, y),
+            "rem": lax.rem(x, y),
+            "by three": x // 3,
+            "and": x & y,
+            "or": x | y,
+            "xor": x ^ y,
+        }
         bits = {"left": x << n, "right": lax.shift_right_logical(x, n), "arithmetic": lax.shift_right_arithmetic(x, n)}
         return binary | bits | {"not": ~x, "flag": x.astype(bool), "real": x.astype("float32"), "cube": x**3}
 
@@ -65,6 +91,7 @@ def test_whole_numbers(dtype):
     low, high = (0, 200) if dtype[0] == "u" else (-100, 100)
     given = {"x": rng.integers(low, high, 50).astype(dtype), "y": rng.integers(low, high, 50).astype(dtype)}
     given["n"] = rng.integers(0, 10, 50).astype(dtype)
+    given["y"][:3] = 0
     agree(f, {k: Input((50,), dtype) for k in "xyn"}, given=given)
 
 
@@ -101,7 +128,9 @@ def test_reductions():
 def test_running_reductions():
     def f(x, i):
         both = [
-            (k, getattr(lax, k), b) for k in "cumsum cumprod cummax cummin cumlogsumexp".split() for b in (False, True)
+            (k, getattr(lax, k), b)
+            for k in ["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"]
+            for b in (False, True)
         ]
         real = {f"{k}{int(b)}": run(x, axis=1, reverse=b) for k, run, b in both}
         return real | {"whole": lax.cumsum(i, axis=0), "most": lax.cummax(i, axis=1), "first": lax.cumprod(x, axis=0)}
@@ -221,7 +250,10 @@ def test_moving_parts():
 
 
 def test_products():
-    forms = "btd,de->bte btd,bsd->bts btd,d->bt btd,bd->bt btd,btd->bt bt,d->btd btd,def->btef dbt,btd->b btd,bse->btsde tdb,dfe->bfet"
+    forms = (
+        "btd,de->bte btd,bsd->bts btd,d->bt btd,bd->bt btd,btd->bt bt,d->btd btd,def->btef dbt,btd->b btd,bse->btsde "
+        "tdb,dfe->bfet"
+    )
 
     def f(x, w, v):
         arrays = {
@@ -296,9 +328,10 @@ def test_convolutions_over_one_and_three_axes():
 def test_windows():
     def f(x, i):
         whole, pads = (1, 3, 2, 1), ((0, 0), (1, 1), (0, 1), (0, 0))
-        pool = lambda v, start, op, padding, **more: lax.reduce_window(
-            v, start, op, whole, (1, 2, 1, 1), padding, **more
-        )  # noqa: E731
+
+        def pool(v, start, op, padding, **more):
+            return lax.reduce_window(v, start, op, whole, (1, 2, 1, 1), padding, **more)
+
         found = {}
         for name, start, op in (("max", -jnp.inf, lax.max), ("min", jnp.inf, lax.min), ("sum", 0.0, lax.add)):
             found[name] = pool(x, start, op, pads)

@@ -29,9 +29,9 @@ COMPLEX = Rules()
 """Rules for complex arrays; of what is in neither table, a complex array is refused."""
 
 BY_PARTS = frozenset([
-    "add", "add_any", "sub", "neg", "broadcast_in_dim", "reshape", "transpose", "slice", "concatenate", "pad", "select_n",
-    "reduce_sum", "cumsum", "rev", "squeeze", "expand_dims", "stack", "unstack", "split", "tile", "dynamic_slice",
-    "dynamic_update_slice", "gather", "scatter", "scatter-add",
+    "add", "add_any", "sub", "neg", "broadcast_in_dim", "reshape", "transpose", "slice", "concatenate", "pad",
+    "select_n", "reduce_sum", "cumsum", "rev", "squeeze", "expand_dims", "stack", "unstack", "split", "tile",
+    "dynamic_slice", "dynamic_update_slice", "gather", "scatter", "scatter-add",
 ])  # fmt: skip
 """Operations that do to both parts what they do to a real array."""
 

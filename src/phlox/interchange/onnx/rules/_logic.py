@@ -8,7 +8,7 @@ import numpy as np
 
 from phlox.interchange.onnx._build import cast, computed, negated
 from phlox.interchange.onnx._graph import Graph, Value
-from phlox.interchange.onnx._sizes import broadcast
+from phlox.interchange.onnx._sizes import broadcast, same
 from phlox.interchange.onnx._step import Rules, Step
 from phlox.interchange.onnx._types import BOOL
 
@@ -89,6 +89,8 @@ def _select(graph: Graph, step: Step, which: Value, *cases: Value) -> Value:
 def where(graph: Graph, flags: Value, x: Value, y: Value) -> Value:
     """``x`` where a flag is set, else ``y``."""
     shape = broadcast(flags.shape, x.shape, y.shape)
+    if flags.known is not None and not flags.known.any() and same(y.shape, shape):
+        return y
     if x.dtype == BOOL:
         on = graph.op("And", flags, x, shape=shape)
         return graph.op("Or", on, graph.op("And", negated(graph, flags), y, shape=shape), shape=shape)
