@@ -8,6 +8,7 @@ from phlox.core import (
     CaptureError,
     DtypeError,
     Explanation,
+    ExportError,
     LoadReport,
     LostBuffersError,
     MissingExtraError,
@@ -199,8 +200,9 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import adapt, data, loop, losses, metrics, models, optim, parallel, weights
+    from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, weights
     from phlox.data import DataLoader
+    from phlox.interchange import Spec, export, load_exported
     from phlox.loop import (
         EMA,
         SWA,
@@ -279,6 +281,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "Explanation",
+    "ExportError",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
@@ -342,6 +345,7 @@ __all__ = [
     "ShapeError",
     "SinusoidalEmbedding",
     "SkipConnection",
+    "Spec",
     "SpectralNorm",
     "State",
     "StateError",
@@ -389,6 +393,7 @@ __all__ = [
     "eval_shape",
     "evaluate",
     "explain",
+    "export",
     "f16",
     "f32",
     "f64",
@@ -409,6 +414,7 @@ __all__ = [
     "hessian",
     "hvp",
     "identity",
+    "interchange",
     "jacobian",
     "jit",
     "jvp",
@@ -416,6 +422,7 @@ __all__ = [
     "leaky_relu",
     "load",
     "load_checkpoint",
+    "load_exported",
     "load_state_dict",
     "log_sigmoid",
     "log_softmax",
@@ -513,6 +520,7 @@ _LATER = {
         "train",
         "update_batch_norm",
     ),
+    "interchange": ("Spec", "export", "load_exported"),
     "losses": (),
     "metrics": (),
     "models": ("generate",),

@@ -24,7 +24,7 @@ MUTANTS = [
     (
         "Swin: patches from the other end see one another",
         _FILE,
-        "mask=_neighbours(size, side, shift, len(x)) if shift else None",
+        "mask=_neighbours(size, side, shift, x.shape[0]) if shift else None",
         "mask=None",
         _LEARNS,
     ),

@@ -4,6 +4,7 @@ _main                           arguments read, a command run, errors as one mes
 _quickstart _digits _history    phlox quickstart, its data, what it measured
 _report _outputs                what a run shows, and the folder that it writes
 _chat _conversation _pieces     phlox chat, what was said as tokens, answers as they come
+_export                         phlox export
 _doctor _versions               phlox doctor, and what is installed
 """
 

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_quickstart(commands)
     _add_chat(commands)
+    _add_export(commands)
     _add_doctor(commands)
     return parser
 
@@ -124,20 +125,39 @@ def _add_doctor(commands: Any) -> None:
     command.set_defaults(run=lambda options: doctor())
 
 
-class _within:  # noqa: N801 - used like a function
-    """Reads a number within bounds."""
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser(
+        "export",
+        help="write a saved model for other programs",
+        description="Write a model that px.save, px.export or px.models.save wrote in other formats, into one folder; "
+        "each file is run beside the model, and refused where it differs.",
+    )
+    command.add_argument("source", metavar="SOURCE", type=Path, help="a model's file, a folder with one, or a bundle")
+    command.add_argument(
+        "--to", metavar="FORMATS", type=_formats, default=[], help="stablehlo, onnx, or both with a comma between"
+    )
+    command.add_argument(
+        "--input", metavar="NAME=SIZES", action="append", default=[],
+        help="an input of a model that is no bundle: image=batch,28,28,1 or tokens=batch,time:int32",
+    )  # fmt: skip
+    command.add_argument("--out", metavar="DIR", type=Path, help="the bundle to write [exported beside the model]")
+    command.add_argument("--refresh", action="store_true", help="make a bundle's files anew, for a newer JAX")
+    command.add_argument(
+        "--allow", metavar="PACKAGE", action="append", default=[], help="a package that the model may name"
+    )
+    command.set_defaults(run=_export)
 
-    def __init__(self, low: float, high: float):
-        self.low, self.high = low, high
 
-    def __call__(self, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not self.low <= number <= self.high:
-            raise argparse.ArgumentTypeError(f"expected a number from {self.low} to {self.high}, got {text!r}")
-        return number
+def _export(options: argparse.Namespace) -> None:
+    from phlox.cli._export import run_export  # with all that it needs, which no other command does
+
+    run_export(
+        options.source, options.to, inputs=options.input, out=options.out, anew=options.refresh, allow=options.allow
+    )
+
+
+def _formats(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 class _at_least:  # noqa: N801 - used like a function
@@ -153,4 +173,20 @@ class _at_least:  # noqa: N801 - used like a function
             number = -1
         if not self.low <= number < 2**31:
             raise argparse.ArgumentTypeError(f"expected a whole number from {self.low} to {2**31 - 1}, got {text!r}")
+        return number
+
+
+class _within:  # noqa: N801 - used like a function
+    """Reads a number within bounds."""
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def __call__(self, text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not self.low <= number <= self.high:
+            raise argparse.ArgumentTypeError(f"expected a number from {self.low} to {self.high}, got {text!r}")
         return number
