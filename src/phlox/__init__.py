@@ -8,6 +8,7 @@ from phlox.core import (
     CaptureError,
     DtypeError,
     Explanation,
+    ExportError,
     LoadReport,
     LostBuffersError,
     MissingExtraError,
@@ -199,8 +200,9 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import data, loop, losses, metrics, models, optim, parallel, weights
+    from phlox import data, interchange, loop, losses, metrics, models, optim, parallel, weights
     from phlox.data import DataLoader
+    from phlox.interchange import Spec, export, load_exported
     from phlox.loop import (
         EMA,
         SWA,
@@ -279,6 +281,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "Explanation",
+    "ExportError",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
@@ -342,6 +345,7 @@ __all__ = [
     "ShapeError",
     "SinusoidalEmbedding",
     "SkipConnection",
+    "Spec",
     "SpectralNorm",
     "State",
     "StateError",
@@ -388,6 +392,7 @@ __all__ = [
     "eval_shape",
     "evaluate",
     "explain",
+    "export",
     "f16",
     "f32",
     "f64",
@@ -408,6 +413,7 @@ __all__ = [
     "hessian",
     "hvp",
     "identity",
+    "interchange",
     "jacobian",
     "jit",
     "jvp",
@@ -415,6 +421,7 @@ __all__ = [
     "leaky_relu",
     "load",
     "load_checkpoint",
+    "load_exported",
     "load_state_dict",
     "log_sigmoid",
     "log_softmax",
@@ -511,6 +518,7 @@ _LATER = {
         "train",
         "update_batch_norm",
     ),
+    "interchange": ("Spec", "export", "load_exported"),
     "losses": (),
     "metrics": (),
     "models": ("generate",),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from phlox.cli._doctor import doctor
 from phlox.cli._quickstart import quickstart
@@ -80,7 +81,43 @@ def _parser() -> argparse.ArgumentParser:
         description="Print versions, devices, the kernels in use and why, and where compiled programs are kept.",
     )
     command.set_defaults(run=lambda options: doctor())
+    _add_export(commands)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser(
+        "export",
+        help="write a saved model for other programs",
+        description="Write a model that px.save, px.export or px.models.save wrote in other formats, into one folder; "
+        "each file is run beside the model, and refused where it differs.",
+    )
+    command.add_argument("source", metavar="SOURCE", type=Path, help="a model's file, a folder with one, or a bundle")
+    command.add_argument(
+        "--to", metavar="FORMATS", type=_formats, default=[], help="stablehlo, onnx, or both with a comma between"
+    )
+    command.add_argument(
+        "--input", metavar="NAME=SIZES", action="append", default=[],
+        help="an input of a model that is no bundle: image=batch,28,28,1 or tokens=batch,time:int32",
+    )  # fmt: skip
+    command.add_argument("--out", metavar="DIR", type=Path, help="the bundle to write [exported beside the model]")
+    command.add_argument("--refresh", action="store_true", help="make a bundle's files anew, for a newer JAX")
+    command.add_argument(
+        "--allow", metavar="PACKAGE", action="append", default=[], help="a package that the model may name"
+    )
+    command.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from phlox.cli._export import run_export  # with all that it needs, which no other command does
+
+    run_export(
+        options.source, options.to, inputs=options.input, out=options.out, anew=options.refresh, allow=options.allow
+    )
+
+
+def _formats(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 class _at_least:  # noqa: N801 - used like a function

@@ -38,6 +38,7 @@ from phlox.core._compat import python_control_flow
 from phlox.core._errors import (
     CaptureError,
     DtypeError,
+    ExportError,
     LostBuffersError,
     MissingExtraError,
     OptionError,
@@ -110,6 +111,7 @@ __all__ = [
     "Choice",
     "DtypeError",
     "Explanation",
+    "ExportError",
     "LoadReport",
     "LostBuffersError",
     "MissingExtraError",

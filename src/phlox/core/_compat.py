@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax._src import config as _config
 from jax._src import core as _core
 from jax._src.interpreters import batching as _batching
 
@@ -152,3 +153,8 @@ def known_as(run: Any, name: str, source: str, traced_for: str, arguments: list[
     run.__name__ = run.__qualname__ = name
     run.__fun_debug_info__ = _core.DebugInfo(traced_for, source, tuple(arguments), _core.initial_result_paths)
     return run
+
+
+def without_places() -> Any:
+    """A block in which lowered programs do not tell from which lines of whose files they come."""
+    return _config.traceback_in_locations_limit(0)

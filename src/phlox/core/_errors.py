@@ -81,6 +81,10 @@ class StructureError(PhloxError, RuntimeError):
     """A Module whose structure changed where it must not, or does not match another's."""
 
 
+class ExportError(PhloxError, RuntimeError):
+    """A model that a format cannot hold, or a file that computes something else."""
+
+
 class LostBuffersError(PhloxError, RuntimeError):
     """A Module whose arrays were donated to a call that then failed."""
 

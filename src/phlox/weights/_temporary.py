@@ -1,4 +1,4 @@
-"""Temporary files that tell whose they are, so that what a killed process left can go."""
+"""Temporary files and folders that tell whose they are, so that what a killed process left can go."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
-_NAME = re.compile(r"\.phlox-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{16}\.tmp")
+_NAME = re.compile(r"\.phlox-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{16}\.(tmp|new)")
 _WEEK = 7 * 24 * 3600
 _OURS: set[str] = set()  # those that this process is writing
 
 
-def temporary_beside(target: Path) -> Path:
-    """A name in the folder of ``target`` that is taken by nobody, and tells machine and process."""
-    path = target.with_name(f".phlox-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+def temporary_beside(target: Path, kind: str = "tmp") -> Path:
+    """A name in the folder of ``target`` that is taken by nobody, and tells machine and process.
+
+    Arguments:
+        target: what is to be written.
+        kind: how the name ends: ``tmp`` for a file, ``new`` for a folder; others are never cleared away.
+    """
+    path = target.with_name(f".phlox-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.{kind}")
     _OURS.add(path.name)
     return path
 
@@ -29,21 +35,21 @@ def given_up(path: Path) -> None:
 
 
 def clear_away(folder: Path) -> None:
-    """Remove the temporary files of processes that are gone; nothing is raised where that cannot be.
+    """Remove the temporary files and folders of processes that are gone; nothing is raised where that cannot be.
 
     Of another machine, which shares the disk, nobody knows: what has lain there for a week goes.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _NAME.fullmatch(entry.name)
-            if found and entry.name not in _OURS and _is_left(found[1], found[2], entry):
+            if found and entry.name not in _OURS and _is_left(found[1], found[2], entry, found[3] == "new"):
                 with suppress(OSError):
-                    os.unlink(entry.path)
+                    shutil.rmtree(entry.path) if found[3] == "new" else os.unlink(entry.path)
 
 
-def _is_left(machine: str | None, process: str | None, entry: os.DirEntry[str]) -> bool:
-    """Whether nobody writes to a temporary file any more."""
-    if not entry.is_file(follow_symlinks=False):
+def _is_left(machine: str | None, process: str | None, entry: os.DirEntry[str], folder: bool) -> bool:
+    """Whether nobody writes to a temporary file, or into a temporary folder, any more."""
+    if not (entry.is_dir if folder else entry.is_file)(follow_symlinks=False):
         return False
     if process is not None and machine == _machine() and not _lives(int(process)):
         return True

@@ -143,7 +143,7 @@ class DiT(Module):
         self._check(x, labels)
         x = self.patches(x)
         grid = x.shape[1:3]
-        x = x.reshape(len(x), -1, self.config.dim) + _positions(grid, self.config.dim).astype(x.dtype)
+        x = x.reshape(x.shape[0], -1, self.config.dim) + _positions(grid, self.config.dim).astype(x.dtype)
         c = self.time(t) if self.label is None else self.time(t) + self.label(labels)
         for block in self.blocks:
             x = block(x, c)
@@ -208,5 +208,5 @@ def _positions(grid: tuple[int, int], dim: int) -> jax.Array:
 def _together(x: jax.Array, grid: tuple[int, int], patch: int) -> jax.Array:
     """(batch, patches, patch² · channels) as (batch, height, width, channels)."""
     high, wide = grid
-    x = x.reshape(len(x), high, wide, patch, patch, -1)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), high * patch, wide * patch, -1)
+    x = x.reshape(x.shape[0], high, wide, patch, patch, -1)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(x.shape[0], high * patch, wide * patch, -1)

@@ -102,7 +102,7 @@ class SpatialAttention(Module):
         self.attention.out_proj.weight = jnp.zeros_like(self.attention.out_proj.weight)
 
     def __call__(self, x: Any) -> jax.Array:
-        flat = self.norm(x).reshape(len(x), -1, x.shape[-1])
+        flat = self.norm(x).reshape(x.shape[0], -1, x.shape[-1])
         return x + self.attention(flat).reshape(x.shape)
 
 

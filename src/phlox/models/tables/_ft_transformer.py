@@ -117,7 +117,7 @@ class FeatureTokenizer(Module):
         if self.shift is not None:
             columns = jnp.asarray(categories)
             tokens.append(jnp.stack([table(columns[:, i]) for i, table in enumerate(self.tables)], 1) + self.shift)
-        first = jnp.broadcast_to(self.token, (len(tokens[0]), 1, len(self.token)))
+        first = jnp.broadcast_to(self.token, (tokens[0].shape[0], 1, len(self.token)))
         return jnp.concatenate([first, *tokens], 1)
 
 

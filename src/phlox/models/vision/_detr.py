@@ -117,7 +117,7 @@ class Decoder(Module):
 
     def __call__(self, memory: jax.Array, positions: jax.Array, mask: jax.Array) -> list[jax.Array]:
         """The start, what each layer gives, and the norm of the last."""
-        queries = jnp.broadcast_to(self.queries, (len(memory), *self.queries.shape)).astype(memory.dtype)
+        queries = jnp.broadcast_to(self.queries, (memory.shape[0], *self.queries.shape)).astype(memory.dtype)
         states = [x := jnp.zeros_like(queries)]
         for layer in self.layers:
             states.append(layer(x, queries, memory, positions, mask))
@@ -211,8 +211,8 @@ class Detr(Model):
         features = self.project(self.backbone.features(images))
         seen = _seen(images, mask, features.shape[1:3])
         positions = sine_positions(seen, features.shape[-1] // 2, features.dtype)
-        flat = lambda x: x.reshape(len(x), -1, x.shape[-1])  # noqa: E731
-        states, positions, keys = [flat(features)], flat(positions), seen.reshape(len(seen), 1, 1, -1)
+        flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])  # noqa: E731
+        states, positions, keys = [flat(features)], flat(positions), seen.reshape(seen.shape[0], 1, 1, -1)
         for layer in self.encoder:
             states.append(layer(states[-1], positions, keys))
         *decoded, last = self.decoder(states[-1], positions, keys)
@@ -259,7 +259,7 @@ def sine_positions(seen: jax.Array, width: int, dtype: Any) -> jax.Array:
 def _seen(images: jax.Array, mask: Any, size: tuple[int, ...]) -> jax.Array:
     """Where there is an image, at the size of the map of features."""
     if mask is None:
-        return jnp.ones((len(images), *size), bool)
+        return jnp.ones((images.shape[0], *size), bool)
     if jnp.shape(mask) != images.shape[:3]:
         fix = "give one truth value for each pixel, true where there is an image"
         raise ShapeError(f"a mask of shape {images.shape[:3]}", got=describe(mask), fix=fix)

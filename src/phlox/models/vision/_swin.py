@@ -151,7 +151,7 @@ class WindowAttention(Module):
         x = _filled(x, (side, side))
         size = x.shape[1], x.shape[2]
         y = _windows(jnp.roll(x, (-shift, -shift), (1, 2)), side)
-        y = self.attention(y, mask=_neighbours(size, side, shift, len(x)) if shift else None)
+        y = self.attention(y, mask=_neighbours(size, side, shift, x.shape[0]) if shift else None)
         y = jnp.roll(_joined(y, size, side), (shift, shift), (1, 2))
         return y[:, :rows, :columns]
 
@@ -281,7 +281,8 @@ def _neighbours(size: tuple[int, int], side: int, shift: int, batch: int) -> jax
     """Which patches of a shifted window were neighbours before: (batch * windows, 1, side², side²)."""
     down, right = (np.digitize(np.arange(n), [n - side, n - shift]) for n in size)
     region = _windows((3 * down[:, None] + right)[None, ..., None], side)
-    return jnp.tile(jnp.asarray(region == region.swapaxes(1, 2))[:, None], (batch, 1, 1, 1))
+    near = jnp.asarray(region == region.swapaxes(1, 2))[:, None]
+    return jnp.broadcast_to(near, (batch, *near.shape)).reshape(batch * near.shape[0], *near.shape[1:])
 
 
 _LAYER, _BLOCK = "swin.encoder.layers.{i}.blocks.{j}", "stages.{i}.blocks.{j}"

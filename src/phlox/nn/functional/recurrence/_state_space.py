@@ -6,7 +6,6 @@ logarithm of the time, not with the time (Blelloch, "Prefix sums and their appli
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,9 +61,24 @@ def linear_recurrence(
             wanted = f"state {shape[:1] + shape[2:]}"
             raise ShapeError(wanted, got=describe(start), fix=fix, where="linear_recurrence")
         input_ = input_.at[:, first].add(decay[:, first] * start)
-    _, h = lax.associative_scan(_composed, (decay, input_), axis=1, reverse=reverse)
+    if isinstance(shape[1], int):
+        _, h = lax.associative_scan(_composed, (decay, input_), axis=1, reverse=reverse)
+    else:
+        h = _in_turn(decay, input_, reverse)
     h = h.astype(dtype)
     return h, h[:, 0 if reverse else -1]
+
+
+def _in_turn(decay: Array, input_: Array, reverse: bool) -> Array:
+    """The states one after the other, for a time that is a symbol: how many rounds it takes is then not known."""
+
+    def step(h: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        h = at[0] * h + at[1]
+        return h, h
+
+    steps = (jnp.swapaxes(decay, 0, 1), jnp.swapaxes(input_, 0, 1))
+    _, h = lax.scan(step, jnp.zeros_like(input_[:, 0]), steps, reverse=reverse)
+    return jnp.swapaxes(h, 0, 1)
 
 
 def _composed(one: tuple[Array, Array], two: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -124,7 +138,7 @@ def selective_scan(
         if array.shape != shape:
             raise ShapeError(f"{what} {shape}", got=describe(array), fix="match it with x and a", where=name)
     wide = tuple(widen(v) for v in (u, step, into, out))
-    if chunk is None or chunk >= time:
+    if chunk is None or (isinstance(time, int) and chunk >= time):
         y, h = _selective(wide, widen(rate), h)
     elif chunk < 1:
         raise RangeError("chunk of at least 1", got=repr(chunk), fix="give a number of steps, or None", where=name)
@@ -222,7 +236,8 @@ def linear_attention(
             wanted = f"state {(*start.shape[:3], start.shape[3] - 1)} and {start.shape[:3]}"
             raise ShapeError(wanted, got=got, fix=fix, where=name)
         start = jnp.concatenate([sums, norms[..., None]], -1)
-    total, last = _attended(query, key, value, start, causal, min(chunk, query.shape[1]))
+    steps = min(chunk, query.shape[1]) if isinstance(query.shape[1], int) else chunk
+    total, last = _attended(query, key, value, start, causal, steps)
     y, weight = total[..., :-1], total[..., -1:]
     return (y / weight if normalize else y).astype(dtype), (last[..., :-1].astype(dtype), last[..., -1].astype(dtype))
 
@@ -233,14 +248,16 @@ def _attended(q: Array, k: Array, v: Array, start: Array, causal: bool, chunk: i
     if not causal:
         last = start + jnp.einsum("bthd,bthe->bhde", k, v)
         return jnp.einsum("bthd,bhde->bthe", q, last), last
-    count = math.ceil(time / chunk)
+    count = -(-time // chunk)
 
     def split(x: Array) -> Array:
         padded = jnp.pad(x, ((0, 0), (0, count * chunk - time), (0, 0), (0, 0)))
         return padded.reshape(batch, count, chunk, *x.shape[2:])
 
     q, k, v = split(q), split(k), split(v)
-    sums = lax.associative_scan(jnp.add, jnp.einsum("bnthd,bnthe->bnhde", k, v), axis=1) + start[:, None]
+    each = jnp.einsum("bnthd,bnthe->bnhde", k, v)
+    sums = lax.associative_scan(jnp.add, each, axis=1) if isinstance(count, int) else jnp.cumsum(each, 1)
+    sums = sums + start[:, None]
     before = jnp.concatenate([start[:, None], sums[:, :-1]], 1)
     weights = jnp.where(jnp.tri(chunk, dtype=bool)[:, None], jnp.einsum("bnthd,bnshd->bnths", q, k), 0)
     y = jnp.einsum("bnths,bnshe->bnthe", weights, v) + jnp.einsum("bnthd,bnhde->bnthe", q, before)

@@ -1,0 +1,51 @@
+"""Models for other programs: written in their formats, each file proved equal, and read back without the model's code.
+
+_export                     px.export: the order of things; read it first
+_spec _about                what is said of an input, and of a bundle
+_binding _forms             inputs to a function's parameters, and its result to named outputs
+_program                    a model's function of its arrays and inputs, traced
+_scopes                     layers' paths, left in a traced program
+_sizes                      symbols: what they may be, and at which sizes a file is tried
+_examples _comparing        inputs that are given or drawn; how far two results are apart
+_layers                     at which layer a difference begins
+_proving                    a file of a target beside the model
+_report                     what px.export found, as a table
+_provenance _card _writing   where a bundle comes from; what people read first; what else is in it
+_loaded _checking           px.load_exported: a bundle as a function, and what it refuses
+_refresh                    files made anew from model.phlox beside them
+targets/                    formats: what each writes, and what runs it
+onnx/                       from a traced program to an ONNX graph
+"""
+
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
+from phlox.interchange._about import About
+from phlox.interchange._export import export
+from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
+from phlox.interchange._refresh import refresh
+from phlox.interchange._report import ExportReport, ExportRow
+from phlox.interchange._spec import Spec
+from phlox.interchange.targets._target import Target, targets
+from phlox.weights import Encoder
+
+__all__ = [
+    "About",
+    "Encoder",
+    "ExportReport",
+    "ExportRow",
+    "Exported",
+    "ExportedFunction",
+    "Spec",
+    "Target",
+    "export",
+    "load_exported",
+    "refresh",
+    "targets",
+]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

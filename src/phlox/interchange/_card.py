@@ -1,0 +1,24 @@
+"""What people read first in a bundle."""
+
+from __future__ import annotations
+
+from phlox.weights import Bundle
+
+
+def card_of(bundle: Bundle) -> str:
+    """``card.md``: the maker's words, then what the bundle holds."""
+    lines = [f"# {bundle.name}", "", f"Version {bundle.version}.", ""]
+    lines += [bundle.card.strip(), ""] if bundle.card.strip() else []
+    for name, signature in bundle.signatures.items():
+        lines += [f"## {name}", "", "| | name | dtype | sizes |", "|---|---|---|---|"]
+        for what, arrays in (("takes", signature.inputs), ("gives", signature.outputs)):
+            lines += [f"| {what} | {x.name} | {x.dtype} | {', '.join(map(str, x.shape)) or 'one'} |" for x in arrays]
+        lines.append("")
+        bounds = [f"{n} is from {low} to {high}" for n, (low, high) in signature.sizes.items()]
+        lines += [f"{'; '.join(bounds)}.", ""] if bounds else []
+    if bundle.classes:
+        lines += ["## Classes", "", ", ".join(bundle.classes), ""]
+    lines += ["## Files", "", "| file | largest difference from the model | tolerance |", "|---|---|---|"]
+    for written in bundle.targets.values():
+        lines += [f"| {w.file} | {w.error:.1e} | {w.tolerance:.0e} |" for w in written.values()]
+    return "\n".join(lines) + "\n"

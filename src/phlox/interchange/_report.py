@@ -1,0 +1,84 @@
+"""What px.export found, and how it prints."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phlox.core import bytes_text
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """One file of a bundle beside the model."""
+
+    target: str
+    signature: str
+    file: str
+    size: int
+    """Bytes, weights in files beside it left out."""
+    error: float
+    """The largest difference over all examples, as a share of the largest number of each output, or of 1."""
+    tolerance: float
+    seconds: float
+    """Of the fastest call of the format's runtime, with the first example."""
+    model_seconds: float
+    """The same of the model under ``px.jit``."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What ``px.export`` wrote, and how each file does beside the model; printing it gives a table."""
+
+    folder: Path
+    rows: tuple[ExportRow, ...]
+    files: dict[str, int]
+    """Bytes of every file of the bundle."""
+    tried: tuple[str, ...]
+    """The sizes that were tried, in words."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """The largest difference of all files."""
+        return max(row.error for row in self.rows)
+
+    def __rich__(self) -> Any:
+        """The table, for rich."""
+        from rich.console import Group
+        from rich.text import Text
+
+        shared = [f"{name} {bytes_text(n)}" for name, n in self.files.items() if name not in {r.file for r in self.rows}]
+        lines = [f"tried with {'; '.join(self.tried)}", f"beside them {', '.join(shared)}", *self.notes]
+        return Group(Text(f"wrote {self.folder}"), self._table(), *map(Text, lines))
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        table = Table(show_edge=False, pad_edge=False)
+        for i, name in enumerate(("file", "signature", "size", "largest error", "of", "runtime", "time", "Phlox")):
+            table.add_column(name, justify="right" if i in (2, 3, 4, 6, 7) else "left", overflow="fold")
+        for r in self.rows:
+            table.add_row(
+                r.file, r.signature, bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
+                _time(r.seconds), _time(r.model_seconds),
+            )  # fmt: skip
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(file=text, width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
+        console.print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    __repr__ = __str__
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"

@@ -1,0 +1,84 @@
+"""The finished graph as a model of the onnx package; the one file that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phlox.core import MissingExtraError
+from phlox.interchange.onnx._graph import Graph, Node, Value
+from phlox.interchange.onnx._sizes import is_symbolic
+from phlox.interchange.onnx._types import element
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def needed() -> Any:
+    """The onnx package."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError(
+            "the package onnx", got=str(error), fix="pip install 'phlox[onnx]'", where="ONNX"
+        ) from error
+    return onnx
+
+
+def model_proto(graph: Graph, opset: int) -> onnx.ModelProto:
+    """The model: nodes, the arrays that they read, types of inputs and outputs."""
+    onnx = needed()
+    import phlox
+
+    made = _graph_proto(onnx, graph)
+    used = _read_names(graph)
+    made.initializer.extend(_tensor(onnx, n, a) for n, a in graph.store.arrays.items() if n in used)
+    operators = [onnx.helper.make_opsetid("", opset)]
+    version = onnx.helper.find_min_ir_version_for(operators)
+    return onnx.helper.make_model(
+        made, opset_imports=operators, ir_version=version, producer_name="phlox",
+        producer_version=getattr(phlox, "__version__", ""),
+    )  # fmt: skip
+
+
+def _graph_proto(onnx: Any, graph: Graph) -> Any:
+    nodes = [_node(onnx, n) for n in graph.nodes]
+    inputs, outputs = ([_info(onnx, v) for v in values] for values in (graph.inputs, graph.outputs))
+    return onnx.helper.make_graph(nodes, graph.name, inputs, outputs)
+
+
+def _node(onnx: Any, node: Node) -> Any:
+    attributes = {k: _graph_proto(onnx, v) if isinstance(v, Graph) else v for k, v in node.attributes.items()}
+    return onnx.helper.make_node(node.kind, node.inputs, node.outputs, name=node.name, **attributes)
+
+
+def _info(onnx: Any, v: Value) -> Any:
+    shape = [str(n) if is_symbolic(n) else int(n) for n in v.shape]
+    return onnx.helper.make_tensor_value_info(v.name, element(v.dtype), shape)
+
+
+def _tensor(onnx: Any, name: str, array: Any) -> Any:
+    """Numbers byte by byte, little end first: the same for every dtype."""
+    numbers = np.ascontiguousarray(array)
+    if numbers.dtype.byteorder == ">":
+        numbers = numbers.astype(numbers.dtype.newbyteorder("<"))
+    tensor = onnx.TensorProto(name=name, data_type=element(numbers.dtype), raw_data=numbers.tobytes())
+    tensor.dims.extend(np.shape(array))
+    return tensor
+
+
+def _read_names(graph: Graph) -> set[str]:
+    """All names that nodes read, within inner graphs too, and outputs."""
+    return {name for inner in _graphs(graph) for node in inner.nodes for name in node.inputs} | {
+        v.name for v in graph.outputs
+    }
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    yield graph
+    for node in graph.nodes:
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                yield from _graphs(value)

@@ -1,0 +1,6 @@
+"""Formats: what each writes, and what runs it.
+
+_target      what a format is, and which there are
+_stablehlo   StableHLO by jax.export, weights beside it
+_onnx        ONNX by interchange/onnx, run by ONNX Runtime
+"""
