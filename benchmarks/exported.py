@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from _measure import Bar, Table, Times, command, interleave, median, quartiles, record, seconds_a_step, short, spreads
 
@@ -65,12 +66,14 @@ def write(name: str, folder: Path, settings: Settings) -> np.ndarray:
 
 def export_ours(folder: Path, example: np.ndarray) -> float:
     """Write ours.onnx with a batch of any size; how many seconds it took."""
-    from phlox.interchange.onnx import save_onnx, to_onnx
+    from phlox.interchange.onnx import to_onnx
+    from phlox.interchange.onnx._saving import save_onnx
+    from phlox.interchange.onnx.tidy import tidy
 
     model = px.models.load(folder)
     begin = time.perf_counter()
-    spec = px.Spec("batch", *example.shape[1:], dtype=example.dtype)
-    save_onnx(to_onnx(model, {"x": spec}), folder / "ours.onnx")
+    given = {"x": jax.ShapeDtypeStruct(("batch", *example.shape[1:]), example.dtype)}
+    save_onnx(tidy(to_onnx(model, given)), folder / "ours.onnx")
     return time.perf_counter() - begin
 
 

@@ -108,4 +108,14 @@ def factors(value: ir.Value | None, leaves: Sequence[ir.Value]) -> tuple[float, 
     return (n ** int(m), rest * int(m)) if m in (2.0, 3.0) else (1.0, [value])
 
 
-RULES = {"Div": (mean, one_factor), "Mul": (quotient, one_factor)}
+def relu(node: ir.Node) -> bool:
+    """``max(x, 0)`` of floats is ``Relu``, which readers take into the operation before it."""
+    a, b = node.inputs if len(node.inputs) == 2 else (None, None)
+    x = a if number(b) == 0.0 else b if number(a) == 0.0 else None
+    if x is None or x.dtype is None or not x.dtype.is_floating_point() or sizes(x) != sizes(node.outputs[0]):
+        return False
+    replace(node.outputs[0], before(node, "Relu", [x]))
+    return True
+
+
+RULES = {"Div": (mean, one_factor), "Mul": (quotient, one_factor), "Max": (relu,)}

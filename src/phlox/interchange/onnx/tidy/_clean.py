@@ -166,6 +166,9 @@ def without_concat(node: ir.Node) -> bool:
 
 def without_where(node: ir.Node) -> bool:
     """A choice that is made."""
+    if node.inputs[1] is node.inputs[2] and node.inputs[1] is not None:
+        kept = node.inputs[1]
+        return same_sizes(sizes(kept), sizes(node.outputs[0])) and _gives_back(node, kept)
     chosen = array(node.inputs[0])
     if chosen is None or (chosen.any() != chosen.all()):
         return False

@@ -31,9 +31,7 @@ def layer_norm(node: ir.Node) -> bool:
     if c is None or spread is None:
         return False
     x, axes = _centred(c)
-    inner = made_by(spread[0], "Max")  # which rounding could make negative
-    variance = spread[0] if inner is None or number(inner.inputs[1]) != 0.0 else inner.inputs[0]
-    if x is None or not _is_variance(variance, c, x, axes) or not _in_float32(x):
+    if x is None or not _is_variance(_above_zero(spread[0]), c, x, axes) or not _in_float32(x):
         return False
     size = _trailing(x, axes)
     if size is None:
@@ -112,6 +110,14 @@ def _centred(c: ir.Value) -> tuple[ir.Value | None, tuple[int, ...]]:
         return None, ()
     rough, axes = _centred(found.x)
     return (rough, axes) if rough is not None and axes == found.axes else (found.x, found.axes)
+
+
+def _above_zero(value: ir.Value) -> ir.Value | None:
+    """What rounding could make negative, and is cut there."""
+    if (node := made_by(value, "Relu")) is not None:
+        return node.inputs[0]
+    node = made_by(value, "Max")
+    return node.inputs[0] if node is not None and number(node.inputs[1]) == 0.0 else value
 
 
 def _is_variance(value: ir.Value | None, c: ir.Value, x: ir.Value, axes: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 import onnx
@@ -53,7 +54,20 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     _sweep(graph, _joined(known, _fold.RULES, _conv.RULES, _layout.RULES))
     _sweep(graph, _joined(_batch_norm.LAST, _linear.LAST, _clean.RULES, _fold.RULES, _layout.RULES))
     common.NameFixPass()(graph)
+    _name_results(graph.graph)
     return ir.to_proto(graph)
+
+
+def _name_results(graph: ir.Graph) -> None:
+    """Call what new nodes make by their names, as what the others make is."""
+    made = [node.outputs[0] for node in graph if re.fullmatch(r"val_\d+", node.outputs[0].name or "")]
+    taken = {v.name for node in graph.all_nodes() for v in (*node.outputs, *node.inputs) if v is not None}
+    taken |= {v.name for v in graph.inputs}
+    for value in made:
+        node = value.producer()
+        if node is not None and node.name and node.name not in taken:
+            value.name = node.name
+            taken.add(node.name)
 
 
 def _recognised(version: int) -> Table:
