@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from phlox.interchange.onnx._graph import Graph, Size, Value
-from phlox.interchange.onnx._sizes import extents, is_symbolic, product, same
+from phlox.interchange.onnx._sizes import broadcast, extents, is_symbolic, product, same
 from phlox.interchange.onnx._types import BOOL, INT64, computed_in, element
 
 LAST = np.iinfo(np.int64).max
@@ -25,7 +25,7 @@ def cast(graph: Graph, x: Value, dtype: Any) -> Value:
 def computed(graph: Graph, kind: str, *xs: Value, dtype: Any = None, **attributes: Any) -> Value:
     """Arithmetic on operands of one dtype, in a dtype for which readers have it; ``dtype`` is the result's if another."""
     wide = computed_in(xs[0].dtype)
-    shape = max((x.shape for x in xs), key=len)
+    shape = broadcast(*(x.shape for x in xs))
     given = [cast(graph, x, wide) for x in xs]
     y = graph.op(kind, *given, shape=shape, dtype=wide if dtype is None else dtype, **attributes)
     return cast(graph, y, xs[0].dtype if dtype is None else dtype)

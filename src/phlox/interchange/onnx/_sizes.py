@@ -22,6 +22,13 @@ def same(a: Sequence[Size], b: Sequence[Size]) -> bool:
     return len(a) == len(b) and all(m == n for m, n in zip(a, b, strict=True))
 
 
+def broadcast(*shapes: Sequence[Size]) -> tuple[Size, ...]:
+    """The shape of arithmetic on arrays of these shapes."""
+    rank = max(map(len, shapes))
+    aligned = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    return tuple(next((n for n in sizes if is_symbolic(n) or n != 1), 1) for sizes in zip(*aligned, strict=True))
+
+
 def product(shape: Sequence[Size]) -> Size:
     """The number of elements."""
     n: Size = 1

@@ -32,12 +32,12 @@ for _name, _kind in _SAME.items():
 
 @RULES.on("max")
 def _max(graph: Graph, step: Step, x: Value, y: Value) -> Value:
-    return graph.op("Or", x, y) if x.dtype == BOOL else computed(graph, "Max", x, y)
+    return graph.op("Or", x, y, shape=step.shape) if x.dtype == BOOL else computed(graph, "Max", x, y)
 
 
 @RULES.on("min")
 def _min(graph: Graph, step: Step, x: Value, y: Value) -> Value:
-    return graph.op("And", x, y) if x.dtype == BOOL else computed(graph, "Min", x, y)
+    return graph.op("And", x, y, shape=step.shape) if x.dtype == BOOL else computed(graph, "Min", x, y)
 
 
 @RULES.on("rem")
@@ -120,9 +120,10 @@ def _atan2(graph: Graph, step: Step, y: Value, x: Value) -> Value:
     left = graph.op("Less", x, zero, dtype=BOOL)
     below = graph.op("Less", y, zero, dtype=BOOL)
     turn = graph.op("Where", below, number(graph, x, -np.pi), number(graph, x, np.pi), dtype=x.dtype)
-    ratio = graph.op("Atan", graph.op("Div", y, x))
-    angle = graph.op("Add", ratio, graph.op("Where", left, turn, zero, dtype=x.dtype))
-    origin = graph.op("And", graph.op("Equal", x, zero, dtype=BOOL), graph.op("Equal", y, zero, dtype=BOOL))
+    ratio = graph.op("Atan", graph.op("Div", y, x, shape=step.shape))
+    angle = graph.op("Add", ratio, graph.op("Where", left, turn, zero, shape=step.shape, dtype=x.dtype))
+    flat, still = (graph.op("Equal", v, zero, dtype=BOOL) for v in (x, y))
+    origin = graph.op("And", flat, still, shape=step.shape)
     return graph.op("Where", origin, zero, angle, dtype=x.dtype)
 
 

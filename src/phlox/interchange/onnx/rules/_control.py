@@ -23,7 +23,9 @@ _CALLS = (
 _HELD = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 
 
-_IDENTITIES = ("name", "stop_gradient", "copy", "copy_p", "pvary", "sharding_constraint", "layout_constraint", "reshard")
+_IDENTITIES = (
+    "name", "copy", "copy_p", "pvary", "sharding_constraint", "layout_constraint", "reshard", "stop_gradient"
+)  # fmt: skip
 _SEVERAL = ("optimization_barrier", "device_put")
 HANDED_ON = frozenset([*_CALLS, *_IDENTITIES, *_SEVERAL])
 """What hands its arguments on, keys of random streams too."""

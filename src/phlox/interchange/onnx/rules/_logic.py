@@ -8,6 +8,7 @@ import numpy as np
 
 from phlox.interchange.onnx._build import cast, computed, negated
 from phlox.interchange.onnx._graph import Graph, Value
+from phlox.interchange.onnx._sizes import broadcast
 from phlox.interchange.onnx._step import Rules, Step
 from phlox.interchange.onnx._types import BOOL
 
@@ -30,7 +31,7 @@ def _ne(graph: Graph, step: Step, x: Value, y: Value) -> Value:
 
 
 def _bits(flags: str, whole: str, graph: Graph, step: Step, *xs: Value) -> Value:
-    return graph.op(flags if xs[0].dtype == BOOL else whole, *xs, shape=max((x.shape for x in xs), key=len))
+    return graph.op(flags if xs[0].dtype == BOOL else whole, *xs, shape=step.shape)
 
 
 for _name, _kinds in {
@@ -45,7 +46,7 @@ for _name, _kinds in {
 def _shift(graph: Graph, x: Value, n: Value, direction: str) -> Value:
     """Shift bits as ONNX can: without a sign, in 32 or 64 of them."""
     wide = np.dtype("uint64" if np.dtype(x.dtype).itemsize == 8 else "uint32")
-    unsigned = np.dtype(np.dtype(x.dtype).name.replace("int", "uint").replace("uuint", "uint"))
+    unsigned = np.dtype("u" + np.dtype(x.dtype).name.removeprefix("u"))
     bits = cast(graph, cast(graph, x, unsigned), wide)
     moved = graph.op("BitShift", bits, cast(graph, n, wide), direction=direction)
     beyond = graph.constant(np.array(8 * np.dtype(x.dtype).itemsize), n.dtype)
@@ -67,11 +68,10 @@ def _right(graph: Graph, step: Step, x: Value, n: Value) -> Value:
 @RULES.on("shift_right_arithmetic")
 def _right_with_sign(graph: Graph, step: Step, x: Value, n: Value) -> Value:
     """A negative number is turned into its complement before and after, so that ones come in from the left."""
-    if np.dtype(x.dtype).kind == "u":
-        return _shift(graph, x, n, "RIGHT")
-    zero, ones = graph.constant(np.zeros((), x.dtype)), graph.constant(np.full((), -1, x.dtype))
-    negative = computed(graph, "Less", x, zero, dtype=BOOL)
-    mask = cast(graph, graph.op("Where", negative, cast(graph, ones, np.int64), cast(graph, zero, np.int64), dtype=np.int64), x.dtype)
+    signed = cast(graph, x, np.dtype(x.dtype).name.removeprefix("u"))
+    zero, ones = (graph.constant(k, np.int64) for k in (0, -1))
+    negative = computed(graph, "Less", signed, graph.constant(0, signed.dtype), dtype=BOOL)
+    mask = cast(graph, graph.op("Where", negative, ones, zero, dtype=np.int64), x.dtype)
     return graph.op("BitwiseXor", _shift(graph, graph.op("BitwiseXor", x, mask), n, "RIGHT"), mask)
 
 
@@ -88,7 +88,7 @@ def _select(graph: Graph, step: Step, which: Value, *cases: Value) -> Value:
 
 def where(graph: Graph, flags: Value, x: Value, y: Value) -> Value:
     """``x`` where a flag is set, else ``y``."""
-    shape = max((flags.shape, x.shape, y.shape), key=len)
+    shape = broadcast(flags.shape, x.shape, y.shape)
     if x.dtype == BOOL:
         on = graph.op("And", flags, x, shape=shape)
         return graph.op("Or", on, graph.op("And", negated(graph, flags), y, shape=shape), shape=shape)

@@ -116,3 +116,13 @@ def _by_convolution(graph: Graph, x: Value, pool: _Pool, shape: list[Size]) -> V
 RULES.on("reduce_window_max")(partial(_reduce_window, "max"))
 RULES.on("reduce_window_min")(partial(_reduce_window, "min"))
 RULES.on("reduce_window_sum")(partial(_reduce_window, "sum"))
+
+
+@RULES.on("reduce_window")
+def _reduce_window_by(graph: Graph, step: Step, *xs: Value) -> Value:
+    """A maximum or minimum that begins at another number than JAX knows one by."""
+    names = [eqn.primitive.name for eqn in step["jaxpr"].eqns]
+    if len(xs) != 2 or names not in (["max"], ["min"]):
+        raise step.refusal(f"windows reduced by {', '.join(names)}", "use jax.lax.add, max or min, from its own start")
+    y = _reduce_window(names[0], graph, step, xs[0])
+    return computed(graph, names[0].title(), y, xs[1])
