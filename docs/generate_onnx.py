@@ -16,18 +16,18 @@ TEXT = """\
 
 A model is traced as any JAX program is, each operation is written by its rule, and the graph is tidied:
 
-- Softmax, gelu, layer, root-mean-square and batch normalisation are one operator each, where the opset has it
-  (`LayerNormalization` from 17, `Gelu` from 20, `RMSNormalization` from 23; before 20 gelu has the form that readers fuse).
+- Softmax, gelu, layer, root-mean-square and batch normalisation are one operator each, where the opset has it:
+  `LayerNormalization` from 17, `Gelu` from 20, `RMSNormalization` from 23. Before, gelu has a form that readers fuse.
 - Convolutions and pools want channels second. The transposes around them move past activations, sums, concatenations,
   pads, slices and means until they meet and cancel: of a whole network that of the input is left.
-- What depends on no input is computed, where the file does not grow by it. A weight is turned once, and one that several
+- What depends on no input is computed, where the file does not grow by it. A weight is turned once; one that several
   operations read stays one.
-- An array is called by its path in the model, such as `stages.0.1.layers.2.conv.weight`, and a node by that of its layer.
+- An array is called by its path in the model, such as `stages.0.1.layers.2.conv.weight`, a node by that of its layer.
   Batch norms keep their statistics, scale and bias: who runs the file folds them into the convolution before.
 
 Sizes may stay open: `("batch", "time", 80)`. Weights of 2 GiB and more stand in a file beside the model's.
 
-What the rules take for granted: a product of matrices that overflows to -∞ in all of a row of attention's scores gives NaN
+What the rules take for granted: a product of matrices that overflows to -∞ in all of a row of scores gives NaN
 in place of zeros, and a layer norm has the precision that the reader gives it.
 
 ## Operations that have a form

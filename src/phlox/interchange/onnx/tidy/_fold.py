@@ -40,6 +40,12 @@ def fold(node: ir.Node) -> bool:
     return True
 
 
+def fold_whole_numbers(node: ir.Node) -> bool:
+    """The same for masks and positions alone, which tell other rules what they need to know."""
+    kind = node.outputs[0].dtype
+    return kind is not None and (kind == ir.DataType.BOOL or kind.is_integer()) and fold(node)
+
+
 def _is_worth_it(node: ir.Node) -> bool:
     """Whether the result is small, or takes the place of a weight that nobody else reads."""
     kind = node.outputs[0].dtype
@@ -150,4 +156,5 @@ EVALUATE: dict[str, Callable[..., Any]] = {
     }.items()},
 }  # fmt: skip
 
+EARLY = {**dict.fromkeys(EVALUATE, (fold_whole_numbers,)), "Shape": (known_shape,)}
 RULES = {**dict.fromkeys(EVALUATE, (fold,)), "Shape": (known_shape,)}

@@ -49,7 +49,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     version = graph.opset_imports.get("", 0)
-    known = _joined(_clean.RULES, _recognised(version), _arithmetic.RULES, _linear.RULES)
+    known = _joined(_clean.RULES, _fold.EARLY, _recognised(version), _arithmetic.RULES, _linear.RULES)
     _sweep(graph, known)
     _sweep(graph, _joined(known, _fold.RULES, _conv.RULES, _layout.RULES))
     _sweep(graph, _joined(_batch_norm.LAST, _linear.LAST, _clean.RULES, _fold.RULES, _layout.RULES))
@@ -89,7 +89,8 @@ def _sweep(model: ir.Model, rules: Table) -> None:
     for _ in range(_MOST):
         common.CommonSubexpressionEliminationPass()(model)
         common.RemoveUnusedNodesPass()(model)
-        if not any([_swept(graph, rules) for graph in model.graphs()]):
+        found = [_swept(graph, rules) for graph in model.graphs()]
+        if not any(found):
             return
 
 
