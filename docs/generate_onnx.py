@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from phlox.interchange.onnx import _convert
 from phlox.interchange.onnx.rules._complex import BY_PARTS, COMPLEX
 from phlox.interchange.onnx.rules._refused import REFUSED
-
-from phlox.interchange.onnx import _convert
 
 ROOT = Path(__file__).resolve().parent.parent
 
