@@ -32,7 +32,7 @@ def batch_norm(node: ir.Node) -> bool:
         return False
     x, statistics = centred.inputs[0], (centred.inputs[1], spread[0])
     mean, var = (None if v is None else in_front(v) for v in statistics)
-    size = shape[-1:]
+    size = (shape[-1],)
     if x is None or sizes(x) != shape or not all(_is_vector(v, size) for v in (mean, var)):
         return False
     end, scale, bias = affine(node.outputs[0], size)

@@ -143,12 +143,13 @@ def _is_square(value: ir.Value | None, x: ir.Value | None) -> bool:
     return node.inputs[1] is x if node.op_type == "Mul" else number(node.inputs[1]) == 2.0
 
 
-def _trailing(x: ir.Value, axes: tuple[int, ...]) -> Sizes | None:
+def _trailing(x: ir.Value, axes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sizes along the axes, where these are the last ones and their sizes are known."""
     shape = sizes(x)
     if shape is None or axes != tuple(range(len(shape) - len(axes), len(shape))):
         return None
-    return shape[axes[0] :] if all(isinstance(n, int) for n in shape[axes[0] :]) else None
+    known = tuple(n for n in shape[axes[0] :] if isinstance(n, int))
+    return known if len(known) == len(axes) else None
 
 
 def _in_float32(x: ir.Value) -> bool:
