@@ -75,11 +75,11 @@ MUTANTS = [
         (f"{_T}test_casts_go_where_they_lose_nothing",),
     ),
     (
-        "a shared weight is turned for everybody",
+        "a shared weight is turned, and there twice",
         f"{_AT}_fold.py",
-        "if node.op_type in TURNS and source is not None and alone(source) and source.graph is node.graph:",
-        "if node.op_type in TURNS and source is not None:",
-        (f"{_T}test_a_weight_is_turned_once_and_keeps_its_name",),
+        "if v is not None and alone(v) and v.const_value",
+        "if v is not None and v.const_value",
+        (f"{_T}test_a_shared_weight_stays_one",),
     ),
     (
         "rows are flattened across axes",
