@@ -19,7 +19,7 @@ from phlox.interchange._forms import Form, taken_apart
 from phlox.interchange._scopes import telling_layers
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import KEY, Spec
-from phlox.nn import reference_forms
+from phlox.nn import reference_forms, whole_operations
 from phlox.weights import BundleArray, Signature
 
 
@@ -146,6 +146,12 @@ class Program:
     def traced(self) -> Any:
         """The traced program in plain operations, by symbols."""
         with reference_forms(), telling(self.where):
+            return self.jitted.trace(*self.structs())
+
+    @property
+    def whole(self) -> Any:
+        """The same with each operation as the one that JAX has for it, for readers that know operations by name."""
+        with whole_operations(), telling(self.where):
             return self.jitted.trace(*self.structs())
 
     def signature(self, program: Mapping[str, str]) -> Signature:

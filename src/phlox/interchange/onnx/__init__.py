@@ -11,6 +11,8 @@ _parts     complex arrays as two real ones
 _fold      small arrays that are known, computed beforehand
 _types     dtypes by ONNX's numbers
 _proto     the finished graph as a model of the onnx package
+tidy/      a plain graph made one that runs fast
+_saving    a model as a file; large weights beside it
 """
 
 from phlox.interchange.onnx._trace import convert as convert

@@ -129,6 +129,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    made: list[Value] = field(default_factory=list)
 
     @property
     def root(self) -> Graph:
@@ -180,7 +181,9 @@ class Graph:
         names = [name if i == 0 else self.store.fresh(f"{name}.{i}") for i in range(len(outs))]
         read = tuple("" if v is None else v.name for v in inputs)
         self.nodes.append(Node(kind, name, read, tuple(names), attributes))
-        return [Value(n, tuple(shape), np.dtype(dtype)) for n, (shape, dtype) in zip(names, outs, strict=True)]
+        values = [Value(n, tuple(shape), np.dtype(dtype)) for n, (shape, dtype) in zip(names, outs, strict=True)]
+        self.made += values
+        return values
 
     def finish(self, values: Sequence[Value], names: Sequence[str] | None = None) -> None:
         """Make these the outputs: each is made in this graph, under a name of its own."""

@@ -46,7 +46,9 @@ def model_proto(graph: Graph, opset: int) -> onnx.ModelProto:
 def _graph_proto(onnx: Any, graph: Graph) -> Any:
     nodes = [_node(onnx, n) for n in graph.nodes]
     inputs, outputs = ([_info(onnx, v) for v in values] for values in (graph.inputs, graph.outputs))
-    return onnx.helper.make_graph(nodes, graph.name, inputs, outputs)
+    kept = {v.name for v in graph.outputs}
+    between = [_info(onnx, v) for v in graph.made if v.name not in kept]
+    return onnx.helper.make_graph(nodes, graph.name, inputs, outputs, value_info=between)
 
 
 def _node(onnx: Any, node: Node) -> Any:

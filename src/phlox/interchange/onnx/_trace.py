@@ -15,7 +15,7 @@ from phlox.interchange._scopes import telling_layers
 from phlox.interchange.onnx._convert import Converter, refuse_complex
 from phlox.interchange.onnx._graph import Complex, Graph, Store, Value
 from phlox.interchange.onnx._proto import model_proto
-from phlox.nn import reference_forms
+from phlox.nn import whole_operations
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +66,7 @@ def to_onnx(
         with telling_layers(held):
             return apply(held, {name: given[name] for name in params}, rest, *xs, train=False, method=method)[0]
 
-    with reference_forms():
+    with whole_operations():
         jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(list(arrays.values()), *specs)
     names = outputs if outputs is not None else _names(shapes)
     return convert(jaxpr, weights=arrays, inputs=list(inputs), outputs=names, opset=opset, name=type(model).__name__)

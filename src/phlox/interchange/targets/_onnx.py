@@ -14,7 +14,7 @@ from phlox.interchange._program import Program
 from phlox.interchange.targets._target import Run, add_target, file_of
 
 _CONVERTER = "phlox.interchange.onnx"
-_PACKAGES = ("onnx", "onnxruntime")
+_PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 _LARGE = 1 << 30  # bytes of weights beyond which they get a file of their own: the format ends at 2 GiB
 
 
@@ -39,17 +39,17 @@ class ONNX:
         return {program.name: self._written(program, folder) for program in programs}
 
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
-        onnx, converter = (importlib.import_module(name) for name in ("onnx", _CONVERTER))
-        made = converter.convert(
-            program.traced.jaxpr,
+        converter = importlib.import_module(_CONVERTER)
+        plain = converter.convert(
+            program.whole.jaxpr,
             weights={name: np.asarray(x) for name, x in program.weights.items()},
             inputs=list(program.inputs),
             outputs=list(program.output_names),
             symbols=program.sizes.symbols(),
         )
         name = self.file(program.name)
-        total = sum(x.nbytes for x in program.weights.values())
-        onnx.save(made, folder / name, save_as_external_data=total > _LARGE, location=f"{name}.data")
+        made = importlib.import_module(f"{_CONVERTER}.tidy").tidy(plain)
+        importlib.import_module(f"{_CONVERTER}._saving").save_onnx(made, folder / name, limit=_LARGE)
         return {"opset": max(o.version for o in made.opset_import if o.domain == ""), "ir_version": made.ir_version}
 
     def opened(self, program: Program, folder: Path) -> Run:
@@ -66,5 +66,4 @@ class ONNX:
         return run
 
 
-if importlib.util.find_spec(_CONVERTER) is not None:
-    add_target(ONNX())
+add_target(ONNX())

@@ -27,6 +27,7 @@ _SWITCH = "PHLOX_CPU_KERNELS"
 
 # A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
 _reference_only = _compat.user_context(False)
+_whole = _compat.user_context(False)
 
 
 class Package(NamedTuple):
@@ -45,6 +46,23 @@ def reference_forms() -> AbstractContextManager[Any]:
     ...     jaxpr = jax.make_jaxpr(lambda x: x + 1)(1.0)
     """
     return _reference_only(True)
+
+
+def whole_operations() -> AbstractContextManager[Any]:
+    """As ``reference_forms``, and each operation as the one that JAX has for it, whatever XLA runs fastest here.
+
+    For exporters: readers of a file know a grouped convolution and a pool, and not the products and maxima that these
+    are taken apart into for a CPU.
+
+    >>> with whole_operations():
+    ...     jaxpr = jax.make_jaxpr(lambda x: x + 1)(1.0)
+    """
+    return _whole(True)
+
+
+def whole_wanted() -> bool:
+    """Whether operations are to be traced whole."""
+    return _whole.value
 
 
 @functools.cache
@@ -69,7 +87,7 @@ def package() -> Package:
 def in_use(*arrays: Any) -> bool:
     """Whether to trace a kernel for these operands: on the CPU, of known sizes, in a dtype that kernels take."""
     return (
-        not _reference_only.value
+        not (_reference_only.value or _whole.value)
         and jax.default_backend() == "cpu"
         and package().library is not None
         and all(map(_takes, arrays))

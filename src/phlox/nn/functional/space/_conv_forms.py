@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from phlox.nn.functional._numeric import beside
+from phlox.nn.functional.kernels._kernels import whole_wanted
 from phlox.nn.functional.space._padding import pad_spatial
 from phlox.nn.functional.space._window import Window
 
@@ -22,7 +23,7 @@ _MOST_TAPS = 64
 
 def convolve(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> jax.Array:
     """The convolution of checked operands."""
-    if groups == 1 and set(window.size) == {1} and not any(map(any, window.padding)):
+    if not whole_wanted() and groups == 1 and set(window.size) == {1} and not any(map(any, window.padding)):
         return window.at(x, (0,) * window.rank) @ weight.reshape(weight.shape[-2:])
     if groups > 1 and _sums_taps(window):
         return _gather_taps(x, weight, window, groups)
@@ -41,14 +42,14 @@ def transpose(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> j
     """The transposed convolution of checked operands; the window is that over the output."""
     if groups > 1 and _sums_taps(window):
         return _scatter_taps(x, weight, window, groups)
-    if window.abuts and groups == 1:
+    if window.abuts and groups == 1 and not whole_wanted():
         return _tile(x, weight)
     return _dilated(x, weight, window, groups)
 
 
 def _sums_taps(window: Window) -> bool:
     """Whether to sum over window positions: where XLA's grouped kernels are 10 to 50 times slower (its CPU ones)."""
-    return jax.default_backend() == "cpu" and int(np.prod(window.size)) <= _MOST_TAPS
+    return not whole_wanted() and jax.default_backend() == "cpu" and int(np.prod(window.size)) <= _MOST_TAPS
 
 
 def _sum_dtype(dtype: Any) -> Any:

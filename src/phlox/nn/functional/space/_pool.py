@@ -14,6 +14,7 @@ from jax import lax
 
 from phlox.core import DtypeError, RangeError, answering, describe
 from phlox.nn.functional._numeric import copied
+from phlox.nn.functional.kernels._kernels import whole_wanted
 from phlox.nn.functional.kernels._pool import max_pool_kernel
 from phlox.nn.functional.space._padding import pad_spatial
 from phlox.nn.functional.space._window import Padding, Sizes, Window, known, plan_window, spatial_sizes
@@ -268,6 +269,8 @@ def beats(challenger: jax.Array, holder: jax.Array) -> jax.Array:
 @functools.partial(jax.jit, static_argnames=("window",), inline=True)
 def _max_over(x: jax.Array, window: Window) -> jax.Array:
     """The largest of each window, one axis after the other from the last, so that ties go to the row-major first."""
+    if whole_wanted():
+        return _windowed(x, window, lowest(x.dtype), lax.max)
     x = pad_lowest(x, window)
     window = window.inside()
     for axis in reversed(range(window.rank)):
@@ -283,6 +286,13 @@ def _max_over(x: jax.Array, window: Window) -> jax.Array:
 
 
 _overlapping = max_pool_kernel(_max_over)
+
+
+def _windowed(x: jax.Array, window: Window, start: Any, combine: Any) -> jax.Array:
+    """The windows reduced by JAX's own operation."""
+    size, stride, dilation = ((1, *n, 1) for n in (window.size, window.stride, window.dilation))
+    padding = [(0, 0), *window.padding, (0, 0)]
+    return lax.reduce_window(x, start, combine, size, stride, padding, window_dilation=dilation)
 
 
 def _windows(x: jax.Array, window: Window, axis: int) -> jax.Array:
@@ -318,6 +328,8 @@ def _float_dtype(dtype: Any) -> Any:
 @functools.partial(jax.jit, static_argnames=("window",), inline=True)
 def _sum_over(x: jax.Array, window: Window) -> jax.Array:
     """The sum of each window, one axis after the other."""
+    if whole_wanted():
+        return _windowed(x, window, np.zeros((), x.dtype), lax.add)
     x = pad_spatial(x, window.padding, "zeros", "pool")
     window = window.inside()
     for axis in reversed(range(window.rank)):
