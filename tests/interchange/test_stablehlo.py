@@ -17,10 +17,7 @@ from kit import oracle
 
 oracle("flatbuffers")
 
-SHORT = (
-    "Conv1d", "RNN", "MultiHeadAttention", "cond", "while_loop", "scan", "indexing",
-    "several-outputs",
-)  # fmt: skip
+SHORT = ("Conv1d", "RNN", "MultiHeadAttention", "cond", "while_loop", "scan", "several-outputs")
 HALF = {"half": 2e-2, "float16": 2e-3}
 
 
