@@ -155,9 +155,9 @@ def test_a_draft_changes_no_greedy_token(pair, small):
 def test_a_draft_keeps_the_distribution(pair):
     ours, many = pair[1], 4000
     small = px.copy(ours)
-    small.norm.scale = -0.7 * small.norm.scale  # it likes what the model does not, so that guesses fall often
+    small.norm.scale = 0.3 * small.norm.scale  # it is less sure of the same, so that guesses fall often
     x = np.repeat(X[:1], many, axis=0)
-    options = {"max_new": 3, "temperature": 3.0, "stop": [], "key": jax.random.key(1)}
+    options = {"max_new": 3, "temperature": 1.0, "stop": [], "key": jax.random.key(1)}
     seen = px.generate(ours, x, draft=small, guesses=2, **options).tokens
     drawn = px.generate(ours, x, **options | {"key": jax.random.key(2)}).tokens
     for place in range(3):  # against draws of the model alone, whose distribution is tested above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,14 +21,18 @@ from phlox.weights import Bundle, CorruptFileError, read_bundle, read_file
 _PLATFORM = {"gpu": "cuda"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Held:
     """What a loaded bundle holds beside its weights; one object, compared by identity."""
 
     bundle: Bundle
-    programs: Mapping[str, jax.export.Exported] = field(repr=False)
-    calls: Mapping[str, Any] = field(repr=False)
+    programs: Mapping[str, jax.export.Exported]
+    calls: Mapping[str, Any]
     """The same as functions that are compiled once for each shape."""
+
+    def __repr__(self) -> str:
+        takes = (f"{name}({', '.join(x.name for x in one.inputs)})" for name, one in self.bundle.signatures.items())
+        return f"{self.bundle.name}: {', '.join(takes)}"
 
 
 class Exported(Module):
