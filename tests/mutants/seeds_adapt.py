@@ -88,7 +88,7 @@ MUTANTS = [
         "models/generation/_speculative.py",
         "held.position = held.first + lengths",
         "held.position = lengths",
-        (_MODELS + "test_generating_behind_a_prefix_is_what_whole_passes_give",),
+        (_MODELS + "test_generating_behind_a_prefix_is_what_a_whole_pass_gives",),
     ),
     (
         "adapt: what rests computes too",

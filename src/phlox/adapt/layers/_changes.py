@@ -20,6 +20,19 @@ class LoRA(Module):
 
     Shapes:
         a: (..., in, rank), laid out as the layer's weight is; b: (rank, out); magnitude: (out,).
+
+    Arguments:
+        a, b: A and B.
+        magnitude: of a DoRA, the lengths of the columns; None for a LoRA.
+        alpha: α.
+        rslora: whether s is $α / \sqrt r$.
+        drop: what drops features on their way into A, in training; None for nothing.
+
+    Source: Hu et al., "LoRA: low-rank adaptation of large language models", 2021; Liu et al., "DoRA", 2024.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.adapt.LoRA(jnp.ones((6, 2)), jnp.zeros((2, 4)), alpha=3).scale
+    1.5
     """
 
     a: Param  # (..., in, rank)
@@ -70,6 +83,16 @@ class IA3(Module):
 
     Shapes:
         factors: (in,) or (out,).
+
+    Arguments:
+        factors: the factors.
+        feedforward: whether they are of the input.
+
+    Source: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning", 2022.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.adapt.IA3(jnp.ones(4), feedforward=False).factors.shape
+    (4,)
     """
 
     factors: Param  # (in,) or (out,)

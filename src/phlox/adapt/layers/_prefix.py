@@ -18,6 +18,15 @@ class Prefix(Module):
 
     Shapes:
         keys, values: (length, kv_heads, head size), as they stand in a cache: behind norms and rotary positions.
+
+    Arguments:
+        keys, values: as above.
+
+    Source: Li and Liang, "Prefix-tuning: optimizing continuous prompts for generation", 2021.
+
+    >>> import jax.numpy as jnp, phlox as px
+    >>> px.adapt.Prefix(jnp.ones((3, 2, 4)), jnp.ones((3, 2, 4))).kind
+    'prefix'
     """
 
     keys: Param  # (length, kv_heads, head size)
