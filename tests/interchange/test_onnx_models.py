@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import phlox as px
-from interchange.onnx_kit import Program, Shape, agree, agree_on, session, structs
+from interchange.onnx_kit import Program, Shape, agree, agree_on, session
 from interchange.registry import BY_NAME, ROWS, Input
 from kit import oracle
 from phlox.interchange.onnx import convert, to_onnx
@@ -19,9 +21,6 @@ F32 = np.dtype("float32")
 FEW = ["BatchNorm", "MultiHeadAttention", "resnet", "conv-space", "lstm-both-ways"]
 """Rows that the suite converts; all of them take minutes."""
 
-UNSUPPORTED: dict[str, str] = {}
-"""Rows that ONNX has no form for, and what the error says."""
-
 
 @pytest.mark.parametrize("name", FEW)
 def test_models(name):
@@ -31,11 +30,7 @@ def test_models(name):
 @pytest.mark.soak
 @pytest.mark.parametrize("row", ROWS, ids=repr)
 def test_every_row_of_the_registry(row):
-    if row.name in UNSUPPORTED:
-        with pytest.raises(px.ExportError, match=UNSUPPORTED[row.name]):
-            agree_on(row)
-    else:
-        agree_on(row)
+    agree_on(row)
 
 
 class Tied(px.Module):
@@ -183,5 +178,7 @@ def test_wrong_requests():
         to_onnx(model, {"x": Shape(("batch", 5), F32)})
 
 
-def test_structs_are_what_callers_write():
-    assert structs({"x": Input((2, "n"))})["x"].shape == (2, "n")
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(px.MissingExtraError, match=r"(?s)ONNX expects the package onnx.*pip install 'phlox\[onnx\]'"):
+        to_onnx(px.Dense(4, 2, key=0), {"x": Shape((3, 4), F32)})
