@@ -1,4 +1,4 @@
-"""Makes the fixture of the bundle's version: ``python tests/interchange/make_bundle.py``; older ones stay as they are."""
+"""Makes the fixture of the newest version of bundles: ``python tests/interchange/make_bundle.py``; older ones stay."""
 
 from pathlib import Path
 
@@ -27,4 +27,6 @@ if __name__ == "__main__":
         encoders={"colour": Encoder(["red", "blue", "other"], unknown=2)},
     )  # fmt: skip
     HERE.mkdir(exist_ok=True)
-    print(px.export(model, HERE / "1", inputs=inputs, sizes={"batch": (1, 64)}, name="dense", about=about, overwrite=True))
+    print(
+        px.export(model, HERE / "1", inputs=inputs, sizes={"batch": (1, 64)}, name="dense", about=about, overwrite=True)
+    )

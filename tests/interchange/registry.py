@@ -1,6 +1,6 @@
-"""What is exported: every layer in inference, families of ``px.models`` at tiny sizes, and programs with odd operations.
+"""What is exported: layers in inference, families of ``px.models`` at tiny sizes, programs with odd operations.
 
-A row has a model and its inputs, sizes of which may be symbols (``"batch"``, ``"time"``), and at what sizes it is tried.
+A row has a model and its inputs, sizes of which may be symbols (``"batch"``, ``"time"``), and the sizes it is tried at.
 Every format is held to all rows: ``from interchange.registry import ROWS``.
 """
 
@@ -30,7 +30,9 @@ class Input:
 
     def struct(self, symbols: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
         """Shape and dtype, with these sizes, which may be JAX's symbols, in place of the names."""
-        return jax.ShapeDtypeStruct(tuple(symbols.get(n, n) if isinstance(n, str) else n for n in self.shape), self.dtype)
+        return jax.ShapeDtypeStruct(
+            tuple(symbols.get(n, n) if isinstance(n, str) else n for n in self.shape), self.dtype
+        )
 
     def drawn(self, sizes: Mapping[str, int], seed: int) -> np.ndarray:
         """Random numbers of these sizes."""
@@ -92,9 +94,7 @@ def _layer(case: layers.Case) -> Row:
     def shape(x: np.ndarray) -> tuple[int | str, ...]:
         return ("batch", *(("time", *x.shape[2:]) if case.name in _TIMED else x.shape[1:]))
 
-    inputs = {
-        name: Input(shape(x), x.dtype.name, 7) for name, x in zip(("x", "y", "z"), case.inputs, strict=False)
-    }
+    inputs = {name: Input(shape(x), x.dtype.name, 7) for name, x in zip(("x", "y", "z"), case.inputs, strict=False)}
     more: dict[str, Any] = {"sizes": _SIZES[case.name]} if case.name in _SIZES else {}
     return Row(case.name, lambda: layers.built(case), inputs, ranges=_RANGES.get(case.name, {}), **more)
 
@@ -113,7 +113,8 @@ _ENCODER = {
     "initializer_range": 0.3, "max_position_embeddings": 32,
 }  # fmt: skip
 _GEMMA = {
-    "head_dim": 6, "sliding_window": 3, "query_pre_attn_scalar": 5, "layer_types": ["full_attention", "sliding_attention"]
+    "head_dim": 6, "sliding_window": 3, "query_pre_attn_scalar": 5,
+    "layer_types": ["full_attention", "sliding_attention"],
 }  # fmt: skip
 _VIT = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24, "image_size": 16,
@@ -135,11 +136,19 @@ def _masked(model: Any, tokens: Any, mask: Any) -> Any:
     return model(tokens, mask=mask)
 
 
+def _step(model: Any, token: Any, keys: Any, values: Any, position: Any) -> Any:
+    """One token behind what caches hold, of which arrays alone go in and out."""
+    caches = model.init_cache(2, keys.shape[2])
+    for i, cache in enumerate(caches):
+        cache.keys, cache.values, cache.position = keys[i], values[i], position
+    scores = model(token, cache=caches)
+    held = {"keys": jnp.stack([c.keys for c in caches]), "values": jnp.stack([c.values for c in caches])}
+    return {"scores": scores, "position": caches[0].position, **held}
+
+
 def _text(name: str, kind: str, entries: Mapping[str, Any], *, masked: bool = False, **options: Any) -> Row:
     inputs = {"tokens": _TOKENS} | ({"mask": _MASK} if masked else {})
-    return Row(
-        name, _made(kind, entries, **options), inputs, _masked if masked else None, ranges={"time": (1, 32)}
-    )
+    return Row(name, _made(kind, entries, **options), inputs, _masked if masked else None, ranges={"time": (1, 32)})
 
 
 def _pictures(name: str, kind: str, entries: Mapping[str, Any], *shape: int) -> Row:
@@ -151,11 +160,22 @@ LANGUAGE = [
         "vocab_size": 40, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 4, "initializer_range": 0.3,
     }),
     _text("llama", "LlamaConfig", _DECODER, masked=True),
+    Row(
+        "llama-step",
+        _made("LlamaConfig", _DECODER),
+        {
+            "token": Input((2, 1), "int32", 40), "keys": Input((2, 2, 8, 2, 4)), "values": Input((2, 2, 8, 2, 4)),
+            "position": Input((2,), "int32", 6),
+        },
+        _step,
+    ),
     _text("mistral", "MistralConfig", _DECODER | {"sliding_window": 3}),
     _text("qwen2", "Qwen2Config", _DECODER),
     _text("qwen3", "Qwen3Config", _DECODER | {"head_dim": 6}),
     _text("phi3", "Phi3Config", _DECODER | {"pad_token_id": 0}),
-    _text("gemma2", "Gemma2Config", _DECODER | _GEMMA | {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0}),
+    _text("gemma2", "Gemma2Config", _DECODER | _GEMMA | {
+        "attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0,
+    }),
     _text("gemma3", "Gemma3Config", _DECODER | _GEMMA),
     _text("mixtral", "MixtralConfig", _DECODER | {"num_local_experts": 5, "sliding_window": 3}),
     _text("qwen3_moe", "Qwen3MoeConfig", _DECODER | {

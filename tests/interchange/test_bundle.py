@@ -43,7 +43,10 @@ def test_version_1_is_read():
     assert set(found.targets) == {"stablehlo"}
     [first, _] = weights.read_examples(found)["default"]
     weight = weights.read_file(FIXTURES / "1" / "weights.safetensors", "")[0]
-    wanted = np.tanh(first.inputs["x"] @ weight["dense.weight"] + weight["dense.bias"]) + weight["table.weight"][first.inputs["colour"]]
+    wanted = (
+        np.tanh(first.inputs["x"] @ weight["dense.weight"] + weight["dense.bias"])
+        + weight["table.weight"][first.inputs["colour"]]
+    )
     np.testing.assert_allclose(first.outputs["output"], wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -66,27 +69,46 @@ def flip(folder):
     path.write_bytes(bytes(text))
 
 
+def edit(folder):
+    path = folder / "bundle.json"
+    path.write_text(path.read_text().replace('"dense"', '"other"'))
+
+
+def put(text):
+    return lambda folder: (folder / "bundle.json").write_text(text)
+
+
+def meant(change):
+    return lambda folder: signed(folder, change)
+
+
+def first_input(content):
+    return content["signatures"]["default"]["inputs"][0]
+
+
 FAULTS = {
     "flipped": (flip, "weights.safetensors, whose content is not what was written"),
     "cut": (cut, r"weights.safetensors, which has \d+ bytes of \d+"),
-    "missing": (lambda f: (f / "examples.npz").unlink(), "examples.npz, which cannot be read"),
-    "unknown": (lambda f: (f / "extra.py").write_text(""), "extra.py, which bundle.json does not know"),
-    "edited": (lambda f: (f / "bundle.json").write_text((f / "bundle.json").read_text().replace('"dense"', '"other"')), "bundle.json, which is not as it was written"),
-    "no json": (lambda f: (f / "bundle.json").write_text("{"), "bundle.json, which is no JSON object"),
-    "a list": (lambda f: (f / "bundle.json").write_text("[]"), "bundle.json, which is no JSON object"),
-    "lacking": (lambda f: signed(f, lambda c: c.pop("name")), "bundle.json, which has no 'name'"),
-    "odd": (lambda f: signed(f, lambda c: c["signatures"]["default"]["inputs"][0].update(shape=[1.5])), r"whose 'signatures.default.inputs.0.shape.0' is 1.5"),
-    "more": (lambda f: signed(f, lambda c: c.update(code="rm")), "which has an unknown 'code'"),
-    "a truth": (lambda f: signed(f, lambda c: c.update(format=True)), "whose 'format' is True"),
-    "outside": (lambda f: signed(f, lambda c: c["files"].update({"../x": [1, ""]})), r"names '\.\./x', outside of the bundle"),
-}  # fmt: skip
+    "missing": (lambda folder: (folder / "examples.npz").unlink(), "examples.npz, which cannot be read"),
+    "unknown": (lambda folder: (folder / "extra.py").write_text(""), "extra.py, which bundle.json does not know"),
+    "edited": (edit, "bundle.json, which is not as it was written"),
+    "no json": (put("{"), "bundle.json, which is no JSON object"),
+    "a list": (put("[]"), "bundle.json, which is no JSON object"),
+    "lacking": (meant(lambda c: c.pop("name")), "bundle.json, which has no 'name'"),
+    "odd": (meant(lambda c: first_input(c).update(shape=[1.5])), r"'signatures.default.inputs.0.shape.0' is 1.5"),
+    "more": (meant(lambda c: c.update(code="rm")), "which has an unknown 'code'"),
+    "a truth": (meant(lambda c: c.update(format=True)), "whose 'format' is True"),
+    "outside": (meant(lambda c: c["files"].update({"../x": [1, ""]})), r"names '\.\./x', outside of the bundle"),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bundle_that_is_not_as_it_was_written(fault, bundle):
     change, text = FAULTS[fault]
     change(bundle)
-    with pytest.raises(weights.CorruptFileError, match=rf"expects every file of the bundle as it was written, got .*{text}.*\n  fix: "):
+    with pytest.raises(
+        weights.CorruptFileError, match=rf"expects every file of the bundle as it was written, got .*{text}.*\n  fix: "
+    ):
         weights.read_bundle(bundle)
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnx
 import pytest
 
 import phlox as px
 from interchange.onnx_kit import Program, Shape, agree, agree_on, session, structs
 from interchange.registry import BY_NAME, ROWS, Input
+from kit import oracle
 from phlox.interchange.onnx import convert, to_onnx
 
+onnx = oracle("onnx")
 F32 = np.dtype("float32")
 
-FEW = [
-    "BatchNorm", "MultiHeadAttention", "gpt2", "resnet", "conv-space", "lstm-both-ways", "cond", "while_loop", "half",
-]  # fmt: skip
+FEW = ["BatchNorm", "MultiHeadAttention", "resnet", "conv-space", "lstm-both-ways"]
 """Rows that the suite converts; all of them take minutes."""
 
 UNSUPPORTED: dict[str, str] = {}
@@ -62,7 +61,7 @@ def test_weights_and_nodes_are_called_by_their_paths_and_shared_ones_are_once():
         if name in held:
             np.testing.assert_array_equal(onnx.numpy_helper.to_array(held[name]), value)
     layers = [n.name.partition("/")[0] for n in made.graph.node if n.op_type == "MatMul"]
-    assert layers == ["first", "first", "blocks.1.layers.0", "MatMul_1"] or layers[:3] == ["first", "first", "blocks.1.layers.0"]
+    assert layers == ["first", "first", "blocks.1.layers.0", "MatMul"]  # the last is the model's own
     assert made.graph.output[0].name == "output"
     assert [d.dim_param or d.dim_value for d in made.graph.input[0].type.tensor_type.shape.dim] == ["batch", 4]
 
@@ -81,9 +80,13 @@ def test_sizes_that_are_computed():
     def f(x, y):
         b, t, s = x.shape[0], x.shape[1], y.shape[0]
         return {
-            "half": jnp.ones((t // 2 + 1, b)), "left": jnp.arange(t % 3 + 1), "most": jnp.zeros((jax.core.max_dim(t, s), 1)),
-            "square": jnp.broadcast_to(x[None], (t * t, *x.shape)), "less": x[:, : t - 1], "share": x.sum() / (b * t - 2 * s),
-        }  # fmt: skip
+            "half": jnp.ones((t // 2 + 1, b)),
+            "left": jnp.arange(t % 3 + 1),
+            "most": jnp.zeros((jax.core.max_dim(t, s), 1)),
+            "square": jnp.broadcast_to(x[None], (t * t, *x.shape)),
+            "less": x[:, : t - 1],
+            "share": x.sum() / (b * t - 2 * s),
+        }
 
     sizes = ({"b": 2, "t": 4, "s": 7}, {"b": 3, "t": 9, "s": 2})
     made = agree(f, {"x": Input(("b", "t")), "y": Input(("s",))}, sizes)
@@ -104,7 +107,10 @@ def test_outputs_are_named_by_their_keys():
     assert [o.name for o in made.graph.output] == ["a.0", "a.1.0", "b"]
     made = to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}, outputs=["y", "z"])
     assert [o.name for o in made.graph.output] == ["y", "z"]
-    assert [o.name for o in to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}).graph.output] == ["output_0", "output_1"]
+    assert [o.name for o in to_onnx(Program(lambda x: (x, x)), {"x": Shape((2,), F32)}).graph.output] == [
+        "output_0",
+        "output_1",
+    ]
 
 
 def test_a_program_of_one_s_own():
@@ -154,7 +160,9 @@ def test_what_onnx_has_no_form_for_names_the_layer_and_the_operation(f, operatio
 
 
 def test_a_model_that_draws_is_refused():
-    with pytest.raises(px.ExportError, match=r"Chain\.layers\.1 expects .* a draw of random numbers\n  fix: give the model"):
+    with pytest.raises(
+        px.ExportError, match=r"Chain\.layers\.1 expects .* a draw of random numbers\n  fix: give the model"
+    ):
         to_onnx(px.Chain(px.Dense(4, 4, key=0), Drawing()), {"x": Shape((3, 4), F32)})
 
 

@@ -18,16 +18,28 @@ from kit import oracle
 oracle("flatbuffers")
 
 SHORT = (
-    "Conv1d", "LSTM", "MultiHeadAttention-grouped", "Mamba", "MixtureOfExperts", "llama", "resnet", "cond",
-    "while_loop", "scan", "conv-space", "several-outputs",
+    "Conv1d", "RNN", "MultiHeadAttention", "cond", "while_loop", "scan", "indexing",
+    "several-outputs",
 )  # fmt: skip
-LONG = [row for row in ROWS if row.name not in SHORT]
 HALF = {"half": 2e-2, "float16": 2e-3}
 
 
-def check(row, folder):
-    """The file beside the model at sizes that the export has not seen."""
-    model = row.build()
+@pytest.mark.parametrize("name", SHORT)
+def test_gives_what_the_model_gives(name, tmp_path):
+    """The file is proved when it is written; here it is read back, and run beside the model once more."""
+    row = BY_NAME[name]
+    model, tolerance = row.build(), HALF.get(name, 1e-5)
+    assert exported(row, model, tmp_path / "out").error <= tolerance
+    again = px.load_exported(tmp_path / "out")
+    inputs = row.drawn()[0]
+    assert_same(again(**inputs), px.jit(row.function())(model, *inputs.values()), tolerance)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_gives_what_every_model_gives(row, tmp_path):
+    """At sizes that the export has not seen, too."""
+    model, folder = row.build(), tmp_path / "out"
     report = exported(row, model, folder)
     tolerance = HALF.get(row.name, 1e-5)
     assert report.error <= tolerance
@@ -38,17 +50,6 @@ def check(row, folder):
     call = row.function()
     wanted = px.jit(lambda model, inputs: call(model, *inputs))(model, inputs)
     assert_same(found, wanted, tolerance)
-
-
-@pytest.mark.parametrize("name", SHORT)
-def test_gives_what_the_model_gives(name, tmp_path):
-    check(BY_NAME[name], tmp_path / "out")
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("row", LONG, ids=repr)
-def test_gives_what_every_model_gives(row, tmp_path):
-    check(row, tmp_path / "out")
 
 
 CHILD = """
@@ -78,7 +79,10 @@ def test_a_process_without_the_model_s_code(tmp_path, monkeypatch):
     px.export(net, out, inputs={"x": px.Spec("batch", 3)})
     (tmp_path / "gone.py").unlink()
     np.save(tmp_path / "x.npy", x)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-W", "error", "-c", CHILD, str(out), str(tmp_path / "x.npy"), str(tmp_path / "y.npz")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
@@ -110,7 +114,9 @@ def test_gradients_by_inputs_and_by_weights(dense):
     x, scale = jnp.array([[0.1, -0.4, 0.3], [1.0, 0.2, -0.2]]), jnp.array([2.0, -1.0])
     loss = lambda m, x: (m(x, scale)["y"] ** 2).sum()  # noqa: E731
     theirs = lambda m, x: ((m(x) * scale[:, None]) ** 2).sum()  # noqa: E731
-    np.testing.assert_allclose(jax.grad(lambda x: loss(again, x))(x), jax.grad(lambda x: theirs(model, x))(x), rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: loss(again, x))(x), jax.grad(lambda x: theirs(model, x))(x), rtol=1e-5
+    )
     grads, wanted = px.grad(loss)(again, x), px.grad(theirs)(model, x)
     np.testing.assert_allclose(grads.weights["weight"], wanted.weight, rtol=1e-5)
     assert again(x, scale)["constant"] == 3
@@ -119,9 +125,19 @@ def test_gradients_by_inputs_and_by_weights(dense):
 @pytest.mark.parametrize(
     ("inputs", "named", "error", "text"),
     [
-        ((np.ones((2, 3), "f4"),), {}, px.OptionError, r"dense.scaled expects inputs x float32\[batch, 3\], scale float32\[batch\], got 1 in order"),
+        (
+            (np.ones((2, 3), "f4"),),
+            {},
+            px.OptionError,
+            r"again Exported\('dense', scaled\) expects inputs x float32\[batch, 3\], scale .*, got 1 in order",
+        ),
         ((np.ones((2, 3), "f4"),), {"size": 1}, px.OptionError, "there is no size"),
-        ((np.ones((2, 4), "f4"), np.ones(2, "f4")), {}, px.ShapeError, r"expects x float32\[batch, 3\], got float32\[2, 4\]"),
+        (
+            (np.ones((2, 4), "f4"), np.ones(2, "f4")),
+            {},
+            px.ShapeError,
+            r"expects x float32\[batch, 3\], got float32\[2, 4\]",
+        ),
         ((np.ones(3, "f4"), np.ones(2, "f4")), {}, px.ShapeError, r"got float32\[3\]\n  fix: add the axes"),
         ((np.ones((2, 3), "f4"), np.ones(4, "f4")), {}, px.ShapeError, r"got float32\[4\] beside batch=2 in x"),
         ((np.ones((9, 3), "f4"), np.ones(9, "f4")), {}, px.RangeError, "expects batch from 1 to 8, got 9 in x"),
@@ -146,16 +162,18 @@ def test_wide_numbers_of_the_host_are_taken_by_value(dense):
 
 def test_an_older_form_of_program_says_how_it_is_made_anew(dense, monkeypatch):
     monkeypatch.setattr(jax.export, "minimum_supported_calling_convention_version", 99)
-    with pytest.raises(px.ExportError, match=r"calling convention 99 to .* got version \d+\n  fix: .*phlox export .* --refresh"):
+    with pytest.raises(
+        px.ExportError, match=r"calling convention 99 to .* got version \d+\n  fix: .*phlox export .* --refresh"
+    ):
         px.load_exported(dense[1])
 
 
 def test_no_kernel_of_this_machine_is_in_the_file(tmp_path):
     model = px.Chain(px.Conv((3, 3), 4, 8, px.relu, padding=1, key=0), px.MaxPool((2, 2)), px.BatchNorm(8))
-    px.export(model, tmp_path / "out", inputs={"x": px.Spec(2, 8, 8, 4)})
+    px.export(model, tmp_path / "out", inputs={"x": px.Spec(1, 4, 4, 4)})
     program = px.load_exported(tmp_path / "out").held.programs["default"]
     text = program.mlir_module()
     assert "stablehlo.convolution" in text
     assert "custom_call" not in text
-    assert "/" not in (line.partition("loc(")[2] for line in text.splitlines())
+    assert ".py" not in text  # nor a line of whose file it comes from
     assert program.platforms == ("cpu", "cuda", "tpu")

@@ -101,4 +101,3 @@ def _spec(text: str) -> tuple[str, Spec]:
     name, sizes, dtype, below = found.groups()
     shape = [int(n) if n.isdecimal() else n for n in sizes.split(",") if n]
     return name, Spec(*shape, dtype=dtype or "float32", below=None if below is None else int(below))
-

@@ -46,9 +46,7 @@ def ready(
     return found
 
 
-def _by_name(
-    signature: Signature, inputs: Sequence[Any], named: Mapping[str, Any], where: str
-) -> dict[str, Any]:
+def _by_name(signature: Signature, inputs: Sequence[Any], named: Mapping[str, Any], where: str) -> dict[str, Any]:
     names = [entry.name for entry in signature.inputs]
     twice = set(names[: len(inputs)]) & set(named)
     given = {**dict(zip(names, inputs, strict=False)), **named}

@@ -14,8 +14,8 @@ from phlox.core import Module, OptionError, RangeError, StructureError, describe
 from phlox.interchange._about import About
 from phlox.interchange._examples import as_sequence, drawn, given
 from phlox.interchange._program import Program, Request
-from phlox.interchange._proving import Truth, proved
 from phlox.interchange._provenance import provenance
+from phlox.interchange._proving import Truth, proved
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import Spec, specs_of
@@ -179,7 +179,9 @@ def _examples(
         mine = asked.get(program.name)
         several = drawn(program.inputs, program.sizes) if mine is None else given(mine, program.inputs, where)
         if not several:
-            raise OptionError("an example at least", got="none", fix="leave examples out to have them drawn", where=where)
+            raise OptionError(
+                "an example at least", got="none", fix="leave examples out to have them drawn", where=where
+            )
         found[program.name] = [Example(x, {n: np.asarray(y) for n, y in truth(x).items()}) for x in several]
     return found
 

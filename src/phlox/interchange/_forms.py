@@ -50,8 +50,10 @@ def put_together(form: Form, arrays: Mapping[str, Any]) -> Any:
 
 
 def _form(value: Any, name: str, arrays: dict[str, Any], where: str) -> Form:
+    if is_key(value):
+        value = jax.random.key_data(value)
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        return {"array": _kept(name or "output", jax.random.key_data(value) if is_key(value) else value, arrays)}
+        return {"array": _kept(name or "output", value, arrays)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"value": value}
     if isinstance(value, Module):

@@ -47,7 +47,8 @@ def _path(name: str) -> str:
 def _seeing(model: Module, call: Callable[[Module], Any]) -> dict[str, Any]:
     """The arrays that each layer gave, in the order of running, and the result."""
     results: list[Any] = []
-    layers = capture(MethodType(lambda m: results.append(call(m)), model))
+    method: Any = MethodType(lambda m: results.append(call(m)), model)
+    layers = capture(method)
     parts = {f"{path}/{i}": x for path, y in layers.items() if path for i, x in enumerate(jax.tree.leaves(y))}
     arrays = {name: x for name, x in parts.items() if isinstance(x, jax.Array)}
     return {**arrays, _RESULT: results[0]}

@@ -59,8 +59,8 @@ class Exported(Module):
         return tuple(self.bundle.signatures)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        names = self.signatures
-        return self.run(DEFAULT if DEFAULT in names or len(names) > 1 else names[0], *inputs, **named)
+        first, *others = self.signatures
+        return self.run(first if not others else DEFAULT, *inputs, **named)
 
     def __getitem__(self, signature: str) -> ExportedFunction:
         self._check(signature)
@@ -84,7 +84,9 @@ class Exported(Module):
         if signature not in self.signatures:
             fix = 'write exported["name"](…) with one of these'
             where = f"load_exported({os.fspath(self.bundle.folder)!r})"
-            raise RangeError(f"a signature among {', '.join(self.signatures)}", got=repr(signature), fix=fix, where=where)
+            raise RangeError(
+                f"a signature among {', '.join(self.signatures)}", got=repr(signature), fix=fix, where=where
+            )
 
     def _brief(self) -> str:
         return f"Exported({self.bundle.name!r}, {', '.join(self.signatures)})"
@@ -155,11 +157,18 @@ def _program(bundle: Bundle, file: str, where: str) -> jax.export.Exported:
     try:
         program = read_program(bundle.folder / file)
     except Exception as error:
-        raise ExportError(f"{file} in a form that JAX {jax.__version__} reads", got=str(error)[:200], fix=anew, where=where) from error
+        raise ExportError(
+            f"{file} in a form that JAX {jax.__version__} reads", got=str(error)[:200], fix=anew, where=where
+        ) from error
     low, high = (getattr(jax.export, f"{end}_supported_calling_convention_version") for end in ("minimum", "maximum"))
     if not low <= program.calling_convention_version <= high:
         got = f"version {program.calling_convention_version}"
-        raise ExportError(f"{file} of calling convention {low} to {high}, which JAX {jax.__version__} runs", got=got, fix=anew, where=where)
+        raise ExportError(
+            f"{file} of calling convention {low} to {high}, which JAX {jax.__version__} runs",
+            got=got,
+            fix=anew,
+            where=where,
+        )
     here = jax.default_backend()
     if _PLATFORM.get(here, here) not in program.platforms:
         fix = "run it there: JAX_PLATFORMS=cpu"

@@ -173,8 +173,10 @@ class Program:
     def _used(self) -> set[str]:
         """The weights that an output depends on: keys for training, say, are none."""
         jaxpr = self.traced.jaxpr.jaxpr
-        read = {v for equation in jaxpr.eqns for v in equation.invars if not isinstance(v, Literal)}
-        read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+        read = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+        for equation in reversed(jaxpr.eqns):
+            if equation.effects or not read.isdisjoint(equation.outvars):
+                read |= {v for v in equation.invars if not isinstance(v, Literal)}
         found = {name for name, v in zip(self.weights, jaxpr.invars, strict=False) if v in read}
         if len(found) < len(self.weights):
             for name in ("jitted", "traced"):
@@ -192,7 +194,9 @@ def telling(where: str) -> Iterator[None]:
     except Exception as error:
         if not any(kind.__name__ == "InconclusiveDimensionOperation" for kind in type(error).__mro__):
             raise
-        layer = next((n.removeprefix("in ") for n in getattr(error, "__notes__", []) if n.startswith("in ")), "the model")
+        layer = next(
+            (n.removeprefix("in ") for n in getattr(error, "__notes__", []) if n.startswith("in ")), "the model"
+        )
         raise ExportError(
             "a program for every size that its symbols stand for",
             got=f"one that asks which of two sizes is larger, at {layer}: {str(error).splitlines()[0][:200]}",

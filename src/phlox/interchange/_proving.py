@@ -11,7 +11,6 @@ import numpy as np
 
 from phlox.core import ExportError, Module, copy, is_key, jit, load_state_dict, split
 from phlox.interchange._comparing import largest, tolerance_of
-from phlox.interchange._examples import Inputs
 from phlox.interchange._forms import taken_apart
 from phlox.interchange._layers import where_it_begins
 from phlox.interchange._program import Program, Request, drawn_from
@@ -19,7 +18,7 @@ from phlox.interchange._report import ExportRow
 from phlox.interchange.targets._target import Target
 from phlox.weights import Example
 
-_PATIENCE = 0.05  # seconds that calls are timed for, at least three of them
+_PATIENCE = 0.02  # seconds that calls are timed for, at least three of them
 
 
 class Truth:
@@ -35,11 +34,11 @@ class Truth:
         self.model, self.request = model, request
         self._run = jit(lambda model, inputs: taken_apart(request.result(model, inputs, where), where)[0])
 
-    def __call__(self, inputs: Inputs) -> dict[str, Any]:
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name."""
-        return self._run(self._keyed(inputs), inputs)
+        return self._run(self._keyed(inputs), dict(inputs))
 
-    def _keyed(self, inputs: Inputs) -> Module:
+    def _keyed(self, inputs: Mapping[str, Any]) -> Module:
         """The model, or a copy that draws from a key among the inputs."""
         own = [inputs[name] for name in self.request.own_keys()]
         if not own:

@@ -52,7 +52,9 @@ class ExportReport:
         from rich.console import Group
         from rich.text import Text
 
-        shared = [f"{name} {bytes_text(n)}" for name, n in self.files.items() if name not in {r.file for r in self.rows}]
+        shared = [
+            f"{name} {bytes_text(n)}" for name, n in self.files.items() if name not in {r.file for r in self.rows}
+        ]
         lines = [f"tried with {'; '.join(self.tried)}", f"beside them {', '.join(shared)}", *self.notes]
         return Group(Text(f"wrote {self.folder}"), self._table(), *map(Text, lines))
 
@@ -60,11 +62,11 @@ class ExportReport:
         from rich.table import Table
 
         table = Table(show_edge=False, pad_edge=False)
-        for i, name in enumerate(("file", "signature", "size", "largest error", "of", "runtime", "time", "Phlox")):
-            table.add_column(name, justify="right" if i in (2, 3, 4, 6, 7) else "left", overflow="fold")
+        for i, name in enumerate(("file", "size", "largest error", "of", "runtime", "time", "Phlox")):
+            table.add_column(name, justify="left" if i in (0, 4) else "right", overflow="fold")
         for r in self.rows:
             table.add_row(
-                r.file, r.signature, bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
+                r.file, bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
                 _time(r.seconds), _time(r.model_seconds),
             )  # fmt: skip
         return table

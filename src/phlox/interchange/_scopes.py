@@ -16,13 +16,17 @@ _MARK = "layer:"
 
 def telling_layers(model: Module) -> AbstractContextManager[None]:
     """Within the block, parts of a model run in a scope with their path as its name, and copies of them too."""
-    paths = {id(part): path for path, part in modules(model).items() if path and hasattr(type(part), "__call__")}
+    paths = {id(part): path for path, part in modules(model).items() if path and _is_called(part)}
 
     def disguise(_: str, part: Module) -> type[Module] | None:
         path = paths.get(id(part))
         return None if path is None else disguised(type(part), _scoped(path))
 
     return in_disguise(model, disguise)
+
+
+def _is_called(part: Module) -> bool:
+    return any("__call__" in kind.__dict__ for kind in type(part).__mro__)
 
 
 @functools.lru_cache(4096)

@@ -38,7 +38,9 @@ class Sizes:
     def symbols(self) -> dict[str, Any]:
         """JAX's symbols by name; the same ones at each call."""
         if self._symbols is None:
-            limits = [f"{n} {sign} {b}" for n, pair in self.bounds.items() for sign, b in zip((">=", "<="), pair, strict=True)]
+            limits = [
+                f"{n} {sign} {b}" for n, pair in self.bounds.items() for sign, b in zip((">=", "<="), pair, strict=True)
+            ]
             scope = SymbolicScope(limits)
             self._symbols = {name: symbolic_shape(name, scope=scope)[0] for name in self.names}
         return self._symbols
@@ -60,7 +62,7 @@ def _pair(name: str, pair: Any, names: tuple[str, ...], where: str) -> tuple[int
         raise RangeError("sizes for symbols of the inputs", got=repr(name), fix=fix, where=where)
     whole = isinstance(pair, Sequence) and len(pair) == 2 and all(type(n) is int for n in pair)
     if not whole or not 1 <= pair[0] <= pair[1]:
-        fix = f'write sizes={{{name!r}: (1, 512)}}'
+        fix = f"write sizes={{{name!r}: (1, 512)}}"
         raise RangeError(f"the smallest and the largest size of {name!r}", got=repr(pair)[:60], fix=fix, where=where)
     return pair[0], pair[1]
 

@@ -18,21 +18,14 @@ from phlox.core import unknown_name as _unknown_name
 from phlox.weights._artifact import load, save
 from phlox.weights._errors import CorruptFileError, FileError, MissingFileError, file_error, open_regular
 from phlox.weights._metadata import read_metadata
-from phlox.weights._naming import NotAllowedError
-from phlox.weights._on_device import device_arrays, to_device
-from phlox.weights._replacing import replacing
-from phlox.weights._safetensors import load_safetensors, save_safetensors
-from phlox.weights.bundle._bundle import Bundle, BundleArray, Signature, Written
-from phlox.weights.bundle._encoders import Encoder
-from phlox.weights.bundle._examples import Example, read_examples
-from phlox.weights.bundle._reading import read_bundle
-from phlox.weights.bundle._writing import Draft, writing_bundle
-from phlox.weights.matching._convert import Conversion, Match, convert
-from phlox.weights.matching._names import Array, NameMap
 
 # For the rooms above, and no user's business: not in __all__.
 from phlox.weights._naming import Allowed as Allowed
+from phlox.weights._naming import NotAllowedError
 from phlox.weights._naming import name_of as name_of
+from phlox.weights._on_device import device_arrays, to_device
+from phlox.weights._replacing import replacing
+from phlox.weights._safetensors import load_safetensors, save_safetensors
 from phlox.weights._safetensors import read_file as read_file
 from phlox.weights._safetensors import write_file as write_file
 from phlox.weights.bundle._bundle import CARD as CARD
@@ -40,8 +33,15 @@ from phlox.weights.bundle._bundle import EXAMPLES as EXAMPLES
 from phlox.weights.bundle._bundle import MANIFEST as MANIFEST
 from phlox.weights.bundle._bundle import MODEL as MODEL
 from phlox.weights.bundle._bundle import STATISTICS as STATISTICS
+from phlox.weights.bundle._bundle import Bundle, BundleArray, Signature, Written
+from phlox.weights.bundle._encoders import Encoder
 from phlox.weights.bundle._encoders import is_text as is_text
+from phlox.weights.bundle._examples import Example, read_examples
 from phlox.weights.bundle._examples import write_examples as write_examples
+from phlox.weights.bundle._reading import read_bundle
+from phlox.weights.bundle._writing import Draft, writing_bundle
+from phlox.weights.matching._convert import Conversion, Match, convert
+from phlox.weights.matching._names import Array, NameMap
 from phlox.weights.matching._placing import place as place
 from phlox.weights.matching._slots import Slot as Slot
 from phlox.weights.readers._arrays import Arrays, Spec

@@ -169,7 +169,8 @@ def _traced_scan(fn: Any, init: Any, xs: Any, rounds: int, reverse: bool, unroll
 
     def run() -> Any:
         known = named(body, call, [*loop.names(), *rest])
-        return jax.lax.scan(known, loop.start(), scanned, rounds, reverse=reverse, unroll=unroll)
+        length = rounds if isinstance(rounds, int) else None  # a symbol is known by what is scanned alone
+        return jax.lax.scan(known, loop.start(), scanned, length, reverse=reverse, unroll=unroll)
 
     carry, out = until_captured(loop, run)
     record = out.record

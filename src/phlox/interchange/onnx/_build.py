@@ -1,4 +1,4 @@
-"""Pieces that many rules write: casts, broadcasts, axes put in and taken out, arithmetic in a dtype that readers have."""
+"""Pieces that many rules write: casts, broadcasts, axes put in and taken out, arithmetic that readers have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cast(graph: Graph, x: Value, dtype: Any) -> Value:
 
 
 def computed(graph: Graph, kind: str, *xs: Value, dtype: Any = None, **attributes: Any) -> Value:
-    """Arithmetic on operands of one dtype, in a dtype for which readers have it; ``dtype`` is the result's if another."""
+    """Arithmetic on operands of one dtype, done in one that readers have; ``dtype`` is the result's if another."""
     wide = computed_in(xs[0].dtype)
     shape = broadcast(*(x.shape for x in xs))
     given = [cast(graph, x, wide) for x in xs]
@@ -74,7 +74,8 @@ def reshape(graph: Graph, x: Value, shape: Sequence[Size]) -> Value:
     if 0 in known:
         return graph.op("Reshape", x, extents(graph, shape), shape=shape, allowzero=1)
     if len(symbolic) == 1:
-        return graph.op("Reshape", x, graph.ints([-1 if i in symbolic else n for i, n in enumerate(shape)]), shape=shape)
+        sizes = graph.ints([-1 if i in symbolic else n for i, n in enumerate(shape)])
+        return graph.op("Reshape", x, sizes, shape=shape)
     return graph.op("Reshape", x, extents(graph, shape), shape=shape)
 
 
@@ -119,7 +120,9 @@ def reversed_(graph: Graph, x: Value, axes: Sequence[int]) -> Value:
 
 
 def concatenated(graph: Graph, xs: Sequence[Value], axis: int, shape: Sequence[Size]) -> Value:
-    """Arrays joined along an axis."""
+    """Arrays joined along an axis; those without elements are left out."""
+    some = [x for x in xs if is_symbolic(x.shape[axis]) or x.shape[axis] != 0]
+    xs = some or xs[:1]
     return xs[0] if len(xs) == 1 else graph.op("Concat", *xs, shape=shape, axis=axis)
 
 

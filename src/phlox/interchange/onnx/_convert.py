@@ -31,7 +31,8 @@ from phlox.interchange.onnx.rules import (
 from phlox.interchange.onnx.rules._complex import BY_PARTS, COMPLEX, by_parts, dot
 
 _FAMILIES = (
-    _arithmetic, _control, _convolutions, _indexing, _logic, _products, _reductions, _refused, _shapes, _sorting, _windows
+    _arithmetic, _control, _convolutions, _indexing, _logic, _products, _reductions, _refused, _shapes, _sorting,
+    _windows,
 )  # fmt: skip
 RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for name, rule in family.RULES.items()}
 """The rule of each of JAX's operations on real arrays."""
@@ -141,7 +142,7 @@ def _constant(graph: Graph, value: Any, dtype: Any = None) -> Any:
         return value
     array = np.asarray(value, dtype)
     if array.dtype.kind == "c":
-        return Complex(graph.constant(array.real), graph.constant(array.imag))
+        return Complex(graph.constant(np.real(array)), graph.constant(np.imag(array)))
     return graph.constant(array)
 
 

@@ -1,4 +1,4 @@
-"""Operators on small arrays that are known: computed while the graph is written, so that indices and sizes are numbers."""
+"""Operators on small arrays that are known, computed while the graph is written: indices and sizes become numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ def folded(
     kind: str, inputs: Sequence[np.ndarray | None], attributes: dict[str, Any], shape: Sequence[Any], dtype: Any
 ) -> np.ndarray | None:
     """The result of an operator whose inputs are all known, or None where it is left to the reader."""
-    run = _RUN.get(kind)
-    if run is None or any(v is None for v in inputs) or not all(isinstance(n, (int, np.integer)) for n in shape):
+    if not all(isinstance(n, (int, np.integer)) for n in shape):
         return None
-    if int(np.prod([int(n) for n in shape])) > _MOST:
+    count = int(np.prod([int(n) for n in shape]))
+    if count == 0:  # readers differ about arrays without elements
+        return np.zeros([int(n) for n in shape], dtype)
+    run = _RUN.get(kind)
+    if run is None or any(v is None for v in inputs) or count > _MOST:
         return None
     with np.errstate(all="ignore"):
         return np.asarray(run(*inputs, **attributes)).astype(dtype).reshape([int(n) for n in shape])

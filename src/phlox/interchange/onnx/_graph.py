@@ -155,7 +155,12 @@ class Graph:
         return self.constant(np.array([int(n) for n in numbers], np.int64))
 
     def op(
-        self, kind: str, *inputs: Value | None, shape: Sequence[Size] | None = None, dtype: Any = None, **attributes: Any
+        self,
+        kind: str,
+        *inputs: Value | None,
+        shape: Sequence[Size] | None = None,
+        dtype: Any = None,
+        **attributes: Any,
     ) -> Value:
         """Apply an operator of one output, which has shape and dtype of the first input where none are given."""
         first = inputs[0]

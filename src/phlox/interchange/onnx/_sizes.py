@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -38,35 +39,38 @@ def product(shape: Sequence[Size]) -> Size:
 
 
 def extent(graph: Graph, size: Size) -> Value:
-    """A size as whole numbers of shape (1,); an expression is computed in the outermost graph, from shapes of inputs."""
+    """A size as whole numbers of shape (1,); expressions are computed in the outermost graph, from shapes of inputs."""
     if not is_symbolic(size):
         return graph.ints([size])
-    text, store = str(size), graph.store
-    if text not in store.extents:
-        layer, store.layer = store.layer, "sizes"
-        try:
-            tree = ast.parse(text.replace("^", "**"), mode="eval").body
-            store.extents[text] = _Reader(graph.root).value(tree)
-        finally:
-            store.layer = layer
-    return store.extents[text]
+    text = str(size)
+    return _once(graph, text, lambda root: _Reader(root).value(ast.parse(text.replace("^", "**"), mode="eval").body))
 
 
 def extents(graph: Graph, shape: Sequence[Size]) -> Value:
     """A shape as whole numbers of shape (rank,)."""
     if not any(map(is_symbolic, shape)):
         return graph.ints(shape)
+    return _once(graph, ", ".join(map(str, shape)), lambda root: _joined(root, shape))
+
+
+def _once(graph: Graph, text: str, write: Callable[[Graph], Value]) -> Value:
+    """What an expression is, written where it is asked for first, before all that reads it."""
+    store = graph.store
+    if text not in store.extents:
+        layer, store.layer = store.layer, "sizes"
+        try:
+            store.extents[text] = write(graph.root)
+        finally:
+            store.layer = layer
+    return store.extents[text]
+
+
+def _joined(graph: Graph, shape: Sequence[Size]) -> Value:
+    """Known sizes that follow each other as one array, between those that are computed."""
     parts: list[Value] = []
-    plain: list[int] = []
-    for size in [*shape, None]:
-        if size is not None and not is_symbolic(size):
-            plain.append(size)
-            continue
-        if plain:
-            parts.append(graph.ints(plain))
-            plain = []
-        if size is not None:
-            parts.append(extent(graph, size))
+    for symbolic, group in itertools.groupby(shape, is_symbolic):
+        sizes = list(group)
+        parts += [extent(graph, n) for n in sizes] if symbolic else [graph.ints(sizes)]
     return parts[0] if len(parts) == 1 else graph.op("Concat", *parts, shape=(len(shape),), axis=0)
 
 
@@ -101,6 +105,9 @@ class _Reader:
         return self.graph.op(kind, *xs, shape=(1,), dtype=INT64)
 
     def _symbol(self, name: str) -> Value:
+        return _once(self.graph, name, lambda root: self._read(name))
+
+    def _read(self, name: str) -> Value:
         value, axis = self.graph.store.source(name)
         return self.graph.ops("Shape", [value], [((1,), INT64)], start=axis, end=axis + 1)[0]
 

@@ -54,9 +54,9 @@ class ONNX:
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The program in a session on the CPU."""
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(folder / self.file(program.name), providers=["CPUExecutionProvider"])
+        runtime = importlib.import_module("onnxruntime")
+        path, where = str(folder / self.file(program.name)), ["CPUExecutionProvider"]
+        session = runtime.InferenceSession(path, providers=where)
         taken = {x.name for x in session.get_inputs()}
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:

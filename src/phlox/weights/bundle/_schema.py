@@ -67,7 +67,7 @@ def _is(value: Any, kinds: type | UnionType) -> bool:
 def _dict_fault(value: Any, schema: dict[str, Any], at: str) -> str | None:
     if not isinstance(value, dict):
         return _odd(value, at)
-    for key, inner in schema.items():
+    for key in schema:
         if key != "*" and not key.endswith("?") and key not in value:
             return f"which has no {_path(at, key)!r}"
     for key, entry in value.items():
@@ -82,7 +82,9 @@ def _dict_fault(value: Any, schema: dict[str, Any], at: str) -> str | None:
 def _list_fault(value: Any, schemas: list[Any], at: str) -> str | None:
     if not isinstance(value, list) or len(value) != len(schemas):
         return _odd(value, at)
-    faults = (fault(entry, schema, _path(at, str(i))) for i, (entry, schema) in enumerate(zip(value, schemas, strict=True)))
+    faults = (
+        fault(entry, schema, _path(at, str(i))) for i, (entry, schema) in enumerate(zip(value, schemas, strict=True))
+    )
     return next(filter(None, faults), None)
 
 

@@ -11,6 +11,7 @@ from phlox.interchange.onnx._build import cast, computed, negated, number
 from phlox.interchange.onnx._graph import Graph, Value
 from phlox.interchange.onnx._step import Rules, Step
 from phlox.interchange.onnx._types import BOOL, is_float
+from phlox.interchange.onnx.rules._logic import where
 
 RULES = Rules()
 
@@ -18,7 +19,7 @@ _SAME = {
     "add": "Add", "add_any": "Add", "sub": "Sub", "mul": "Mul", "neg": "Neg", "abs": "Abs", "sign": "Sign",
     "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "tanh": "Tanh", "logistic": "Sigmoid", "erf": "Erf", "sin": "Sin",
     "cos": "Cos", "tan": "Tan", "asin": "Asin", "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh",
-    "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh", "floor": "Floor", "ceil": "Ceil", "div": "Div",
+    "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh", "floor": "Floor", "ceil": "Ceil",
 }  # fmt: skip
 
 
@@ -40,9 +41,26 @@ def _min(graph: Graph, step: Step, x: Value, y: Value) -> Value:
     return graph.op("And", x, y, shape=step.shape) if x.dtype == BOOL else computed(graph, "Min", x, y)
 
 
+@RULES.on("div")
+def _div(graph: Graph, step: Step, x: Value, y: Value) -> Value:
+    if is_float(x.dtype):
+        return computed(graph, "Div", x, y)
+    zero, safe = _guarded(graph, y)
+    return where(graph, zero, cast(graph, graph.constant(-1, np.int64), x.dtype), computed(graph, "Div", x, safe))
+
+
 @RULES.on("rem")
 def _rem(graph: Graph, step: Step, x: Value, y: Value) -> Value:
-    return computed(graph, "Mod", x, y, fmod=1)  # the sign of the dividend, as C has it
+    if is_float(x.dtype):
+        return computed(graph, "Mod", x, y, fmod=1)  # the sign of the dividend, as C has it
+    zero, safe = _guarded(graph, y)
+    return where(graph, zero, x, computed(graph, "Mod", x, safe, fmod=1))
+
+
+def _guarded(graph: Graph, y: Value) -> tuple[Value, Value]:
+    """Where a whole number is zero, and one in place of zeros: readers divide as the processor does, which faults."""
+    zero = computed(graph, "Equal", y, number(graph, y, 0), dtype=BOOL)
+    return zero, where(graph, zero, number(graph, y, 1), y)
 
 
 @RULES.on("pow")

@@ -10,7 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.interchange.onnx._build import cast, concatenated, merged, number, part, reshape, reversed_, transpose, unsqueeze
+from phlox.interchange.onnx._build import (
+    cast,
+    concatenated,
+    merged,
+    number,
+    part,
+    reshape,
+    reversed_,
+    transpose,
+    unsqueeze,
+)
 from phlox.interchange.onnx._graph import Complex, Graph, Size, Value
 from phlox.interchange.onnx._parts import is_complex, real_of
 from phlox.interchange.onnx._step import Rule, Rules, Step
@@ -19,9 +29,9 @@ COMPLEX = Rules()
 """Rules for complex arrays; of what is in neither table, a complex array is refused."""
 
 BY_PARTS = frozenset([
-    "add", "add_any", "sub", "neg", "broadcast_in_dim", "reshape", "transpose", "slice", "concatenate", "pad", "select_n",
-    "reduce_sum", "cumsum", "rev", "squeeze", "expand_dims", "stack", "unstack", "split", "tile", "dynamic_slice",
-    "dynamic_update_slice", "gather", "scatter", "scatter-add",
+    "add", "add_any", "sub", "neg", "broadcast_in_dim", "reshape", "transpose", "slice", "concatenate", "pad",
+    "select_n", "reduce_sum", "cumsum", "rev", "squeeze", "expand_dims", "stack", "unstack", "split", "tile",
+    "dynamic_slice", "dynamic_update_slice", "gather", "scatter", "scatter-add",
 ])  # fmt: skip
 """Operations that do to both parts what they do to a real array."""
 
@@ -180,5 +190,3 @@ def _transformed(graph: Graph, x: Pair, axis: int, n: Size, *, inverse: int = 0,
         v = reshape(graph, v, (*before, long))
         out.append(transpose(graph, v, [order.index(a) for a in range(x.rank)]))
     return Complex(*out)
-
-

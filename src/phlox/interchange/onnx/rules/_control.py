@@ -63,7 +63,9 @@ def _scan(graph: Graph, step: Step, *xs: Any) -> list[Any]:
     given = [*consts, *parts([*state, *elements], step["jaxpr"].in_avals[n:])]
     body.finish(spread(step.run(body, step["jaxpr"], given)))
     way = int(step["reverse"])
-    directions = {"scan_input_directions": [way] * len(rows), "scan_output_directions": [way] * len(stacked)}
+    directions = {"scan_input_directions": [way] * len(rows)}
+    if stacked:
+        directions["scan_output_directions"] = [way] * len(stacked)
     outs = spread_types(step.outs)
     results = graph.ops("Scan", [*carry, *rows], outs, body=body, num_scan_inputs=len(rows), **directions)
     return parts(results, step.outs)
@@ -142,5 +144,3 @@ def _platform(graph: Graph, step: Step) -> Value:
         if names is None or "cpu" in names:
             return graph.constant(np.int32(i))
     raise step.refusal("code for particular devices alone", "give jax.lax.platform_dependent a default")
-
-

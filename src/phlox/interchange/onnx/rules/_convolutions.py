@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from phlox.interchange.onnx._build import cast, reshape, reversed_, squeeze, transpose, unsqueeze
+from phlox.interchange.onnx._build import cast, reshape, reversed_, transpose
 from phlox.interchange.onnx._graph import Graph, Size, Value
 from phlox.interchange.onnx._sizes import is_symbolic
 from phlox.interchange.onnx._step import Rules, Step, known_size

@@ -19,7 +19,6 @@ from phlox.interchange.onnx._build import (
     clipped,
     concatenated,
     counted,
-
     expand,
     number,
     part,
@@ -52,7 +51,7 @@ class _Plan:
     def indexed(self) -> list[int]:
         """The axes that are not read whole."""
         gone = {*self.collapsed, *self.batching}
-        return [d for d, n in enumerate(self.sizes) if d in gone or not n == self.shape[d]]
+        return [d for d, n in enumerate(self.sizes) if d in gone or n != self.shape[d]]
 
     @property
     def windows(self) -> list[int]:
@@ -266,7 +265,7 @@ def _moving(graph: Graph, x: Value, starts: Sequence[Value], sizes: Sequence[Siz
     """Where a part begins along each axis that it does not fill, kept within the array; of shape (1,)."""
     found: dict[int, Value] = {}
     for d, start in enumerate(starts):
-        if not sizes[d] == x.shape[d]:
+        if sizes[d] != x.shape[d]:
             at = unsqueeze(graph, cast(graph, start, INT64), [0])
             found[d] = clipped(graph, at, 0, extent(graph, x.shape[d] - sizes[d]))
     return found
@@ -317,6 +316,3 @@ def _unknown(shape: tuple[Size, ...], axis: int) -> tuple[Any, ...]:
 
 class _Unknown:
     """A size that depends on values."""
-
-
-

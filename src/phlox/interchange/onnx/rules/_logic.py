@@ -8,7 +8,7 @@ import numpy as np
 
 from phlox.interchange.onnx._build import cast, computed, negated
 from phlox.interchange.onnx._graph import Graph, Value
-from phlox.interchange.onnx._sizes import broadcast
+from phlox.interchange.onnx._sizes import broadcast, same
 from phlox.interchange.onnx._step import Rules, Step
 from phlox.interchange.onnx._types import BOOL
 
@@ -51,7 +51,8 @@ def _shift(graph: Graph, x: Value, n: Value, direction: str) -> Value:
     moved = graph.op("BitShift", bits, cast(graph, n, wide), direction=direction)
     beyond = graph.constant(np.array(8 * np.dtype(x.dtype).itemsize), n.dtype)
     gone = computed(graph, "GreaterOrEqual", n, beyond, dtype=BOOL)
-    kept = graph.op("Where", gone, graph.constant(np.zeros((), np.int64)), cast(graph, moved, np.int64), dtype=np.int64)
+    zero, whole = graph.constant(np.zeros((), np.int64)), cast(graph, moved, np.int64)
+    kept = graph.op("Where", gone, zero, whole, shape=moved.shape, dtype=np.int64)
     return cast(graph, cast(graph, kept, unsigned), x.dtype)
 
 
@@ -89,6 +90,8 @@ def _select(graph: Graph, step: Step, which: Value, *cases: Value) -> Value:
 def where(graph: Graph, flags: Value, x: Value, y: Value) -> Value:
     """``x`` where a flag is set, else ``y``."""
     shape = broadcast(flags.shape, x.shape, y.shape)
+    if flags.known is not None and not flags.known.any() and same(y.shape, shape):
+        return y
     if x.dtype == BOOL:
         on = graph.op("And", flags, x, shape=shape)
         return graph.op("Or", on, graph.op("And", negated(graph, flags), y, shape=shape), shape=shape)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from phlox.interchange.onnx._build import cast, computed, merged, reshape, squeeze, transpose, unsqueeze
+from phlox.interchange.onnx._build import cast, merged, reshape, squeeze, transpose, unsqueeze
 from phlox.interchange.onnx._graph import Graph, Value
-from phlox.interchange.onnx._sizes import product
 from phlox.interchange.onnx._step import Rules, Step
 from phlox.interchange.onnx._types import computed_in
 
@@ -27,8 +24,8 @@ def _dot_general(graph: Graph, step: Step, x: Value, y: Value) -> Value:
         return cast(graph, _outer(graph, x, y, (batch_x, free_x), (batch_y, free_y)), step.dtype)
     n, m = len(batch_x), len(free_x)
     left = merged(graph, transpose(graph, x, [*batch_x, *free_x, *from_x]), n + m, x.rank)
-    right = transpose(graph, y, [*batch_y, *from_y, *free_y])
-    right = merged(graph, merged(graph, right, n, n + len(from_y)), n + 1, n + 1 + len(free_y)) if free_y else merged(graph, right, n, right.rank)
+    right = merged(graph, transpose(graph, y, [*batch_y, *from_y, *free_y]), n, n + len(from_y))
+    right = merged(graph, right, n + 1, right.rank) if free_y else right
     result = _stacked(graph, left, right, n) if n else _plain(graph, left, right)
     return cast(graph, reshape(graph, result, shape), step.dtype)
 
@@ -51,9 +48,10 @@ def _stacked(graph: Graph, left: Value, right: Value, n: int) -> Value:
     return squeeze(graph, y, [n + 1]) if vector else y
 
 
-def _outer(
-    graph: Graph, x: Value, y: Value, of_x: tuple[Sequence[int], Sequence[int]], of_y: tuple[Sequence[int], Sequence[int]]
-) -> Value:
+Axes = tuple[Sequence[int], Sequence[int]]  # of the batch, and free ones
+
+
+def _outer(graph: Graph, x: Value, y: Value, of_x: Axes, of_y: Axes) -> Value:
     """Nothing is contracted: each with each."""
     n, m, k = len(of_x[0]), len(of_x[1]), len(of_y[1])
     left = unsqueeze(graph, transpose(graph, x, [*of_x[0], *of_x[1]]), range(n + m, n + m + k))

@@ -31,7 +31,8 @@ _several(
     "leave it out of the model that is exported",
 )
 _several(
-    "cholesky qr householder_product geqrf svd eig eigh lu triangular_solve tridiagonal_solve schur custom_linear_solve",
+    "cholesky qr householder_product geqrf svd eig eigh lu triangular_solve tridiagonal_solve schur "
+    "custom_linear_solve",
     "a decomposition or solution of linear equations",
     "compute it beforehand where it depends on weights only",
 )

@@ -98,8 +98,8 @@ def _slice(graph: Graph, step: Step, x: Value) -> Value:
     starts, ends = step["start_indices"], step["limit_indices"]
     strides = step["strides"] or [1] * x.rank
     axes = [a for a in range(x.rank) if not (starts[a] == 0 and ends[a] == x.shape[a] and strides[a] == 1)]
-    chosen = [[bounds[a] for a in axes] for bounds in (starts, ends)]
-    return sliced(graph, x, *chosen, axes, [strides[a] for a in axes], step.shape)
+    first, last, by = ([bounds[a] for a in axes] for bounds in (starts, ends, strides))
+    return sliced(graph, x, first, last, axes, by, step.shape)
 
 
 @RULES.on("iota")
