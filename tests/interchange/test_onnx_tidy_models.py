@@ -37,10 +37,11 @@ def ops(model: onnx.ModelProto) -> Counter[str]:
 
 
 def test_a_convolutional_network_is_what_it_says() -> None:
+    each = px.Conv((3, 3), 8, 8, px.relu, padding=1, groups=8, key=2)
     model = px.Chain(
         px.Conv((3, 3), 3, 8, padding=1, bias=False, key=0),
         px.BatchNorm(8, px.relu),
-        px.SkipConnection(px.Chain(px.Conv((1, 1), 8, 8, key=1), px.Conv((3, 3), 8, 8, px.relu, padding=1, groups=8, key=2)), sum_of),
+        px.SkipConnection(px.Chain(px.Conv((1, 1), 8, 8, key=1), each), sum_of),
         px.MaxPool((3, 3), stride=2, padding=1),
         px.MeanPool((2, 2)),
         px.flatten,

@@ -51,7 +51,8 @@ def _shift(graph: Graph, x: Value, n: Value, direction: str) -> Value:
     moved = graph.op("BitShift", bits, cast(graph, n, wide), direction=direction)
     beyond = graph.constant(np.array(8 * np.dtype(x.dtype).itemsize), n.dtype)
     gone = computed(graph, "GreaterOrEqual", n, beyond, dtype=BOOL)
-    kept = graph.op("Where", gone, graph.constant(np.zeros((), np.int64)), cast(graph, moved, np.int64), dtype=np.int64)
+    zero, whole = graph.constant(np.zeros((), np.int64)), cast(graph, moved, np.int64)
+    kept = graph.op("Where", gone, zero, whole, shape=moved.shape, dtype=np.int64)
     return cast(graph, cast(graph, kept, unsigned), x.dtype)
 
 
