@@ -242,6 +242,7 @@ CORE = {
     **several("px.", "dtypes", "core/test_dtypes.py", "the dtype asked for", "exact"),
     **several("px.", "destructure", "core/test_destructure.py", "JAX: `ravel_pytree`", "exact"),
     **several("px.", "capture", "core/test_capture.py", "the layers called one by one", "float32"),
+    **several("px.", "export", "interchange/test_onnx_target.py", "ONNX Runtime", "1e-5"),
 }
 
 RULES = "optim/test_rules.py"
