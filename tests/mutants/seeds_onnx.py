@@ -167,10 +167,10 @@ MUTANTS = [
         (_MODELS + "test_sizes_that_are_computed",),
     ),
     (
-        "ONNX: a layer's operations are called by the layer around it",
+        "ONNX: operations within a call lose their layer",
         _HERE + "_convert.py",
         "layer_of(eqn) or layer",
-        "layer or layer_of(eqn)",
+        "layer_of(eqn)",
         (_MODELS + "test_what_onnx_has_no_form_for_names_the_layer_and_the_operation",),
     ),
 ]
