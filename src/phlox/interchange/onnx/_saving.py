@@ -1,4 +1,4 @@
-"""A model as a file, whole or not at all; weights beyond what one such file can hold stand beside it."""
+"""A model as a file; weights beyond what one such file can hold stand beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _APART = 1024  # bytes; a smaller array stays in the model's file
 
 
 def save_onnx(model: onnx.ModelProto, path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[Path]:
-    """Write a model whole or not at all; give the files: the model, and that of its weights if there is one.
+    """Write a model; give the files: the model, and that of its weights if there is one.
 
     Weights of more bytes than the limit stand in a file of the model's name with ``.data`` behind it. An old one of
-    that name goes where the model needs none any more.
+    that name goes where the model needs none any more. Both files are whole before either takes its place, the
+    weights first.
 
     Arguments:
         path: the file to write.
