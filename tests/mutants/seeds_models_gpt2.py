@@ -30,7 +30,7 @@ MUTANTS = [
     (
         "GPT-2: positions do not follow the cache",
         _GPT2,
-        "start = 0 if cache is None else cache[0].position[:, None]",
+        "start = self._before if cache is None else cache[0].position[:, None]",
         "start = 0",
         (_HERE + "test_a_cache_changes_no_score",),
     ),

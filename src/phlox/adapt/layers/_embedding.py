@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -53,7 +54,7 @@ class AdaptedEmbedding(Adapted):
 
 @fused("scales", "padding_idx")
 def _added(
-    act: Any, y: Any, indices: Any, lows: list[Low], *, scales: tuple[float, ...], padding_idx: int | None
+    act: Any, y: Any, indices: Any, lows: Sequence[Low], *, scales: tuple[float, ...], padding_idx: int | None
 ) -> jax.Array:
     for low, scale in zip(lows, scales, strict=True):
         rows = F.embedding(indices, low.a, padding_idx=padding_idx)
