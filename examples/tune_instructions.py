@@ -83,7 +83,7 @@ def main(
     results, asked = {"base": perplexity(model, test)}, learn[0]
     answers = [answer(model, tokenizer, asked)]
     px.adapt.lora(model, rank=8, where=["**.*_proj", "**.mlp.layers.*"], key=0)
-    fit(model, rows_of(learn, tokenizer, time), tuning_steps, 5e-3)
+    fit(model, rows_of(learn, tokenizer, time), tuning_steps, 1e-2)
     results["tuned"] = perplexity(model, test)
     answers.append(answer(model, tokenizer, asked))
     print(f"{'':8}{'perplexity of held-out answers':>32}{'numbers that learned':>22}   {asked[0]['content']}")

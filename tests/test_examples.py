@@ -210,7 +210,7 @@ def test_a_gpt_that_has_read_answers_questions_after_lora(example):
     oracle("jinja2")
     with compiled_as_users_do():
         results = example("tune_instructions").main()
-    assert results["tuned"] < 0.6 * results["base"]
+    assert results["tuned"] < 0.85 * results["base"]
 
 
 def test_of_pairs_answers_alone_are_learned(example):
