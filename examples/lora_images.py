@@ -51,7 +51,7 @@ def ways(base: px.models.ViT, rank: int) -> dict[str, px.models.ViT]:
         base.head = px.Dense(base.config.hidden_size, HALF)
     head, low, whole = (px.copy(base) for _ in range(3))
     px.freeze(head)
-    px.adapt.lora(low, rank, where=["**.*_proj", "**.mlp.layers.*"], key=1)
+    px.adapt.lora(low, rank, where=["**.q_proj", "**.v_proj"], key=1)
     for model in (head, low):
         px.thaw(model.head)
     return {"head alone": head, f"LoRA, rank {rank}": low, "all of it": whole}

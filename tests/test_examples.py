@@ -239,7 +239,7 @@ def test_each_way_to_learn_other_digits_trains_what_it_says(example):
     head, low, whole = (px.split(model)[0] for model in program.ways(base, 2).values())
     assert list(head) == ["head.weight", "head.bias"]
     assert set(head) < set(low)
-    assert len(low) == 2 + 2 * 6  # A and B of four maps of attention and of two for features
+    assert len(low) == 2 + 2 * 2  # A and B of queries and of values
     assert len(whole) == len(px.split(base)[0])
 
 
@@ -247,8 +247,7 @@ def test_each_way_to_learn_other_digits_trains_what_it_says(example):
 def test_lora_learns_other_digits_better_than_a_head(example):
     with compiled_as_users_do():
         head, low, whole = example("lora_images").main().values()
-    assert low > head + 0.03
-    assert low > whole - 0.05
+    assert head + 0.15 < low < whole
 
 
 @pytest.mark.soak
