@@ -211,6 +211,25 @@ def test_a_file_that_computes_something_else_is_not_written(swerving, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+class Stumbling(StableHLO):
+    """A format whose runtime breaks off."""
+
+    name = "stumbling"
+
+    def opened(self, program, folder):
+        def run(inputs):
+            raise OverflowError("no room")
+
+        return run
+
+
+def test_a_file_that_its_runtime_does_not_run_is_not_written(monkeypatch, tmp_path):
+    monkeypatch.setitem(_target._KNOWN, "stumbling", Stumbling())
+    with pytest.raises(px.ExportError, match=r"model\.stablehlo to run in XLA, got OverflowError: no room\n  fix: "):
+        px.export(mlp(), tmp_path / "out", inputs=X, to="stumbling")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_tolerance_is_what_is_asked_for(swerving, tmp_path):
     report = px.export(mlp(), tmp_path / "out", inputs=X, to="swerving", tolerance=10.0)
     assert 1e-3 < report.error <= 10.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phlox.core import ExportError, Module, copy, is_key, jit, load_state_dict, split
+from phlox.core import ExportError, Module, PhloxError, copy, is_key, jit, load_state_dict, split
 from phlox.interchange._comparing import largest, tolerance_of
 from phlox.interchange._forms import taken_apart
 from phlox.interchange._layers import where_it_begins
@@ -61,13 +62,17 @@ def proved(
     """How a file does beside the model.
 
     Raises:
-        ExportError: it differs by more than the tolerance; says at which layer that begins.
+        ExportError: its runtime does not run it, or it differs by more than the tolerance; says at which layer that
+            begins.
     """
-    run = target.opened(program, folder)
+    with _running(target, program):
+        run = target.opened(program, folder)
     most = _tolerance(program) if tolerance is None else tolerance
     worst = 0.0
     for example in examples:
-        found = largest(run(example.inputs), example.outputs)
+        with _running(target, program):
+            outputs = run(example.inputs)
+        found = largest(outputs, example.outputs)
         if not found <= most:
             begins = where_it_begins(target, truth.model, program, example.inputs, most)
             raise ExportError(
@@ -89,6 +94,22 @@ def proved(
         seconds=_seconds(lambda: run(first)),
         model_seconds=_seconds(lambda: truth(first)),
     )
+
+
+@contextmanager
+def _running(target: Target, program: Program) -> Iterator[None]:
+    """Say in our words that a runtime refuses a file, or breaks off."""
+    try:
+        yield
+    except PhloxError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"{target.file(program.name)} to run in {target.runtime}",
+            got=f"{type(error).__name__}: {str(error).strip()[:400]}",
+            fix="nothing was written; another version of the runtime or another format may do",
+            where=program.where,
+        ) from error
 
 
 def _tolerance(program: Program) -> float:

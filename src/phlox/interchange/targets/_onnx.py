@@ -11,9 +11,9 @@ import numpy as np
 
 from phlox.core import MissingExtraError
 from phlox.interchange._program import Program
+from phlox.interchange.onnx import convert
 from phlox.interchange.targets._target import Run, add_target, file_of
 
-_CONVERTER = "phlox.interchange.onnx"
 _PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 _LARGE = 1 << 30  # bytes of weights beyond which they get a file of their own: the format ends at 2 GiB
 
@@ -39,8 +39,10 @@ class ONNX:
         return {program.name: self._written(program, folder) for program in programs}
 
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
-        converter = importlib.import_module(_CONVERTER)
-        plain = converter.convert(
+        from phlox.interchange.onnx._saving import save_onnx  # with the packages that `require` asks for
+        from phlox.interchange.onnx.tidy import tidy
+
+        plain = convert(
             program.whole.jaxpr,
             weights={name: np.asarray(x) for name, x in program.weights.items()},
             inputs=list(program.inputs),
@@ -48,15 +50,16 @@ class ONNX:
             symbols=program.sizes.symbols(),
         )
         name = self.file(program.name)
-        made = importlib.import_module(f"{_CONVERTER}.tidy").tidy(plain)
-        importlib.import_module(f"{_CONVERTER}._saving").save_onnx(made, folder / name, limit=_LARGE)
+        made = tidy(plain)
+        save_onnx(made, folder / name, limit=_LARGE)
         return {"opset": max(o.version for o in made.opset_import if o.domain == ""), "ir_version": made.ir_version}
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The program in a session on the CPU."""
-        runtime = importlib.import_module("onnxruntime")
+        import onnxruntime
+
         path, where = str(folder / self.file(program.name)), ["CPUExecutionProvider"]
-        session = runtime.InferenceSession(path, providers=where)
+        session = onnxruntime.InferenceSession(path, providers=where)
         taken = {x.name for x in session.get_inputs()}
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
