@@ -38,7 +38,7 @@ RANK, RATE = 8, 1e-3
 
 @dataclass(frozen=True)
 class Settings:
-    rounds: int = 9
+    rounds: int = 5
     steps: int = 1  # in a block
     batch: int = 8
     time: int = 128
