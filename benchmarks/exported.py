@@ -107,7 +107,7 @@ def session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     made = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = made.get_inputs()[0].name
-    return lambda x: made.run(None, {name: x})[0]
+    return lambda x: np.asarray(made.run(None, {name: x})[0])
 
 
 @dataclass(frozen=True)
