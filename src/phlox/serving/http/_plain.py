@@ -1,0 +1,69 @@
+"""A plain form: one observation in, its outputs out, and the name of its class where classes have names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+
+from phlox.serving._errors import InvalidRequestError
+from phlox.serving.engine._rows import batch_symbol
+from phlox.serving.engine._servable import TEXT
+from phlox.serving.http._answers import Answer, answer_json
+from phlox.serving.http._asked import answer, version_of
+from phlox.serving.http._bodies import json_object, read_body
+from phlox.serving.http._images import read_image, takes_image
+from phlox.serving.http._json_arrays import decoded, read_array, scores_of, write_array
+from phlox.serving.http._multipart import read_form
+from phlox.serving.repository._version import Version
+from phlox.weights import BundleArray
+
+
+async def predict(request: Request) -> Answer:
+    """The outputs for one observation, without the axis of the batch."""
+    version = version_of(request)
+    body = await read_body(request, version.limits)
+    with version.used():
+        signature = version.signature(request.query_params.get("signature"))
+        where = f"{version} {signature}"
+        signed = version.servable.signatures[signature]
+        if batch_symbol(signed) is None:
+            fix = "ask by /v1 or /v2, with all axes"
+            got = str(signed)
+            raise InvalidRequestError("a signature of rows for one observation", got=got, fix=fix, where=where)
+        known = {x.name: x for x in signed.inputs}
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("multipart/form-data"):
+            values: Mapping[str, Any] = read_form(body, kind, where)
+        else:
+            values = json_object(body, version.limits, request.url.path)
+        inputs = {n: _row(x, known[n], version, where) if n in known else [x] for n, x in values.items()}
+        found = await answer(request, version, signature, inputs)
+    return answer_json(_told(version, found))
+
+
+def _row(value: Any, told: BundleArray, version: Version, where: str) -> Any:
+    """A value with the axis of the batch before it."""
+    if isinstance(value, dict) and set(value) == {"b64"} and told.dtype != TEXT:
+        value = decoded(value["b64"], where)
+    if isinstance(value, bytes) and takes_image(told):
+        return read_image(value, told, version.limits.elements, where)[None]
+    if isinstance(value, bytes) and told.dtype == TEXT:
+        made = np.empty(1, object)
+        made[0] = value
+        return made
+    if isinstance(value, bytes):
+        fix = "send numbers in JSON"
+        raise InvalidRequestError(f"numbers for {told}", got=f"{len(value)} bytes", fix=fix, where=where)
+    return read_array([value], told, version.servable, where)
+
+
+def _told(version: Version, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    made: dict[str, Any] = {"model": version.name, "version": version.number}
+    made["outputs"] = {name: write_array(y[0]) for name, y in found.items()}
+    scored = scores_of(found, 1)
+    if scored is not None and len(version.servable.classes) == scored[1].shape[1]:
+        made["class"] = version.servable.classes[int(np.argmax(scored[1][0]))]
+    return made
