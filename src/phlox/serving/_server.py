@@ -26,7 +26,7 @@ from phlox.weights import file_error
 if TYPE_CHECKING:
     import uvicorn
 
-_PACKAGES = ("starlette", "uvicorn", "httptools", "prometheus_client")
+_PACKAGES = ("uvicorn", "httptools", "prometheus_client")
 _SETTLING = 0.2  # seconds without a request in flight before idle connections are closed
 
 
@@ -177,23 +177,21 @@ class Server:
             self._listener.close()
 
     async def _serve(self, signals: bool, started: threading.Event | None) -> None:
-        from phlox.serving.http._app import make_app
-        from phlox.serving.http._gate import Gate
+        from phlox.serving.http._app import App
         from phlox.serving.http._journal import Journal
         from phlox.serving.http._metrics import Metrics
 
         metrics, journal = Metrics(), Journal(self.journal, requests=self.requests)
         repository = Repository(self.source, self.limits, self.how, self.memory, journal.tell, metrics.ran)
         metrics.watch(repository)
-        app = make_app(repository, metrics, journal)
-        gate = Gate(app, self.token, metrics, journal)
+        app = App(repository, self.token, metrics, journal)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(leave.set)
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, leave.set)
-        server = self._uvicorn(gate)
+        server = self._uvicorn(app)
         serving = asyncio.ensure_future(server.serve(sockets=[self._listener]))
         polling = asyncio.ensure_future(self._keep(repository, journal))
         try:
@@ -202,7 +200,7 @@ class Server:
                 started.set()
             await _first(asyncio.ensure_future(leave.wait()), serving)
             journal.tell("leaving", {"url": self.url})
-            app.state.leaving = gate.leaving = True
+            repository.leaving = True
             await self._drain(server)
         finally:
             polling.cancel()
@@ -258,6 +256,7 @@ class Server:
             files = {"ssl_certfile": os.fspath(self.certificate), "ssl_keyfile": os.fspath(self.key)}
         config = uvicorn.Config(
             app, http=protocol_of(self.limits), ws="none", lifespan="off", log_config=None, access_log=False,
+            proxy_headers=False,
             timeout_keep_alive=max(1, int(self.limits.idle)), server_header=False, backlog=2048,
             timeout_graceful_shutdown=max(1, int(self.limits.draining)), **files,
         )  # fmt: skip

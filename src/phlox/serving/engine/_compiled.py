@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from phlox.interchange import Runnable, Sizes, Spec, drawn
@@ -37,7 +36,7 @@ class CompiledServable(Servable):
         told = self.signatures[signature]
         given = [inputs[x.name] for x in told.inputs]
         self._bound(signature, tuple(np.shape(x)[1:] for x in given))
-        found = jax.device_get(self.runnables[signature](given))
+        found = map(np.asarray, self.runnables[signature](given))
         return {x.name: y for x, y in zip(told.outputs, found, strict=True)}
 
     def _bound(self, signature: str, shapes: Any) -> None:

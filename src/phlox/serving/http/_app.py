@@ -1,68 +1,106 @@
-"""Addresses, and who answers them."""
+"""What all requests pass: the token, the address, errors as answers, the clock, the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import hmac
+import time
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.routing import Route
-
-from phlox.core import PhloxError
-from phlox.serving._errors import status_of
-from phlox.serving.http import _health, _kserve, _plain, _tensorflow
-from phlox.serving.http._answers import Answer, answer_error, answer_http_error, answer_nobody
-from phlox.serving.http._asked import noted_version
-from phlox.serving.http._bodies import ClientGoneError
+from phlox.serving._errors import UnauthorizedError, status_of
+from phlox.serving.http._answers import CLIENT_GONE, Answer, answer_error, answer_json
+from phlox.serving.http._asked import Asked, ClientGoneError
 from phlox.serving.http._journal import Journal
 from phlox.serving.http._metrics import Metrics
+from phlox.serving.http._routes import Routes
 from phlox.serving.repository._repository import Repository
 
-_PLACES = ("", "/versions/{version}", "/labels/{label}")
+OPEN = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Addresses that are answered without a token."""
 
 
-def make_app(repository: Repository, metrics: Metrics, journal: Journal) -> Starlette:
-    """The application that answers all addresses."""
+class App:
+    """The application that uvicorn calls.
 
-    async def failed(request: Request, error: Exception) -> Answer:
+    Arguments:
+        repository: the models that there are.
+        token: what ``Authorization: Bearer`` must say; None for nothing.
+        metrics: where answers are counted.
+        journal: where they are written down.
+    """
+
+    def __init__(self, repository: Repository, token: str | None, metrics: Metrics, journal: Journal):
+        self.repository, self.metrics, self.journal = repository, metrics, journal
+        self._token = None if token is None else token.encode()
+        self._routes = Routes()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return  # nothing else is served
+        start = time.perf_counter()
+        scope["phlox.metrics"] = self.metrics
+        asked = Asked(scope, receive, self.repository)
+        answer = await self._answered(asked)
+        if answer.status != CLIENT_GONE:
+            await send(answer.start(closing=self.repository.leaving))
+            await send({"type": "http.response.body", "body": answer.body})
+        self._note(asked, answer.status, time.perf_counter() - start)
+
+    async def _answered(self, asked: Asked) -> Answer:
+        """The answer, whatever happens."""
+        try:
+            return await self._called(asked)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if asked.watch is None or asked.watch.why is None or task is None:
+                raise
+            task.uncancel()
+            return self._failed(asked, asked.watch.why)
+        except Exception as error:
+            return self._failed(asked, error)
+        finally:
+            if asked.watch is not None:
+                asked.watch.end()
+
+    async def _called(self, asked: Asked) -> Answer:
+        if self._token is not None and asked.path not in OPEN and not self._lets_in(asked):
+            fix = "send Authorization: Bearer TOKEN"
+            raise UnauthorizedError("a token", got="none, or another", fix=fix, where="server")
+        found = self._routes.find(asked.path)
+        method = asked.scope["method"]
+        for wanted, handler, params in found:
+            if method == wanted or (method == "HEAD" and wanted == "GET"):
+                asked.params = params
+                return await handler(asked)
+        if not found:
+            return answer_json({"error": f"{asked.path[:200]!r} is no address of this server"}, 404)
+        allowed = ", ".join(sorted({wanted for wanted, _, _ in found}))
+        text = f"{asked.path[:200]} expects {allowed}, got {method}"
+        return answer_json({"error": text}, 405, {"allow": allowed})
+
+    def _lets_in(self, asked: Asked) -> bool:
+        assert self._token is not None
+        given = [value for name, value in asked.scope["headers"] if name == b"authorization"]
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        return hmac.compare_digest(token.strip(), self._token) and scheme.lower() == b"bearer"
+
+    def _failed(self, asked: Asked, error: Exception) -> Answer:
+        if isinstance(error, ClientGoneError):
+            return Answer(CLIENT_GONE)
         if status_of(error)[0] >= 500:
-            told = {"path": request.url.path[:200], "version": str(noted_version(request.scope))}
-            journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
-        return await answer_error(request, error)
+            told = {"path": asked.path[:200], "version": str(asked.version)}
+            self.journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
+        return answer_error(error)
 
-    handlers: Any = {
-        PhloxError: failed, Exception: failed, ClientGoneError: answer_nobody, HTTPException: answer_http_error,
-    }  # fmt: skip
-    app = Starlette(routes=_routes(), exception_handlers=handlers)
-    app.state.repository, app.state.metrics, app.state.leaving = repository, metrics, False
-    return app
-
-
-def _routes() -> list[Route]:
-    """All addresses, those that are asked most first."""
-    tensorflow, kserve = "/v1/models/{name}", "/v2/models/{name}"
-    verbs = {"predict": _tensorflow.predict, "classify": _tensorflow.classify, "regress": _tensorflow.regress}
-    return [
-        *(_posted(f"{tensorflow}{place}:{verb}", call) for verb, call in verbs.items() for place in _PLACES),
-        *(_posted(f"{kserve}{place}/infer", _kserve.infer) for place in _PLACES),
-        *(_posted(f"/predict/{{name}}{place}", _plain.predict) for place in _PLACES),
-        Route("/healthz", _health.healthz),
-        Route("/readyz", _health.readyz),
-        Route("/metrics", _health.metrics),
-        *(Route(f"{tensorflow}{place}/metadata", _tensorflow.metadata) for place in _PLACES),
-        *(Route(f"{tensorflow}{place}", _tensorflow.status) for place in _PLACES),
-        Route("/v2", _kserve.server_metadata),
-        Route("/v2/health/live", _kserve.live),
-        Route("/v2/health/ready", _kserve.ready),
-        *(Route(f"{kserve}{place}/ready", _kserve.model_ready) for place in _PLACES),
-        *(Route(f"{kserve}{place}", _kserve.model_metadata) for place in _PLACES),
-        _posted("/v2/repository/index", _kserve.index),
-        _posted("/v2/repository/models/{name}/load", _kserve.load),
-        _posted("/v2/repository/models/{name}/unload", _kserve.unload),
-    ]
-
-
-def _posted(path: str, call: Callable[[Request], Any]) -> Route:
-    return Route(path, call, methods=["POST"])
+    def _note(self, asked: Asked, status: int, seconds: float) -> None:
+        version = asked.version
+        if version is not None:
+            protocol = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
+            self.metrics.answered(version.name, version.number, protocol, status, seconds)
+        if self.journal.requests:
+            told = {
+                "client": (asked.scope.get("client") or ("",))[0], "method": asked.scope["method"],
+                "path": asked.path[:200], "status": status, "seconds": round(seconds, 6),
+                "version": None if version is None else str(version),
+            }  # fmt: skip
+            self.journal.tell("request", told)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
-
-from phlox.serving._errors import InvalidRequestError, SlowRequestError, TooLargeError
+from phlox.serving._errors import InvalidRequestError, TooLargeError
 from phlox.serving._limits import Limits
+from phlox.serving.http._asked import Asked, ClientGoneError, Watch
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-class ClientGoneError(Exception):
-    """Whoever asked has left; nobody reads an answer."""
-
-
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(asked: Asked, limits: Limits) -> bytes:
     """The body of a request.
 
     Raises:
@@ -28,31 +22,24 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         SlowRequestError: it does not arrive in its time.
         InvalidRequestError: it is compressed, which nobody asked for.
     """
-    headers = request.headers
-    length, where = headers.get("content-length", ""), request.url.path
-    if length.isdecimal() and int(length) > limits.body:
-        raise _too_large(limits, where)
-    if headers.get("content-encoding", "identity") != "identity":
-        got, fix = headers["content-encoding"][:40], "send it as it is"
-        raise InvalidRequestError("a body without Content-Encoding", got=got, fix=fix, where=where)
-    try:
-        async with asyncio.timeout(limits.arriving):
-            return await _whole(request, limits, where)
-    except TimeoutError as error:
-        fix = "send smaller requests, or over a faster line"
-        expected = f"a body within {limits.arriving:g} s"
-        raise SlowRequestError(expected, got="a part of it", fix=fix, where=where) from error
-    except ClientDisconnect as error:
-        raise ClientGoneError from error
-
-
-async def _whole(request: Request, limits: Limits, where: str) -> bytes:
-    parts, length = [], 0
-    async for part in request.stream():
-        length += len(part)
-        if length > limits.body:
-            raise _too_large(limits, where)
+    length = asked.headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > limits.body:
+        raise _too_large(limits, asked.path)
+    if asked.headers.get(b"content-encoding", b"identity") != b"identity":
+        got, fix = repr(asked.header(b"content-encoding"))[:40], "send it as it is"
+        raise InvalidRequestError("a body without Content-Encoding", got=got, fix=fix, where=asked.path)
+    asked.watch = Watch(asked, limits)
+    parts, size, more = list[bytes](), 0, True
+    while more:
+        message = await asked.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part, more = message.get("body", b""), message.get("more_body", False)
         parts.append(part)
+        size += len(part)
+        if size > limits.body:
+            raise _too_large(limits, asked.path)
+    asked.watch.has_read()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

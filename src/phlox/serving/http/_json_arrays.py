@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from phlox.core import DtypeError, RangeError, ShapeError
@@ -42,15 +44,18 @@ def read_array(value: Any, told: BundleArray, servable: Servable, where: str) ->
 
 
 def _real(found: np.ndarray, told: BundleArray, where: str) -> np.ndarray:
-    from phlox.interchange import Spec  # its dtypes are JAX's, bfloat16 among them
-
-    dtype: Any = np.float64 if told.dtype == "float64" else Spec(dtype=told.dtype).struct({}).dtype
     try:
         with np.errstate(over="raise"):
-            return found.astype(dtype)
+            return found.astype(_dtype(told.dtype))
     except FloatingPointError as error:
         fix = "scale the input, or write Infinity where that is meant"
         raise RangeError(f"{told}", got="a number that it does not hold", fix=fix, where=where) from error
+
+
+@cache
+def _dtype(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of a name, bfloat16 and its like among them."""
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def _holds_text(value: Any) -> bool:

@@ -7,38 +7,36 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from starlette.requests import Request
-from starlette.responses import Response
 
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
-from phlox.serving.http._asked import answer, repository_of, version_of
+from phlox.serving.http._asked import Asked
 from phlox.serving.http._binary import DATATYPES, NAMES, from_bytes, to_bytes
 from phlox.serving.http._bodies import json_object, read_body
 from phlox.serving.http._json_arrays import read_array, write_array
 from phlox.serving.repository._version import State, Version
 from phlox.weights import BundleArray
 
-_HEADER = "inference-header-content-length"
+_HEADER = b"inference-header-content-length"
 _LARGEST = 1 << 40
 
 
-async def infer(request: Request) -> Answer:
+async def infer(asked: Asked) -> Answer:
     """Outputs for inputs, in JSON or as bytes behind it."""
-    version = version_of(request)
-    body = await read_body(request, version.limits)
-    told, tail = _parted(request, body, version)
+    version = asked.choose()
+    body = await read_body(asked, version.limits)
+    told, tail = _parted(asked, body, version)
     with version.used():
         parameters = _object(told, "parameters", str(version))
         asked = parameters.get("signature")
         signature = version.signature(asked if isinstance(asked, str) else None)
         inputs = _inputs(told, tail, version, signature)
-        found = await answer(request, version, signature, inputs)
+        found = await asked.answer(version, signature, inputs)
     return _answered(version, told, parameters, _chosen(told, found, f"{version} {signature}"))
 
 
-async def server_metadata(request: Request) -> Answer:
+async def server_metadata(asked: Asked) -> Answer:
     """What the server is."""
     from importlib.metadata import version
 
@@ -46,31 +44,31 @@ async def server_metadata(request: Request) -> Answer:
     return answer_json({"name": "phlox", "version": version("phlox"), "extensions": extensions})
 
 
-async def live(request: Request) -> Answer:
+async def live(asked: Asked) -> Answer:
     """That the process is there."""
     return answer_json({"live": True})
 
 
-async def ready(request: Request) -> Answer:
+async def ready(asked: Asked) -> Answer:
     """Whether every model can be asked."""
-    there = repository_of(request).ready and not request.app.state.leaving
+    there = asked.repository.ready and not asked.repository.leaving
     return answer_json({"ready": there}, 200 if there else 503)
 
 
-async def model_ready(request: Request) -> Answer:
+async def model_ready(asked: Asked) -> Answer:
     """Whether a model can be asked."""
-    version = version_of(request)
+    version = asked.choose()
     there = version.state is State.AVAILABLE
     return answer_json({"name": version.name, "ready": there}, 200 if there else 503)
 
 
-async def model_metadata(request: Request) -> Answer:
+async def model_metadata(asked: Asked) -> Answer:
     """The inputs and outputs of a version."""
-    with version_of(request).used() as version:
+    with asked.choose().used() as version:
         signed = version.servable.signatures[version.signature(None)]
         told = {
             "name": version.name,
-            "versions": [str(n) for n in sorted(repository_of(request).find(version.name).available())],
+            "versions": [str(n) for n in sorted(asked.repository.find(version.name).available())],
             "platform": f"phlox_{version.runtime.replace(' ', '_').replace('.', '_').lower()}",
             "inputs": [_tensor(x) for x in signed.inputs],
             "outputs": [_tensor(x) for x in signed.outputs],
@@ -78,34 +76,34 @@ async def model_metadata(request: Request) -> Answer:
     return answer_json(told)
 
 
-async def index(request: Request) -> Answer:
+async def index(asked: Asked) -> Answer:
     """All models and versions with their states."""
-    found = [v for m in repository_of(request).models.values() for v in m.versions.values()]
+    found = [v for m in asked.repository.models.values() for v in m.versions.values()]
     return answer_json([_indexed(v) for v in sorted(found, key=lambda v: (v.name, v.number))])
 
 
-async def load(request: Request) -> Answer:
+async def load(asked: Asked) -> Answer:
     """Load a model that was unloaded, or try one anew that failed."""
-    await repository_of(request).load(request.path_params["name"])
-    return Response(status_code=200)
+    await asked.repository.load(asked.params["name"])
+    return Answer(200)
 
 
-async def unload(request: Request) -> Answer:
+async def unload(asked: Asked) -> Answer:
     """Put a model away until it is loaded again."""
-    await repository_of(request).unload(request.path_params["name"])
-    return Response(status_code=200)
+    await asked.repository.unload(asked.params["name"])
+    return Answer(200)
 
 
-def _parted(request: Request, body: bytes, version: Version) -> tuple[dict[str, Any], memoryview]:
+def _parted(asked: Asked, body: bytes, version: Version) -> tuple[dict[str, Any], memoryview]:
     """The JSON of a body, and the bytes behind it."""
-    length = request.headers.get(_HEADER)
+    length = asked.header(_HEADER)
     if length is None:
-        return json_object(body, version.limits, request.url.path), memoryview(b"")
+        return json_object(body, version.limits, asked.path), memoryview(b"")
     if not length.isdecimal() or int(length[:20]) > len(body):
         fix = "say how many bytes of the body are JSON"
-        raise InvalidRequestError(f"at most {len(body)}", got=repr(length)[:40], fix=fix, where=_HEADER)
+        raise InvalidRequestError(f"at most {len(body)}", got=repr(length)[:40], fix=fix, where=_HEADER.decode())
     at = int(length)
-    return json_object(body[:at], version.limits, request.url.path), memoryview(body)[at:]
+    return json_object(body[:at], version.limits, asked.path), memoryview(body)[at:]
 
 
 def _inputs(told: Mapping[str, Any], tail: memoryview, version: Version, signature: str) -> dict[str, Any]:
@@ -214,8 +212,8 @@ def _answered(
     if not tail:
         return answer_json(made)
     head = json.dumps(made).encode()
-    headers = {_HEADER: str(len(head))}
-    return Response(b"".join([head, *tail]), 200, headers, "application/octet-stream")
+    headers = {_HEADER.decode(): str(len(head))}
+    return Answer(200, b"".join([head, *tail]), "application/octet-stream", headers)
 
 
 def _datatype(y: np.ndarray) -> str:

@@ -34,7 +34,7 @@ class Metrics:
         )
         self._known: dict[Any, Any] = {}
 
-    def answered(self, model: str, version: str, protocol: str, status: int, seconds: float) -> None:
+    def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
         """Count an answer."""
         key = (model, version, protocol, status)
         found = self._known.get(key)

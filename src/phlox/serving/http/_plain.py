@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
-from starlette.requests import Request
 
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.engine._rows import batch_symbol
 from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
-from phlox.serving.http._asked import answer, version_of
+from phlox.serving.http._asked import Asked
 from phlox.serving.http._bodies import json_object, read_body
 from phlox.serving.http._images import read_image, takes_image
 from phlox.serving.http._json_arrays import decoded, read_array, scores_of, write_array
@@ -21,12 +21,12 @@ from phlox.serving.repository._version import Version
 from phlox.weights import BundleArray
 
 
-async def predict(request: Request) -> Answer:
+async def predict(asked: Asked) -> Answer:
     """The outputs for one observation, without the axis of the batch."""
-    version = version_of(request)
-    body = await read_body(request, version.limits)
+    version = asked.choose()
+    body = await read_body(asked, version.limits)
     with version.used():
-        signature = version.signature(request.query_params.get("signature"))
+        signature = version.signature(_query(asked).get("signature"))
         where = f"{version} {signature}"
         signed = version.servable.signatures[signature]
         if batch_symbol(signed) is None:
@@ -34,14 +34,18 @@ async def predict(request: Request) -> Answer:
             got = str(signed)
             raise InvalidRequestError("a signature of rows for one observation", got=got, fix=fix, where=where)
         known = {x.name: x for x in signed.inputs}
-        kind = request.headers.get("content-type", "")
+        kind = asked.header(b"content-type") or ""
         if kind.startswith("multipart/form-data"):
             values: Mapping[str, Any] = read_form(body, kind, where)
         else:
-            values = json_object(body, version.limits, request.url.path)
+            values = json_object(body, version.limits, asked.path)
         inputs = {n: _row(x, known[n], version, where) if n in known else [x] for n, x in values.items()}
-        found = await answer(request, version, signature, inputs)
+        found = await asked.answer(version, signature, inputs)
     return answer_json(_told(version, found))
+
+
+def _query(asked: Asked) -> dict[str, str]:
+    return dict(parse_qsl(asked.scope["query_string"].decode("latin-1")))
 
 
 def _row(value: Any, told: BundleArray, version: Version, where: str) -> Any:

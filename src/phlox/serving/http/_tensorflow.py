@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from starlette.requests import Request
 
 from phlox.core import RangeError
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.http._answers import Answer, answer_json
-from phlox.serving.http._asked import answer, repository_of, version_of
+from phlox.serving.http._asked import Asked
 from phlox.serving.http._bodies import json_object, read_body
 from phlox.serving.http._json_arrays import labels_of, read_array, scores_of, write_array
 from phlox.serving.repository._version import State, Version
@@ -23,9 +22,9 @@ _DTYPES = {
 }  # fmt: skip
 
 
-async def predict(request: Request) -> Answer:
+async def predict(asked: Asked) -> Answer:
     """Outputs for inputs in rows (``instances``) or in columns (``inputs``)."""
-    version, told, signature = await _asked(request)
+    version, told, signature = await _read(asked)
     where = f"{version} {signature}"
     if ("instances" in told) == ("inputs" in told):
         got = "both" if "inputs" in told else ", ".join(map(repr, list(told)[:5])) or "an empty object"
@@ -33,16 +32,16 @@ async def predict(request: Request) -> Answer:
         raise InvalidRequestError("either instances or inputs", got=got, fix=fix, where=where)
     by_row = "instances" in told
     columns = _columns(told, version.servable.signatures[signature], where)
-    outputs = await _outputs(request, version, signature, columns)
+    outputs = await _outputs(asked, version, signature, columns)
     return answer_json({"predictions": _rows(outputs, where)} if by_row else {"outputs": _one_or_all(outputs)})
 
 
-async def classify(request: Request) -> Answer:
+async def classify(asked: Asked) -> Answer:
     """Labels with scores for examples of features."""
-    version, told, signature = await _asked(request)
+    version, told, signature = await _read(asked)
     where = f"{version} {signature}"
     columns, count = _features(told, version.servable.signatures[signature], where)
-    outputs = await _outputs(request, version, signature, columns)
+    outputs = await _outputs(asked, version, signature, columns)
     scored = scores_of(outputs, count)
     if scored is None:
         fix = 'ask by :predict, or name the output with the scores "scores"'
@@ -53,12 +52,12 @@ async def classify(request: Request) -> Answer:
     return answer_json({"results": [[list(pair) for pair in zip(labels, row, strict=True)] for row in scores.tolist()]})
 
 
-async def regress(request: Request) -> Answer:
+async def regress(asked: Asked) -> Answer:
     """A number for each example of features."""
-    version, told, signature = await _asked(request)
+    version, told, signature = await _read(asked)
     where = f"{version} {signature}"
     columns, count = _features(told, version.servable.signatures[signature], where)
-    outputs = await _outputs(request, version, signature, columns)
+    outputs = await _outputs(asked, version, signature, columns)
     fits = [y for y in outputs.values() if y.size == count and len(y) == count and y.dtype.kind in "fVi"]
     if len(fits) != 1:
         got = ", ".join(f"{n} {y.dtype}{list(y.shape)}" for n, y in outputs.items())
@@ -66,18 +65,18 @@ async def regress(request: Request) -> Answer:
     return answer_json({"results": write_array(fits[0].reshape(-1))})
 
 
-async def status(request: Request) -> Answer:
+async def status(asked: Asked) -> Answer:
     """The states of a model's versions."""
-    if "version" in request.path_params or "label" in request.path_params:
-        versions = [version_of(request)]
+    if "version" in asked.params or "label" in asked.params:
+        versions = [asked.choose()]
     else:
-        versions = list(repository_of(request).find(request.path_params["name"]).versions.values())
+        versions = list(asked.repository.find(asked.params["name"]).versions.values())
     return answer_json({"model_version_status": [_status(v) for v in sorted(versions, key=lambda v: -v.number)]})
 
 
-async def metadata(request: Request) -> Answer:
+async def metadata(asked: Asked) -> Answer:
     """The signatures of a version."""
-    with version_of(request).used() as version:
+    with asked.choose().used() as version:
         told = {_foreign(name): _signature(one) for name, one in version.servable.signatures.items()}
     spec = {"name": version.name, "signature_name": "", "version": str(version.number)}
     definitions = {
@@ -86,11 +85,11 @@ async def metadata(request: Request) -> Answer:
     return answer_json({"model_spec": spec, "metadata": {"signature_def": definitions}})
 
 
-async def _asked(request: Request) -> tuple[Version, dict[str, Any], str]:
+async def _read(asked: Asked) -> tuple[Version, dict[str, Any], str]:
     """The version, the body, and the name of the signature."""
-    version = version_of(request)
+    version = asked.choose()
     limits = version.limits
-    told = json_object(await read_body(request, limits), limits, request.url.path)
+    told = json_object(await read_body(asked, limits), limits, asked.path)
     with version.used():
         name = told.get("signature_name")
         if name is not None and not isinstance(name, str):
@@ -99,15 +98,13 @@ async def _asked(request: Request) -> tuple[Version, dict[str, Any], str]:
         return version, told, version.signature(name)
 
 
-async def _outputs(
-    request: Request, version: Version, signature: str, columns: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+async def _outputs(asked: Asked, version: Version, signature: str, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
     with version.used():
         signed, servable = version.servable.signatures[signature], version.servable
         where = f"{version} {signature}"
         known = {x.name: x for x in signed.inputs}
         inputs = {n: read_array(x, known[n], servable, where) if n in known else x for n, x in columns.items()}
-        return await answer(request, version, signature, inputs)
+        return await asked.answer(version, signature, inputs)
 
 
 def _columns(told: Mapping[str, Any], signed: Signature, where: str) -> dict[str, Any]:

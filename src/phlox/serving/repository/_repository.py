@@ -40,6 +40,8 @@ class Repository:
     """
 
     models: dict[str, Model]
+    leaving: bool
+    """Whether the server takes no more requests soon."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Repository:
     ):
         self.source, self.limits, self.how, self.memory = source, limits, how or Opening(), memory
         self.models, self.stopped = {}, set[str]()
+        self.leaving = False
         self._tell, self._watch = tell, watch
         self._loader = ThreadPoolExecutor(1, "loader")
         self._pool = ThreadPoolExecutor(4, "hooks")
