@@ -71,16 +71,17 @@ def json_object(text: bytes, limits: Limits, where: str) -> dict[str, Any]:
 def _shallow(text: bytes, depth: int) -> bool:
     """Whether brackets stand at most so deep in each other, or little more.
 
-    >>> _shallow(b'{"a": [[1], "]]]"]}', 3), _shallow(b"[" * 40 + b"]" * 40, 8)
+    >>> _shallow(b'{"a": [[1], "[[[["]}', 3), _shallow(b"[" * 40 + b"]" * 40, 8)
     (True, False)
     """
-    return _collapses(text, depth) or _collapses(_STRING.sub(b"", text), depth)
+    return not _left(text, depth) or not _left(_STRING.sub(b"", text), depth)
 
 
-def _collapses(text: bytes, depth: int) -> bool:
+def _left(text: bytes, depth: int) -> bool:
+    """Whether more than so many brackets are open when pairs were taken out so many times, from within."""
     left = text.translate(None, _NO_BRACKETS)
     for _ in range(depth):
         if not left:
-            return True
+            return False
         left = left.replace(b"[]", b"").replace(b"{}", b"")
-    return not left
+    return left.count(b"[") + left.count(b"{") > depth

@@ -29,8 +29,8 @@ async def infer(asked: Asked) -> Answer:
     told, tail = _parted(asked, body, version)
     with version.used():
         parameters = _object(told, "parameters", str(version))
-        asked = parameters.get("signature")
-        signature = version.signature(asked if isinstance(asked, str) else None)
+        named = parameters.get("signature")
+        signature = version.signature(named if isinstance(named, str) else None)
         inputs = _inputs(told, tail, version, signature)
         found = await asked.answer(version, signature, inputs)
     return _answered(version, told, parameters, _chosen(told, found, f"{version} {signature}"))
@@ -181,9 +181,9 @@ def _decoded(value: Any) -> Any:
 
 def _chosen(told: Mapping[str, Any], found: Mapping[str, np.ndarray], where: str) -> list[tuple[str, Any, dict]]:
     """The outputs that are asked for, with the parameters of each; all where none is named."""
-    asked = _list(told, "outputs", where) if told.get("outputs") else [{"name": n} for n in found]
+    wanted = _list(told, "outputs", where) if told.get("outputs") else [{"name": n} for n in found]
     chosen = []
-    for entry in asked:
+    for entry in wanted:
         name = entry.get("name")
         if not isinstance(name, str) or name not in found:
             fix = "leave outputs out for all of them"
