@@ -88,6 +88,10 @@ def ask(server, method: str, path: str, body: Any = None, headers: Any = None) -
         answer = connection.getresponse()
         text = answer.read()
         told = {k.lower(): v for k, v in answer.getheaders()}
-        return answer.status, json.loads(text) if told.get("content-type") == "application/json" and text else text, told
+        return (
+            answer.status,
+            json.loads(text) if told.get("content-type") == "application/json" and text else text,
+            told,
+        )
     finally:
         connection.close()

@@ -1,6 +1,7 @@
 """The engine: batches that give what single requests give, greedy, bounded, and fair to each request."""
 
 import asyncio
+import itertools
 import time
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_bundle_is_run_from_its_model_and_batches_give_what_rows_give(net):
     async def test(batcher):
         one = batcher(runner)
         cuts = [0, 1, 2, 4, 7, 21]  # the last has more rows than one call takes
-        futures = [one.submit("default", {"x": x[a:b]}, b - a, 20) for a, b in zip(cuts, cuts[1:], strict=False)]
+        futures = [one.submit("default", {"x": x[a:b]}, b - a, 20) for a, b in itertools.pairwise(cuts)]
         found = [(await f)["output"] for f in futures]
         alone = [(await one.submit("default", {"x": x[i : i + 1]}, 1, 20))["output"] for i in range(21)]
         return np.concatenate(found), np.concatenate(alone)

@@ -92,9 +92,10 @@ def test_a_version_that_fails_leaves_the_old_one(tmp_path):
         assert await factor(one) == 3
         assert states(one) == {3: "AVAILABLE", 4: "END"}
         assert "m/4 expects model.onnx to run in ONNX Runtime" in one.find("m").versions[4].error
-        with pytest.raises(UnavailableError, match="got end: m/4 expects model.onnx to run"), one.find("m").choose(
-            4
-        ).used():
+        with (
+            pytest.raises(UnavailableError, match=r"got end: m/4 expects model\.onnx to run"),
+            one.find("m").choose(4).used(),
+        ):
             pass
         write_onnx(broken / "model.onnx", 4.0)
         await one.refresh()
@@ -180,7 +181,7 @@ def test_policies_labels_and_weights(tmp_path):
 )
 def test_a_wrong_policy_is_refused(text, message, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(px.OptionError, match="config.json expects") as error:
+    with pytest.raises(px.OptionError, match=r"config\.json expects") as error:
         read_policy(tmp_path)
     assert message in str(error.value)
 

@@ -40,4 +40,5 @@ def request_again(name: str, told: Signature, model: Module, allowed: Allowed, w
     named = functions_again(told, allowed, where)
     called = named.pop("function", "__call__")
     method = called if isinstance(called, str) else ""
-    return Request(name, getattr(type(model), method) if method else called, specs_again(told), method=method, **named)
+    function = getattr(type(model), called) if isinstance(called, str) else called
+    return Request(name, function, specs_again(told), method=method, **named)

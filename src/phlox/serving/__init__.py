@@ -1,6 +1,6 @@
 """A model server: exports, ONNX files and code of one's own behind the protocols that clients already speak.
 
-_server                     px.serving.Server: sockets, signals, draining; read it first
+_server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
 _limits _errors             what it takes on; what it answers in place of a result
 engine/                     what is served, and batches of requests for it
 repository/                 models and their versions, kept as a folder says
@@ -10,6 +10,7 @@ http/                       TensorFlow Serving's REST, KServe's version 2, and a
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
+from phlox.serving._client import Client
 from phlox.serving._errors import (
     DeadlineError,
     InvalidRequestError,
@@ -27,6 +28,7 @@ from phlox.serving._server import Server
 from phlox.serving.engine._servable import Servable
 
 __all__ = [
+    "Client",
     "DeadlineError",
     "InvalidRequestError",
     "Limits",

@@ -61,7 +61,7 @@ def _of_model(path: Path, how: Opening, where: str) -> Servable:
 def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
     """The first form of a bundle that runs here and gives what its examples say."""
     bundle = read_bundle(folder, where=where)
-    notes: list[str] = []
+    notes, errors = list[str](), list[PhloxError]()
     for form in _forms(bundle, how, where):
         try:
             servable = form()
@@ -69,9 +69,9 @@ def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[s
             return servable, notes
         except PhloxError as error:
             notes.append(str(error))
-            last = error
-    if notes:
-        raise last
+            errors.append(error)
+    if errors:
+        raise errors[-1]
     fix = f"make a file that runs: phlox export {folder} --to stablehlo"
     raise ExportError("a bundle that can be run", got=", ".join(bundle.targets) or "none", fix=fix, where=where)
 

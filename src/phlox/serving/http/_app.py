@@ -87,7 +87,7 @@ class App:
     def _failed(self, asked: Asked, error: Exception) -> Answer:
         if isinstance(error, ClientGoneError):
             return Answer(CLIENT_GONE)
-        if status_of(error)[0] >= 500:
+        if status_of(error)[0] == 500:  # all else is what a client did, or how busy it is
             told = {"path": asked.path[:200], "version": str(asked.version)}
             self.journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
         return answer_error(error)

@@ -62,7 +62,7 @@ class Asked:
         self.version = model.choose(None if number is None else int(number), named.get("label"))
         return self.version
 
-    async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """The outputs of a signature for inputs."""
         return await version.answer(signature, inputs, self._seconds())
 

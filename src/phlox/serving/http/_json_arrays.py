@@ -105,7 +105,7 @@ def write_array(found: np.ndarray) -> Any:
     if found.dtype.kind == "V":  # bfloat16 and its like
         return found.astype(np.float32).tolist()
     if found.dtype.kind == "c":
-        return np.stack([found.real, found.imag], -1).tolist()
+        return np.stack([np.real(found), np.imag(found)], -1).tolist()
     if found.dtype.kind in "OSU":
         return _plain(found.tolist())
     return found.tolist()

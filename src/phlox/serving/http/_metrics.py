@@ -55,7 +55,7 @@ class Metrics:
 
     def watch(self, repository: Repository) -> None:
         """Tell of queues and memory too, as they are when somebody asks."""
-        self.registry.register(_Now(repository))  # type: ignore[arg-type]
+        self.registry.register(_Now(repository))
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -23,19 +23,27 @@ class Route(NamedTuple):
     handler: Handler
 
 
+class Match(NamedTuple):
+    """A route that an address has, and what stands in the address by name."""
+
+    method: str
+    handler: Handler
+    params: Mapping[str, str]
+
+
 class Routes:
     """The addresses that there are. Those that were asked are remembered, as most are asked again and again."""
 
     def __init__(self) -> None:
         self._routes = _all()
-        self._known: dict[str, list[tuple[str, Handler, Mapping[str, str]]]] = {}
+        self._known: dict[str, list[Match]] = {}
 
-    def find(self, path: str) -> list[tuple[str, Handler, Mapping[str, str]]]:
-        """Methods, handlers, and what stands in the address by name; none where it is no address."""
+    def find(self, path: str) -> list[Match]:
+        """The routes of an address by method; none where it is no address."""
         found = self._known.get(path)
         if found is None:
             matches = ((route, route.pattern.fullmatch(path)) for route in self._routes)
-            found = [(route.method, route.handler, match.groupdict()) for route, match in matches if match]
+            found = [Match(route.method, route.handler, match.groupdict()) for route, match in matches if match]
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             if len(path) < 300:

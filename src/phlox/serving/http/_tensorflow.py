@@ -16,6 +16,7 @@ from phlox.serving.http._json_arrays import labels_of, read_array, scores_of, wr
 from phlox.serving.repository._version import State, Version
 from phlox.weights import BundleArray, Signature
 
+Outputs = Mapping[str, np.ndarray]
 _DTYPES = {
     "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF", "bfloat16": "DT_BFLOAT16", "bool": "DT_BOOL",
     "str": "DT_STRING", "key": "DT_UINT32", "complex64": "DT_COMPLEX64", "complex128": "DT_COMPLEX128",
@@ -98,7 +99,7 @@ async def _read(asked: Asked) -> tuple[Version, dict[str, Any], str]:
         return version, told, version.signature(name)
 
 
-async def _outputs(asked: Asked, version: Version, signature: str, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+async def _outputs(asked: Asked, version: Version, signature: str, columns: Mapping[str, Any]) -> Outputs:
     with version.used():
         signed, servable = version.servable.signatures[signature], version.servable
         where = f"{version} {signature}"
@@ -146,8 +147,9 @@ def _features(told: Mapping[str, Any], signed: Signature, where: str) -> tuple[d
     if not isinstance(examples, list) or not examples or not all(isinstance(e, dict) for e in examples):
         fix = 'send {"examples": [{"feature": value}]}'
         raise InvalidRequestError("examples as a list of objects", got=repr(examples)[:80], fix=fix, where=where)
-    if not isinstance(context, dict) or (twice := [n for e in examples for n in e if n in context]):
-        got = f"{twice[0]} in both" if isinstance(context, dict) else f"context as a {type(context).__name__}"
+    twice = [n for e in examples for n in e if n in context] if isinstance(context, dict) else []
+    if not isinstance(context, dict) or twice:
+        got = f"{twice[0]} in both" if twice else f"context as a {type(context).__name__}"
         fix = "send a feature in the context or in each example"
         raise InvalidRequestError("features of examples, and others in context", got=got, fix=fix, where=where)
     columns = _turned([{**context, **e} for e in examples], where)

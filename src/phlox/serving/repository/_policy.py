@@ -74,8 +74,9 @@ def read_policy(folder: Path) -> Policy:
     except (OSError, ValueError, RecursionError) as error:
         fix = 'write {"versions": "latest", "labels": {"stable": 3}}'
         raise OptionError("a policy in JSON", got=str(error)[:200], fix=fix, where=where) from error
-    if not isinstance(told, dict) or (odd := [k for k in told if k not in ("versions", "labels", "weights")]):
-        got = f"a {type(told).__name__}" if not isinstance(told, dict) else f"{odd[0]!r}"
+    odd = [k for k in told if k not in ("versions", "labels", "weights")] if isinstance(told, dict) else []
+    if not isinstance(told, dict) or odd:
+        got = f"{odd[0]!r}" if odd else f"a {type(told).__name__}"
         fix = 'write {"versions": "latest", "labels": {"stable": 3}}'
         raise OptionError("versions, labels and weights alone", got=got, fix=fix, where=where)
     versions, labels, weights = told.get("versions", "latest"), told.get("labels", {}), told.get("weights", {})
@@ -83,7 +84,7 @@ def read_policy(folder: Path) -> Policy:
         fix = 'write {"labels": {"stable": 3}, "weights": {"3": 9, "4": 1}}'
         raise OptionError("labels and weights by name", got=repr(told)[:200], fix=fix, where=where)
     shares = {int(n) if n.isdecimal() else n: w for n, w in weights.items()}
-    return Policy(tuple(versions) if isinstance(versions, list) else versions, labels, shares, where)  # type: ignore[arg-type]
+    return Policy(tuple(versions) if isinstance(versions, list) else versions, labels, shares, where)
 
 
 def _is_version(n: Any) -> bool:

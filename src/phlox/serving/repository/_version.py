@@ -123,7 +123,7 @@ class Version:
 
     async def answer(
         self, signature: str, inputs: Mapping[str, Any], seconds: float | None = None
-    ) -> dict[str, np.ndarray]:
+    ) -> Mapping[str, np.ndarray]:
         """The outputs of a request by name.
 
         Raises:
