@@ -169,6 +169,7 @@ def _add_serve(commands: Any) -> None:
     )
     command.add_argument("--host", default="127.0.0.1", help="where it listens; 0.0.0.0 for everywhere [%(default)s]")
     command.add_argument("--port", metavar="N", type=_at_least(0), default=8501, help="0 for a free one [%(default)s]")
+    command.add_argument("--grpc-port", metavar="N", type=_at_least(0), help="of gRPC; 0 for a free one [no gRPC]")
     command.add_argument(
         "--input", metavar="NAME=SIZES", action="append", default=[],
         help="an input of a model that is no bundle: image=batch,28,28,1 or tokens=batch,time:int32",

@@ -33,6 +33,7 @@ def run_serve(options: Namespace) -> None:
         options.source,
         host=options.host,
         port=options.port,
+        grpc_port=options.grpc_port,
         limits=limits,
         inputs=dict(read_spec(text, WHERE) for text in options.input) or None,
         allow=options.allow,

@@ -5,6 +5,7 @@ _limits _errors             what it takes on; what it answers in place of a resu
 engine/                     what is served, and batches of requests for it
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
+rpc/                        both protocols over gRPC
 """
 
 from typing import TYPE_CHECKING

@@ -39,6 +39,7 @@ class Server:
         source: a folder of models, ``NAME/VERSION/`` each a bundle or an ONNX file; one bundle, ONNX file or file of
             ``px.save``; or servables by name.
         host, port: where it listens; port 0 for one that is free.
+        grpc_port: where it listens for gRPC; None for nowhere.
         limits: what it takes on.
         inputs: what a file of ``px.save`` takes, as for ``px.export``.
         allow: packages, classes and functions that a model may name, as for ``px.load``.
@@ -73,6 +74,7 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 8501,
+        grpc_port: int | None = None,
         limits: Limits | None = None,
         inputs: Mapping[str, Any] | None = None,
         allow: Iterable[Any] = (),
@@ -84,9 +86,9 @@ class Server:
         journal: TextIO | None = None,
         requests: bool = False,
     ):
-        _require("px.serving.Server")
+        _require(_PACKAGES if grpc_port is None else (*_PACKAGES, "grpc", "google.protobuf"), "px.serving.Server")
         self.source = _source(source)
-        self.host, self.port, self.limits = host, port, limits or Limits()
+        self.host, self.port, self.grpc_port, self.limits = host, port, grpc_port, limits or Limits()
         self.how, self.memory, self.poll = Opening(inputs, tuple(allow)), memory, poll
         self.token, self.journal, self.requests = token, journal, requests
         self.certificate, self.key = certificate, key
@@ -97,8 +99,9 @@ class Server:
 
     def _check(self) -> None:
         where = "px.serving.Server"
-        if not isinstance(self.port, int) or not 0 <= self.port < 65536:
-            raise RangeError("a port from 0 to 65535", got=repr(self.port), fix="0 takes a free one", where=where)
+        for port in (self.port, 0 if self.grpc_port is None else self.grpc_port):
+            if not isinstance(port, int) or not 0 <= port < 65536:
+                raise RangeError("a port from 0 to 65535", got=repr(port), fix="0 takes a free one", where=where)
         if not self.poll > 0:
             raise RangeError("poll above 0", got=repr(self.poll), fix="leave it out for a second", where=where)
         if self.token is not None and (
@@ -113,8 +116,7 @@ class Server:
     @property
     def url(self) -> str:
         """The address, such as ``http://127.0.0.1:8501``."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'http' if self.certificate is None else 'https'}://{host}:{self.port}"
+        return f"{'http' if self.certificate is None else 'https'}://{_address(self.host, self.port)}"
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; what has been asked by then is answered."""
@@ -194,16 +196,25 @@ class Server:
         server = self._uvicorn(app)
         serving = asyncio.ensure_future(server.serve(sockets=[self._listener]))
         polling = asyncio.ensure_future(self._keep(repository, journal))
+        rpc: Any = None
         try:
+            if self.grpc_port is not None:
+                from phlox.serving.rpc._server import Rpc
+
+                rpc = Rpc(repository, self.limits, self.token, metrics, journal)
+                files = [None if f is None else Path(f).read_bytes() for f in (self.certificate, self.key)]
+                self.grpc_port = await rpc.start(_address(self.host, self.grpc_port), *files)
             await self._begin(repository, journal, serving, leave)
             if started is not None:
                 started.set()
             await _first(asyncio.ensure_future(leave.wait()), serving)
             journal.tell("leaving", {"url": self.url})
             repository.leaving = True
-            await self._drain(server)
+            await asyncio.gather(self._drain(server), *([] if rpc is None else [rpc.stop()]))
         finally:
             polling.cancel()
+            if rpc is not None:
+                await rpc.stop()
             server.should_exit = True
             await asyncio.wait([serving, polling])
             await repository.close()
@@ -222,7 +233,8 @@ class Server:
             errors = [v.error for m in repository.models.values() for v in m.versions.values() if v.error]
             if errors and len(repository.models) == 1 and not _is_folder_of_models(self.source):
                 raise UnavailableError("a model that loads", got=errors[0], fix="see above", where=str(self.source))
-        journal.tell("serving", {"url": self.url, "models": sorted(repository.models)})
+        told = {} if self.grpc_port is None else {"grpc": _address(self.host, self.grpc_port)}
+        journal.tell("serving", {"url": self.url, **told, "models": sorted(repository.models)})
 
     async def _keep(self, repository: Repository, journal: Any) -> None:
         """Look at the folder again and again."""
@@ -303,10 +315,14 @@ def _is_folder_of_models(source: Path) -> bool:
     return source.is_dir() and not (source / "bundle.json").is_file()
 
 
-def _require(where: str) -> None:
-    for package in _PACKAGES:
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _require(packages: Iterable[str], where: str) -> None:
+    for package in packages:
         if importlib.util.find_spec(package) is None:
-            name = package.replace("_", "-")
+            name = {"grpc": "grpcio", "google.protobuf": "protobuf"}.get(package, package.replace("_", "-"))
             raise MissingExtraError(name, got="none", fix='pip install "phlox[serve]"', where=where)
 
 

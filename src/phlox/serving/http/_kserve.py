@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,9 +70,9 @@ async def model_metadata(asked: Asked) -> Answer:
         told = {
             "name": version.name,
             "versions": [str(n) for n in sorted(asked.repository.find(version.name).available())],
-            "platform": f"phlox_{version.runtime.replace(' ', '_').replace('.', '_').lower()}",
-            "inputs": [_tensor(x) for x in signed.inputs],
-            "outputs": [_tensor(x) for x in signed.outputs],
+            "platform": platform_of(version),
+            "inputs": [described(x) for x in signed.inputs],
+            "outputs": [described(x) for x in signed.outputs],
         }
     return answer_json(told)
 
@@ -79,7 +80,7 @@ async def model_metadata(asked: Asked) -> Answer:
 async def index(asked: Asked) -> Answer:
     """All models and versions with their states."""
     found = [v for m in asked.repository.models.values() for v in m.versions.values()]
-    return answer_json([_indexed(v) for v in sorted(found, key=lambda v: (v.name, v.number))])
+    return answer_json([indexed(v) for v in sorted(found, key=lambda v: (v.name, v.number))])
 
 
 async def load(asked: Asked) -> Answer:
@@ -116,7 +117,7 @@ def _inputs(told: Mapping[str, Any], tail: memoryview, version: Version, signatu
         if not isinstance(name, str) or name not in known or name in found:
             got, fix = repr(name)[:100], "send each input once"
             raise InvalidRequestError(f"inputs {', '.join(map(str, known.values()))}", got=got, fix=fix, where=where)
-        datatype, shape = _form(entry, known[name], name in servable.encoders, where)
+        datatype, shape = form_of(entry, known[name], name in servable.encoders, where)
         size = _object(entry, "parameters", where).get("binary_data_size")
         if size is None:
             found[name] = _from_json(entry, datatype, shape, version, known[name], where)
@@ -124,14 +125,14 @@ def _inputs(told: Mapping[str, Any], tail: memoryview, version: Version, signatu
         if type(size) is not int or not 0 <= size <= len(tail):
             got, fix = repr(size)[:40], "send as many bytes behind the JSON"
             raise InvalidRequestError(f"binary_data_size up to {len(tail)}", got=got, fix=fix, where=where)
-        found[name], tail = _text_or_numbers(from_bytes(tail[:size], datatype, shape, where)), tail[size:]
+        found[name], tail = text_or_numbers(from_bytes(tail[:size], datatype, shape, where)), tail[size:]
     if len(tail):
         fix = "name every tensor among the inputs"
         raise InvalidRequestError("no bytes behind the last tensor", got=f"{len(tail)}", fix=fix, where=where)
     return found
 
 
-def _form(entry: Mapping[str, Any], told: BundleArray, encoded: bool, where: str) -> tuple[str, tuple[int, ...]]:
+def form_of(entry: Mapping[str, Any], told: BundleArray, encoded: bool, where: str) -> tuple[str, tuple[int, ...]]:
     """Datatype and shape as they are sent; the datatype must be the signature's."""
     datatype, shape = entry.get("datatype"), entry.get("shape")
     wanted = [NAMES.get(told.dtype, told.dtype), *(["BYTES"] if encoded else [])]
@@ -160,10 +161,10 @@ def _from_json(
     if found.size != count:
         got, fix = f"{found.size}", "send as many numbers as the shape says"
         raise InvalidRequestError(f"{count} numbers for {told.name} {list(shape)}", got=got, fix=fix, where=where)
-    return _text_or_numbers(found.reshape(shape))
+    return text_or_numbers(found.reshape(shape))
 
 
-def _text_or_numbers(found: np.ndarray) -> np.ndarray:
+def text_or_numbers(found: np.ndarray) -> np.ndarray:
     """Bytes that are UTF-8 as text, as encoders and most code take it; others stay bytes."""
     if found.dtype != object:
         return found
@@ -199,7 +200,7 @@ def _answered(
     """The answer, tensors in JSON or behind it as each was asked for."""
     outputs, tail = [], list[bytes]()
     for name, y, own in chosen:
-        entry: dict[str, Any] = {"name": name, "shape": list(y.shape), "datatype": _datatype(y)}
+        entry: dict[str, Any] = {"name": name, "shape": list(y.shape), "datatype": datatype_of(y)}
         if own.get("binary_data", parameters.get("binary_data_output", False)) is True:
             tail.append(to_bytes(y))
             entry["parameters"] = {"binary_data_size": len(tail[-1])}
@@ -216,7 +217,8 @@ def _answered(
     return Answer(200, b"".join([head, *tail]), "application/octet-stream", headers)
 
 
-def _datatype(y: np.ndarray) -> str:
+def datatype_of(y: np.ndarray) -> str:
+    """KServe's name of an array's dtype."""
     return "BYTES" if y.dtype.kind in "OSU" else NAMES.get(y.dtype.name, y.dtype.name.upper())
 
 
@@ -236,13 +238,20 @@ def _list(told: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]
     return found
 
 
-def _tensor(told: BundleArray) -> dict[str, Any]:
+def platform_of(version: Version) -> str:
+    """What runs a version, as one word."""
+    return "phlox_" + re.sub(r"\W", "_", version.runtime).lower()
+
+
+def described(told: BundleArray) -> dict[str, Any]:
+    """An input or output as metadata has it."""
     shape = (2,) if told.dtype == "key" else told.shape
     sizes = [n if isinstance(n, int) else -1 for n in shape]
     return {"name": told.name, "datatype": NAMES.get(told.dtype, told.dtype.upper()), "shape": sizes}
 
 
-def _indexed(version: Version) -> dict[str, Any]:
+def indexed(version: Version) -> dict[str, Any]:
+    """A version as the repository's index has it."""
     state = {State.AVAILABLE: "READY", State.LOADING: "LOADING", State.UNLOADING: "UNLOADING"}
     told = state.get(version.state, "UNAVAILABLE")
     return {"name": version.name, "version": str(version.number), "state": told, "reason": version.error}

@@ -41,29 +41,18 @@ async def classify(asked: Asked) -> Answer:
     """Labels with scores for examples of features."""
     version, told, signature = await _read(asked)
     where = f"{version} {signature}"
-    columns, count = _features(told, version.servable.signatures[signature], where)
+    columns, count = features_of(told, version.servable.signatures[signature], where)
     outputs = await _outputs(asked, version, signature, columns)
-    scored = scores_of(outputs, count)
-    if scored is None:
-        fix = 'ask by :predict, or name the output with the scores "scores"'
-        got = ", ".join(f"{n} {y.dtype}{list(y.shape)}" for n, y in outputs.items())
-        raise InvalidRequestError("a model that scores classes", got=got, fix=fix, where=where)
-    scores = np.asarray(scored[1], np.float64 if scored[1].dtype == np.float64 else np.float32)
-    labels = labels_of(version.servable, scores.shape[1])
-    return answer_json({"results": [[list(pair) for pair in zip(labels, row, strict=True)] for row in scores.tolist()]})
+    return answer_json({"results": classes_of(version, outputs, count, where)})
 
 
 async def regress(asked: Asked) -> Answer:
     """A number for each example of features."""
     version, told, signature = await _read(asked)
     where = f"{version} {signature}"
-    columns, count = _features(told, version.servable.signatures[signature], where)
+    columns, count = features_of(told, version.servable.signatures[signature], where)
     outputs = await _outputs(asked, version, signature, columns)
-    fits = [y for y in outputs.values() if y.size == count and len(y) == count and y.dtype.kind in "fVi"]
-    if len(fits) != 1:
-        got = ", ".join(f"{n} {y.dtype}{list(y.shape)}" for n, y in outputs.items())
-        raise InvalidRequestError("a model of one number for a row", got=got, fix="ask by :predict", where=where)
-    return answer_json({"results": write_array(fits[0].reshape(-1))})
+    return answer_json({"results": regressions_of(outputs, count, where)})
 
 
 async def status(asked: Asked) -> Answer:
@@ -78,7 +67,7 @@ async def status(asked: Asked) -> Answer:
 async def metadata(asked: Asked) -> Answer:
     """The signatures of a version."""
     with asked.choose().used() as version:
-        told = {_foreign(name): _signature(one) for name, one in version.servable.signatures.items()}
+        told = {foreign(name): _signature(one) for name, one in version.servable.signatures.items()}
     spec = {"name": version.name, "signature_name": "", "version": str(version.number)}
     definitions = {
         "@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap", "signature_def": told,
@@ -106,6 +95,38 @@ async def _outputs(asked: Asked, version: Version, signature: str, columns: Mapp
         known = {x.name: x for x in signed.inputs}
         inputs = {n: read_array(x, known[n], servable, where) if n in known else x for n, x in columns.items()}
         return await asked.answer(version, signature, inputs)
+
+
+def classes_of(version: Version, outputs: Outputs, count: int, where: str) -> list[list[Any]]:
+    """Labels with scores, for each of so many examples.
+
+    Raises:
+        InvalidRequestError: no output scores classes.
+    """
+    scored = scores_of(outputs, count)
+    if scored is None:
+        fix = 'ask by :predict, or name the output with the scores "scores"'
+        raise InvalidRequestError("a model that scores classes", got=_shapes(outputs), fix=fix, where=where)
+    scores = np.asarray(scored[1], np.float64 if scored[1].dtype == np.float64 else np.float32)
+    labels = labels_of(version.servable, scores.shape[1])
+    return [[list(pair) for pair in zip(labels, row, strict=True)] for row in scores.tolist()]
+
+
+def regressions_of(outputs: Outputs, count: int, where: str) -> list[float]:
+    """A number for each of so many examples.
+
+    Raises:
+        InvalidRequestError: not one output has one.
+    """
+    fits = [y for y in outputs.values() if y.size == count and len(y) == count and y.dtype.kind in "fVi"]
+    if len(fits) != 1:
+        fix = "ask by :predict"
+        raise InvalidRequestError("a model of one number for a row", got=_shapes(outputs), fix=fix, where=where)
+    return write_array(fits[0].reshape(-1))
+
+
+def _shapes(outputs: Outputs) -> str:
+    return ", ".join(f"{n} {y.dtype}{list(y.shape)}" for n, y in outputs.items())
 
 
 def _columns(told: Mapping[str, Any], signed: Signature, where: str) -> dict[str, Any]:
@@ -141,7 +162,7 @@ def _only(names: list[str], where: str) -> str:
     return names[0]
 
 
-def _features(told: Mapping[str, Any], signed: Signature, where: str) -> tuple[dict[str, Any], int]:
+def features_of(told: Mapping[str, Any], signed: Signature, where: str) -> tuple[dict[str, Any], int]:
     """The features of tf.Example's JSON as columns in the inputs' shapes, and how many examples there are."""
     examples, context = told.get("examples"), told.get("context", {})
     if not isinstance(examples, list) or not examples or not all(isinstance(e, dict) for e in examples):
@@ -212,5 +233,6 @@ def _tensor(told: BundleArray) -> dict[str, Any]:
     return {"dtype": dtype, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": told.name}
 
 
-def _foreign(name: str) -> str:
+def foreign(name: str) -> str:
+    """A signature's name as TensorFlow's clients call it."""
     return "serving_default" if name == "default" else name
