@@ -130,6 +130,13 @@ MUTANTS = [
     (
         "serving: a version is put away while it is asked",
         _ROOM + "repository/_version.py",
+        "            while self._users:\n                await asyncio.sleep(0.01)",
+        "            self._users = 0",
+        (_REPOSITORY + "test_a_request_that_is_being_prepared_is_answered_too",),
+    ),
+    (
+        "serving: a version that is put away keeps its thread",
+        _ROOM + "repository/_version.py",
         "            await self.batcher.drain()\n            self.servable.close()",
         "            self.servable.close()",
         (_REPOSITORY + "test_a_version_is_put_away_when_its_requests_are_answered",),

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def test_one_observation_with_a_picture(server):
     pixels = np.array([[0, 51], [102, 255]], np.uint8)
     encoded = {"image": {"b64": base64.b64encode(picture(pixels)).decode()}}
     _, found, _ = ask(server, "POST", "/predict/scores", encoded)
-    wanted = {"outputs": {"scores": [0, 51, 102], "total": 408}, "class": "c"}
+    wanted = {"outputs": {"scores": [0, 51, 102], "total": 408}, "class": "c", "classes": {"a": 0, "b": 51, "c": 102}}
     assert found == {"model": "scores", "version": 1, **wanted}
     _, found, _ = ask(server, "POST", "/predict/real", encoded)
     np.testing.assert_allclose(found["outputs"]["scores"], [0, 0.2, 0.4], atol=1e-6)
@@ -291,3 +292,33 @@ def test_addresses_and_methods_that_there_are_not(server):
     assert (status, headers["allow"]) == (405, "POST")
     assert told == {"error": "/v2/repository/index expects POST, got GET"}
     assert ask(server, "HEAD", "/healthz")[0] == 200
+
+
+def test_openapi_names_addresses_that_there_are(server):
+    told = ask(server, "GET", "/openapi.json")[1]
+    assert told["openapi"] == "3.1.0"
+    for path, methods in told["paths"].items():
+        for method in methods:
+            status, _, headers = ask(server, method.upper(), path.replace("{name}", "scaled"), b"{}")
+            assert str(status) in methods[method]["responses"], (path, status)
+            kinds = methods[method]["responses"][str(status)]["content"]
+            assert headers["content-type"].partition(";")[0] in kinds
+    body = told["paths"]["/predict/real"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    grid, image = body["properties"]["image"]["anyOf"]
+    assert (grid["minItems"], grid["items"]["items"]["items"]) == (2, {"type": "number"})
+    assert image["required"] == ["b64"]
+    body = told["paths"]["/predict/upper"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert (body["required"], body["properties"]) == (["text"], {"text": {"type": "string"}})
+
+
+def test_the_page_to_try_a_model_is_whole_and_guarded(server):
+    status, text, headers = ask(server, "GET", "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'self'" in headers["content-security-policy"]
+    for address in re.findall(r'(?:src|href)="([^"]+)"', text.decode()):
+        assert ask(server, "GET", address)[0] == 200, address
+    script = ask(server, "GET", "/page/try.js")[1].decode()
+    for name in re.findall(r'\$\("(\w+)"\)', script):
+        assert f'id="{name}"' in text.decode()
+    assert ask(server, "GET", "/page/..%2f_app.py")[0] == 404
+    assert ask(server, "GET", "/page/_app.py")[0] == 404

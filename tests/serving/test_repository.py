@@ -64,6 +64,7 @@ def test_versions_are_picked_up_and_dropped(tmp_path):
         assert states(one) == {1: "END", 2: "AVAILABLE"}  # the latest alone, as TensorFlow Serving has it
         shutil.rmtree(tmp_path / "n")
         await one.refresh()
+        await one._left()
         assert await factor(one, "n") == 7  # gone once may be a folder that is being replaced
         await one.refresh()
         await one._left()
@@ -252,9 +253,33 @@ def test_a_version_is_put_away_when_its_requests_are_answered():
             one.find("m").choose()
         servable.free.set()
         await leaving
+        assert not one.find("m").versions[1].batcher._thread.is_alive()
         return await asked, states(one)
 
     assert kept(test, {"m": servable})[0] == (3.0, {1: "END"})
+
+
+def test_a_request_that_is_being_prepared_is_answered_too():
+    class Prepared(Scaled):
+        def preprocess(self, signature, inputs):
+            self.entered.release()
+            assert self.free.wait(20)
+            return {"x": inputs["x"] + 1}
+
+    servable = Prepared()
+
+    async def test(one):
+        servable.free.clear()
+        asked = asyncio.ensure_future(factor(one))
+        while not servable.entered.acquire(blocking=False):
+            await asyncio.sleep(0.001)
+        leaving = asyncio.ensure_future(one.unload("m"))
+        await asyncio.sleep(0.05)
+        servable.free.set()
+        await leaving
+        return await asked
+
+    assert kept(test, {"m": servable})[0] == 4
 
 
 def test_what_a_folder_holds(tmp_path):

@@ -69,5 +69,7 @@ def _told(version: Version, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
     made["outputs"] = {name: write_array(y[0]) for name, y in found.items()}
     scored = scores_of(found, 1)
     if scored is not None and len(version.servable.classes) == scored[1].shape[1]:
-        made["class"] = version.servable.classes[int(np.argmax(scored[1][0]))]
+        scores = np.asarray(scored[1][0], np.float64)
+        made["class"] = version.servable.classes[int(np.argmax(scores))]
+        made["classes"] = dict(zip(version.servable.classes, scores.tolist(), strict=True))
     return made

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from phlox.serving.http import _health, _kserve, _plain, _tensorflow
+from phlox.serving.http import _health, _kserve, _openapi, _page, _plain, _tensorflow
 from phlox.serving.http._answers import Answer
 from phlox.serving.http._asked import Asked
 
@@ -63,6 +63,8 @@ def _all() -> list[Route]:
         _route("GET", "/metrics", _health.metrics),
         *(_route("GET", f"{tensorflow}{place}/metadata", _tensorflow.metadata) for place in _PLACES),
         *(_route("GET", f"{tensorflow}{place}", _tensorflow.status) for place in _PLACES),
+        _route("GET", "/openapi.json", _openapi.openapi),
+        *(_route("GET", path, _page.page) for path in _page.PATHS),
         _route("GET", "/v2", _kserve.server_metadata),
         _route("GET", "/v2/health/live", _kserve.live),
         _route("GET", "/v2/health/ready", _kserve.ready),
