@@ -4,6 +4,7 @@ _ENGINE = "tests/serving/test_engine.py::"
 _REPOSITORY = "tests/serving/test_repository.py::"
 _PROTOCOLS = "tests/serving/test_protocols.py::"
 _SERVER = "tests/serving/test_server.py::"
+_RPC = "tests/serving/test_rpc.py::"
 _CLIENT = "tests/serving/test_client.py::"
 _ROOM = "serving/"
 
@@ -210,6 +211,41 @@ MUTANTS = [
         "            repository.leaving = True\n            await self._drain(server)",
         "            repository.leaving = True",
         (_SERVER + "test_sigterm_under_load_answers_every_request",),
+    ),
+    (
+        "serving: gRPC's bytes stand under the number of the outputs",
+        _ROOM + "rpc/_schema.py",
+        '"outputs 5 InferTensor*, raw_output_contents 6 bytes*"',
+        '"outputs 6 InferTensor*, raw_output_contents 5 bytes*"',
+        (_RPC + "test_kserve_by_the_numbers_of_its_page",),
+    ),
+    (
+        "serving: values that are left out are the first one again",
+        _ROOM + "rpc/_tensor_proto.py",
+        "np.full(count - len(found), found[-1], found.dtype)",
+        "np.full(count - len(found), found[0], found.dtype)",
+        (_RPC + "test_values_that_are_left_out_are_the_last_one_again",),
+    ),
+    (
+        "serving: half precision is read as whole numbers",
+        _ROOM + "rpc/_tensor_proto.py",
+        'if _VALUES.get(name) == "half_val":',
+        'if _VALUES.get(name) == "half":',
+        (_RPC + "test_values_that_are_left_out_are_the_last_one_again",),
+    ),
+    (
+        "serving: gRPC takes any token",
+        _ROOM + "rpc/_server.py",
+        "if right or open_to_all else self._refusal",
+        "if text or open_to_all else self._refusal",
+        (_RPC + "test_without_its_token_nothing_but_health_is_told",),
+    ),
+    (
+        "serving: rows of OpenAPI have any length",
+        _ROOM + "http/_openapi.py",
+        '{"minItems": n, "maxItems": n}',
+        '{"minItems": 0, "maxItems": n}',
+        (_PROTOCOLS + "test_openapi_names_addresses_that_there_are",),
     ),
     (
         "Client: Retry-After is not read",

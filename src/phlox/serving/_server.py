@@ -124,6 +124,10 @@ class Server:
         self._run(signals=True)
 
     def __enter__(self) -> Server:
+        return self.start()
+
+    def start(self) -> Server:
+        """Serve in a thread beside you; gives the server, when all its models are loaded."""
         self._listener = self._bound()
         started = threading.Event()
         self._thread = threading.Thread(target=self._in_thread, args=(started,), name="px.serving", daemon=True)

@@ -80,8 +80,8 @@ def handled(
             code, name = status_of(error)
             told = isinstance(error, PhloxError) and (code < 500 or code in (503, 504))
             if code == 500:
-                text = f"{type(error).__name__}: {str(error)[:2000]}"
-                journal.tell("error", {"version": str(call.version), "error": text})
+                why = f"{type(error).__name__}: {str(error)[:2000]}"
+                journal.tell("error", {"version": str(call.version), "error": why})
             await context.abort(grpc.StatusCode[name], str(error) if told else _INTERNAL)
         finally:
             if call.version is not None:

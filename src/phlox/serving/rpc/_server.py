@@ -88,9 +88,10 @@ class _Gate(grpc.aio.ServerInterceptor):
 
         self._refusal = grpc.unary_unary_rpc_method_handler(refused)
 
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        given = [value for name, value in details.invocation_metadata if name == "authorization"]
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        given = [value for name, value in handler_call_details.invocation_metadata if name == "authorization"]
         text = given[0] if len(given) == 1 else ""
         scheme, _, token = (text if isinstance(text, str) else "").partition(" ")
         right = hmac.compare_digest(token.strip().encode(), self._token) and scheme.lower() == "bearer"
-        return await continuation(details) if right or details.method in _OPEN else self._refusal
+        open_to_all = handler_call_details.method in _OPEN
+        return await continuation(handler_call_details) if right or open_to_all else self._refusal
