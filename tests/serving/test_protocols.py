@@ -86,6 +86,7 @@ def test_text_bytes_and_hooks(server):
     _, found, _ = ask(server, "POST", path, {"instances": [" ab", "c "]})
     assert found == {"predictions": [{"text": "AB!", "length": 2}, {"text": "C!", "length": 1}]}
     assert ask(server, "POST", path, told)[0] == 200
+    assert ask(server, "POST", "/predict/upper", {"text": "ab"})[1]["outputs"] == {"text": "AB!", "length": 2}
     tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["x", " yz"]}
     _, found, _ = ask(server, "POST", "/v2/models/upper/infer", {"inputs": [tensor]})
     assert [y["data"] for y in found["outputs"]] == [["X!", "YZ!"], [1, 2]]
@@ -122,6 +123,7 @@ def test_an_onnx_file_and_the_folder(files):
     assert ask(files, "POST", "/v2/repository/models/scaled/unload")[0] == 200
     assert ask(files, "GET", "/readyz")[0] == 200
     assert ask(files, "POST", "/v1/models/scaled:predict", {"instances": [[1, 2]]})[0] == 503
+    assert ask(files, "GET", "/v2/models/scaled/ready")[:2] == (503, {"name": "scaled", "ready": False})
     assert ask(files, "POST", "/v2/repository/models/scaled/load", b"{}")[0] == 200
     assert ask(files, "POST", "/v1/models/scaled:predict", {"instances": [[1, 2]]})[1] == {"predictions": [[3, 6]]}
     assert ask(files, "POST", "/v2/repository/models/..%2f..%2fetc/load")[0] == 404

@@ -269,6 +269,9 @@ def test_unloaded_until_loaded_and_the_index(call):
     found = call(path + "Index", messages.RepositoryIndexRequest(ready=True), messages.RepositoryIndexResponse)
     assert {m.name for m in found.models} == {"m", "scores"}
     assert refused(call, INFER, infer(name="upper"))[0] == "UNAVAILABLE"
+    ready = "/inference.GRPCInferenceService/ModelReady"
+    assert call(ready, field(1, "upper")) == b""  # false is not on the wire
+    assert refused(call, ready, field(1, "odd"))[0] == "NOT_FOUND"
     call(path + "ModelLoad", messages.RepositoryModelLoadRequest(model_name="upper"))
     found = call(path + "Index", messages.RepositoryIndexRequest(), messages.RepositoryIndexResponse)
     assert {(m.name, m.state) for m in found.models} == {(n, "READY") for n in ("m", "scores", "upper")}

@@ -30,16 +30,13 @@ def needed() -> Any:
 def model_proto(graph: Graph, opset: int) -> onnx.ModelProto:
     """The model: nodes, the arrays that they read, types of inputs and outputs."""
     onnx = needed()
-    import phlox
-
     made = _graph_proto(onnx, graph)
     used = _read_names(graph)
     made.initializer.extend(_tensor(onnx, n, a) for n, a in graph.store.arrays.items() if n in used)
     operators = [onnx.helper.make_opsetid("", opset)]
     version = onnx.helper.find_min_ir_version_for(operators)
     return onnx.helper.make_model(
-        made, opset_imports=operators, ir_version=version, producer_name="phlox",
-        producer_version=getattr(phlox, "__version__", ""),
+        made, opset_imports=operators, ir_version=version, producer_name="phlox"
     )  # fmt: skip
 
 

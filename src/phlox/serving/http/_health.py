@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
+
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._metrics import CONTENT_TYPE
+
+
+def phlox_version() -> str:
+    """The version that is installed; nothing where it is run from its source alone."""
+    try:
+        return version("phlox")
+    except PackageNotFoundError:
+        return ""
 
 
 async def healthz(asked: Asked) -> Answer:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from phlox.serving._errors import InvalidRequestError
+from phlox.serving._errors import InvalidRequestError, UnavailableError
 from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._binary import DATATYPES, NAMES, from_bytes, to_bytes
 from phlox.serving.http._bodies import json_object, read_body
+from phlox.serving.http._health import phlox_version
 from phlox.serving.http._json_arrays import read_array, write_array
 from phlox.serving.repository._version import State, Version
 from phlox.weights import BundleArray
@@ -39,10 +40,8 @@ async def infer(asked: Asked) -> Answer:
 
 async def server_metadata(asked: Asked) -> Answer:
     """What the server is."""
-    from importlib.metadata import version
-
     extensions = ["binary_tensor_data", "model_repository"]
-    return answer_json({"name": "phlox", "version": version("phlox"), "extensions": extensions})
+    return answer_json({"name": "phlox", "version": phlox_version(), "extensions": extensions})
 
 
 async def live(asked: Asked) -> Answer:
@@ -58,9 +57,11 @@ async def ready(asked: Asked) -> Answer:
 
 async def model_ready(asked: Asked) -> Answer:
     """Whether a model can be asked."""
-    version = asked.choose()
-    there = version.state is State.AVAILABLE
-    return answer_json({"name": version.name, "ready": there}, 200 if there else 503)
+    try:
+        there = asked.choose().state is State.AVAILABLE
+    except UnavailableError:
+        there = False
+    return answer_json({"name": asked.params["name"], "ready": there}, 200 if there else 503)
 
 
 async def model_metadata(asked: Asked) -> Answer:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version as version_of
 from typing import Any
 
 from phlox.serving.engine._rows import batch_symbol
 from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
+from phlox.serving.http._health import phlox_version
 from phlox.serving.http._images import takes_image
 from phlox.serving.repository._repository import Repository
 from phlox.serving.repository._version import Version
@@ -46,7 +46,7 @@ def made(repository: Repository) -> dict[str, Any]:
         there = model.available()
         if there:
             paths |= _observation(there[max(there)])
-    info = {"title": "Phlox", "version": version_of("phlox"), "description": "A model server."}
+    info = {"title": "Phlox", "version": phlox_version(), "description": "A model server."}
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": {"Error": error}}}
 

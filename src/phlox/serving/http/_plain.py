@@ -66,7 +66,7 @@ def _row(value: Any, told: BundleArray, version: Version, where: str) -> Any:
 
 def _told(version: Version, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
     made: dict[str, Any] = {"model": version.name, "version": version.number}
-    made["outputs"] = {name: write_array(y[0]) for name, y in found.items()}
+    made["outputs"] = {name: write_array(np.asarray(y[0], y.dtype)) for name, y in found.items()}
     scored = scores_of(found, 1)
     if scored is not None and len(version.servable.classes) == scored[1].shape[1]:
         scores = np.asarray(scored[1][0], np.float64)

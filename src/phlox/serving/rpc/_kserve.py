@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from phlox.serving._errors import InvalidRequestError
+from phlox.serving._errors import InvalidRequestError, UnavailableError
 from phlox.serving.http._binary import NAMES, from_bytes, to_bytes
+from phlox.serving.http._health import phlox_version
 from phlox.serving.http._kserve import datatype_of, described, form_of, indexed, platform_of, text_or_numbers
 from phlox.serving.repository._version import State, Version
 from phlox.serving.rpc._calls import Call, Handler
@@ -51,15 +52,16 @@ async def server_ready(call: Call, request: Any) -> Any:
 
 async def model_ready(call: Call, request: Any) -> Any:
     """Whether a model can be asked."""
-    version = call.choose(request.name, request.version or None)
-    return kserve().ModelReadyResponse(ready=version.state is State.AVAILABLE)
+    try:
+        there = call.choose(request.name, request.version or None).state is State.AVAILABLE
+    except UnavailableError:
+        there = False
+    return kserve().ModelReadyResponse(ready=there)
 
 
 async def server_metadata(call: Call, request: Any) -> Any:
     """What the server is."""
-    from importlib.metadata import version
-
-    return kserve().ServerMetadataResponse(name="phlox", version=version("phlox"), extensions=["model_repository"])
+    return kserve().ServerMetadataResponse(name="phlox", version=phlox_version(), extensions=["model_repository"])
 
 
 async def model_metadata(call: Call, request: Any) -> Any:
