@@ -39,7 +39,7 @@ async def predict(asked: Asked) -> Answer:
             values: Mapping[str, Any] = read_form(body, kind, where)
         else:
             values = json_object(body, version.limits, asked.path)
-        inputs = {n: _row(x, known[n], version, where) if n in known else [x] for n, x in values.items()}
+        inputs = {n: await _row(x, known[n], version, where) if n in known else [x] for n, x in values.items()}
         found = await asked.answer(version, signature, inputs)
     return answer_json(_told(version, found))
 
@@ -48,12 +48,12 @@ def _query(asked: Asked) -> dict[str, str]:
     return dict(parse_qsl(asked.scope["query_string"].decode("latin-1")))
 
 
-def _row(value: Any, told: BundleArray, version: Version, where: str) -> Any:
+async def _row(value: Any, told: BundleArray, version: Version, where: str) -> Any:
     """A value with the axis of the batch before it."""
     if isinstance(value, dict) and set(value) == {"b64"} and told.dtype != TEXT:
         value = decoded(value["b64"], where)
     if isinstance(value, bytes) and takes_image(told):
-        return read_image(value, told, version.limits.elements, where)[None]
+        return (await version.in_thread(read_image, value, told, version.limits.elements, where))[None]
     if isinstance(value, bytes) and told.dtype == TEXT:
         made = np.empty(1, object)
         made[0] = value

@@ -121,6 +121,10 @@ class Version:
         fix = "name one of these"
         raise UnknownModelError(f"a signature among {', '.join(known)}", got=repr(name)[:100], fix=fix, where=str(self))
 
+    async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what takes a while beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
     async def answer(
         self, signature: str, inputs: Mapping[str, Any], seconds: float | None = None
     ) -> Mapping[str, np.ndarray]:
@@ -133,14 +137,14 @@ class Version:
         where = f"{self} {signature}"
         arrays: Mapping[str, np.ndarray] = taken(self.servable, signature, inputs, where)
         self._check_size(arrays, where)
-        loop, servable = asyncio.get_running_loop(), self.servable
+        servable = self.servable
         if type(servable).preprocess is not Servable.preprocess:
-            arrays = await loop.run_in_executor(self._pool, servable.preprocess, signature, arrays)
+            arrays = await self.in_thread(servable.preprocess, signature, arrays)
         one_by_one = self.batcher.runner.rows[signature] is None
         rows = self.limits.batch if one_by_one else count_rows(arrays, where)
         found = await self.batcher.submit(signature, arrays, rows, seconds or self.limits.seconds)
         if type(servable).postprocess is not Servable.postprocess:
-            found = await loop.run_in_executor(self._pool, servable.postprocess, signature, found)
+            found = await self.in_thread(servable.postprocess, signature, found)
         return found
 
     def _check_size(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
