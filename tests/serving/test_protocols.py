@@ -317,7 +317,7 @@ def test_the_page_to_try_a_model_is_whole_and_guarded(server):
     status, text, headers = ask(server, "GET", "/")
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "script-src 'self'" in headers["content-security-policy"]
-    for address in re.findall(r'(?:src|href)="([^"]+)"', text.decode()):
+    for address in re.findall(r'(?:src|href)="(/[^"]*)"', text.decode()):
         assert ask(server, "GET", address)[0] == 200, address
     script = ask(server, "GET", "/page/try.js")[1].decode()
     for name in re.findall(r'\$\("(\w+)"\)', script):

@@ -126,7 +126,8 @@ def raw(server, *parts, pause=0.0):
 def test_slow_and_long_and_half_requests():
     head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: 28\r\n"
     body = json.dumps({"instances": [[1, 2], [3]]})[:-4].encode()
-    with Server({"m": Scaled()}, port=0, limits=Limits(arriving=0.2, header=2000, body=1000)) as server:
+    journal, limits = io.StringIO(), Limits(arriving=0.2, header=2000, body=1000)
+    with Server({"m": Scaled()}, port=0, limits=limits, journal=journal) as server:
         assert raw(server, head).startswith(b"HTTP/1.1 408 ")
         late = raw(server, head + b"\r\n" + body[:10])
         assert late.startswith(b"HTTP/1.1 408 ")
@@ -151,6 +152,8 @@ def test_slow_and_long_and_half_requests():
         compressed = {"Content-Encoding": "gzip"}
         status, told, _ = ask(server, "POST", PREDICT, ROW, compressed)
         assert (status, "a body without Content-Encoding, got 'gzip'" in told["error"]) == (400, True)
+    lines = [json.loads(line) for line in journal.getvalue().splitlines()]  # what uvicorn logs is in lines of JSON too
+    assert "Invalid HTTP request received." in [line.get("message") for line in lines]
 
 
 def test_without_its_token_nothing_but_health_is_told():

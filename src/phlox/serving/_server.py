@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -184,7 +185,7 @@ class Server:
 
     async def _serve(self, signals: bool, started: threading.Event | None) -> None:
         from phlox.serving.http._app import App
-        from phlox.serving.http._journal import Journal
+        from phlox.serving.http._journal import Journal, JournalHandler
         from phlox.serving.http._metrics import Metrics
 
         metrics, journal = Metrics(), Journal(self.journal, requests=self.requests)
@@ -200,6 +201,8 @@ class Server:
         server = self._uvicorn(app)
         serving = asyncio.ensure_future(server.serve(sockets=[self._listener]))
         polling = asyncio.ensure_future(self._keep(repository, journal))
+        lines, logs = JournalHandler(journal), logging.getLogger("uvicorn.error")
+        logs.addHandler(lines)
         rpc: Any = None
         try:
             if self.grpc_port is not None:
@@ -222,6 +225,7 @@ class Server:
             server.should_exit = True
             await asyncio.wait([serving, polling])
             await repository.close()
+            logs.removeHandler(lines)
             journal.tell("left", {"url": self.url})
 
     async def _begin(self, repository: Repository, journal: Any, serving: Any, leave: asyncio.Event) -> None:

@@ -6,12 +6,45 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from phlox.core import OptionError, ShapeError, describe
 from phlox.interchange import ready
+from phlox.serving.engine._rows import batch_symbol
 from phlox.serving.engine._servable import TEXT, Servable
-from phlox.weights import BundleArray
+from phlox.weights import BundleArray, Signature
+
+
+class Usual:
+    """The inputs of most requests: arrays of the right dtypes whose rows have the one form that there is.
+
+    Arguments:
+        told: the signature.
+    """
+
+    def __init__(self, told: Signature):
+        tails = [x.shape[1:] for x in told.inputs]
+        plain = all(isinstance(n, int) for tail in tails for n in tail) and not told.sizes
+        kinds = [x.dtype for x in told.inputs]
+        self._forms: list[Any] = []
+        if batch_symbol(told) is not None and plain and TEXT not in kinds:
+            dtypes = [np.dtype(getattr(ml_dtypes, kind, kind)) for kind in kinds]
+            self._forms = list(zip((x.name for x in told.inputs), dtypes, tails, strict=True))
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The inputs in order; None where something is to be looked at more closely."""
+        if len(inputs) != len(self._forms):
+            return None
+        found, rows = {}, None
+        for name, dtype, tail in self._forms:
+            x = inputs.get(name)
+            if type(x) is not np.ndarray or x.dtype != dtype or x.ndim < 1 or x.shape[1:] != tail:
+                return None
+            if rows is not None and len(x) != rows:
+                return None
+            found[name], rows = x, len(x)
+        return found
 
 
 def taken(servable: Servable, signature: str, inputs: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:

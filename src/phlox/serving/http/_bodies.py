@@ -74,6 +74,8 @@ def _shallow(text: bytes, depth: int) -> bool:
     >>> _shallow(b'{"a": [[1], "[[[["]}', 3), _shallow(b"[" * 40 + b"]" * 40, 8)
     (True, False)
     """
+    if text.count(b"[") + text.count(b"{") <= depth:
+        return True
     return not _left(text, depth) or not _left(_STRING.sub(b"", text), depth)
 
 

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, TextIO
+
+
+class JournalHandler(logging.Handler):
+    """Lines that other code logs, as lines of a journal.
+
+    Arguments:
+        journal: the journal.
+    """
+
+    def __init__(self, journal: Journal):
+        super().__init__(logging.WARNING)
+        self.journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = {"logger": record.name, "level": record.levelname, "message": record.getMessage()[:2000]}
+        if record.exc_info and record.exc_info[1] is not None:
+            told["error"] = f"{type(record.exc_info[1]).__name__}: {str(record.exc_info[1])[:2000]}"
+        self.journal.tell("log", told)
 
 
 class Journal:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from phlox.core import PhloxError
 from phlox.serving._errors import TooLargeError, UnavailableError, UnknownModelError
 from phlox.serving._limits import Limits
-from phlox.serving.engine._asking import taken
+from phlox.serving.engine._asking import Usual, taken
 from phlox.serving.engine._batcher import Batcher
 from phlox.serving.engine._rows import count_rows
 from phlox.serving.engine._runner import Runner
@@ -83,6 +82,7 @@ class Version:
         self.batcher = Batcher(
             runner, most=self.limits.batch, limit=self.limits.queue, name=str(self), watch=self._watch
         )
+        self._usual = {name: Usual(told) for name, told in self.servable.signatures.items()}
         self.state = State.AVAILABLE
         return True
 
@@ -91,9 +91,8 @@ class Version:
         runner = Runner(servable, self.limits.batch)
         return servable, runner, notes + warm_up(runner)
 
-    @contextmanager
-    def used(self) -> Iterator[Version]:
-        """Keep it from being put away while the block runs.
+    def used(self) -> _Use:
+        """Keep it from being put away while a block runs.
 
         Raises:
             UnavailableError: it is not loaded.
@@ -101,11 +100,7 @@ class Version:
         if self.state is not State.AVAILABLE:
             got = f"{self.state.value.lower()}{': ' + self.error if self.error else ''}"
             raise UnavailableError("a version that is loaded", got=got, fix="ask again later", where=str(self))
-        self._users += 1
-        try:
-            yield self
-        finally:
-            self._users -= 1
+        return _Use(self)
 
     def signature(self, name: str | None) -> str:
         """The name of a signature, as TensorFlow's clients may call it.
@@ -135,7 +130,8 @@ class Version:
             ServingError: it is too large, came too many, or took too long.
         """
         where = f"{self} {signature}"
-        arrays: Mapping[str, np.ndarray] = taken(self.servable, signature, inputs, where)
+        usual = self._usual[signature](inputs)
+        arrays: Mapping[str, np.ndarray] = usual or taken(self.servable, signature, inputs, where)
         self._check_size(arrays, where)
         servable = self.servable
         if type(servable).preprocess is not Servable.preprocess:
@@ -162,6 +158,22 @@ class Version:
             await self.batcher.drain()
             self.servable.close()
         self.state = State.END
+
+
+class _Use:
+    """A block that asks a version; it is written out, as it is entered at every request."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, version: Version):
+        self.version = version
+
+    def __enter__(self) -> Version:
+        self.version._users += 1
+        return self.version
+
+    def __exit__(self, *error: object) -> None:
+        self.version._users -= 1
 
 
 def _told(error: BaseException) -> str:
