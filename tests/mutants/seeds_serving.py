@@ -208,8 +208,8 @@ MUTANTS = [
     (
         "serving: clients are not told that the server leaves",
         _ROOM + "_server.py",
-        "            repository.leaving = True\n            await self._drain(server)",
-        "            repository.leaving = True",
+        "await asyncio.gather(self._drain(server), *(",
+        "await asyncio.gather(*(",
         (_SERVER + "test_sigterm_under_load_answers_every_request",),
     ),
     (

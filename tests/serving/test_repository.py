@@ -213,10 +213,14 @@ def test_memory_is_told_before_loading(tmp_path, monkeypatch):
 
     async def again(one):
         await one.refresh()
-        return one.find("n").versions[1].error
+        error = one.find("n").versions[1].error
+        await one.unload("m")
+        await one.refresh()  # now there is room
+        return error, await factor(one, "n")
 
-    error, told = kept(again, tmp_path, memory=size + 1)
+    (error, found), told = kept(again, tmp_path, memory=size + 1)
     assert "expects models of" in error
+    assert found == 2
     assert [event for event, _ in told].count("failed") == 1
 
 

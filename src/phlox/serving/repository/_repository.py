@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phlox.core import PhloxError
+from phlox.loop import NotEnoughMemoryError
 from phlox.serving._errors import UnknownModelError
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening, opened
@@ -61,6 +62,7 @@ class Repository:
         self._lock = asyncio.Lock()
         self._missed: set[tuple[str, int]] = set()
         self._failed: dict[tuple[str, int], Any] = {}
+        self._outside: set[tuple[str, int]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
 
     def find(self, name: str) -> Model:
@@ -175,20 +177,30 @@ class Repository:
         fresh = self._fresh(model.name, number, found, mark)
         if not serves:
             model.versions[number] = fresh
-        self._tell("loading", {"model": model.name, "version": number, "bytes": fresh.kept})
+        if key not in self._outside:
+            self._tell("loading", {"model": model.name, "version": number, "bytes": fresh.kept})
         if not await fresh.load(self._loader):
-            if "free" not in fresh.error:  # what did not fit may fit later
-                self._failed[key] = mark
-            self._tell("failed", {"model": model.name, "version": number, "error": fresh.error})
+            self._note_failure(key, mark, fresh)
             if serves and old is not None:
                 old.error = fresh.error
             return serves
+        self._outside.discard(key)
         model.versions[number] = fresh
         told = {"model": model.name, "version": number, "runtime": fresh.runtime, "notes": fresh.notes}
         self._tell("available", told)
         if serves and old is not None:
             self._leave(old)
         return True
+
+    def _note_failure(self, key: tuple[str, int], mark: Any, version: Version) -> None:
+        """Leave alone what failed until it changes; what did not fit may fit later, and is told of once."""
+        if isinstance(version.failure, NotEnoughMemoryError):
+            if key in self._outside:
+                return
+            self._outside.add(key)
+        else:
+            self._failed[key] = mark
+        self._tell("failed", {"model": version.name, "version": version.number, "error": version.error})
 
     def _fresh(self, name: str, number: int, found: Any, mark: Any) -> Version:
         where = f"{name}/{number}"
@@ -228,6 +240,7 @@ class Repository:
             else:
                 self._missed.discard(key)
                 self._failed.pop(key, None)
+                self._outside.discard(key)
                 self._leave(version)
                 if version.state is State.END:
                     del model.versions[number]

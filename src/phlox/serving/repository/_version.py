@@ -61,6 +61,7 @@ class Version:
     ):
         self.name, self.number, self.limits, self.mark, self.kept = name, number, limits, mark, kept
         self.state, self.error, self.notes = State.LOADING, "", list[str]()
+        self.failure: Exception | None = None
         self._load, self._pool, self._users, self._watch = load, pool, 0, watch
 
     def __str__(self) -> str:
@@ -77,7 +78,7 @@ class Version:
         try:
             self.servable, runner, self.notes = await loop.run_in_executor(loader, self._opened)
         except Exception as error:
-            self.state, self.error = State.END, _told(error)
+            self.state, self.error, self.failure = State.END, _told(error), error
             return False
         self.batcher = Batcher(
             runner, most=self.limits.batch, limit=self.limits.queue, name=str(self), watch=self._watch
