@@ -198,6 +198,7 @@ def test_tls(tmp_path):
     [
         ({"source": 3}, px.OptionError, "a path, or servables by name, got 3"),
         ({"source": {"m": px.Dense(2, 2)}}, px.OptionError, "servables by name, got 'm': Dense"),
+        ({"source": {"a/b": Scaled()}}, px.RangeError, "names that stand in an address, got 'a/b'"),
         ({"port": -1}, px.RangeError, "a port from 0 to 65535, got -1"),
         ({"poll": 0.0}, px.RangeError, "poll above 0"),
         ({"token": "two words"}, px.RangeError, "a token of ASCII without spaces"),

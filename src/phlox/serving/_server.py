@@ -21,6 +21,7 @@ from phlox.serving._errors import UnavailableError
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
+from phlox.serving.repository._layout import is_name
 from phlox.serving.repository._repository import Repository
 from phlox.weights import file_error
 
@@ -215,6 +216,8 @@ class Server:
             if started is not None:
                 started.set()
             await _first(asyncio.ensure_future(leave.wait()), serving)
+            if serving.done():
+                serving.result()  # it ends by itself where something is wrong alone
             journal.tell("leaving", {"url": self.url})
             repository.leaving = True
             await asyncio.gather(self._drain(server), *([] if rpc is None else [rpc.stop()]))
@@ -312,6 +315,9 @@ def _source(source: Any) -> Path | dict[str, Servable]:
             if not isinstance(name, str) or not isinstance(one, Servable):
                 fix = "derive a class from px.serving.Servable; or export the model, and give the folder"
                 raise OptionError("servables by name", got=f"{name!r}: {describe(one)}", fix=fix, where="px.serving")
+            if not is_name(name):
+                fix = "use letters, digits, _, - and ., at most 128 of them"
+                raise RangeError("names that stand in an address", got=repr(name)[:150], fix=fix, where="px.serving")
         return dict(source)
     if not isinstance(source, str | os.PathLike):
         fix = "export the model, and give the folder; or derive a class from px.serving.Servable"

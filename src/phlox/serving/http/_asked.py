@@ -119,6 +119,9 @@ class Watch:
             self._listener = asyncio.ensure_future(self._listen())
 
     def _late(self) -> None:
+        if not self._reading:  # it came at the last moment
+            self._begin()
+            return
         expected, fix = f"a body within {self._limits.arriving:g} s", "send smaller requests, or over a faster line"
         self.why = SlowRequestError(expected, got="a part of it", fix=fix, where=self._asked.path)
         self._task.cancel()

@@ -40,8 +40,17 @@ def find_models(source: Path, where: str) -> dict[str, dict[int, Found]]:
     if not source.is_dir():
         fix = "give a folder of models, a bundle, an ONNX file, or a file that px.save wrote"
         raise MissingFileError(f"{source} to exist", got="nothing", fix=fix, where=where)
-    models = {p.name: _versions(p) for p in sorted(source.iterdir()) if _NAME.fullmatch(p.name) and p.is_dir()}
+    models = {p.name: _versions(p) for p in sorted(source.iterdir()) if is_name(p.name) and p.is_dir()}
     return {name: versions for name, versions in models.items() if versions}
+
+
+def is_name(text: str) -> bool:
+    """Whether a model may have this name.
+
+    >>> is_name("digits-2.0"), is_name("../etc"), is_name("a b")
+    (True, False, False)
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def _versions(folder: Path) -> dict[int, Found]:
