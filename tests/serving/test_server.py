@@ -172,13 +172,18 @@ def test_without_its_token_nothing_but_health_is_told():
 
 
 def test_tls(tmp_path):
+    grpc = oracle("grpc")
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
     subprocess.run(["openssl", "req", "-x509", *made, *names], check=True, capture_output=True)
-    with Server({"m": Scaled()}, port=0, certificate=certificate, key=key) as server:
+    with Server({"m": Scaled()}, port=0, grpc_port=0, certificate=certificate, key=key) as server:
+        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", trusted) as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            assert live(b"", timeout=20) == b"\x08\x01"
         assert server.url.startswith("https://127.0.0.1:")
         trust = ssl.create_default_context(cafile=certificate)
         connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=trust, timeout=20)
