@@ -291,9 +291,9 @@ def test_sigterm_under_load_answers_every_request(tmp_path):
         told = next(json.loads(line) for line in lines if '"serving"' in line)
         port = int(told["url"].rpartition(":")[2])
         logged = in_thread(lambda: list(lines))
-        answered, lost = [], []
-        counts = [in_thread(_ask_until_it_leaves, port, answered, lost) for _ in range(8)]
-        until(lambda: len(answered) > 100)
+        answered, lost, started = [], [], []
+        counts = [in_thread(_ask_until_it_leaves, port, answered, lost, started) for _ in range(8)]
+        until(lambda: len(started) == 8 and len(answered) > 100)
         process.send_signal(signal.SIGTERM)
         for count in counts:
             count()
@@ -307,7 +307,7 @@ def test_sigterm_under_load_answers_every_request(tmp_path):
         process.stderr.close()
 
 
-def _ask_until_it_leaves(port, answered, lost):
+def _ask_until_it_leaves(port, answered, lost, started):
     """Ask on one connection after the other; a request that was sent and not answered is lost."""
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -322,6 +322,8 @@ def _ask_until_it_leaves(port, answered, lost):
                 answer = connection.getresponse()
                 closing = answer.getheader("connection") == "close"
                 answered.append(json.loads(answer.read())["predictions"][0][0])
+                if threading.get_ident() not in started:
+                    started.append(threading.get_ident())
         except (OSError, http.client.HTTPException) as error:
             lost.append(error)
             return

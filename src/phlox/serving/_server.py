@@ -219,6 +219,7 @@ class Server:
             if serving.done():
                 serving.result()  # it ends by itself where something is wrong alone
             journal.tell("leaving", {"url": self.url})
+            await self._stop_listening(server)
             repository.leaving = True
             await asyncio.gather(self._drain(server), *([] if rpc is None else [rpc.stop()]))
         finally:
@@ -258,10 +259,27 @@ class Server:
             except OSError as error:
                 journal.tell("folder", {"error": f"{type(error).__name__}: {error}"})
 
-    async def _drain(self, server: uvicorn.Server) -> None:
-        """Take no new connection; answer what comes on the others, and tell their clients to close them."""
+    async def _stop_listening(self, server: uvicorn.Server) -> None:
+        """Take no new connection. One that the system has taken already is one of ours: closing would reset it."""
+        loop, config = asyncio.get_running_loop(), server.config
+        spare = self._listener.dup()
+        spare.setblocking(False)
         for one in getattr(server, "servers", ()):
             one.close()
+        await asyncio.sleep(0)
+        state = server.lifespan.state
+
+        def protocol() -> Any:
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=server.server_state, app_state=state, _loop=loop)
+
+        with suppress(OSError), spare:
+            while True:
+                connection, _ = spare.accept()
+                await loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
+
+    async def _drain(self, server: uvicorn.Server) -> None:
+        """Answer what comes on the connections that there are, until their clients have closed them, or are quiet."""
         loop = asyncio.get_running_loop()
         end, quiet = loop.time() + self.limits.draining, loop.time()
         while loop.time() < end and loop.time() - quiet < _SETTLING:
