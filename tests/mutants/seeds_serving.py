@@ -206,11 +206,11 @@ MUTANTS = [
         (_SERVER + "test_slow_and_long_and_half_requests",),
     ),
     (
-        "serving: clients are not told that the server leaves",
+        "serving: connections are closed while they are used",
         _ROOM + "_server.py",
         "await asyncio.gather(self._drain(server), *(",
         "await asyncio.gather(*(",
-        (_SERVER + "test_sigterm_under_load_answers_every_request",),
+        (_SERVER + "test_who_is_connected_is_answered_and_told_to_leave",),
     ),
     (
         "serving: gRPC's bytes stand under the number of the outputs",
@@ -246,6 +246,13 @@ MUTANTS = [
         '{"minItems": n, "maxItems": n}',
         '{"minItems": 0, "maxItems": n}',
         (_PROTOCOLS + "test_openapi_names_addresses_that_there_are",),
+    ),
+    (
+        "serving: who is connected may stay",
+        _ROOM + "_server.py",
+        "            repository.leaving = True\n",
+        "",
+        (_SERVER + "test_who_is_connected_is_answered_and_told_to_leave",),
     ),
     (
         "Client: Retry-After is not read",

@@ -281,6 +281,30 @@ def test_versions_change_while_the_server_is_asked(tmp_path):
     assert set(factors) == {1.0, 2.0, 3.0}, [f for f in factors if not isinstance(f, float)][:3]
 
 
+def test_who_is_connected_is_answered_and_told_to_leave(monkeypatch):
+    monkeypatch.setattr(px.serving._server, "_SETTLING", 1.0)
+    with Server({"m": Scaled()}, port=0) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for leaving in (False, True):
+            if leaving:
+                stopped = in_thread(server.stop)
+                until(lambda: _is_closed(server.port))
+            connection.request("POST", PREDICT, json.dumps(ROW))
+            answer = connection.getresponse()
+            assert json.loads(answer.read()) == {"predictions": [[2, 4]]}
+            assert (answer.getheader("connection") == "close") is leaving
+        connection.close()
+        assert stopped() is None
+
+
+def _is_closed(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 20).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_sigterm_under_load_answers_every_request(tmp_path):
     oracle("onnxruntime")
     write_onnx(tmp_path / "models" / "m" / "1" / "model.onnx", 2.0)
