@@ -282,13 +282,14 @@ def test_versions_change_while_the_server_is_asked(tmp_path):
 
 
 def test_who_is_connected_is_answered_and_told_to_leave(monkeypatch):
-    monkeypatch.setattr(px.serving._server, "_SETTLING", 1.0)
+    monkeypatch.setattr(px.serving._server, "_SETTLING", 2.0)
     with Server({"m": Scaled()}, port=0) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         for leaving in (False, True):
             if leaving:
                 stopped = in_thread(server.stop)
                 until(lambda: _is_closed(server.port))
+                time.sleep(0.4)  # idle connections stay for a while
             connection.request("POST", PREDICT, json.dumps(ROW))
             answer = connection.getresponse()
             assert json.loads(answer.read()) == {"predictions": [[2, 4]]}
