@@ -8,6 +8,13 @@ _FOLDER = "weights/bundle/"
 
 MUTANTS = [
     (
+        "export: an output takes the name of an input",
+        _ROOM + "_forms.py",
+        'name = f"{name}_out" if name in self._inputs else name',
+        "self._inputs = frozenset()",
+        (_EXPORT + "test_what_comes_back_under_an_input_s_name_is_called_out",),
+    ),
+    (
         "export: the smallest difference counts",
         _ROOM + "_comparing.py",
         "np.abs(a - b).max(initial=0.0)",

@@ -127,7 +127,7 @@ class Program:
         with telling_layers(self._model):
             result, after = apply(self._model, params, state, train=False, method=lambda m: self._see(m, call))
         _refuse_moved(self.request, state, after, self.where)
-        arrays, self.form = taken_apart(result, self.where)
+        arrays, self.form = taken_apart(result, self.where, self.inputs)
         self._names = tuple(arrays)
         return list(arrays.values())
 
