@@ -28,7 +28,9 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--window-size=820,620", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
-PIPED = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+PIPED = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+)
 
 
 class Chrome:
@@ -124,7 +126,9 @@ class Chrome:
     def open(self, address: str) -> None:
         """Go to a page, and wait until it has said that it is ready, or that it failed."""
         self.call("Page.navigate", url=address)
-        self.wait('document.readyState === "complete" && (document.getElementById("state")?.dataset.state ?? "loading") !== "loading"')
+        self.wait(
+            'document.readyState === "complete" && (document.getElementById("state")?.dataset.state ?? "loading") !== "loading"'
+        )
 
     def draw(self, strokes: Sequence[Sequence[tuple[float, float]]], canvas: str = "canvas") -> None:
         """Draw on a canvas with the mouse; points are shares of its width and height."""

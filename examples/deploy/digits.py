@@ -23,7 +23,9 @@ def centred(image: jax.Array) -> jax.Array:
     ink = image[..., 0].astype(jnp.float32) / 255
     down, across = (_edges(ink.max(axis)) for axis in (2, 1))
     side = jnp.maximum(down[1] - down[0], across[1] - across[0]) * CELLS / (CELLS - 2 * MARGIN)
-    rows, columns = (_triangles((first + end) / 2, side, ink.shape[1 + i]) for i, (first, end) in enumerate((down, across)))
+    rows, columns = (
+        _triangles((first + end) / 2, side, ink.shape[1 + i]) for i, (first, end) in enumerate((down, across))
+    )
     return jnp.einsum("bih,bhw,bjw->bij", rows, ink, columns)[..., None]
 
 

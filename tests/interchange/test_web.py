@@ -155,7 +155,9 @@ def test_without_the_package_the_error_says_where_to_get_it(model, tmp_path, mon
     with pytest.raises(px.MissingExtraError) as caught:
         px.export(model, tmp_path / "out", inputs={"x": px.Spec(2, 4)}, to="web")
     text = str(caught.value)
-    assert text.startswith(f"px.export('{tmp_path / 'out'}') expects onnxruntime-web, whose files ort.wasm.bundle.min.mjs")
+    assert text.startswith(
+        f"px.export('{tmp_path / 'out'}') expects onnxruntime-web, whose files ort.wasm.bundle.min.mjs"
+    )
     assert f"got none in node_modules of {tmp_path} or above" in text
     for cure in ("npm install onnxruntime-web@1.30", VARIABLE, "to=px.interchange.Web(onnxruntime_web=…)"):
         assert cure in caught.value.fix

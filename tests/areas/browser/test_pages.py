@@ -180,7 +180,9 @@ def test_several_functions_and_outputs(page, chrome, web, tmp_path):
     )  # fmt: skip
     page(tmp_path / "out")
     asked_again(chrome)
-    chrome.value("(() => { const s = document.querySelector('select'); s.value = 'both'; s.dispatchEvent(new Event('change')); })()")
+    chrome.value(
+        "(() => { const s = document.querySelector('select'); s.value = 'both'; s.dispatchEvent(new Event('change')); })()"
+    )
     chrome.wait(f'{STATE}.dataset.state === "ready"')
     chrome.value("[...document.querySelectorAll('input')].forEach((box) => (box.value = 1))")
     submitted(chrome)
@@ -262,5 +264,8 @@ def test_what_is_typed_becomes_arrays(script):
     assert script('page.sizesFor({ name: "x", shape: ["batch", "time", 2] }, 6, {})') == [1, 3, 2]
     assert script('page.sizesFor({ name: "x", shape: ["batch", 4] }, 8, { batch: [2, 8] })') == [2, 4]
     assert script('Array.from(page.typed([7, -7], { name: "x", dtype: "int64" }), String)') == ["7", "-7"]
-    assert script('page.scoringOf({ a: { type: "int32", dims: [1, 3] }, b: { type: "float32", dims: [1, 3] } }, [])') == "b"
+    assert (
+        script('page.scoringOf({ a: { type: "int32", dims: [1, 3] }, b: { type: "float32", dims: [1, 3] } }, [])')
+        == "b"
+    )
     assert script('page.scoringOf({ a: { type: "float32", dims: [1, 4] } }, ["one", "two"]) ?? "none"') == "none"

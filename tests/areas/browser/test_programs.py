@@ -26,7 +26,9 @@ def in_cpp(library, tmp_path_factory):
     """The program in C++, built."""
     program = tmp_path_factory.mktemp("cpp") / "deploy"
     source = EXAMPLES / "cpp" / "main.cpp"
-    subprocess.run(["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", source, "-o", program, "-ldl"], check=True)
+    subprocess.run(
+        ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", source, "-o", program, "-ldl"], check=True
+    )
     return [str(program), str(library)]
 
 
