@@ -25,7 +25,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--window-size=820,620", "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--window-size=820,760", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
 PIPED = (
@@ -117,7 +117,11 @@ class Chrome:
         """Wait until an expression is true in the page."""
         loop = f"""new Promise((done) => {{
             const end = performance.now() + {1000 * seconds};
-            const look = () => ({condition}) ? done(true) : performance.now() > end ? done(false) : setTimeout(look, 10);
+            const look = () => {{
+                if ({condition}) done(true);
+                else if (performance.now() > end) done(false);
+                else setTimeout(look, 10);
+            }};
             look();
         }})"""
         if not self.value(loop):
@@ -126,9 +130,7 @@ class Chrome:
     def open(self, address: str) -> None:
         """Go to a page, and wait until it has said that it is ready, or that it failed."""
         self.call("Page.navigate", url=address)
-        self.wait(
-            'document.readyState === "complete" && (document.getElementById("state")?.dataset.state ?? "loading") !== "loading"'
-        )
+        self.wait('(document.getElementById("state")?.dataset.state ?? "loading") !== "loading"')
 
     def draw(self, strokes: Sequence[Sequence[tuple[float, float]]], canvas: str = "canvas") -> None:
         """Draw on a canvas with the mouse; points are shares of its width and height."""

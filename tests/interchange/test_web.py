@@ -185,5 +185,5 @@ def test_a_format_with_settings_stands_for_itself_once(package, monkeypatch):
     assert _target.chosen(page, "here") == [page]
     with pytest.raises(px.RangeError, match="here expects each format once, got web, web"):
         _target.chosen(["web", page], "here")
-    with pytest.raises(px.RangeError, match="here expects formats among .*web.*, got 3"):
+    with pytest.raises(px.RangeError, match=r"here expects formats among .*web.*, got 3"):
         _target.chosen([3], "here")

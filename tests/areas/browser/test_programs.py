@@ -3,20 +3,18 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import ROOT
 
-EXAMPLES = ROOT / "examples" / "deploy"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "deploy"
 
 
 @pytest.fixture(scope="session")
 def library():
     """ONNX Runtime's shared library, which its wheel has."""
-    from pathlib import Path
-
     [found] = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
     return found
 

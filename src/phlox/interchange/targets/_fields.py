@@ -78,5 +78,5 @@ def _picture(name: str, spec: Spec, where: str) -> dict[str, Any]:
 
 def _check_dtype(name: str, dtype: str, where: str) -> None:
     if dtype not in DTYPES:
-        fix = "convert it in preprocess= and postprocess=: a page takes and shows float32, int32, uint8, bool and their like"
+        fix = "convert it in preprocess= or postprocess=: pages have float32, int32, uint8, bool and their like"
         raise DtypeError(f"{name!r} in a dtype that a page has", got=dtype, fix=fix, where=where)

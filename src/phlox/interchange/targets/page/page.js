@@ -173,7 +173,7 @@ function pictureField(input, { axes, channels }, bounds, changed) {
     return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
   };
   const line = (to) => {
-    Object.assign(pen, { strokeStyle: ink, lineWidth: DRAWN / 14, lineCap: "round", lineJoin: "round" });
+    Object.assign(pen, { strokeStyle: ink, lineWidth: DRAWN / 12, lineCap: "round", lineJoin: "round" });
     pen.beginPath();
     pen.moveTo(...last);
     pen.lineTo(...to);
