@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 import phlox as px
 
 CANVAS, CELLS, MARGIN = 112, 12, 2  # pixels that come in; cells that the network sees, and those around the digit
-LOW = 0.2  # ink below it is none
+LOW = 50.5 / 255  # ink below it is none; between two levels, so that no rounding decides
 DRAWN = 68  # pixels that a digit of the data is high, as if it were drawn
 WIDTHS, LEVELS = (0.8, 1.0, 1.25, 1.55), (0.3, 0.5, 0.7)  # how wide it is, and from which ink on it is one
 
