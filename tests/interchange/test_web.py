@@ -11,7 +11,8 @@ import phlox as px
 from kit import oracle
 from phlox import weights
 from phlox.interchange import Web
-from phlox.interchange.targets import _target
+from phlox.interchange.onnx import _saving
+from phlox.interchange.targets import _onnx, _target
 from phlox.interchange.targets._fields import field_of
 from phlox.interchange.targets._web import PAGE, RUNTIME, VARIABLE
 
@@ -187,3 +188,28 @@ def test_a_format_with_settings_stands_for_itself_once(package, monkeypatch):
         _target.chosen(["web", page], "here")
     with pytest.raises(px.RangeError, match=r"here expects formats among .*web.*, got 3"):
         _target.chosen([3], "here")
+
+
+def narrowed(x):
+    return x.astype(jnp.float16)
+
+
+def widened(y):
+    return y.astype(jnp.float32)
+
+
+def test_a_difference_is_looked_for_in_layers_of_any_dtype(package, model, tmp_path):
+    with pytest.raises(px.ExportError, match=r"expects model\.onnx to give what the model gives.* begins at layers"):
+        px.export(
+            px.f16(model), tmp_path / "out", inputs={"x": px.Spec(2, 4)}, to=Web(onnxruntime_web=package),
+            preprocess=narrowed, postprocess=widened, tolerance=0.0,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_stand_apart_are_too_many_for_a_page(package, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(_onnx, "_LARGE", 100)
+    monkeypatch.setattr(_saving, "_APART", 1)
+    with pytest.raises(px.ExportError, match=r"expects a model below 1 GiB for a page, got model\.onnx\.data"):
+        px.export(model, tmp_path / "out", inputs={"x": px.Spec(2, 4)}, to=Web(onnxruntime_web=package))
+    assert list(tmp_path.iterdir()) == []
