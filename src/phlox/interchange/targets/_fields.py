@@ -64,7 +64,8 @@ def _looks_so(spec: Spec) -> bool:
 
 
 def _picture(name: str, spec: Spec, where: str) -> dict[str, Any]:
-    coloured = len(spec.shape) > 2 and spec.shape[-1] in _CHANNELS
+    last = spec.shape[-1] if len(spec.shape) > 2 else None
+    coloured = last in _CHANNELS
     height = len(spec.shape) - (3 if coloured else 2)
     several = [n for n in spec.shape[: max(height, 0)] if isinstance(n, int) and n != 1]
     if height < 0 or several or spec.dtype not in ("uint8", "float32", "float64"):
@@ -73,7 +74,7 @@ def _picture(name: str, spec: Spec, where: str) -> dict[str, Any]:
             f"the picture {name!r} as one of uint8 or floats, (batch, height, width, 1, 3 or 4 channels)",
             got=repr(spec), fix=fix, where=where,
         )  # fmt: skip
-    return {"kind": "picture", "axes": [height, height + 1], "channels": spec.shape[-1] if coloured else 1}
+    return {"kind": "picture", "axes": [height, height + 1], "channels": last if coloured else 1}
 
 
 def _check_dtype(name: str, dtype: str, where: str) -> None:
