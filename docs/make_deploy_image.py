@@ -26,6 +26,11 @@ def main() -> None:
         with Chrome() as chrome, served(folder) as address:
             chrome.open(address + "index.html")
             chrome.draw(moved(DIGITS[3], 0.05, -0.05, 0.75))
+            for _ in range(3):  # the first answer takes longest
+                chrome.wait(ANSWERED)
+                chrome.value(
+                    'document.getElementById("state").dataset.state = "waiting"; document.forms[0].requestSubmit()'
+                )
             chrome.wait(ANSWERED)
             TARGET.write_bytes(chrome.picture())
 

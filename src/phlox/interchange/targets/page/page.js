@@ -133,7 +133,7 @@ function made(tag, attributes = {}, ...inside) {
 }
 
 /** A canvas to draw on, or to put a picture on. */
-function pictureField(input, { axes, channels }, bounds, changed) {
+export function pictureField(input, { axes, channels }, bounds, changed) {
   const [height, width] = axes.map((axis) => input.shape[axis]);
   const size = (n, natural) => (typeof n === "number" ? n : Math.min(Math.max(natural, bounds[n]?.[0] ?? 1), bounds[n]?.[1] ?? Infinity));
   const free = height !== width && (typeof height === "string" || typeof width === "string");
@@ -256,14 +256,14 @@ function fieldOf(input, told, encoder, bounds, changed) {
 
 const place = (id) => document.getElementById(id);
 
-function say(text, state) {
+export function say(text, state) {
   place("state").textContent = text;
   place("state").dataset.state = state;
 }
 
-const failed = (error) => say(error.message ?? String(error), "failed");
+export const failed = (error) => say(error.message ?? String(error), "failed");
 
-function show(outputs, classes, shares) {
+export function show(outputs, classes, shares) {
   const best = scoringOf(outputs, classes);
   const scores = best === undefined ? [] : sharesOf(Array.from(outputs[best].data, Number), shares);
   const order = scores.map((s, i) => [s, i]).sort(([a], [b]) => b - a).slice(0, SHOWN);
@@ -351,4 +351,4 @@ async function start() {
   await turn();
 }
 
-if (globalThis.document) start().catch(failed);
+if (globalThis.document?.getElementById("fields")) start().catch(failed);
