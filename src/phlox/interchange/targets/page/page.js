@@ -29,7 +29,8 @@ function readings(from, to) {
   return Array.from({ length: to }, (_, i) => {
     const centre = (i + 0.5) * scale;
     const first = Math.max(0, Math.floor(centre - reach + 0.5)), end = Math.min(from, Math.floor(centre + reach + 0.5));
-    const parts = Array.from({ length: end - first }, (_, k) => Math.max(0, 1 - Math.abs(first + k + 0.5 - centre) / reach));
+    const part = (_, k) => Math.max(0, 1 - Math.abs(first + k + 0.5 - centre) / reach);
+    const parts = Array.from({ length: end - first }, part);
     const sum = parts.reduce((a, b) => a + b, 0);
     return [first, parts.map((p) => p / sum)];
   });
@@ -49,7 +50,9 @@ export function resized(pixels, [height, width, channels], [toHeight, toWidth]) 
     });
   const row = toWidth * channels, made = new Float64Array(toHeight * row);
   down.forEach(([first, parts], y) => {
-    for (let x = 0; x < row; x++) parts.forEach((part, k) => (made[y * row + x] += part * narrow[(first + k) * row + x]));
+    parts.forEach((part, k) => {
+      for (let x = 0; x < row; x++) made[y * row + x] += part * narrow[(first + k) * row + x];
+    });
   });
   return made;
 }
@@ -58,9 +61,8 @@ export function resized(pixels, [height, width, channels], [toHeight, toWidth]) 
 export function channelsOf(rgba, channels) {
   const count = rgba.length / 4, made = new Float64Array(count * channels);
   for (let i = 0; i < count; i++) {
-    const [r, g, b, a] = rgba.subarray(4 * i, 4 * i + 4);
-    const all = channels === 1 ? [0.299 * r + 0.587 * g + 0.114 * b] : [r, g, b, a];
-    for (let c = 0; c < channels; c++) made[i * channels + c] = all[c];
+    if (channels === 1) made[i] = 0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2];
+    else for (let c = 0; c < channels; c++) made[i * channels + c] = rgba[4 * i + c];
   }
   return made;
 }
@@ -88,7 +90,8 @@ export function numbersOf(text) {
 /** The numbers as an array of the input's dtype; refused where that would change them. */
 export function typed(numbers, input) {
   const kind = ARRAYS[input.dtype], whole = !input.dtype.startsWith("float");
-  const odd = whole ? numbers.find((n) => !Number.isInteger(n) || (input.below != null && (n < 0 || n >= input.below))) : undefined;
+  const outside = (n) => input.below != null && (n < 0 || n >= input.below);
+  const odd = whole ? numbers.find((n) => !Number.isInteger(n) || outside(n)) : undefined;
   if (odd !== undefined) {
     const most = input.below == null ? "" : ` from 0 to ${input.below - 1}`;
     throw new Error(`${input.name} takes whole numbers${most}, not ${odd}`);
@@ -132,45 +135,24 @@ function made(tag, attributes = {}, ...inside) {
   return element;
 }
 
-/** A canvas to draw on, or to put a picture on. */
-export function pictureField(input, { axes, channels }, bounds, changed) {
-  const [height, width] = axes.map((axis) => input.shape[axis]);
-  const size = (n, natural) => (typeof n === "number" ? n : Math.min(Math.max(natural, bounds[n]?.[0] ?? 1), bounds[n]?.[1] ?? Infinity));
-  const free = height !== width && (typeof height === "string" || typeof width === "string");
-  const ratio = free || height === width ? 1 : width / height;
-  const canvas = made("canvas", { width: Math.round(DRAWN * Math.min(1, ratio)), height: Math.round(DRAWN / Math.max(1, ratio)), "data-input": input.name });
+/** The middle of a picture on a canvas, which has the form that is taken of it, width by height. */
+function putMiddle(image, form, canvas, opaque) {
+  const across = Math.min(image.width, image.height * form), down = across / form;
   const pen = canvas.getContext("2d", { willReadFrequently: true });
-  const [paper, ink] = channels === 1 ? ["black", "white"] : ["white", "black"];
-  const inverted = made("input", { type: "checkbox" });
-  const file = made("input", { type: "file", accept: "image/*" });
-  let source = canvas; // what is read: the canvas, or a picture in its own size
+  pen.fillStyle = "white";
+  if (opaque) pen.fillRect(0, 0, canvas.width, canvas.height);
+  const from = [(image.width - across) / 2, (image.height - down) / 2, across, down];
+  pen.drawImage(image, ...from, 0, 0, canvas.width, canvas.height);
+}
 
-  function clear() {
-    source = canvas;
-    file.value = "";
-    pen.fillStyle = paper;
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-  }
-
-  async function show(picture) {
-    const image = await createImageBitmap(picture);
-    const shape = free ? image.width / image.height : ratio;
-    const across = Math.min(image.width, image.height * shape), down = across / shape; // what fits of the middle
-    const crop = [(image.width - across) / 2, (image.height - down) / 2, across, down];
-    source = made("canvas", { width: Math.max(1, Math.round(across)), height: Math.max(1, Math.round(down)) });
-    for (const [target, opaque] of [[source, channels < 4], [canvas, true]]) {
-      const brush = target.getContext("2d", { willReadFrequently: true });
-      brush.fillStyle = "white";
-      if (opaque) brush.fillRect(0, 0, target.width, target.height);
-      brush.drawImage(image, ...crop, 0, 0, target.width, target.height);
-    }
-    changed();
-  }
-
+/** Lines on a canvas where the mouse, a finger or a pen goes. */
+function drawable(canvas, ink, began, ended) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   let last = null;
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
+    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    return [x * canvas.width, y * canvas.height];
   };
   const line = (to) => {
     Object.assign(pen, { strokeStyle: ink, lineWidth: DRAWN / 12, lineCap: "round", lineJoin: "round" });
@@ -180,20 +162,67 @@ export function pictureField(input, { axes, channels }, bounds, changed) {
     pen.stroke();
     last = to;
   };
+  const up = () => {
+    if (last) ended();
+    last = null;
+  };
   canvas.addEventListener("pointerdown", (event) => {
     event.preventDefault();
-    if (source !== canvas) clear();
+    began();
     canvas.setPointerCapture(event.pointerId);
     last = at(event);
     line(last);
   });
   canvas.addEventListener("pointermove", (event) => last && line(at(event)));
-  for (const name of ["pointerup", "pointercancel"])
-    canvas.addEventListener(name, () => {
-      if (last) changed();
-      last = null;
-    });
-  file.addEventListener("change", () => file.files[0] && show(file.files[0]).catch(failed));
+  canvas.addEventListener("pointerup", up);
+  canvas.addEventListener("pointercancel", up);
+}
+
+/** A canvas to draw on, or to put a picture on; `changed` is called where there is something new on it. */
+export function pictureField(input, { axes, channels }, bounds, changed) {
+  const [height, width] = axes.map((axis) => input.shape[axis]);
+  const within = (n, natural) => Math.min(Math.max(natural, bounds[n]?.[0] ?? 1), bounds[n]?.[1] ?? Infinity);
+  const size = (n, natural) => (typeof n === "number" ? n : within(n, natural));
+  const free = height !== width && (typeof height === "string" || typeof width === "string");
+  const form = free || height === width ? 1 : width / height;
+  const canvas = made("canvas", {
+    width: Math.round(DRAWN * Math.min(1, form)), height: Math.round(DRAWN / Math.max(1, form)), "data-input": input.name,
+  });
+  const [paper, ink] = channels === 1 ? ["black", "white"] : ["white", "black"];
+  const inverted = made("input", { type: "checkbox" });
+  const file = made("input", { type: "file", accept: "image/*" });
+  let source = canvas; // what is read: the canvas, or a picture in its own size
+
+  function clear() {
+    source = canvas;
+    file.value = "";
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    pen.fillStyle = paper;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }
+
+  async function put(picture) {
+    const image = await createImageBitmap(picture);
+    const shape = free ? image.width / image.height : form;
+    const across = Math.min(image.width, image.height * shape);
+    source = made("canvas", { width: Math.max(1, Math.round(across)), height: Math.max(1, Math.round(across / shape)) });
+    putMiddle(image, shape, source, channels < 4);
+    putMiddle(image, shape, canvas, true);
+    changed();
+  }
+
+  function read() {
+    const to = [size(height, source.height), size(width, height === width ? source.height : source.width)];
+    const { data } = source.getContext("2d").getImageData(0, 0, source.width, source.height);
+    const pixels = resized(channelsOf(data, channels), [source.height, source.width, channels], to);
+    const levels = pixels.map((p, i) => (inverted.checked && i % channels !== 3 ? 255 - p : p));
+    const numbers = input.dtype === "uint8" ? levels.map(Math.round) : levels.map((p) => p / 255);
+    const other = (n) => (typeof n === "string" ? (bounds[n]?.[0] ?? 1) : n);
+    return [numbers, input.shape.map((n, i) => (axes.includes(i) ? to[axes.indexOf(i)] : other(n)))];
+  }
+
+  drawable(canvas, ink, () => source !== canvas && clear(), changed);
+  file.addEventListener("change", () => file.files[0] && put(file.files[0]).catch(failed));
   inverted.addEventListener("change", changed);
   const wipe = made("button", { type: "button" }, "clear");
   wipe.addEventListener("click", () => {
@@ -201,18 +230,8 @@ export function pictureField(input, { axes, channels }, bounds, changed) {
     changed();
   });
   clear();
-
   const element = made("fieldset", {}, made("legend", {}, `${input.name}: draw, or choose a picture`), canvas,
     made("label", {}, wipe, file), made("label", {}, "dark and light exchanged", inverted));
-  const read = () => {
-    const to = [size(height, source.height), size(width, height === width ? source.height : source.width)];
-    const { data } = source.getContext("2d").getImageData(0, 0, source.width, source.height);
-    const pixels = resized(channelsOf(data, channels), [source.height, source.width, channels], to);
-    const levels = pixels.map((p, i) => (inverted.checked && i % channels !== 3 ? 255 - p : p));
-    const scaled = input.dtype === "uint8" ? levels.map(Math.round) : levels.map((p) => p / 255);
-    const dims = input.shape.map((n, i) => (axes.includes(i) ? to[axes.indexOf(i)] : typeof n === "string" ? (bounds[n]?.[0] ?? 1) : n));
-    return [scaled, dims];
-  };
   return { element, read };
 }
 
@@ -224,7 +243,8 @@ function rowField(input, labels, encoder, bounds) {
       : made("input", { type: "number", step: "any", value: "0" });
     return [made("label", {}, label, box), box];
   });
-  const element = made("fieldset", { "data-input": input.name }, made("legend", {}, input.name), ...boxes.map(([label]) => label));
+  const shown = boxes.map(([label]) => label);
+  const element = made("fieldset", { "data-input": input.name }, made("legend", {}, input.name), ...shown);
   const read = () => {
     const values = boxes.map(([, box]) => box.value);
     const numbers = encoder ? placesOf(values, encoder) : numbersOf(values.map((v) => v || "0").join(" "));
@@ -270,8 +290,9 @@ export function show(outputs, classes, shares) {
   place("answers").replaceChildren(...order.map(([share, i]) => {
     const bar = made("i");
     bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-    const row = made("li", {}, bar, made("span", {}, classes[i] ?? String(i)), made("span", {}, `${(100 * share).toFixed(1)} %`));
-    Object.assign(row.dataset, { class: classes[i] ?? String(i), share });
+    const name = classes[i] ?? String(i);
+    const row = made("li", {}, bar, made("span", {}, name), made("span", {}, `${(100 * share).toFixed(1)} %`));
+    Object.assign(row.dataset, { class: name, share });
     return row;
   }));
   const others = Object.entries(outputs).filter(([name]) => name !== best);
@@ -302,7 +323,8 @@ async function opened(ort, bundle, name) {
       const feeds = {};
       inputs.forEach((input, i) => {
         const [numbers, dims] = fields[i].read();
-        if (session.inputNames.includes(input.name)) feeds[input.name] = new ort.Tensor(input.dtype, typed(numbers, input), dims);
+        if (!session.inputNames.includes(input.name)) return;
+        feeds[input.name] = new ort.Tensor(input.dtype, typed(numbers, input), dims);
       });
       const start = performance.now();
       const outputs = await session.run(feeds);
@@ -320,13 +342,15 @@ async function opened(ort, bundle, name) {
     }
   }
 
-  const fields = inputs.map((input) => fieldOf(input, details.page.fields[input.name], bundle.encoders[input.name], sizes, run));
+  const { fields: told } = details.page;
+  const fields = inputs.map((input) => fieldOf(input, told[input.name], bundle.encoders[input.name], sizes, run));
   return { elements: fields.map((field) => field.element), run };
 }
 
 async function start() {
   const begin = performance.now();
-  const [ort, bundle] = await Promise.all([import("./ort.wasm.bundle.min.mjs"), fetched("bundle.json").then((b) => b.json())]);
+  const [ort, answer] = await Promise.all([import("./ort.wasm.bundle.min.mjs"), fetched("bundle.json")]);
+  const bundle = await answer.json();
   ort.env.wasm.numThreads = 1; // more take headers that plain servers do not send
   ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
   document.title = place("name").textContent = bundle.name;
