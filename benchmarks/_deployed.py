@@ -1,4 +1,4 @@
-"""What a Python program does to run a bundle: _deployed.py phlox|onnx BUNDLE DRAWING [CALLS]
+"""What a Python program does to run a bundle: _deployed.py phlox|onnx|litert BUNDLE DRAWING [CALLS]
 
 It imports no more than it needs, for its start and its memory are measured.
 """
@@ -33,10 +33,17 @@ def by_onnx(folder: str) -> Call:
     return lambda x: np.asarray(session.run(["shares"], {"image": x})[0])[0]
 
 
+def by_litert(folder: str) -> Call:
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(f"{folder}/model.tflite", num_threads=1).get_signature_runner()
+    return lambda x: np.asarray(run(image=x)["shares"])[0]
+
+
 def main(which: str, folder: str, raw: str, calls: str = "0") -> None:
     picture = np.fromfile(raw, np.uint8).reshape(1, 112, 112, 1)
     begin = time.perf_counter()
-    call = {"phlox": by_phlox, "onnx": by_onnx}[which](folder)
+    call = {"phlox": by_phlox, "onnx": by_onnx, "litert": by_litert}[which](folder)
     print("shares", *(f"{n:.9g}" for n in call(picture)))
     start, times = 1e3 * (time.perf_counter() - begin), []
     for _ in range(int(calls)):

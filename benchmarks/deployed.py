@@ -30,8 +30,9 @@ ROOT = HERE.parent
 EXAMPLES = ROOT / "examples" / "deploy"
 PAGE = ROOT / "docs" / "deploy.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "onnx", "onnxruntime")
-PHLOX, PYTHON, CPP, NODE, BROWSER = (
-    "Phlox, px.load_exported", "ONNX Runtime, Python", "ONNX Runtime, C++", "ONNX Runtime, Node", "the page, Chromium",
+PHLOX, PYTHON, LITERT, CPP, NODE, BROWSER, LITERT_PAGE = (
+    "Phlox, px.load_exported", "ONNX Runtime, Python", "LiteRT, Python", "ONNX Runtime, C++", "ONNX Runtime, Node",
+    "the page, Chromium", "by LiteRT.js, Chromium",
 )  # fmt: skip
 EQUAL = 1e-5
 NPM = "onnxruntime-web"
@@ -65,6 +66,7 @@ class Case:
     raw: Path
     wanted: np.ndarray
     calls: int
+    litert: Path | None  # a bundle of one picture at a time, where Phlox writes LiteRT files
 
 
 @dataclass
@@ -102,7 +104,11 @@ def prepared(folder: Path, settings: Settings, formats: Sequence[Any]) -> Case:
     drawing = digits.drawn(digits.pictures()[0][-1:])
     drawing.tofile(folder / "digit.raw")
     run = px.jit(lambda model, x: digits.shares(model(digits.centred(x)))["shares"])
-    return Case(folder / "bundle", folder / "digit.raw", np.asarray(run(model, drawing))[0], settings.calls)
+    litert = folder / "litert" if "litert" in px.interchange.targets() else None
+    if litert is not None:
+        digits.export(model, litert, ["litert", *(one for one in formats if not isinstance(one, str))], batch=1)
+    wanted = np.asarray(run(model, drawing))[0]
+    return Case(folder / "bundle", folder / "digit.raw", wanted, settings.calls, litert)
 
 
 # --- what runs it ---------------------------------------------------------------------------------------------
@@ -118,7 +124,7 @@ def told(program: Sequence[str | Path], case: Case) -> Run:
     return Run(start, numbers["call"], numbers["memory"], [float(n) for n in lone.stdout.split()[1:]])
 
 
-def in_browser(case: Case) -> Run:
+def in_browser(folder: Path, case: Case) -> Run:
     """The page: drawn on is not what is compared, so the drawing is chosen as a picture."""
     chrome = example("chrome")
     from PIL import Image
@@ -127,7 +133,7 @@ def in_browser(case: Case) -> Run:
     path = case.raw.with_suffix(".png")
     Image.fromarray(picture).save(path)
     state = 'document.getElementById("state")'
-    with chrome.Chrome() as browser, chrome.served(case.folder) as address:
+    with chrome.Chrome() as browser, chrome.served(folder) as address:
         begin = time.perf_counter()
         browser.open(address + "index.html")
         browser.choose("input[type=file]", path)
@@ -167,12 +173,13 @@ def megabytes(*places: Path) -> float:
 
 def contenders(case: Case, place: Path, npm: Path | None, notes: list[str]) -> dict[str, Callable[[], Run]]:
     """The programs that this machine can run, made ready."""
-    me = [sys.executable, HERE / "_deployed.py"]
+    me, model = [sys.executable, HERE / "_deployed.py"], case.folder / "model.onnx"
     found: dict[str, Callable[[], Run]] = {
         PHLOX: lambda: told([*me, "phlox", case.folder, case.raw], case),
         PYTHON: lambda: told([*me, "onnx", case.folder, case.raw], case),
     }
-    model = case.folder / "model.onnx"
+    if case.litert is not None:
+        found[LITERT] = lambda: told([*me, "litert", case.litert or "", case.raw], case)
     if shutil.which("g++"):
         program = place / "deploy"
         subprocess.run(["g++", "-std=c++17", "-O2", EXAMPLES / "cpp" / "main.cpp", "-o", program, "-ldl"], check=True)
@@ -182,16 +189,26 @@ def contenders(case: Case, place: Path, npm: Path | None, notes: list[str]) -> d
     if npm is None:
         notes.append(f"Node and the page are left out: npm install {NPM}@1.30 in examples/deploy/node")
         return found
+    return found | of_npm(case, place, npm)
+
+
+def of_npm(case: Case, place: Path, npm: Path) -> dict[str, Callable[[], Run]]:
+    """Those that npm's packages run."""
+    found: dict[str, Callable[[], Run]] = {}
     shutil.copyfile(EXAMPLES / "node" / "run.mjs", place / "run.mjs")
     (place / "node_modules").symlink_to(npm.parent)
     if shutil.which("node"):
         found[NODE] = lambda: told(["node", place / "run.mjs", case.folder, case.raw], case)
-    if any(map(shutil.which, example("chrome").NAMES)):
-        found[BROWSER] = lambda: in_browser(case)
+    if not any(map(shutil.which, example("chrome").NAMES)):
+        return found
+    found[BROWSER] = lambda: in_browser(case.folder, case)
+    if case.litert is not None and (npm.parent / "@litertjs" / "core").is_dir():
+        example("litert_page").write_page(case.litert, npm.parent, place / "page")
+        found[LITERT_PAGE] = lambda: in_browser(place / "page", case)
     return found
 
 
-def sizes(case: Case, npm: Path | None) -> dict[str, tuple[float, float]]:
+def sizes(case: Case, place: Path, npm: Path | None) -> dict[str, tuple[float, float]]:
     """Megabytes of the model's files, and of what runs them: interpreters, Node and browsers are left out."""
     import jax
     import jaxlib
@@ -209,6 +226,15 @@ def sizes(case: Case, npm: Path | None) -> dict[str, tuple[float, float]]:
             case.folder / name for name in ("index.html", "page.js", "bundle.json", "ort.wasm.bundle.min.mjs", wasm)
         ]
         found |= {NODE: (model, megabytes(*node)), BROWSER: (model, megabytes(*page))}
+    if case.litert is not None:
+        import ai_edge_litert
+
+        model = megabytes(case.litert / "model.tflite")
+        page = [path for path in (place / "page").glob("*") if path.suffix != ".tflite" and "compat" not in path.name]
+        found |= {
+            LITERT: (model, megabytes(Path(ai_edge_litert.__file__).parent)),
+            LITERT_PAGE: (model, megabytes(*page)),
+        }
     return found
 
 
@@ -237,7 +263,7 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
         page = [] if npm is None else [px.interchange.Web(onnxruntime_web=npm)]
         case = prepared(place, settings, ["stablehlo", "onnx", *page])
         results = raced(contenders(case, place, npm, notes), case, settings.rounds, tell)
-        results.megabytes, results.notes = sizes(case, npm), notes + results.notes
+        results.megabytes, results.notes = sizes(case, place, npm), notes + results.notes
     return results
 
 

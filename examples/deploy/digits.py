@@ -96,21 +96,22 @@ def train(epochs: int) -> tuple[px.Chain, float]:
     return model, float(found["accuracy"])
 
 
-def export(model: px.Module, folder: Path, to: list[str]) -> px.interchange.ExportReport:
-    """The bundle, tried on digits as they are drawn."""
+def export(model: px.Module, folder: Path, to: list[str], batch: int | str = "batch") -> px.interchange.ExportReport:
+    """The bundle, tried on digits as they are drawn; LiteRT has a batch of one size."""
     some = drawn(pictures()[0][:8])
+    examples = [{"image": some[:n]} for n in ((8, 1) if isinstance(batch, str) else (batch,))]
     return px.export(
-        model, folder, to=to, inputs={"image": px.Spec("batch", CANVAS, CANVAS, 1, dtype="uint8", below=256)},
-        preprocess=centred, postprocess=shares, examples=[{"image": some}, {"image": some[:1]}], name="A digit",
+        model, folder, to=to, inputs={"image": px.Spec(batch, CANVAS, CANVAS, 1, dtype="uint8", below=256)},
+        preprocess=centred, postprocess=shares, examples=examples, name="A digit",
         about=px.interchange.About(classes=[str(digit) for digit in range(10)]), overwrite=True,
     )  # fmt: skip
 
 
-def main(out: Path, epochs: int = 4, to: tuple[str, ...] = ("onnx", "web")) -> float:
+def main(out: Path, epochs: int = 4, to: tuple[str, ...] = ("onnx", "web"), batch: int | str = "batch") -> float:
     """Train, write the bundle and a drawing for the other programs, and return the accuracy."""
     model, accuracy = train(epochs)
     print(f"read {100 * accuracy:.1f} % of digits that it had not seen")
-    print(export(model, out, list(to)))
+    print(export(model, out, list(to), batch))
     drawing = drawn(pictures()[0][-1:])
     drawing.tofile(f"{out}.raw")
     wanted = px.jit(lambda model, x: shares(model(centred(x)))["shares"])(model, drawing)[0]
@@ -123,5 +124,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("digits"), help="the bundle to write")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--to", nargs="+", default=["onnx", "web"], help="formats")
+    parser.add_argument("--batch", type=int, help="pictures at once, where a format has no open size; by default any")
     options = parser.parse_args()
-    main(options.out, options.epochs, tuple(options.to))
+    main(options.out, options.epochs, tuple(options.to), options.batch or "batch")

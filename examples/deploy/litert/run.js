@@ -30,7 +30,12 @@ async function start() {
   }
 
   const field = pictureField(input, { axes: [1, 2], channels: 1 }, {}, run);
-  document.getElementById("drawing").append(field.element);
+  const form = document.getElementById("drawing");
+  form.append(field.element);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run();
+  });
   document.getElementById("state").dataset.loaded = performance.now() - begin;
   say("ready", "ready");
 }
