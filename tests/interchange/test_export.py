@@ -304,7 +304,7 @@ REFUSALS = {
         px.OptionError,
         r"inputs for the parameters \(.*\), got x, y: y beside them",
     ),
-    "a format": (mlp, {"to": "tflight"}, px.RangeError, "formats among .*stablehlo, got 'tflight'"),
+    "a format": (mlp, {"to": "tflight"}, px.RangeError, "formats among .*stablehlo.*, got 'tflight'"),
     "a symbol": (mlp, {"sizes": {"time": (1, 2)}}, px.RangeError, "sizes for symbols of the inputs, got 'time'"),
     "bounds": (
         mlp,

@@ -27,6 +27,7 @@ from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
 from phlox.interchange.targets._target import Target, targets
+from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ExportedFunction",
     "Spec",
     "Target",
+    "Web",
     "export",
     "load_exported",
     "refresh",

@@ -84,9 +84,12 @@ class Program:
     """By path; random keys as their words."""
     outputs: tuple[BundleArray, ...]
     form: Form
+    looked_into: bool
+    """Whether it is one whose outputs are what ``see`` saw."""
 
     def __init__(self, model: Module, request: Request, sizes: Sizes, where: str, see: Any = None):
         self.request, self.sizes, self.where = request, sizes, where
+        self.looked_into = see is not None
         self._see = see or (lambda model, call: call(model))
         self._model = copy(model)
         self._params, self._state = split(self._model)
