@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -34,10 +34,15 @@ def _scoped(path: str) -> Callable[..., Any]:
     """A call within the scope of a path; one for each, so that classes are made once."""
 
     def call(inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with jax.named_scope(f"{_MARK}{path}"):
+        with scope_of(path):
             return inner(*args, **kwargs)
 
     return call
+
+
+def scope_of(path: str) -> AbstractContextManager[Any]:
+    """Within the block, what is traced comes from the layer of this path; without one, from where it would."""
+    return jax.named_scope(f"{_MARK}{path}") if path else nullcontext()
 
 
 class Operation(NamedTuple):
