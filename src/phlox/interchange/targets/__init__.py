@@ -3,4 +3,5 @@
 _target      what a format is, and which there are
 _stablehlo   StableHLO by jax.export, weights beside it
 _onnx        ONNX by interchange/onnx, run by ONNX Runtime
+_litert      LiteRT by interchange/litert, all signatures in one file, run by ai-edge-litert
 """
