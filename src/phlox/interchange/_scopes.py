@@ -12,6 +12,8 @@ import jax
 from phlox.core import Module, disguised, in_disguise, modules
 
 _MARK = "layer:"
+CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback", "debug_print", "outside_call"})
+"""Operations that run Python, which no file holds."""
 
 
 def telling_layers(model: Module) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phlox.core import ExportError
+from phlox.interchange._scopes import CALLBACKS, operations
 from phlox.interchange.litert import _module
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ PACKAGES = ("litert_converter", "ai_edge_litert", "flatbuffers")
 
 _SCRIPT = Path(__file__).with_name("_converter.py")
 _LAYER = re.compile(r'layer:([^/"]+)')
-_OPERATION = re.compile(r"operation '([\w.]+)'|'([\w.]+)' op|error: (\w+\.\w+)")
+_OPERATION = re.compile(r"operation '(?:tfl\.|tf\.|stablehlo\.|mhlo\.)?(\w+)'")
 
 
 def to_litert(programs: Sequence[Program]) -> bytes:
@@ -37,11 +38,12 @@ def to_litert(programs: Sequence[Program]) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="phlox-litert-") as folder:
         place = Path(folder)
+        _refuse_callbacks(programs)
         request = [_asked(place, i, program) for i, program in enumerate(programs)]
         (place / "request.json").write_text(json.dumps(request), "utf-8")
         ended = _run(place)
         if ended.returncode:
-            raise _refusal(place, ended, programs)
+            raise _refusal(place, ended, programs[0].where)
         return (place / "model.tflite").read_bytes()
 
 
@@ -58,6 +60,19 @@ def _asked(place: Path, index: int, program: Program) -> dict[str, Any]:
     }
 
 
+def _refuse_callbacks(programs: Sequence[Program]) -> None:
+    """Refuse what runs Python."""
+    for program in programs:
+        odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in CALLBACKS), None)
+        if odd is not None:
+            raise ExportError(
+                "operations that LiteRT has",
+                got=f"{odd.name} at {odd.layer or 'the model itself'}, which runs Python",
+                fix="write it with jax.numpy; or take its result as an input, and call Python outside of the file",
+                where=program.where,
+            )
+
+
 def _run(place: Path) -> subprocess.CompletedProcess[str]:
     """The converter's process, which finds packages where this one does."""
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -65,21 +80,19 @@ def _run(place: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=found, capture_output=True, text=True, errors="replace", check=False)
 
 
-def _refusal(place: Path, ended: subprocess.CompletedProcess[str], programs: Sequence[Program]) -> ExportError:
+def _refusal(place: Path, ended: subprocess.CompletedProcess[str], where: str) -> ExportError:
     """The error of programs that are not written: the layer and the operation, as far as they are known."""
-    where = programs[0].where
-    told = place / "refusal.json"
+    told = place / "refusal.txt"
     if not told.is_file():
         last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
         return ExportError(
             "litert-converter to write a file", got=f"a process that ended by {_end(ended.returncode)}: {last[:200]}",
             fix="nothing was written; another version of litert-converter or another format may do", where=where,
         )  # fmt: skip
-    said = json.loads(told.read_text("utf-8"))
-    message, layer = said[0]["message"], ([*_LAYER.findall(said[0]["location"])] or [""])[-1]
-    found = _OPERATION.search(" ".join(each["message"] for each in said))
-    operation = next(filter(None, found.groups()), "") if found else ""
-    got = f"{operation or 'one that it does not write'} at {layer or 'the model itself'}: {message[:200]}"
+    message = " ".join(told.read_text("utf-8").split())
+    layer = max(_LAYER.findall(message.partition("operation '")[0]), key=len, default="the model itself")
+    operation = "".join(_OPERATION.findall(message)[:1]) or "one that it does not name"
+    got = f"{operation} at {layer}: {message[:300]}"
     return ExportError(
         "operations that LiteRT has", got=got, where=where,
         fix="nothing was written; docs/litert.md says what has no form there, and what helps",

@@ -1,7 +1,7 @@
 """litert-converter, in a process of its own: ``python _converter.py FOLDER``.
 
 The folder has ``request.json``, a list of signatures: their names, those of inputs and outputs, and the file of a
-module. What is left there is ``model.tflite``, or ``refusal.json``: what the converter said, and of which operation.
+module. What is left there is ``model.tflite``, or ``refusal.txt``: what the converter said.
 This file imports nothing of Phlox, so that the process is there soon.
 """
 
@@ -20,18 +20,13 @@ from litert_converter.mlir import ir, passmanager  # pyright: ignore[reportMissi
 
 def main(folder: Path) -> int:
     """Convert what is asked for; 3 where the converter refuses."""
-    said: list[dict[str, str]] = []
     with ir.Context() as context:
-        handler = context.attach_diagnostic_handler(lambda found: _noted(found, said))
         api.prepare_mlir_context(context)
         try:
             written = _converted(folder)
         except Exception as error:
-            said.append({"message": str(error), "location": ""})
-            (folder / "refusal.json").write_text(json.dumps(said), "utf-8")
+            (folder / "refusal.txt").write_text(str(error), "utf-8")
             return 3
-        finally:
-            handler.detach()
     (folder / "model.tflite").write_bytes(written)
     return 0
 
@@ -46,7 +41,10 @@ def _converted(folder: Path) -> bytes:
     for operation in [found for found in _operations(module.operation) if found.name == "stablehlo.scatter"]:
         _restore(operation)
     _outline(module)
-    return api.export_flatbuffer_to_bytes(module.operation)
+    try:
+        return api.export_flatbuffer_to_bytes(module.operation)
+    except ValueError as error:
+        raise ValueError(f"{_foreign(module)}{error}") from error
 
 
 def _parsed(folder: Path, signature: dict[str, Any]) -> Any:
@@ -66,6 +64,15 @@ def _operations(within: Any) -> Iterator[Any]:
             for found in list(block.operations):
                 yield found.operation
                 yield from _operations(found.operation)
+
+
+def _foreign(module: Any) -> str:
+    """The first operation that a file does not have, where there is one, as the passes would tell of it."""
+    for found in _operations(module.operation):
+        types = [value.type for value in [*found.operands, *found.results]]
+        if found.name.startswith(("tf.", "mhlo.", "chlo.")) or any("complex" in str(t) for t in types):
+            return f"{found.location}: operation '{found.name}' of {', '.join(map(str, types))} "
+    return ""
 
 
 _COMBINED = {
@@ -164,12 +171,6 @@ def _calling(block: Any, symbol: str, results: list[Any], location: Any) -> None
     at = ir.InsertionPoint(block)
     call = ir.Operation.create("func.call", results, list(block.arguments), callee, loc=location, ip=at)
     ir.Operation.create("tfl.yield", operands=list(call.results), loc=location, ip=at)
-
-
-def _noted(found: Any, said: list[dict[str, str]]) -> bool:
-    if found.severity == ir.DiagnosticSeverity.ERROR:
-        said.append({"message": found.message, "location": str(found.location)})
-    return True
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Loops of known length: their rounds stand one behind the other, as LiteRT's converter writes no loop."""
+"""Loops of known length: the rounds of a short one stand one behind the other, which a runtime fuses and plans ahead."""
 
 from __future__ import annotations
 
@@ -39,4 +39,11 @@ def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return [*carry, *(jnp.stack([kept[i][k] for i in places]) for k in range(len(kept[0])))]
 
 
-RULES = {"scan": Rule(_scan)}
+def _is_short(equation: Any) -> bool:
+    return _operations(equation) <= LIMIT
+
+
+LIMIT = 2_000
+"""Operations of a loop that is written out; beyond, the file would be long, and its conversion too."""
+
+RULES = {"scan": Rule(_scan, _is_short)}

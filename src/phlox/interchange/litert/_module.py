@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from phlox.core import ExportError
 from phlox.core._compat import without_places
 from phlox.interchange.litert import _loops, _operations
 from phlox.interchange.litert._retrace import retraced
@@ -15,24 +14,9 @@ from phlox.nn import whole_operations
 if TYPE_CHECKING:
     from phlox.interchange._program import Program
 
-_MOST = 50_000
-"""Operations of one program; the converter takes minutes for so many."""
-
-
 def module_text(program: Program) -> str:
-    """The module, in which operations tell the layers that they come from.
-
-    Raises:
-        ExportError: its loops, written out, are too long.
-    """
+    """The module, in which operations tell the layers that they come from."""
     closed = program.whole.jaxpr
-    count = _loops.operations_of(closed.jaxpr)
-    if count > _MOST:
-        raise ExportError(
-            f"at most {_MOST} operations, loops written out", got=f"{count}",
-            fix="export for shorter sequences; or write one round of the loop, its state as input and output",
-            where=program.where,
-        )  # fmt: skip
     run = retraced(closed, {**_loops.RULES, **_operations.RULES})
     weights = list(program.weights.values())
     with whole_operations(), without_places():

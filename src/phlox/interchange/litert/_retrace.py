@@ -63,8 +63,9 @@ def _rule(equation: Any, rules: Mapping[str, Rule]) -> Rule | None:
     rule = rules.get(equation.primitive.name)
     if rule is not None and rule.asked(equation):
         return rule
-    if any(_rule(inner, rules) for jaxpr in programs_in(equation) for inner in jaxpr.eqns):
-        return _PARTS.get(equation.primitive.name, Rule(_called))
+    parts = _PARTS.get(equation.primitive.name)
+    if parts and any(_rule(inner, rules) for jaxpr in programs_in(equation) for inner in jaxpr.eqns):
+        return parts
     return None
 
 
@@ -72,6 +73,19 @@ def _called(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """What calls one program, or one that comes with ways to differentiate it."""
     params = equation.params
     return run(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params), values)
+
+
+def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    params = equation.params
+    fixed, moving = params["num_consts"], params["num_carry"]
+    consts, carry, xs = values[:fixed], values[fixed : fixed + moving], values[fixed + moving :]
+
+    def step(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        found = run(params["jaxpr"], [*consts, *carry, *row])
+        return found[:moving], found[moving:]
+
+    last, kept = jax.lax.scan(step, list(carry), list(xs), params["length"], reverse=params["reverse"])
+    return [*last, *kept]
 
 
 def _cond(equation: Any, values: list[Any], run: Run) -> list[Any]:
@@ -92,4 +106,6 @@ def _while(equation: Any, values: list[Any], run: Run) -> list[Any]:
     )
 
 
-_PARTS = {"cond": Rule(_cond), "while": Rule(_while)}
+_CALLS = """jit pjit closed_call core_call checkpoint remat remat2 custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr
+custom_lin custom_vmap_call composite""".split()
+_PARTS = {**dict.fromkeys(_CALLS, Rule(_called)), "scan": Rule(_scan), "cond": Rule(_cond), "while": Rule(_while)}
