@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phlox.core import ExportError
-from phlox.interchange._scopes import CALLBACKS, operations
 from phlox.interchange.litert import _module
+from phlox.interchange.litert._refused import COMPLEX
 
 if TYPE_CHECKING:
     from phlox.interchange._program import Program
@@ -38,7 +38,6 @@ def to_litert(programs: Sequence[Program]) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="phlox-litert-") as folder:
         place = Path(folder)
-        _refuse_callbacks(programs)
         request = [_asked(place, i, program) for i, program in enumerate(programs)]
         (place / "request.json").write_text(json.dumps(request), "utf-8")
         ended = _run(place)
@@ -58,19 +57,6 @@ def _asked(place: Path, index: int, program: Program) -> dict[str, Any]:
         "outputs": list(program.output_names),
         "file": name,
     }
-
-
-def _refuse_callbacks(programs: Sequence[Program]) -> None:
-    """Refuse what runs Python."""
-    for program in programs:
-        odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in CALLBACKS), None)
-        if odd is not None:
-            raise ExportError(
-                "operations that LiteRT has",
-                got=f"{odd.name} at {odd.layer or 'the model itself'}, which runs Python",
-                fix="write it with jax.numpy; or take its result as an input, and call Python outside of the file",
-                where=program.where,
-            )
 
 
 def _run(place: Path) -> subprocess.CompletedProcess[str]:
@@ -95,7 +81,7 @@ def _refusal(place: Path, ended: subprocess.CompletedProcess[str], where: str) -
     got = f"{operation} at {layer}: {message[:300]}"
     return ExportError(
         "operations that LiteRT has", got=got, where=where,
-        fix="nothing was written; docs/litert.md says what has no form there, and what helps",
+        fix=COMPLEX[1] if "complex<" in message else "write that layer in other operations, or choose another format",
     )  # fmt: skip
 
 

@@ -140,12 +140,13 @@ def _wide(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return [y.astype(v.aval.dtype) for y, v in zip(found, equation.outvars, strict=True)]
 
 
-_OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt cbrt erf erfc sin cos pow
+OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt cbrt erf erfc sin cos pow
 integer_pow square max min floor ceil round select_n dot_general reduce_sum reduce_max reduce_min cumsum clamp
 lt le gt ge eq ne""".split()
+"""What is computed in 32 bits where numbers have 16."""
 
 RULES: dict[str, Rule] = {
-    **{name: Rule(_wide, _is_half) for name in _OF_REALS},
+    **{name: Rule(_wide, _is_half) for name in OF_REALS},
     "rem": Rule(_rem),
     "and": Rule(_and, _signed),
     "or": Rule(_or, _signed),
