@@ -30,15 +30,15 @@ MUTANTS = [
     (
         "litert: the highest bit is lost where both have it",
         _ROOM + "_operations.py",
-        "jnp.where((a < 0) & (b < 0), lax.bitwise_xor(cleared, least), cleared)",
-        "cleared",
+        "return jnp.where((a < 0) & (b < 0), jnp.bitwise_xor(lower, _sign_bit(kind)), lower)",
+        "return lower",
         _OTHERWISE,
     ),
     (
         "litert: the sign comes in where zeros should",
         _ROOM + "_operations.py",
-        "+ jnp.where(x < 0, high, 0)",
-        "- jnp.where(x < 0, high, 0)",
+        "+ jnp.where(x < 0, sign, 0)",
+        "- jnp.where(x < 0, sign, 0)",
         _OTHERWISE,
     ),
     (

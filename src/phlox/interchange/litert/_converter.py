@@ -12,10 +12,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from litert_converter import converter_api_ext as api  # pyright: ignore[reportMissingImports]
-from litert_converter.mlir import ir, passmanager  # pyright: ignore[reportMissingImports]
+if TYPE_CHECKING or __name__ == "__main__":  # it is loaded into a process of its own alone
+    from litert_converter import converter_api_ext as api
+    from litert_converter.mlir import ir, passmanager
 
 
 def main(folder: Path) -> int:
@@ -109,7 +110,8 @@ def _outline(module: Any) -> None:
 
 
 def _is_outlined(loop: Any) -> bool:
-    return all(region.blocks[0].operations[0].operation.name == "func.call" for region in loop.regions)
+    first = [region.blocks[0].operations[0].operation for region in loop.regions]
+    return all(f.name == "func.call" and str(f.attributes["callee"]).startswith("@tfl.while_") for f in first)
 
 
 def _outlined(module: Any, loop: Any, number: int) -> None:

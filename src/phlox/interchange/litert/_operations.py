@@ -10,6 +10,7 @@ from jax import lax
 from phlox.interchange.litert._retrace import Rule, Run
 
 _HALF = ("bfloat16", "float16")
+_HALF_TYPES = tuple(map(jnp.dtype, _HALF))
 
 
 # --- whole numbers ----------------------------------------------------------------------------------------
@@ -29,46 +30,53 @@ def _rem(equation: Any, values: list[Any], run: Run) -> list[Any]:
 
 
 def _and(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [_both(*values)]
+    return [_both(*values, _kind(equation))]
 
 
 def _or(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [values[0] + values[1] - _both(*values)]
+    a, b = values
+    return [a + b - _both(a, b, _kind(equation))]
 
 
-def _both(a: Any, b: Any) -> Any:
+def _both(a: Any, b: Any, kind: jnp.iinfo) -> Any:
     """The bits of both: twice their number is a + b - (a xor b), all but the highest, which is that of two negatives."""
-    least = jnp.asarray(jnp.iinfo(a.dtype).min, a.dtype)
-    lower = lax.shift_right_arithmetic(a + b - lax.bitwise_xor(a, b), jnp.ones_like(a))
-    cleared = jnp.where(lower < 0, lax.bitwise_xor(lower, least), lower)
-    return jnp.where((a < 0) & (b < 0), lax.bitwise_xor(cleared, least), cleared)
+    lower = _without_sign(jnp.right_shift(a + b - jnp.bitwise_xor(a, b), 1), kind)
+    return jnp.where((a < 0) & (b < 0), jnp.bitwise_xor(lower, _sign_bit(kind)), lower)
+
+
+def _without_sign(x: Any, kind: jnp.iinfo) -> Any:
+    return jnp.where(x < 0, jnp.bitwise_xor(x, _sign_bit(kind)), x)
+
+
+def _sign_bit(kind: jnp.iinfo) -> Any:
+    return jnp.asarray(kind.min, kind.dtype)
+
+
+def _kind(equation: Any) -> jnp.iinfo:
+    return jnp.iinfo(equation.outvars[0].aval.dtype)
 
 
 def _shift_left(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [values[0] * _power_of_two(values[1], values[0].dtype)]
-
-
-def _power_of_two(n: Any, dtype: Any) -> Any:
-    """2 to the power of each; 0 where it does not fit, as nothing of a number is left by such a shift."""
-    bits = jnp.iinfo(dtype).bits
-    table = jnp.asarray([_wrapped(1 << i, bits) for i in range(bits)] + [0], dtype)
-    return table[jnp.where((n < 0) | (n > bits), bits, n)]
-
-
-def _wrapped(n: int, bits: int) -> int:
-    return n - (1 << bits) if n >= 1 << (bits - 1) else n
+    """Times a power of two, from a table; nothing is left of a number that is shifted out, or by less than 0."""
+    (x, n), kind = values, _kind(equation)
+    powers = [1 << i for i in range(kind.bits - 1)] + [kind.min, 0]
+    return [x * jnp.asarray(powers, kind.dtype)[jnp.where((n < 0) | (n > kind.bits), kind.bits, n)]]
 
 
 def _shift_right(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    """The sign comes in from above, however far it goes."""
+    (x, n), kind = values, _kind(equation)
+    return [jnp.right_shift(x, jnp.where((n < 0) | (n >= kind.bits), kind.bits - 1, n))]
+
+
+def _shift_right_logical(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """Zeros come in from above; the runtime's operator lets the sign come in."""
-    x, n = values
-    bits = jnp.iinfo(x.dtype).bits
-    within = jnp.clip(n, 1, bits - 1)
-    most = jnp.asarray(jnp.iinfo(x.dtype).max, x.dtype)
-    cleared = jnp.where(x < 0, lax.bitwise_xor(x, jnp.asarray(jnp.iinfo(x.dtype).min, x.dtype)), x)
-    high = lax.shift_right_arithmetic(most, within - 1) - lax.shift_right_arithmetic(most, within)  # where the sign goes
-    moved = lax.shift_right_arithmetic(cleared, within) + jnp.where(x < 0, high, 0)
-    return [jnp.where(n == 0, x, jnp.where((n < 0) | (n >= bits), 0, moved))]
+    (x, n), kind = values, _kind(equation)
+    far = jnp.clip(n, 1, kind.bits - 1)
+    most = jnp.asarray(kind.max, kind.dtype)
+    sign = jnp.right_shift(most, far - 1) - jnp.right_shift(most, far)  # the bit to which the sign goes
+    moved = jnp.right_shift(_without_sign(x, kind), far) + jnp.where(x < 0, sign, 0)
+    return [jnp.where(n == 0, x, jnp.where((n < 0) | (n >= kind.bits), 0, moved))]
 
 
 def _signed(equation: Any) -> bool:
@@ -80,7 +88,8 @@ def _is_bool(equation: Any) -> bool:
 
 
 def _either(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [lax.bitwise_or(*(lax.bitwise_and(a, lax.bitwise_not(b)) for a, b in (values, values[::-1])))]
+    a, b = values
+    return [(a & ~b) | (b & ~a)]
 
 
 # --- order ------------------------------------------------------------------------------------------------
@@ -100,49 +109,50 @@ def _descending(key: Any) -> Any:
     """What falls where a key rises."""
     if key.dtype == jnp.bool_:
         return 1 - key.astype(jnp.int32)
-    return -key if jnp.issubdtype(key.dtype, jnp.floating) else lax.bitwise_not(key)
+    return -_widened(key) if jnp.issubdtype(key.dtype, jnp.floating) else jnp.invert(key)
 
 
-# --- convolutions -----------------------------------------------------------------------------------------
-
-
-def _is_spread(equation: Any) -> bool:
-    return any(n > 1 for n in equation.params["lhs_dilation"])
-
-
-def _conv(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    """A transposed convolution as a convolution of its input with zeros between."""
-    params = dict(equation.params)
-    x, dims = values[0], params["dimension_numbers"].lhs_spec[2:]
-    spread = [(0, 0, 0)] * x.ndim
-    for axis, n, (before, after) in zip(dims, params["lhs_dilation"], params["padding"], strict=True):
-        spread[axis] = (before, after, n - 1)
-    params["padding"], params["lhs_dilation"] = ((0, 0),) * len(dims), (1,) * len(dims)
-    x = lax.pad(x, jnp.zeros((), x.dtype), spread)
-    return [equation.primitive.bind(x, values[1], **params)]
-
-
-# --- numbers of 16 bits -----------------------------------------------------------------------------------
+# --- numbers of 16 bits, and convolutions -----------------------------------------------------------------
 
 
 def _is_half(equation: Any) -> bool:
     return any(v.aval.dtype.name in _HALF for v in [*equation.invars, *equation.outvars])
 
 
+def _widened(x: Any) -> Any:
+    return x.astype(jnp.float32) if jnp.asarray(x).dtype.name in _HALF else x
+
+
 def _wide(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    """Computed in 32 bits and rounded, as the runtime computes them with 32 alone."""
-    given = [x.astype(jnp.float32) if jnp.asarray(x).dtype.name in _HALF else x for x in values]
+    """Computed in 32 bits and rounded, as the runtime computes with 32 alone."""
     params = dict(equation.params)
-    if "preferred_element_type" in params:
+    if params.get("preferred_element_type") in _HALF_TYPES:
         params["preferred_element_type"] = jnp.dtype("float32")
-    found = equation.primitive.bind(*given, **params)
+    found = equation.primitive.bind(*map(_widened, values), **params)
     found = found if equation.primitive.multiple_results else [found]
     return [y.astype(v.aval.dtype) for y, v in zip(found, equation.outvars, strict=True)]
 
 
+def _is_odd(equation: Any) -> bool:
+    return _is_half(equation) or any(n > 1 for n in equation.params["lhs_dilation"])
+
+
+def _conv(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    """A transposed convolution as a convolution of its input with zeros between."""
+    params, x = equation.params, _widened(values[0])
+    axes = params["dimension_numbers"].lhs_spec[2:]
+    spread = [(0, 0, 0)] * x.ndim
+    for axis, n, (before, after) in zip(axes, params["lhs_dilation"], params["padding"], strict=True):
+        spread[axis] = (before, after, n - 1)
+    ready = lax.pad(x, jnp.zeros((), x.dtype), spread)
+    none = {"padding": ((0, 0),) * len(axes), "lhs_dilation": (1,) * len(axes)}
+    return _wide(equation.replace(params={**params, **none}), [ready, values[1]], run)
+
+
 OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt cbrt erf erfc sin cos pow
-integer_pow square max min floor ceil round select_n dot_general reduce_sum reduce_max reduce_min cumsum clamp
-lt le gt ge eq ne""".split()
+integer_pow square max min floor ceil round select_n dot_general reduce_sum reduce_max reduce_min reduce_prod
+reduce_window_sum reduce_window_max reduce_window_min cumsum cummax cummin cumprod clamp argmax argmin top_k lt le gt ge
+eq ne""".split()
 """What is computed in 32 bits where numbers have 16."""
 
 RULES: dict[str, Rule] = {
@@ -152,7 +162,8 @@ RULES: dict[str, Rule] = {
     "or": Rule(_or, _signed),
     "xor": Rule(_either, _is_bool),
     "shift_left": Rule(_shift_left, _signed),
-    "shift_right_logical": Rule(_shift_right, _signed),
+    "shift_right_arithmetic": Rule(_shift_right, _signed),
+    "shift_right_logical": Rule(_shift_right_logical, _signed),
     "sort": Rule(_sort),
-    "conv_general_dilated": Rule(_conv, _is_spread),
+    "conv_general_dilated": Rule(_conv, _is_odd),
 }

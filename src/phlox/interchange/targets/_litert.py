@@ -41,7 +41,7 @@ class LiteRT:
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The signature of a program in an interpreter on the CPU."""
-        from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
+        from ai_edge_litert.interpreter import Interpreter
 
         runner = Interpreter(str(folder / self.file(program.name))).get_signature_runner(program.name)
         taken = set(runner.get_input_details())
