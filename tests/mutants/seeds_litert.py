@@ -77,6 +77,13 @@ MUTANTS = [
         _GIVES,
     ),
     (
+        "litert: a product of imaginary parts is added",
+        _ROOM + "_complex.py",
+        "Pair(x.re * y.re - x.im * y.im,",
+        "Pair(x.re * y.re + x.im * y.im,",
+        _OTHERWISE,
+    ),
+    (
         "litert: a symbol is 1",
         "interchange/targets/_litert.py",
         "        if low != high:",

@@ -48,10 +48,11 @@ def scope_of(path: str) -> AbstractContextManager[Any]:
 
 
 class Operation(NamedTuple):
-    """One operation of a traced program, and the path of the layer that it comes from."""
+    """One operation of a traced program, the path of the layer that it comes from, and what the program has of it."""
 
     name: str
     layer: str
+    equation: Any
 
 
 def layer_of(equation: Any) -> str:
@@ -64,7 +65,7 @@ def operations(jaxpr: Any, within: str = "") -> Iterator[Operation]:
     """All operations of a jaxpr, those inside of loops and branches too."""
     for equation in jaxpr.eqns:
         layer = layer_of(equation) or within
-        yield Operation(equation.primitive.name, layer)
+        yield Operation(equation.primitive.name, layer, equation)
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
                 yield from operations(getattr(inner, "jaxpr", inner), layer)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from phlox.core import ExportError
 from phlox.interchange.litert import _module
-from phlox.interchange.litert._refused import COMPLEX
 
 if TYPE_CHECKING:
     from phlox.interchange._program import Program
@@ -81,7 +80,7 @@ def _refusal(place: Path, ended: subprocess.CompletedProcess[str], where: str) -
     got = f"{operation} at {layer}: {message[:300]}"
     return ExportError(
         "operations that LiteRT has", got=got, where=where,
-        fix=COMPLEX[1] if "complex<" in message else "write that layer in other operations, or choose another format",
+        fix="write that layer in other operations, or choose another format",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from phlox.interchange.litert._retrace import Rule, Run, programs_in
@@ -12,7 +13,6 @@ from phlox.interchange.litert._retrace import Rule, Run, programs_in
 def operations_of(jaxpr: Any) -> int:
     """How many operations a program has once its loops are written out.
 
-    >>> import jax
     >>> operations_of(jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 5, lambda i, y: y * 2, x))(1.0).jaxpr)
     10
     """
@@ -32,11 +32,12 @@ def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
     places = list(range(params["length"]))
     kept: dict[int, list[Any]] = {}
     for i in reversed(places) if params["reverse"] else places:
-        found = run(params["jaxpr"], [*consts, *carry, *(x[i] for x in xs)])
+        row = jax.tree.map(lambda x, i=i: x[i], xs)
+        found = run(params["jaxpr"], [*consts, *carry, *row])
         carry, kept[i] = found[:moving], found[moving:]
     if not places:
         return [*carry, *(jnp.zeros(v.aval.shape, v.aval.dtype) for v in equation.outvars[moving:])]
-    return [*carry, *(jnp.stack([kept[i][k] for i in places]) for k in range(len(kept[0])))]
+    return [*carry, *jax.tree.map(lambda *rows: jnp.stack(rows), *(kept[i] for i in places))]
 
 
 def _is_short(equation: Any) -> bool:

@@ -8,7 +8,8 @@ import jax
 from jax.interpreters import partial_eval
 
 from phlox.core._compat import without_places
-from phlox.interchange.litert import _loops, _operations
+from phlox.interchange.litert import _complex, _loops, _operations
+from phlox.interchange.litert._complex import paired, refuse_complex
 from phlox.interchange.litert._refused import refuse
 from phlox.interchange.litert._retrace import retraced
 from phlox.nn import whole_operations
@@ -16,7 +17,7 @@ from phlox.nn import whole_operations
 if TYPE_CHECKING:
     from phlox.interchange._program import Program
 
-_RULES = {**_loops.RULES, **_operations.RULES}
+_TABLES = (_loops.RULES, _complex.RULES, _operations.RULES)
 
 
 def module_text(program: Program) -> str:
@@ -27,7 +28,8 @@ def module_text(program: Program) -> str:
     """
     closed = _live(program.whole.jaxpr)
     refuse(closed.jaxpr, program.where)
-    run, weights = retraced(closed, _RULES), list(program.weights.values())
+    refuse_complex(closed, program.where)
+    run, weights = retraced(closed, _TABLES, paired), [paired(x) for x in program.weights.values()]
     with whole_operations(), without_places():
         traced = jax.jit(lambda *inputs: run([*weights, *inputs]), keep_unused=True).trace(*program.structs()[1])
         return traced.lower(lowering_platforms=("cpu",)).as_text(debug_info=True)

@@ -28,28 +28,40 @@ class Rule:
     asked: Callable[[Any], bool] = lambda equation: True
 
 
-def retraced(closed: Any, rules: Mapping[str, Rule]) -> Callable[[Sequence[Any]], list[Any]]:
+Tables = Sequence[Mapping[str, Rule]]
+
+
+def retraced(
+    closed: Any, tables: Tables, known: Callable[[Any], Any] = lambda x: x
+) -> Callable[[Sequence[Any]], list[Any]]:
     """A program as a function of its arguments, which runs what has a rule by that, and all else as it is.
 
+    Arguments:
+        closed: the program.
+        tables: rules by the names of operations; the first that asks for one writes it.
+        known: what is done first to arguments and constants.
+
     >>> rules = {"sin": Rule(lambda equation, values, run: [2 * values[0]])}
-    >>> function = retraced(jax.make_jaxpr(lambda x: jax.numpy.sin(x) + 1)(3.0), rules)
+    >>> function = retraced(jax.make_jaxpr(lambda x: jax.numpy.sin(x) + 1)(3.0), [rules])
     >>> float(function([3.0])[0])
     7.0
     """
 
     def run(program: Any, values: Sequence[Any]) -> list[Any]:
         jaxpr, consts = (program.jaxpr, program.consts) if hasattr(program, "consts") else (program, ())
-        held: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *values], strict=True))
-        read = lambda v: v.val if isinstance(v, Literal) else held[v]  # noqa: E731
+        held: dict[Any, Any] = dict(
+            zip([*jaxpr.constvars, *jaxpr.invars], [*map(known, consts), *values], strict=True)
+        )
+        read = lambda v: known(v.val) if isinstance(v, Literal) else held[v]  # noqa: E731
         for equation in jaxpr.eqns:
             given = [read(v) for v in equation.invars]
-            rule = _rule(equation, rules)
+            rule = _rule(equation, tables)
             with scope_of(layer_of(equation) if rule else ""):
                 found = rule.write(equation, given, run) if rule else run_equation(jaxpr, equation, given)
             held.update(zip(equation.outvars, found, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    return lambda values: run(closed, values)
+    return lambda values: run(closed, [*map(known, values)])
 
 
 def programs_in(equation: Any) -> list[Any]:
@@ -58,13 +70,17 @@ def programs_in(equation: Any) -> list[Any]:
     return [getattr(v, "jaxpr", v) for v in leaves if hasattr(v, "eqns")]
 
 
-def _rule(equation: Any, rules: Mapping[str, Rule]) -> Rule | None:
-    """The rule of an operation; one that holds operations with rules is taken apart."""
-    rule = rules.get(equation.primitive.name)
-    if rule is not None and rule.asked(equation):
-        return rule
-    parts = _PARTS.get(equation.primitive.name)
-    if parts and any(_rule(inner, rules) for jaxpr in programs_in(equation) for inner in jaxpr.eqns):
+def _rule(equation: Any, tables: Tables) -> Rule | None:
+    """The rule of an operation; a call is taken apart, and so is a loop or a branch that holds operations with rules."""
+    name = equation.primitive.name
+    if name in _CALLS:
+        return _CALLED
+    parts = _PARTS.get(name)
+    for table in tables:
+        rule = table.get(name)
+        if rule is not None and rule.asked(equation):
+            return rule
+    if parts and any(_rule(inner, tables) for jaxpr in programs_in(equation) for inner in jaxpr.eqns):
         return parts
     return None
 
@@ -106,6 +122,11 @@ def _while(equation: Any, values: list[Any], run: Run) -> list[Any]:
     )
 
 
-_CALLS = """jit pjit closed_call core_call checkpoint remat remat2 custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr
-custom_lin custom_vmap_call composite""".split()
-_PARTS = {**dict.fromkeys(_CALLS, Rule(_called)), "scan": Rule(_scan), "cond": Rule(_cond), "while": Rule(_while)}
+_CALLS = frozenset(
+    """jit pjit closed_call core_call checkpoint remat remat2 custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr
+    custom_lin custom_vmap_call composite""".split()
+)
+_CALLED = Rule(_called)
+_PARTS = {"scan": Rule(_scan), "cond": Rule(_cond), "while": Rule(_while)}
+TAKEN_APART = _CALLS | frozenset(_PARTS)
+"""Operations whose programs are looked into."""
