@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterable
 from pathlib import Path
 
-from phlox.interchange.litert import _loops, _operations
+from phlox.interchange.litert import _complex, _loops, _operations
 from phlox.interchange.litert._refused import COMPLEX, REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,32 +30,42 @@ where a NaN comes among them is not settled.
 
 ## Operations that are written otherwise
 
-The runtime has other signs or ends for these than XLA, takes them in other forms, or does not have them.
+Loops become functions of their own, and scatters keep their way of combining; and
 
+| how | operations of JAX |
+|---|---|
 """
 
 
 def main() -> None:
     """Write the page."""
-    wide = [name for name in _operations.RULES if name in _operations.OF_REALS]
-    rest = [name for name in _operations.RULES if name not in _operations.OF_REALS]
-    made = ", ".join(f"`{name}`" for name in sorted(rest))
-    text = f"{made}; scatters keep their way of combining; of 16 bits: {', '.join(f'`{n}`' for n in sorted(wide))}.\n"
-    (ROOT / "docs" / "litert.md").write_text(TEXT + text + _refused() + _exceptions(), "utf-8")
+    wide, held = _operations.OF_REALS, _complex.RULES
+    rest = [name for name in _operations.RULES if name not in wide]
+    rows = [
+        f"| other signs, other forms, or none in the runtime | {_listed(rest)} |",
+        f"| of complex arrays, as two real ones | {_listed(held)} |",
+        f"| of 16 bits, as of 32 | {_listed(wide)} |",
+    ]
+    text = TEXT + "\n".join(rows) + "\n" + _refused() + _exceptions()
+    (ROOT / "docs" / "litert.md").write_text(text, "utf-8")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " ".join(f"`{name}`" for name in sorted(names))
 
 
 def _refused() -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for name, why in REFUSED.items():
         reasons.setdefault(why, []).append(name)
-    rows = [f"| {what} | {fix} | {' '.join(f'`{n}`' for n in sorted(names))} |" for (what, fix), names in reasons.items()]
-    return "\n".join([REFUSALS, *rows, f"| {COMPLEX[0]} | {COMPLEX[1]} | any but `rfft` |"]) + "\n"
+    rows = [f"| {what} | {fix} | {_listed(names)} |" for (what, fix), names in reasons.items()]
+    return "\n".join([REFUSALS, *rows, f"| {COMPLEX[0]} | {COMPLEX[1]} | all others of complex arrays |"]) + "\n"
 
 
 def _exceptions() -> str:
     found = runpy.run_path(str(ROOT / "tests" / "interchange" / "litert_exceptions.py"))["EXCEPTIONS"]
-    rows = [f"| `{name}` | {why} |" for name, why in found.items()]
-    return "\n".join([EXCEPTIONS, *rows]) + "\n"
+    rows = [f"- `{name}`: {why}" for name, why in found.items()]
+    return "\n".join([EXCEPTIONS, *(["It has no form for", "", *rows] if rows else ["None is left out."])]) + "\n"
 
 
 REFUSALS = """
@@ -69,9 +80,6 @@ itself refuses, or the runtime computes otherwise, is an error too.
 EXCEPTIONS = """
 ## What was tried
 
-Every layer and model of the registry of exports at a known size, within 1e-5 of the model (16 bits within their own precision), but for:
-
-| layer | because |
-|---|---|"""
+Every layer and model of the registry of exports at a known size, within 1e-5 of the model; of 16 bits, within their own precision."""
 
 main()
