@@ -16,17 +16,25 @@ _HALF_TYPES = tuple(map(jnp.dtype, _HALF))
 # --- whole numbers ----------------------------------------------------------------------------------------
 
 
-def _is_whole(equation: Any) -> bool:
-    return jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer)
-
-
 def _rem(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """With the sign of the first, as C has it; the runtime's operator has that of the second."""
     a, b = values
-    if _is_whole(equation):
+    if _signed(equation):
+        return [a - _quotient(a, b) * b]
+    if _is_unsigned(equation):
         return [a - lax.div(a, b) * b]
     size = lax.abs(a) % lax.abs(b)  # of no sign: both remainders are the same
     return [jnp.where(a < 0, -size, size)]
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    """-1 for a division by 0, as XLA has it, and the least number by -1 is itself; the runtime breaks off at both."""
+    odd = (b == 0) | (b == -1)
+    return jnp.where(b == -1, 0 - a, jnp.where(b == 0, -1, lax.div(a, jnp.where(odd, 1, b))))
+
+
+def _div(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    return [_quotient(*values)] if _signed(equation) else _wide(equation, values, run)
 
 
 def _and(equation: Any, values: list[Any], run: Run) -> list[Any]:
@@ -81,6 +89,10 @@ def _shift_right_logical(equation: Any, values: list[Any], run: Run) -> list[Any
 
 def _signed(equation: Any) -> bool:
     return jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.signedinteger)
+
+
+def _is_unsigned(equation: Any) -> bool:
+    return jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.unsignedinteger)
 
 
 def _is_bool(equation: Any) -> bool:
@@ -157,6 +169,7 @@ eq ne""".split()
 
 RULES: dict[str, Rule] = {
     **{name: Rule(_wide, _is_half) for name in OF_REALS},
+    "div": Rule(_div, lambda equation: _signed(equation) or _is_half(equation)),
     "rem": Rule(_rem),
     "and": Rule(_and, _signed),
     "or": Rule(_or, _signed),
