@@ -215,6 +215,14 @@ def test_a_converter_that_breaks_off_leaves_nothing_behind(tmp_path, monkeypatch
     assert not list(place.iterdir())
 
 
+def test_weights_that_one_file_cannot_hold_are_refused_before_the_converter_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(_convert, "LIMIT", 4 * (4 * 2 + 2))
+    monkeypatch.setattr(_convert, "_SCRIPT", tmp_path / "nowhere.py")
+    with pytest.raises(px.ExportError, match=r"weights below 40 bytes.*, got 1\.00 times as many\n  fix: px\.bf16\(model\)"):
+        px.export(px.Dense(4, 2), tmp_path / "out", inputs={"x": px.Spec(3, 4)}, to="litert")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "ai_edge_litert" else found(n, *a))

@@ -98,6 +98,13 @@ MUTANTS = [
         (_TESTS + "test_a_converter_that_breaks_off_leaves_nothing_behind",),
     ),
     (
+        "litert: a file of exactly the limit is tried",
+        _ROOM + "_convert.py",
+        "if size >= LIMIT:",
+        "if size > LIMIT:",
+        (_TESTS + "test_weights_that_one_file_cannot_hold_are_refused_before_the_converter_is_asked",),
+    ),
+    (
         "litert: what has no form goes to the converter",
         _ROOM + "_module.py",
         "    refuse(closed.jaxpr, program.where)\n",

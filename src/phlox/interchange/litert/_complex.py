@@ -108,7 +108,10 @@ def _convert(equation: Any, values: list[Any], run: Run) -> list[Any]:
     x, dtype = values[0], equation.params["new_dtype"]
     if not jnp.issubdtype(dtype, jnp.complexfloating):
         return [x.re.astype(dtype)]
-    return [x if isinstance(x, Pair) else Pair(jnp.asarray(x, jnp.float32), jnp.zeros_like(x, jnp.float32))]
+    real = jnp.finfo(dtype).dtype
+    if isinstance(x, Pair):
+        return [Pair(x.re.astype(real), x.im.astype(real))]
+    return [Pair(jnp.asarray(x, real), jnp.zeros_like(x, real))]
 
 
 def _fft(equation: Any, values: list[Any], run: Run) -> list[Any]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PACKAGES = ("litert_converter", "ai_edge_litert", "flatbuffers")
 """What writes a file, and what runs it."""
 
+LIMIT = 1 << 31
+"""Bytes that one file can have."""
+
 _SCRIPT = Path(__file__).with_name("_converter.py")
 _LAYER = re.compile(r'layer:([^/"]+)')
 _OPERATION = re.compile(r"operation '(?:tfl\.|tf\.|stablehlo\.|mhlo\.)?(\w+)'")
@@ -33,8 +36,10 @@ def to_litert(programs: Sequence[Program]) -> bytes:
     The converter runs in a process of its own, so that it takes nothing along where it breaks off.
 
     Raises:
-        ExportError: a program has an operation that LiteRT has no form for, or the converter broke off.
+        ExportError: a program has an operation that LiteRT has no form for, weights are too many for one file, or the
+            converter broke off.
     """
+    _check_size(programs)
     with tempfile.TemporaryDirectory(prefix="phlox-litert-") as folder:
         place = Path(folder)
         request = [_asked(place, i, program) for i, program in enumerate(programs)]
@@ -43,6 +48,15 @@ def to_litert(programs: Sequence[Program]) -> bytes:
         if ended.returncode:
             raise _refusal(place, ended, programs[0].where)
         return (place / "model.tflite").read_bytes()
+
+
+def _check_size(programs: Sequence[Program]) -> None:
+    """Refuse weights that one file cannot hold, before they are written out as text."""
+    size = sum({name: x.nbytes for program in programs for name, x in program.weights.items()}.values())
+    if size >= LIMIT:
+        fix = "px.bf16(model) has half as many bytes; or choose a format that has weights in a file of their own: onnx"
+        got, where = f"{size / LIMIT:.2f} times as many", programs[0].where
+        raise ExportError(f"weights below {LIMIT:,} bytes, as a LiteRT file is one", got=got, fix=fix, where=where)
 
 
 def _asked(place: Path, index: int, program: Program) -> dict[str, Any]:
