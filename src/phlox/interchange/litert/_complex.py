@@ -56,15 +56,18 @@ def _is_complex(aval: Any) -> bool:
 
 def _has_form(equation: Any) -> bool:
     name = equation.primitive.name
-    if name == "fft":  # that of real numbers is an operator, whose result can be taken apart
-        return not _is_complex(equation.invars[0].aval)
+    if name == "fft":  # of real numbers
+        return not _is_complex(equation.invars[0].aval) and (_is_operator(equation) or _lengths(equation).size == 1)
     return name in RULES or name in TAKEN_APART
 
 
 def _by_parts(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """What does the same to both parts: sums, and all that moves numbers."""
     bind = lambda k: equation.primitive.bind(*(v[k] if isinstance(v, Pair) else v for v in values), **equation.params)  # noqa: E731
-    return [Pair(bind(0), bind(1))]
+    real, imaginary = bind(0), bind(1)
+    if not equation.primitive.multiple_results:
+        return [Pair(real, imaginary)]
+    return [Pair(*each) for each in zip(real, imaginary, strict=True)]
 
 
 def _mul(equation: Any, values: list[Any], run: Run) -> list[Any]:
@@ -115,11 +118,26 @@ def _convert(equation: Any, values: list[Any], run: Run) -> list[Any]:
 
 
 def _fft(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [paired(equation.primitive.bind(values[0], **equation.params))]
+    """The runtime's operator, whose result can be taken apart; of other lengths as products with waves."""
+    if _is_operator(equation):
+        return [paired(equation.primitive.bind(values[0], **equation.params))]
+    x, (n,) = values[0], _lengths(equation)
+    turns = np.outer(np.arange(n), np.arange(n // 2 + 1)) % n * (2 * np.pi / n)
+    return [Pair(x @ jnp.asarray(np.cos(turns), x.dtype), x @ jnp.asarray(-np.sin(turns), x.dtype))]
 
 
-_MOVED = """add sub neg reshape squeeze broadcast_in_dim transpose slice dynamic_slice dynamic_update_slice concatenate pad rev
-gather select_n reduce_sum cumsum copy copy_p stop_gradient expand_dims""".split()
+def _lengths(equation: Any) -> np.ndarray:
+    return np.asarray(equation.params["fft_lengths"])
+
+
+def _is_operator(equation: Any) -> bool:
+    """Whether all lengths are powers of two."""
+    lengths = _lengths(equation)
+    return not (lengths & (lengths - 1)).any()
+
+
+_MOVED = """add add_any sub neg reshape squeeze broadcast_in_dim transpose slice dynamic_slice dynamic_update_slice concatenate
+stack unstack split tile pad rev gather select_n reduce_sum cumsum copy copy_p stop_gradient expand_dims""".split()
 
 RULES: dict[str, Rule] = {
     **{name: Rule(_by_parts, is_complex) for name in _MOVED},
@@ -129,6 +147,7 @@ RULES: dict[str, Rule] = {
     "conj": Rule(lambda equation, values, run: [Pair(values[0].re, -values[0].im)], is_complex),
     "abs": Rule(lambda equation, values, run: [jnp.sqrt(values[0].re ** 2 + values[0].im ** 2)], is_complex),
     "mul": Rule(_mul, is_complex),
+    "square": Rule(lambda equation, values, run: [_times(values[0], values[0])], is_complex),
     "div": Rule(_div, is_complex),
     "integer_pow": Rule(_integer_pow, is_complex),
     "dot_general": Rule(_dot, is_complex),
