@@ -42,6 +42,13 @@ MUTANTS = [
         _OTHERWISE,
     ),
     (
+        "litert: negative numbers have no cube root",
+        _ROOM + "_operations.py",
+        '    "cbrt": Rule(_cbrt),\n',
+        "",
+        _OTHERWISE,
+    ),
+    (
         "litert: the first key counts least",
         _ROOM + "_operations.py",
         "for k in reversed(range(keys)):",

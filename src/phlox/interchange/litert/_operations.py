@@ -104,6 +104,15 @@ def _either(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return [(a & ~b) | (b & ~a)]
 
 
+# --- roots ------------------------------------------------------------------------------------------------
+
+
+def _cbrt(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    """Of negative numbers too; the converter makes it a power, which has none."""
+    x = _widened(values[0])
+    return [(jnp.sign(x) * jnp.abs(x) ** (1 / 3)).astype(equation.outvars[0].aval.dtype)]
+
+
 # --- order ------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +170,7 @@ def _conv(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return _wide(equation.replace(params={**params, **none}), [ready, values[1]], run)
 
 
-OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt cbrt erf erfc sin cos pow
+OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt erf erfc sin cos pow
 integer_pow square max min floor ceil round select_n dot_general reduce_sum reduce_max reduce_min reduce_prod
 reduce_window_sum reduce_window_max reduce_window_min cumsum cummax cummin cumprod clamp argmax argmin top_k lt le gt ge
 eq ne""".split()
@@ -177,6 +186,7 @@ RULES: dict[str, Rule] = {
     "shift_left": Rule(_shift_left, _signed),
     "shift_right_arithmetic": Rule(_shift_right, _signed),
     "shift_right_logical": Rule(_shift_right_logical, _signed),
+    "cbrt": Rule(_cbrt),
     "sort": Rule(_sort),
     "conv_general_dilated": Rule(_conv, _is_odd),
 }

@@ -49,9 +49,7 @@ def retraced(
 
     def run(program: Any, values: Sequence[Any]) -> list[Any]:
         jaxpr, consts = (program.jaxpr, program.consts) if hasattr(program, "consts") else (program, ())
-        held: dict[Any, Any] = dict(
-            zip([*jaxpr.constvars, *jaxpr.invars], [*map(known, consts), *values], strict=True)
-        )
+        held: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(known, consts), *values], strict=True))
         read = lambda v: known(v.val) if isinstance(v, Literal) else held[v]  # noqa: E731
         for equation in jaxpr.eqns:
             given = [read(v) for v in equation.invars]
