@@ -17,16 +17,18 @@ TEXT = f"""\
 LiteRT, the former TensorFlow Lite, runs on phones and small machines. `px.export(…, to="litert")` writes `model.tflite`
 without TensorFlow, and tries it in LiteRT's own runtime on this machine; phones were not tried.
 
-- **Sizes are known.** A file is planned ahead for one size of everything. Give numbers, or `sizes={{"batch": (1, 1)}}` where another
-  format of the same bundle has symbols; a signature for each size that you need.
+- **Sizes are known.** A file is planned ahead for one size of everything. Give numbers, or `sizes={{"batch": (1, 1)}}`
+  where another format of the same bundle has symbols; a signature for each size that you need.
 - **One file has all signatures**, and equal weights once.
-- **Loops.** The rounds of a loop of known length stand one behind the other, up to {_loops.LIMIT} operations in all: an LSTM over 64 steps
-  runs four times faster so, in a file nine times as large. A longer one stays a loop, as does one whose end the data decides.
+- **Loops.** The rounds of a loop of known length stand one behind the other, up to {_loops.LIMIT:,} operations in all:
+  an LSTM over 64 steps runs four times faster so, in a file nine times as large. A longer one stays a loop, as does
+  one whose end the data decides.
 - **16 bits.** The runtime computes with 32: numbers of 16 bits are widened, and rounded after each operation.
-- **The converter** is `litert-converter`, in a process of its own: where it breaks off, the error says how, and nothing is left.
+- **The converter** is `litert-converter`, in a process of its own: where it breaks off, the error says how, and nothing
+  is left.
 
-Files have the runtime's own operators only, none that needs TensorFlow. An order by `sort` or `argsort` is right for numbers;
-where a NaN comes among them is not settled.
+Files have the runtime's own operators only, none that needs TensorFlow. An order by `sort` or `argsort` is right for
+numbers; where a NaN comes among them is not settled.
 
 ## Operations that are written otherwise
 
@@ -71,8 +73,8 @@ def _exceptions() -> str:
 REFUSALS = """
 ## Operations that have none
 
-They are refused by an error that names the layer, the operation and what would help, and no file is written. What the converter
-itself refuses, or the runtime computes otherwise, is an error too.
+They are refused by an error that names the layer, the operation and what would help, and no file is written. What the
+converter itself refuses, or the runtime computes otherwise, is an error too.
 
 | what it is | what would help | operations of JAX |
 |---|---|---|"""
@@ -80,6 +82,7 @@ itself refuses, or the runtime computes otherwise, is an error too.
 EXCEPTIONS = """
 ## What was tried
 
-Every layer and model of the registry of exports at a known size, within 1e-5 of the model; of 16 bits, within their own precision."""
+Every layer and model of the registry of exports at a known size, within 1e-5 of the model; of 16 bits, within their own
+precision."""
 
 main()

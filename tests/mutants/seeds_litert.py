@@ -1,4 +1,4 @@
-"""Faults of px.export to LiteRT: operations that are written otherwise, loops, and what the converter's process says."""
+"""Faults of px.export to LiteRT: operations written otherwise, loops, and what the converter's process says."""
 
 _TESTS = "tests/interchange/test_litert.py::"
 _ROOM = "interchange/litert/"

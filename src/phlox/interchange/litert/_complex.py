@@ -136,8 +136,11 @@ def _is_operator(equation: Any) -> bool:
     return not (lengths & (lengths - 1)).any()
 
 
-_MOVED = """add add_any sub neg reshape squeeze broadcast_in_dim transpose slice dynamic_slice dynamic_update_slice concatenate
-stack unstack split tile pad rev gather select_n reduce_sum cumsum copy copy_p stop_gradient expand_dims""".split()
+_MOVED = (
+    "add", "add_any", "broadcast_in_dim", "concatenate", "copy", "copy_p", "cumsum", "dynamic_slice",
+    "dynamic_update_slice", "expand_dims", "gather", "neg", "pad", "reduce_sum", "reshape", "rev", "select_n", "slice",
+    "split", "squeeze", "stack", "stop_gradient", "sub", "tile", "transpose", "unstack",
+)  # fmt: skip
 
 RULES: dict[str, Rule] = {
     **{name: Rule(_by_parts, is_complex) for name in _MOVED},

@@ -136,9 +136,8 @@ def _read_from_outside(loop: Any) -> list[Any]:
     """The values that the parts of a loop read, and that are made elsewhere."""
     inner = list(_operations(loop))
     mine = {value for found in inner for value in found.results}
-    mine |= {
-        x for each in [loop, *inner] for region in each.regions for block in region.blocks for x in block.arguments
-    }
+    blocks = [block for each in [loop, *inner] for region in each.regions for block in region.blocks]
+    mine |= {x for block in blocks for x in block.arguments}
     return list(dict.fromkeys(x for found in inner for x in found.operands if x not in mine))
 
 

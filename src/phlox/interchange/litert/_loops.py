@@ -1,4 +1,4 @@
-"""Loops of known length: the rounds of a short one stand one behind the other, which a runtime fuses and plans ahead."""
+"""Loops of known length: the rounds of a short one stand one behind the other, which a runtime fuses and plans."""
 
 from __future__ import annotations
 

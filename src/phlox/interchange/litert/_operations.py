@@ -47,7 +47,7 @@ def _or(equation: Any, values: list[Any], run: Run) -> list[Any]:
 
 
 def _both(a: Any, b: Any, kind: jnp.iinfo) -> Any:
-    """The bits of both: twice their number is a + b - (a xor b), all but the highest, which is that of two negatives."""
+    """The bits of both: a + b - (a xor b) is twice their number; but for the highest, which two negatives have."""
     lower = _without_sign(jnp.right_shift(a + b - jnp.bitwise_xor(a, b), 1), kind)
     return jnp.where((a < 0) & (b < 0), jnp.bitwise_xor(lower, _sign_bit(kind)), lower)
 
@@ -170,10 +170,13 @@ def _conv(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return _wide(equation.replace(params={**params, **none}), [ready, values[1]], run)
 
 
-OF_REALS = """add sub mul div neg abs sign exp exp2 log log1p expm1 tanh logistic sqrt rsqrt erf erfc sin cos pow
-integer_pow square max min floor ceil round select_n dot_general reduce_sum reduce_max reduce_min reduce_prod
-reduce_window_sum reduce_window_max reduce_window_min cumsum cummax cummin cumprod clamp argmax argmin top_k lt le gt ge
-eq ne""".split()
+OF_REALS = (
+    "abs", "add", "argmax", "argmin", "ceil", "clamp", "cos", "cummax", "cummin", "cumprod", "cumsum", "div",
+    "dot_general", "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "le", "log",
+    "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "pow", "reduce_max", "reduce_min", "reduce_prod",
+    "reduce_sum", "reduce_window_max", "reduce_window_min", "reduce_window_sum", "round", "rsqrt", "select_n",
+    "sign", "sin", "sqrt", "square", "sub", "tanh", "top_k",
+)  # fmt: skip
 """What is computed in 32 bits where numbers have 16."""
 
 RULES: dict[str, Rule] = {

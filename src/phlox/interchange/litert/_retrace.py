@@ -69,7 +69,7 @@ def programs_in(equation: Any) -> list[Any]:
 
 
 def _rule(equation: Any, tables: Tables) -> Rule | None:
-    """The rule of an operation; a call is taken apart, and so is a loop or a branch that holds operations with rules."""
+    """The rule of an operation; a call is taken apart, and so is a loop or a branch that has operations with rules."""
     name = equation.primitive.name
     if name in _CALLS:
         return _CALLED
@@ -120,10 +120,10 @@ def _while(equation: Any, values: list[Any], run: Run) -> list[Any]:
     )
 
 
-_CALLS = frozenset(
-    """jit pjit closed_call core_call checkpoint remat remat2 custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr
-    custom_lin custom_vmap_call composite""".split()
-)
+_CALLS = frozenset((
+    "checkpoint", "closed_call", "composite", "core_call", "custom_jvp_call", "custom_lin", "custom_vjp_call",
+    "custom_vjp_call_jaxpr", "custom_vmap_call", "jit", "pjit", "remat", "remat2",
+))  # fmt: skip
 _CALLED = Rule(_called)
 _PARTS = {"scan": Rule(_scan), "cond": Rule(_cond), "while": Rule(_while)}
 TAKEN_APART = _CALLS | frozenset(_PARTS)

@@ -64,7 +64,7 @@ def _fixed(program: Program) -> Program:
         if low != high:
             raise ExportError(
                 "sizes that are known: a LiteRT file has one for each", got=f"{name!r} in {program.name!r}",
-                fix=f"give a number in its place, or sizes={{{name!r}: (1, 1)}}; a signature for each size that you need",
+                fix=f"give a number in its place, or sizes={{{name!r}: (1, 1)}}; a signature for each size you need",
                 where=program.where,
             )  # fmt: skip
         sizes[name] = low
