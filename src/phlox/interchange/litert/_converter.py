@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING or __name__ == "__main__":  # it is loaded into a process of its own alone
+if TYPE_CHECKING:  # their types know hardly a name
+    api: Any
+    ir: Any
+    passmanager: Any
+elif __name__ == "__main__":  # it is loaded into a process of its own alone
     from litert_converter import converter_api_ext as api
     from litert_converter.mlir import ir, passmanager
 

@@ -30,7 +30,8 @@ def _rem(equation: Any, values: list[Any], run: Run) -> list[Any]:
 def _quotient(a: Any, b: Any) -> Any:
     """-1 for a division by 0, as XLA has it, and the least number by -1 is itself; the runtime breaks off at both."""
     odd = (b == 0) | (b == -1)
-    return jnp.where(b == -1, 0 - a, jnp.where(b == 0, -1, lax.div(a, jnp.where(odd, 1, b))))
+    safe: Any = jnp.where(odd, 1, b)
+    return jnp.where(b == -1, 0 - a, jnp.where(b == 0, -1, lax.div(a, safe)))
 
 
 def _div(equation: Any, values: list[Any], run: Run) -> list[Any]:
@@ -38,7 +39,8 @@ def _div(equation: Any, values: list[Any], run: Run) -> list[Any]:
 
 
 def _and(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [_both(*values, _kind(equation))]
+    a, b = values
+    return [_both(a, b, _kind(equation))]
 
 
 def _or(equation: Any, values: list[Any], run: Run) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -41,9 +42,8 @@ class LiteRT:
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The signature of a program in an interpreter on the CPU."""
-        from ai_edge_litert.interpreter import Interpreter
-
-        runner = Interpreter(str(folder / self.file(program.name))).get_signature_runner(program.name)
+        runtime = importlib.import_module("ai_edge_litert.interpreter")
+        runner = runtime.Interpreter(str(folder / self.file(program.name))).get_signature_runner(program.name)
         taken = set(runner.get_input_details())
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
