@@ -6,7 +6,7 @@ import runpy
 from collections.abc import Iterable
 from pathlib import Path
 
-from phlox.interchange.litert import _complex, _loops, _operations
+from phlox.interchange.litert import _complex, _loops, _operations, _unsigned
 from phlox.interchange.litert._refused import COMPLEX, REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,8 +27,9 @@ without TensorFlow, and tries it in LiteRT's own runtime on this machine; phones
 - **The converter** is `litert-converter`, in a process of its own: where it breaks off, the error says how, and nothing
   is left.
 
-Files have the runtime's own operators only, none that needs TensorFlow. An order by `sort` or `argsort` is right for
-numbers; where a NaN comes among them is not settled.
+Files have the runtime's own operators only, none that needs TensorFlow. What they compute is right for numbers. With NaN
+and infinities the runtime is careless: its `exp` of NaN is 0, its `log` of infinity 88, its `rsqrt` of 0 NaN, the sine of
+1e30 NaN; where a NaN comes in an order by `sort` or `argsort` is not settled. A mask of `-inf` before a softmax is right.
 
 ## Operations that are written otherwise
 
@@ -45,6 +46,7 @@ def main() -> None:
     rest = [name for name in _operations.RULES if name not in wide]
     rows = [
         f"| other signs, other forms, or none in the runtime | {_listed(rest)} |",
+        f"| of whole numbers without sign, by those with one | {_listed(_unsigned.RULES)} |",
         f"| of complex arrays, as two real ones | {_listed(held)} |",
         f"| of 16 bits, as of 32 | {_listed(wide)} |",
     ]

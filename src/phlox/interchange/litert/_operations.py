@@ -20,14 +20,12 @@ def _rem(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """With the sign of the first, as C has it; the runtime's operator has that of the second."""
     a, b = values
     if _signed(equation):
-        return [a - _quotient(a, b) * b]
-    if _is_unsigned(equation):
-        return [a - lax.div(a, b) * b]
+        return [a - quotient(a, b) * b]
     size = lax.abs(a) % lax.abs(b)  # of no sign: both remainders are the same
     return [jnp.where(a < 0, -size, size)]
 
 
-def _quotient(a: Any, b: Any) -> Any:
+def quotient(a: Any, b: Any) -> Any:
     """-1 for a division by 0, as XLA has it, and the least number by -1 is itself; the runtime breaks off at both."""
     odd = (b == 0) | (b == -1)
     safe: Any = jnp.where(odd, 1, b)
@@ -35,26 +33,27 @@ def _quotient(a: Any, b: Any) -> Any:
 
 
 def _div(equation: Any, values: list[Any], run: Run) -> list[Any]:
-    return [_quotient(*values)] if _signed(equation) else _wide(equation, values, run)
+    a, b = values
+    return [quotient(a, b)] if _signed(equation) else _wide(equation, values, run)
 
 
 def _and(equation: Any, values: list[Any], run: Run) -> list[Any]:
     a, b = values
-    return [_both(a, b, _kind(equation))]
+    return [both(a, b, _kind(equation))]
 
 
 def _or(equation: Any, values: list[Any], run: Run) -> list[Any]:
     a, b = values
-    return [a + b - _both(a, b, _kind(equation))]
+    return [a + b - both(a, b, _kind(equation))]
 
 
-def _both(a: Any, b: Any, kind: jnp.iinfo) -> Any:
+def both(a: Any, b: Any, kind: jnp.iinfo) -> Any:
     """The bits of both: a + b - (a xor b) is twice their number; but for the highest, which two negatives have."""
-    lower = _without_sign(jnp.right_shift(a + b - jnp.bitwise_xor(a, b), 1), kind)
+    lower = without_sign(jnp.right_shift(a + b - jnp.bitwise_xor(a, b), 1), kind)
     return jnp.where((a < 0) & (b < 0), jnp.bitwise_xor(lower, _sign_bit(kind)), lower)
 
 
-def _without_sign(x: Any, kind: jnp.iinfo) -> Any:
+def without_sign(x: Any, kind: jnp.iinfo) -> Any:
     return jnp.where(x < 0, jnp.bitwise_xor(x, _sign_bit(kind)), x)
 
 
@@ -85,16 +84,12 @@ def _shift_right_logical(equation: Any, values: list[Any], run: Run) -> list[Any
     far = jnp.clip(n, 1, kind.bits - 1)
     most = jnp.asarray(kind.max, kind.dtype)
     sign = jnp.right_shift(most, far - 1) - jnp.right_shift(most, far)  # the bit to which the sign goes
-    moved = jnp.right_shift(_without_sign(x, kind), far) + jnp.where(x < 0, sign, 0)
+    moved = jnp.right_shift(without_sign(x, kind), far) + jnp.where(x < 0, sign, 0)
     return [jnp.where(n == 0, x, jnp.where((n < 0) | (n >= kind.bits), 0, moved))]
 
 
 def _signed(equation: Any) -> bool:
     return jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.signedinteger)
-
-
-def _is_unsigned(equation: Any) -> bool:
-    return jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.unsignedinteger)
 
 
 def _is_bool(equation: Any) -> bool:
@@ -106,13 +101,28 @@ def _either(equation: Any, values: list[Any], run: Run) -> list[Any]:
     return [(a & ~b) | (b & ~a)]
 
 
-# --- roots ------------------------------------------------------------------------------------------------
+# --- roots, and numbers made whole ------------------------------------------------------------------------
 
 
 def _cbrt(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """Of negative numbers too; the converter makes it a power, which has none."""
     x = _widened(values[0])
     return [(jnp.sign(x) * jnp.abs(x) ** (1 / 3)).astype(equation.outvars[0].aval.dtype)]
+
+
+def _is_away(equation: Any) -> bool:
+    return equation.params["rounding_method"] == lax.RoundingMethod.AWAY_FROM_ZERO
+
+
+def _round(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    """Halves go away from zero, where they shall; the runtime's go to the even number."""
+    if not _is_away(equation):
+        return _wide(equation, values, run)
+    x = _widened(values[0])
+    size = jnp.abs(x)
+    whole = jnp.floor(size)
+    found = jnp.sign(x) * (whole + (size - whole >= 0.5).astype(x.dtype))
+    return [found.astype(equation.outvars[0].aval.dtype)]
 
 
 # --- order ------------------------------------------------------------------------------------------------
@@ -133,6 +143,23 @@ def _descending(key: Any) -> Any:
     if key.dtype == jnp.bool_:
         return 1 - key.astype(jnp.int32)
     return -_widened(key) if jnp.issubdtype(key.dtype, jnp.floating) else jnp.invert(key)
+
+
+def _lt_to(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    return [_before(*map(_widened, values))]
+
+
+def _le_to(equation: Any, values: list[Any], run: Run) -> list[Any]:
+    a, b = map(_widened, values)
+    return [~_before(b, a)]
+
+
+def _before(a: Any, b: Any) -> Any:
+    """In the order of all numbers: -0 before 0, and NaN, whatever its sign, behind all."""
+    if not jnp.issubdtype(a.dtype, jnp.floating):
+        return a < b
+    zeros = (a == 0) & (b == 0) & (1 / a < 1 / b)
+    return (a < b) | zeros | ((b != b) & (a == a))
 
 
 # --- numbers of 16 bits, and convolutions -----------------------------------------------------------------
@@ -176,7 +203,7 @@ OF_REALS = (
     "abs", "add", "argmax", "argmin", "ceil", "clamp", "cos", "cummax", "cummin", "cumprod", "cumsum", "div",
     "dot_general", "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "le", "log",
     "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "pow", "reduce_max", "reduce_min", "reduce_prod",
-    "reduce_sum", "reduce_window_max", "reduce_window_min", "reduce_window_sum", "round", "rsqrt", "select_n",
+    "reduce_sum", "reduce_window_max", "reduce_window_min", "reduce_window_sum", "rsqrt", "select_n",
     "sign", "sin", "sqrt", "square", "sub", "tanh", "top_k",
 )  # fmt: skip
 """What is computed in 32 bits where numbers have 16."""
@@ -192,6 +219,9 @@ RULES: dict[str, Rule] = {
     "shift_right_arithmetic": Rule(_shift_right, _signed),
     "shift_right_logical": Rule(_shift_right_logical, _signed),
     "cbrt": Rule(_cbrt),
+    "round": Rule(_round, lambda equation: _is_away(equation) or _is_half(equation)),
     "sort": Rule(_sort),
+    "lt_to": Rule(_lt_to),
+    "le_to": Rule(_le_to),
     "conv_general_dilated": Rule(_conv, _is_odd),
 }
