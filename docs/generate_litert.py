@@ -27,9 +27,10 @@ without TensorFlow, and tries it in LiteRT's own runtime on this machine; phones
 - **The converter** is `litert-converter`, in a process of its own: where it breaks off, the error says how, and nothing
   is left.
 
-Files have the runtime's own operators only, none that needs TensorFlow. What they compute is right for numbers. With NaN
-and infinities the runtime is careless: its `exp` of NaN is 0, its `log` of infinity 88, its `rsqrt` of 0 NaN, the sine of
-1e30 NaN; where a NaN comes in an order by `sort` or `argsort` is not settled. A mask of `-inf` before a softmax is right.
+Files have the runtime's own operators only, none that needs TensorFlow. What they compute is right for numbers. With
+NaN and infinities the runtime is careless: its `exp` of NaN is 0, its `log` of infinity 88, its `rsqrt` of 0 NaN, the
+sine of 1e30 NaN; where a NaN comes in an order by `sort` or `argsort` is not settled. A mask of `-inf` before a softmax
+is right.
 
 ## Operations that are written otherwise
 
