@@ -15,6 +15,7 @@ _loaded _checking           px.load_exported: a bundle as a function, and what i
 _refresh                    files made anew from model.phlox beside them
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
+litert/                     from traced programs to a LiteRT file
 """
 
 from typing import TYPE_CHECKING

@@ -20,7 +20,8 @@ from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import Spec, specs_of
 from phlox.interchange._writing import write_rest
-from phlox.interchange.targets import _onnx as _onnx  # they make themselves known
+from phlox.interchange.targets import _litert as _litert  # they make themselves known
+from phlox.interchange.targets import _onnx as _onnx
 from phlox.interchange.targets import _stablehlo as _stablehlo
 from phlox.interchange.targets import _web as _web
 from phlox.interchange.targets._target import DEFAULT, Target, chosen

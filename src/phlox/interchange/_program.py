@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -156,6 +156,11 @@ class Program:
         """The same with each operation as the one that JAX has for it, for readers that know operations by name."""
         with whole_operations(), telling(self.where):
             return self.jitted.trace(*self.structs())
+
+    def at(self, sizes: Mapping[str, int]) -> Program:
+        """The same program with these sizes in place of symbols."""
+        known = {name: spec.at(sizes) for name, spec in self.inputs.items()}
+        return Program(self._model, replace(self.request, inputs=known), self.sizes, self.where, see=self._see)
 
     def signature(self, program: Mapping[str, str]) -> Signature:
         """As a bundle says it."""

@@ -13,14 +13,13 @@ import jax.export
 from phlox.core import ExportError, MissingExtraError, PhloxError
 from phlox.core._compat import without_places
 from phlox.interchange._program import Program, telling
-from phlox.interchange._scopes import operations
+from phlox.interchange._scopes import CALLBACKS, operations
 from phlox.interchange.targets._target import Run, add_target, file_of
 from phlox.nn import reference_forms
 from phlox.weights import read_file, write_file
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 WEIGHTS = "weights.safetensors"
-_CALLBACKS = {"pure_callback", "io_callback", "debug_callback", "debug_print", "outside_call"}
 
 
 class StableHLO:
@@ -99,7 +98,7 @@ def _exported(program: Program) -> jax.export.Exported:
 
 def _refusal(program: Program, error: Exception) -> ExportError:
     """The error of a program that cannot be written, with the layer of the operation that is in the way."""
-    odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in _CALLBACKS), None)
+    odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in CALLBACKS), None)
     if odd is None:
         got = str(error).splitlines()[0][:300]
         fix = "compute it in operations of jax.numpy and jax.lax"
