@@ -68,7 +68,7 @@ def _refused() -> str:
 
 
 def _exceptions() -> str:
-    found = runpy.run_path(str(ROOT / "tests" / "interchange" / "litert_exceptions.py"))["EXCEPTIONS"]
+    found = runpy.run_path(str(ROOT / "tests" / "areas" / "litert" / "exceptions.py"))["EXCEPTIONS"]
     rows = [f"- `{name}`: {why}" for name, why in found.items()]
     return "\n".join([EXCEPTIONS, *(["It has no form for", "", *rows] if rows else ["None is left out."])]) + "\n"
 

@@ -1,9 +1,10 @@
 """Faults of px.export to LiteRT: operations written otherwise, loops, and what the converter's process says."""
 
-_TESTS = "tests/interchange/test_litert.py::"
+_FILES = "tests/areas/litert/test_files.py::"
+_REFUSED = "tests/interchange/test_litert.py::"
 _ROOM = "interchange/litert/"
-_OTHERWISE = (_TESTS + "test_operations_that_are_written_otherwise",)
-_GIVES = (_TESTS + "test_gives_what_the_model_gives",)
+_OTHERWISE = (_FILES + "test_operations_that_are_written_otherwise",)
+_GIVES = (_FILES + "test_gives_what_the_model_gives",)
 
 MUTANTS = [
     (
@@ -18,7 +19,7 @@ MUTANTS = [
         _ROOM + "_loops.py",
         "return _operations(equation) <= LIMIT",
         "return True",
-        (_TESTS + "test_long_loops_stay_loops",),
+        (_FILES + "test_long_loops_stay_loops",),
     ),
     (
         "litert: a remainder has the sign of the divisor",
@@ -123,27 +124,27 @@ MUTANTS = [
         "interchange/targets/_litert.py",
         "        if low != high:",
         "        if False:",
-        (_TESTS + "test_sizes_that_are_not_known_are_refused",),
+        (_REFUSED + "test_sizes_that_are_not_known_are_refused",),
     ),
     (
         "litert: a process that was killed is said to have left",
         _ROOM + "_convert.py",
         'if code < 0 else f"exit {code}"',
         'if code < -99 else f"exit {code}"',
-        (_TESTS + "test_a_converter_that_breaks_off_leaves_nothing_behind",),
+        (_REFUSED + "test_a_converter_that_breaks_off_leaves_nothing_behind",),
     ),
     (
         "litert: a file of exactly the limit is tried",
         _ROOM + "_convert.py",
         "if size >= LIMIT:",
         "if size > LIMIT:",
-        (_TESTS + "test_weights_that_one_file_cannot_hold_are_refused_before_the_converter_is_asked",),
+        (_REFUSED + "test_weights_that_one_file_cannot_hold_are_refused_before_the_converter_is_asked",),
     ),
     (
         "litert: what has no form goes to the converter",
         _ROOM + "_module.py",
         "    refuse(closed.jaxpr, program.where)\n",
         "",
-        (_TESTS + "test_what_litert_has_no_form_for_names_the_layer_and_the_operation",),
+        (_REFUSED + "test_what_litert_has_no_form_for_names_the_layer_and_the_operation",),
     ),
 ]
