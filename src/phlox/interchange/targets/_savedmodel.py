@@ -1,0 +1,114 @@
+"""SavedModel: the programs that StableHLO's files hold, called by TensorFlow, with the weights as its variables."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from phlox.core import ExportError, MissingExtraError, OptionError
+from phlox.interchange._program import Program
+from phlox.interchange._sizes import is_symbol
+from phlox.interchange.targets import _tensorflow
+from phlox.interchange.targets._apart import Apart, ApartError
+from phlox.interchange.targets._stablehlo import exported
+from phlox.interchange.targets._target import DEFAULT, Run, add_target
+
+FOLDER = "saved_model"
+SERVED = "serving_default"
+"""What TensorFlow's servers call the signature of a request that names none."""
+
+
+class SavedModel:
+    """TensorFlow's own format, which TensorFlow Serving takes; written and run in processes of their own."""
+
+    name = "savedmodel"
+    runtime = "TensorFlow"
+
+    def file(self, signature: str) -> str:
+        """The file with the programs of all signatures; variables are beside it."""
+        return f"{FOLDER}/saved_model.pb"
+
+    def require(self, where: str) -> None:
+        """Refuse where TensorFlow is missing."""
+        if importlib.util.find_spec("tensorflow") is None:
+            raise MissingExtraError("tensorflow", got="none", fix='pip install "phlox[savedmodel]"', where=where)
+
+    def write(self, programs: Sequence[Program], folder: Path) -> dict[str, dict[str, Any]]:
+        """Write programs as signatures of one SavedModel, and the weights of all of them once."""
+        where, keys = programs[0].where, [_key(program.name) for program in programs]
+        if len(set(keys)) < len(keys):
+            fix = f"name it otherwise: the model's own call has that name in a SavedModel, {SERVED!r}"
+            raise OptionError("signatures of different names", got=f"{SERVED!r} twice", fix=fix, where=where)
+        told, arrays = [], dict[str, np.ndarray]()
+        for program in programs:
+            made = exported(program)
+            told.append(_said(program, made))
+            arrays |= {f"weights/{name}": np.asarray(x) for name, x in program.weights.items()}
+            arrays[f"programs/{told[-1]['key']}"] = np.frombuffer(made.mlir_module_serialized, np.uint8)
+        try:
+            with started() as process:
+                process("write", {"folder": str(folder / FOLDER), "signatures": told}, arrays)
+        except ApartError as error:
+            raise ExportError(
+                "a program that TensorFlow takes", got=str(error)[:400],
+                fix="nothing was written; another version of TensorFlow or another format may do", where=where,
+            ) from error  # fmt: skip
+        return {program.name: _details(one) for program, one in zip(programs, told, strict=True)}
+
+    def opened(self, program: Program, folder: Path) -> Run:
+        """The signature from the folder, in a process that has neither JAX nor Phlox."""
+        process = started()
+        process("open", {"folder": str(folder / FOLDER), "key": _key(program.name)}, {})
+
+        def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            return process("run", {}, {name: np.asarray(x) for name, x in inputs.items()})
+
+        return run
+
+
+def started() -> Apart:
+    """A process with TensorFlow."""
+    return Apart(Path(_tensorflow.__file__))
+
+
+def _key(signature: str) -> str:
+    return SERVED if signature == DEFAULT else signature
+
+
+def _said(program: Program, made: jax.export.Exported) -> dict[str, Any]:
+    """What the other process must know of a signature, as JSON."""
+    _, inputs = program.structs()
+    outputs = zip(program.output_names, made.out_avals, strict=True)
+    return {
+        "key": _key(program.name),
+        "weights": list(program.weights),
+        "inputs": [_array(name, x) for name, x in zip(program.inputs, inputs, strict=True)],
+        "outputs": [_array(name, x) for name, x in outputs],
+        "calling_convention": made.calling_convention_version,
+        "platforms": [name.upper() for name in made.platforms],
+        "shardy": bool(getattr(jax.config, "jax_use_shardy_partitioner", True)),
+    }
+
+
+def _array(name: str, x: Any) -> list[Any]:
+    """Name, sizes, None for one that is known at the call, and dtype."""
+    return [name, [None if is_symbol(n) else int(n) for n in x.shape], np.dtype(x.dtype).name]
+
+
+def _details(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader must know of a signature."""
+    return {
+        "signature": told["key"],
+        "weights": told["weights"],
+        "platforms": [name.lower() for name in told["platforms"]],
+        "calling_convention": told["calling_convention"],
+        "jax": jax.__version__,
+    }
+
+
+add_target(SavedModel())
