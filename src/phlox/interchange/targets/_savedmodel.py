@@ -15,6 +15,7 @@ from phlox.interchange._program import Program
 from phlox.interchange._sizes import is_symbol
 from phlox.interchange.targets import _tensorflow
 from phlox.interchange.targets._apart import Apart, ApartError
+from phlox.interchange.targets._older import for_older_readers
 from phlox.interchange.targets._stablehlo import exported
 from phlox.interchange.targets._target import DEFAULT, Run, add_target
 
@@ -49,7 +50,7 @@ class SavedModel:
             made = exported(program)
             told.append(_said(program, made))
             arrays |= {f"weights/{name}": np.asarray(x) for name, x in program.weights.items()}
-            arrays[f"programs/{told[-1]['key']}"] = np.frombuffer(made.mlir_module_serialized, np.uint8)
+            arrays[f"programs/{told[-1]['key']}"] = np.frombuffer(for_older_readers(made), np.uint8)
         try:
             with started() as process:
                 process("write", {"folder": str(folder / FOLDER), "signatures": told}, arrays)

@@ -13,7 +13,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -23,17 +23,17 @@ _LENGTH = struct.Struct("<Q")
 _KEPT_OUT = ("jax", "jaxlib", "phlox")  # a SavedModel needs none of them; and Keras would import JAX, for seconds
 
 
-def send(stream: BinaryIO, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def send(stream: IO[bytes], said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a message: what is said, as JSON, and arrays by name, of any dtype that ``ml_dtypes`` or NumPy has."""
     listed = [[name, x.dtype.name, list(x.shape)] for name, x in arrays.items()]
     text = json.dumps([said, listed]).encode()
     stream.write(_LENGTH.pack(len(text)) + text)
     for x in arrays.values():
-        stream.write(np.ascontiguousarray(x).reshape(-1).view(np.uint8))
+        stream.write(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays] | None:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
     """Read a message; None where the other side has gone, also in its middle."""
     try:
         [length] = _LENGTH.unpack(_whole(stream, _LENGTH.size))
@@ -43,13 +43,13 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays] | None:
         return None
 
 
-def _array(stream: BinaryIO, name: str, shape: list[int]) -> np.ndarray:
+def _array(stream: IO[bytes], name: str, shape: list[int]) -> np.ndarray:
     dtype = np.dtype(getattr(ml_dtypes, name, name))
     data = _whole(stream, int(np.prod(shape)) * dtype.itemsize)
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _whole(stream: BinaryIO, size: int) -> bytes:
+def _whole(stream: IO[bytes], size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise EOFError
