@@ -23,7 +23,7 @@ def for_older_readers(made: jax.export.Exported) -> bytes:
         for operation in _composites(module, ir):
             _call(operation, ir)
         passmanager.PassManager.parse("builtin.module(inline)").run(module.operation)
-        text = module.operation.get_asm(enable_debug_info=True)
+        text: Any = module.operation.get_asm(enable_debug_info=True)
     age = stablehlo.StablehloCompatibilityRequirement.WEEK_12
     return stablehlo.serialize_portable_artifact_str(text, stablehlo.get_version_from_compatibility_requirement(age))
 

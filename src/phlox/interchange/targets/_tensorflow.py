@@ -65,6 +65,7 @@ class Tasks:
 
     def __init__(self, tf: Any):
         self._tf = tf
+        self._loaded: Any = None
         self._signature: Any = None
 
     def write(self, told: Mapping[str, Any], arrays: Arrays) -> Arrays:
@@ -81,7 +82,8 @@ class Tasks:
 
     def open(self, told: Mapping[str, Any], arrays: Arrays) -> Arrays:
         """A signature of the SavedModel in a folder, to be run."""
-        self._signature = self._tf.saved_model.load(told["folder"]).signatures[told["key"]]
+        self._loaded = self._tf.saved_model.load(told["folder"])  # it owns the variables
+        self._signature = self._loaded.signatures[told["key"]]
         return {}
 
     def run(self, told: Mapping[str, Any], arrays: Arrays) -> Arrays:
