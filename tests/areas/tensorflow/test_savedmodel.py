@@ -16,7 +16,10 @@ from phlox import weights
 from phlox.interchange._forms import put_together
 from phlox.interchange.targets import _savedmodel
 
-SHORT = ("Conv2d", "RNN", "MultiHeadAttention", "MixtureOfExperts", "cond", "while_loop", "scan", "sorting", "several-outputs", "half")
+SHORT = (
+    "Conv2d", "RNN", "MultiHeadAttention", "MixtureOfExperts", "cond", "while_loop", "scan", "sorting", "several-outputs",
+    "half",
+)  # fmt: skip
 HALF = {"half": 2e-2, "float16": 2e-3}
 
 
