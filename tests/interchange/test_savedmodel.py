@@ -1,4 +1,4 @@
-"""SavedModel without TensorFlow: a stand-in writes down what it is told. What TensorFlow makes of it: the area's tests."""
+"""SavedModel without TensorFlow: a stand-in writes down what it is told; with TensorFlow, see the area's tests."""
 
 import dataclasses
 import io
