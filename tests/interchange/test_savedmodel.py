@@ -162,7 +162,7 @@ def test_without_tensorflow(monkeypatch, tmp_path):
 def test_a_process_ends_with_its_block():
     script = Path(_tensorflow.__file__)
     with Apart(script) as process:
-        with pytest.raises(ApartError, match="AttributeError|ModuleNotFoundError"):
+        with pytest.raises(ApartError, match=r"AttributeError|ModuleNotFoundError"):
             process("nothing", {}, {})
         child = process._process
     assert child.poll() is not None

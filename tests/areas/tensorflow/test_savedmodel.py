@@ -17,8 +17,8 @@ from phlox.interchange._forms import put_together
 from phlox.interchange.targets import _savedmodel
 
 SHORT = (
-    "Conv2d", "RNN", "MultiHeadAttention", "MixtureOfExperts", "cond", "while_loop", "scan", "sorting", "several-outputs",
-    "half",
+    "Conv2d", "RNN", "MultiHeadAttention", "MixtureOfExperts", "cond", "while_loop", "scan", "sorting", "half",
+    "several-outputs",
 )  # fmt: skip
 HALF = {"half": 2e-2, "float16": 2e-3}
 
