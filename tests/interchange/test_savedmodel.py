@@ -152,6 +152,54 @@ def test_two_signatures_of_one_name(stand_in, tmp_path):
     assert os.listdir(tmp_path / "bundles") == []
 
 
+class Whitening(px.Module):
+    def __init__(self):
+        self.inner = Triangle()
+
+    def __call__(self, x):
+        return x + self.inner(x)
+
+
+class Triangle(px.Module):
+    def __call__(self, x):
+        return jnp.linalg.cholesky(x @ x.mT + jnp.eye(2))
+
+
+REFUSED = {
+    "LAPACK": (
+        Whitening,
+        ["x"],
+        r"has, got cholesky at inner, for which JAX calls lapack_spotrf_ffi of LAPACK\n  fix: ",
+    ),
+    "capitals": (Triangle, ["X", "x"], r"differ by more than capitals, got X, x\n  fix: name them otherwise: "),
+    "MLIR": (dense, ["x"], r"a program that TensorFlow takes, got ValueError: failed to serialize\n  fix: nothing was"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_programs_that_never_reach_tensorflow(what, stand_in, tmp_path, monkeypatch):
+    def serialize(made):
+        raise ValueError("failed to serialize")
+
+    build, names, text = REFUSED[what]
+    size = 4 if what == "MLIR" else 2
+    call = (lambda model, X, x: model(X - x)) if len(names) == 2 else (lambda model, x: model(x))
+    inputs = dict.fromkeys(names, px.Spec(size, size))
+    if what == "MLIR":
+        monkeypatch.setattr(_savedmodel, "for_older_readers", serialize)
+    (tmp_path / "bundles").mkdir()
+    with pytest.raises(px.PhloxError, match=text):
+        px.export(build(), tmp_path / "bundles" / "out", signatures={"f": (call, inputs)}, to="savedmodel")
+    assert os.listdir(tmp_path / "bundles") == []
+
+
+def test_errors_of_tensorflow_without_the_traces_that_it_does_not_have():
+    error = ValueError(
+        "Graph execution error:\n\nDetected at node f defined at\n<stack traces unavailable>\nno handler"
+    )
+    assert _tensorflow._words(error) == "no handler"
+
+
 def test_without_tensorflow(monkeypatch, tmp_path):
     monkeypatch.setattr(_savedmodel.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(px.MissingExtraError, match=r'tensorflow.*\n  fix: pip install "phlox\[savedmodel\]"'):

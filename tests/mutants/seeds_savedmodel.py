@@ -68,6 +68,27 @@ MUTANTS = [
         (_TESTS + "test_a_message_holds_any_dtype",),
     ),
     (
+        "savedmodel: what calls LAPACK is handed over",
+        _TARGETS + "_lapack.py",
+        "if call is None:",
+        "if call is not None:",
+        (_TESTS + "test_programs_that_never_reach_tensorflow",),
+    ),
+    (
+        "savedmodel: the first operation is blamed for LAPACK",
+        _TARGETS + "_lapack.py",
+        "if op.name in _OPERATIONS), None)",
+        "if op.name), None)",
+        (_TESTS + "test_programs_that_never_reach_tensorflow",),
+    ),
+    (
+        "savedmodel: names of inputs are compared with their capitals",
+        _TARGETS + "_savedmodel.py",
+        "Counter(name.lower() for name in program.inputs)",
+        "Counter(program.inputs)",
+        (_TESTS + "test_programs_that_never_reach_tensorflow",),
+    ),
+    (
         "export: the report knows the folder's files alone",
         "interchange/_export.py",
         'sorted(Path(folder).rglob("*"))',

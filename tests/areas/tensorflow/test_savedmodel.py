@@ -44,7 +44,7 @@ def one_process():
     """One process with TensorFlow for all rows: it takes seconds to start."""
     with _savedmodel.started() as process, pytest.MonkeyPatch.context() as patch:
         patch.setattr(_savedmodel, "started", lambda: Shared(process))
-        yield
+        yield process
 
 
 def agrees(row, folder):
@@ -190,3 +190,30 @@ def test_a_key_that_is_an_input(tmp_path, one_process):
     found = loaded.signatures["serving_default"](x=tf.constant(X), key=words)["output"]
     model[1].key = jax.random.fold_in(key, 0)
     np.testing.assert_allclose(found, model(X), rtol=1e-5, atol=1e-6)
+
+
+def test_names_keep_their_capitals(tmp_path, one_process):
+    inputs = {"Image": px.Spec("batch", 4), "IDs": px.Spec("batch", 4)}
+    call = lambda model, image, ids: {"Sum": model(image) + ids, "sum": ids}  # noqa: E731
+    px.export(px.Dense(4, 4, key=0), tmp_path / "out", signatures={"Both": (call, inputs)}, to="savedmodel")
+    told = tf.saved_model.load(str(tmp_path / "out" / "saved_model")).signatures["Both"]
+    found = told(Image=tf.constant(X), IDs=tf.ones((5, 4)))
+    assert (set(told.structured_input_signature[1]), set(found)) == (set(inputs), {"Sum", "sum"})
+    np.testing.assert_array_equal(found["sum"], np.ones((5, 4)))
+
+
+class Altering(Shared):
+    """It adds one to a bias on its way."""
+
+    def __call__(self, what, told, arrays):
+        return super().__call__(what, told, {n: x + (n == "weights/layers.1.bias") for n, x in arrays.items()})
+
+
+def test_the_layer_at_which_a_difference_begins(tmp_path, one_process, monkeypatch):
+    model = px.Chain(px.Dense(4, 8, key=0), px.Dense(8, 6, px.gelu, key=1), px.Dense(6, 2, px.tanh, key=2))
+    monkeypatch.setattr(_savedmodel, "started", lambda: Altering(one_process))
+    with pytest.raises(
+        px.ExportError, match=r"got a difference of \S+, which begins at layers\.1, Dense\(8 → 6, gelu\)"
+    ):
+        px.export(model, tmp_path / "out", inputs={"x": px.Spec("batch", 4)}, to="savedmodel")
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from phlox.interchange._program import Program
 from phlox.interchange._sizes import is_symbol
 from phlox.interchange.targets import _tensorflow
 from phlox.interchange.targets._apart import Apart, ApartError
+from phlox.interchange.targets._lapack import refuse_lapack
 from phlox.interchange.targets._older import for_older_readers
 from phlox.interchange.targets._stablehlo import exported
 from phlox.interchange.targets._target import DEFAULT, Run, add_target
@@ -41,24 +43,19 @@ class SavedModel:
 
     def write(self, programs: Sequence[Program], folder: Path) -> dict[str, dict[str, Any]]:
         """Write programs as signatures of one SavedModel, and the weights of all of them once."""
-        where, keys = programs[0].where, [_key(program.name) for program in programs]
-        if len(set(keys)) < len(keys):
-            fix = f"name it otherwise: the model's own call has that name in a SavedModel, {SERVED!r}"
-            raise OptionError("signatures of different names", got=f"{SERVED!r} twice", fix=fix, where=where)
+        where = programs[0].where
+        _check_names(programs, where)
         told, arrays = [], dict[str, np.ndarray]()
         for program in programs:
             made = exported(program)
             told.append(_said(program, made))
             arrays |= {f"weights/{name}": np.asarray(x) for name, x in program.weights.items()}
-            arrays[f"programs/{told[-1]['key']}"] = np.frombuffer(for_older_readers(made), np.uint8)
+            arrays[f"programs/{told[-1]['key']}"] = np.frombuffer(_portable(program, made), np.uint8)
         try:
             with started() as process:
                 process("write", {"folder": str(folder / FOLDER), "signatures": told}, arrays)
         except ApartError as error:
-            raise ExportError(
-                "a program that TensorFlow takes", got=str(error)[:400],
-                fix="nothing was written; another version of TensorFlow or another format may do", where=where,
-            ) from error  # fmt: skip
+            raise _refusal(str(error), where) from error
         return {program.name: _details(one) for program, one in zip(programs, told, strict=True)}
 
     def opened(self, program: Program, folder: Path) -> Run:
@@ -79,6 +76,34 @@ def started() -> Apart:
 
 def _key(signature: str) -> str:
     return SERVED if signature == DEFAULT else signature
+
+
+def _check_names(programs: Sequence[Program], where: str) -> None:
+    """Refuse names that TensorFlow cannot tell apart."""
+    keys = [_key(program.name) for program in programs]
+    if len(set(keys)) < len(keys):
+        fix = f"name it otherwise: the model's own call has that name in a SavedModel, {SERVED!r}"
+        raise OptionError("signatures of different names", got=f"{SERVED!r} twice", fix=fix, where=where)
+    for program in programs:
+        small = Counter(name.lower() for name in program.inputs)
+        alike = [name for name in program.inputs if small[name.lower()] > 1]
+        if alike:
+            fix = "name them otherwise: TensorFlow compares them in small letters"
+            raise OptionError("inputs that differ by more than capitals", got=", ".join(alike), fix=fix, where=where)
+
+
+def _portable(program: Program, made: jax.export.Exported) -> bytes:
+    """The program in a form that TensorFlow reads."""
+    refuse_lapack(program, made, SavedModel.runtime)
+    try:
+        return for_older_readers(made)
+    except Exception as error:  # MLIR's own kinds among them
+        raise _refusal(f"{type(error).__name__}: {error}", program.where) from error
+
+
+def _refusal(got: str, where: str) -> ExportError:
+    fix = "nothing was written; another version of TensorFlow or another format may do"
+    return ExportError("a program that TensorFlow takes", got=got[:400], fix=fix, where=where)
 
 
 def _said(program: Program, made: jax.export.Exported) -> dict[str, Any]:

@@ -22,6 +22,8 @@ Arrays = dict[str, np.ndarray]
 _LENGTH = struct.Struct("<Q")
 _KEPT_OUT = ("jax", "jaxlib", "phlox")  # a SavedModel needs none of them; and Keras would import JAX, for seconds
 
+_NO_TRACE = ("Graph execution error:", "Detected at node", "<stack traces unavailable>")
+
 
 def send(stream: IO[bytes], said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a message: what is said, as JSON, and arrays by name, of any dtype that ``ml_dtypes`` or NumPy has."""
@@ -121,6 +123,11 @@ class Tasks:
             raise ValueError(f"TensorFlow {self._tf.__version__} takes calling conventions to {most}, JAX wrote {mine}")
 
 
+def _words(error: Exception) -> str:
+    """What an error says, without the lines about stack traces that are not there."""
+    return "\n".join(line for line in str(error).splitlines() if line.strip() and not line.startswith(_NO_TRACE))
+
+
 def main() -> None:
     """Do tasks until there are no more."""
     answers, tasks = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
@@ -135,7 +142,7 @@ def main() -> None:
             method: Callable[..., Arrays] = getattr(does, said["do"])
             found = method(said, arrays)
         except Exception as error:
-            send(answers, {"error": f"{type(error).__name__}: {error}"}, {})
+            send(answers, {"error": f"{type(error).__name__}: {_words(error)}"}, {})
         else:
             send(answers, {}, found)
 
