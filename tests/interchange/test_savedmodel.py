@@ -165,6 +165,14 @@ class Triangle(px.Module):
         return jnp.linalg.cholesky(x @ x.mT + jnp.eye(2))
 
 
+class Narrow(px.Module):
+    def __init__(self):
+        self.scale = jnp.array([1, -3], jnp.int4)
+
+    def __call__(self, x):
+        return x * self.scale.astype(jnp.float32)
+
+
 REFUSED = {
     "LAPACK": (
         Whitening,
@@ -172,6 +180,7 @@ REFUSED = {
         r"has, got cholesky at inner, for which JAX calls lapack_spotrf_ffi of LAPACK\n  fix: ",
     ),
     "capitals": (Triangle, ["X", "x"], r"differ by more than capitals, got X, x\n  fix: name them otherwise: "),
+    "4 bits": (Narrow, ["x"], r"numbers of 8 bits and more for TensorFlow, got int4 scale\n  fix: store it in 8 bits"),
     "MLIR": (dense, ["x"], r"a program that TensorFlow takes, got ValueError: failed to serialize\n  fix: nothing was"),
 }
 

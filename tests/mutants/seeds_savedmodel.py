@@ -89,6 +89,13 @@ MUTANTS = [
         (_TESTS + "test_programs_that_never_reach_tensorflow",),
     ),
     (
+        "savedmodel: numbers of four bits are handed over",
+        _TARGETS + "_savedmodel.py",
+        'r"u?int[24]|float4_\\w+"',
+        'r"u?int[2]|float4_\\w+"',
+        (_TESTS + "test_programs_that_never_reach_tensorflow",),
+    ),
+    (
         "export: the report knows the folder's files alone",
         "interchange/_export.py",
         'sorted(Path(folder).rglob("*"))',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core import ExportError, MissingExtraError, OptionError
+from phlox.core import DtypeError, ExportError, MissingExtraError, OptionError
 from phlox.interchange._program import Program
 from phlox.interchange._sizes import is_symbol
 from phlox.interchange.targets import _tensorflow
@@ -24,6 +25,8 @@ from phlox.interchange.targets._target import DEFAULT, Run, add_target
 FOLDER = "saved_model"
 SERVED = "serving_default"
 """What TensorFlow's servers call the signature of a request that names none."""
+
+_PACKED = re.compile(r"u?int[24]|float4_\w+")
 
 
 class SavedModel:
@@ -45,6 +48,7 @@ class SavedModel:
         """Write programs as signatures of one SavedModel, and the weights of all of them once."""
         where = programs[0].where
         _check_names(programs, where)
+        _check_dtypes(programs, where)
         told, arrays = [], dict[str, np.ndarray]()
         for program in programs:
             made = exported(program)
@@ -90,6 +94,17 @@ def _check_names(programs: Sequence[Program], where: str) -> None:
         if alike:
             fix = "name them otherwise: TensorFlow compares them in small letters"
             raise OptionError("inputs that differ by more than capitals", got=", ".join(alike), fix=fix, where=where)
+
+
+def _check_dtypes(programs: Sequence[Program], where: str) -> None:
+    """Refuse what TensorFlow holds one to a byte and its XLA reads two to a byte: it would compute something else."""
+    for program in programs:
+        held = [(x.dtype.name, n) for n, x in program.weights.items()]
+        held += [(x.dtype, n) for n, x in program.inputs.items()] + [(x.dtype, x.name) for x in program.outputs]
+        odd = [f"{dtype} {name}" for dtype, name in held if _PACKED.fullmatch(dtype)]
+        if odd:
+            fix = "store it in 8 bits, and convert it in the model"
+            raise DtypeError("numbers of 8 bits and more for TensorFlow", got=", ".join(odd[:4]), fix=fix, where=where)
 
 
 def _portable(program: Program, made: jax.export.Exported) -> bytes:
