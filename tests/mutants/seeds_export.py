@@ -59,8 +59,8 @@ MUTANTS = [
     (
         "export: a file has no way back",
         _ROOM + "targets/_stablehlo.py",
-        "exported.serialize(vjp_order=1), True",
-        "exported.serialize(), True",
+        "made.serialize(vjp_order=1), True",
+        "made.serialize(), True",
         (_LOADED + "test_gradients_by_inputs_and_by_weights",),
     ),
     (

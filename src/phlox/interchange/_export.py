@@ -22,6 +22,7 @@ from phlox.interchange._spec import Spec, specs_of
 from phlox.interchange._writing import write_rest
 from phlox.interchange.targets import _litert as _litert  # they make themselves known
 from phlox.interchange.targets import _onnx as _onnx
+from phlox.interchange.targets import _savedmodel as _savedmodel
 from phlox.interchange.targets import _stablehlo as _stablehlo
 from phlox.interchange.targets import _web as _web
 from phlox.interchange.targets._target import DEFAULT, Target, chosen
@@ -118,7 +119,7 @@ def export(
         )
         notes = write_rest(model, bundle, tried, told.statistics)
         draft.bundle = bundle
-    files = {path.name: path.stat().st_size for path in sorted(Path(folder).iterdir())}
+    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(Path(folder).rglob("*")) if p.is_file()}
     said = [_said(program, several) for program, several in zip(programs, tried.values(), strict=True)]
     return ExportReport(Path(folder), tuple(rows), files, tuple(said), tuple(notes))
 

@@ -46,28 +46,28 @@ class StableHLO:
         return {program.name: self._written(program, folder) for program in programs}
 
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
-        exported = _exported(program)
+        made = exported(program)
         try:
             with reference_forms(), without_places():
-                text, slopes = exported.serialize(vjp_order=1), True
+                text, slopes = made.serialize(vjp_order=1), True
         except Exception:  # a loop of unknown length has no way back, and JAX has many words for it
-            text, slopes = exported.serialize(), False
+            text, slopes = made.serialize(), False
         (folder / self.file(program.name)).write_bytes(text)
         return {
             "weights": WEIGHTS,
             "arguments": list(program.weights),
-            "platforms": list(exported.platforms),
+            "platforms": list(made.platforms),
             "differentiable": slopes,
-            "calling_convention": exported.calling_convention_version,
+            "calling_convention": made.calling_convention_version,
             "jax": jax.__version__,
         }
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The program from its file, with the weights from theirs, compiled here."""
-        exported = read_program(folder / self.file(program.name))
+        made = read_program(folder / self.file(program.name))
         arrays, _ = read_file(folder / WEIGHTS, program.where)
         weights = [jax.numpy.asarray(arrays[name]) for name in program.weights]
-        call = jax.jit(exported.call)
+        call = jax.jit(made.call)
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
             found = call(weights, [inputs[name] for name in program.inputs])
@@ -81,7 +81,7 @@ def read_program(path: Path) -> jax.export.Exported:
     return jax.export.deserialize(bytearray(path.read_bytes()))
 
 
-def _exported(program: Program) -> jax.export.Exported:
+def exported(program: Program) -> jax.export.Exported:
     """The program for all platforms.
 
     Raises:
