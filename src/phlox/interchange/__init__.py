@@ -15,6 +15,7 @@ _loaded _checking           px.load_exported: a bundle as a function, and what i
 _refresh                    files made anew from model.phlox beside them
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
+onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
 """
 
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
+from phlox.interchange.onnx_reading import OnnxModel, load_onnx
 from phlox.interchange.targets._target import Target, targets
 from phlox.weights import Encoder
 
@@ -36,10 +38,12 @@ __all__ = [
     "ExportRow",
     "Exported",
     "ExportedFunction",
+    "OnnxModel",
     "Spec",
     "Target",
     "export",
     "load_exported",
+    "load_onnx",
     "refresh",
     "targets",
 ]

@@ -1,0 +1,16 @@
+"""From an ONNX file to a Module whose weights train.
+
+_load       px.load_onnx: the order of things; read it first
+_model      the Module: its weights, its state, how it is called
+_file       a file as a model of the onnx package, looked over before anything is made of it
+_tensors    its arrays, those in files beside it included
+_graph      graphs and nodes as plain data, checked
+_roles      which arrays are trained, which are not, which are numbers of the program
+_run        a graph run node by node
+_call       one node as an operator sees it, and the table that operators are entered in
+_known      what is known while tracing, computed by NumPy
+operators/  the operators, a file for each family
+"""
+
+from phlox.interchange.onnx_reading._load import load_onnx as load_onnx
+from phlox.interchange.onnx_reading._model import OnnxModel as OnnxModel

@@ -1,0 +1,112 @@
+"""One node as an operator sees it, and the table that operators are entered in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from phlox.core import ExportError, describe
+from phlox.interchange.onnx_reading._graph import Node
+from phlox.interchange.onnx_reading._known import is_known
+
+Operator = Callable[..., Any]
+"""``operator(call, *inputs)`` gives the node's output, or a tuple of them; an input that is left out is None."""
+
+_LARGEST = 1 << 31  # numbers in one array
+_CURES = "give that input by px.load_onnx(file, fixed={name: value}), or cut and fill it up to sizes that are known"
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node with its attributes resolved, the version of its operators, and what runs the graphs in it."""
+
+    node: Node
+    attributes: Mapping[str, Any]
+    version: int
+    run: Callable[..., list[Any]]
+    """``run(graph, *inputs)`` runs a graph among the attributes."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.attributes:
+            raise self.refusal(f"the attribute {name!r}", "none", "the file is not whole; write it anew")
+        return self.attributes[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute, or what stands for one that is left out."""
+        return self.attributes.get(name, default)
+
+    @property
+    def count(self) -> int:
+        """How many outputs the node has."""
+        return len(self.node.outputs)
+
+    def wants(self, place: int) -> bool:
+        """Whether somebody reads the output at this place."""
+        return place < len(self.node.outputs) and bool(self.node.outputs[place])
+
+    def refusal(self, expected: str, got: str, fix: str) -> ExportError:
+        """The error of a node that cannot be run."""
+        return ExportError(expected, got=got, fix=fix, where=str(self.node), located=True)
+
+    def known(self, x: Any, what: str) -> np.ndarray:
+        """A value that decides shapes, so that it must be known while tracing.
+
+        Raises:
+            ExportError: it depends on the model's inputs.
+        """
+        if is_known(x):
+            return np.asarray(x)
+        if isinstance(x, jax.core.Tracer):
+            raise self.refusal(f"{what} that is known while tracing", f"{describe(x)}, computed from inputs", _CURES)
+        return np.asarray(x)
+
+    def ints(self, x: Any, what: str) -> list[int]:
+        """Known whole numbers."""
+        return [int(n) for n in self.known(x, what).reshape(-1)]
+
+    def axes(self, x: Any = None, name: str = "axes") -> list[int] | None:
+        """Axes, which were an attribute and became an input."""
+        if x is not None:
+            return self.ints(x, name)
+        found = self.get(name)
+        return None if found is None else [int(n) for n in found]
+
+    def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """A shape that is made from numbers of the file.
+
+        Raises:
+            ExportError: no machine holds it, or a size is negative.
+        """
+        total = 1
+        for n in shape:
+            total *= int(n)
+        if total > _LARGEST or any(n < 0 for n in shape):
+            fix = "the file is damaged, or not meant to be run"
+            raise self.refusal(f"a result of at most {_LARGEST} numbers", str(list(shape)), fix)
+        return tuple(int(n) for n in shape)
+
+
+class Operators(dict[tuple[str, str], list[tuple[int, Operator]]]):
+    """Operators by domain and name, each with the versions of the standard that it is for."""
+
+    def on(self, *names: str, since: int = 1, domain: str = "") -> Callable[[Operator], Operator]:
+        """Enter a function under these names, from this version on."""
+
+        def enter(operator: Operator) -> Operator:
+            for name in names:
+                entries = self.setdefault((domain, name), [])
+                assert since not in [v for v, _ in entries], name
+                entries.append((since, operator))
+                entries.sort(key=lambda entry: entry[0])
+            return operator
+
+        return enter
+
+    def find(self, domain: str, name: str, version: int) -> Operator | None:
+        """The newest form that is not newer than the file."""
+        found = [operator for since, operator in self.get((domain, name), ()) if since <= version]
+        return found[-1] if found else None

@@ -1,0 +1,91 @@
+"""A file as a model of the onnx package, looked over before anything is made of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phlox.core import ExportError
+from phlox.interchange.onnx._proto import needed
+from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reader, Refuse
+from phlox.interchange.onnx_reading._tensors import Tensors
+from phlox.weights import CorruptFileError, file_error, open_regular
+
+_OLDEST = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a file says: its graph, the operators that it defines, versions of operators by domain."""
+
+    name: str
+    graph: Graph
+    functions: dict[tuple[str, str], Function]
+    versions: dict[str, int]
+
+
+def read(file: Any, where: str) -> Source:
+    """Read a path, bytes, or a model that is in memory.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CorruptFileError: it is no whole ONNX file; its arrays are not there; its nodes cannot run in their order.
+        ExportError: operators older or newer than are known.
+    """
+    onnx = needed()
+
+    def refuse(expected: str, got: str, fix: str) -> Exception:
+        return CorruptFileError(expected, got=got, fix=fix, where=where)
+
+    proto, folder = _proto(onnx, file, where, refuse)
+    reader = Reader(Tensors(onnx, folder, refuse), refuse)
+    versions = _versions(onnx, proto, where)
+    functions = {(f.domain, f.name): reader.function(f) for f in proto.functions}
+    return Source(proto.graph.name or "model", _hoisted(reader.graph(proto.graph)), functions, versions)
+
+
+def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path | None]:
+    if isinstance(file, onnx.ModelProto):
+        return file, None
+    folder = None
+    if not isinstance(file, bytes):
+        path = Path(os.fspath(file))
+        try:
+            with open_regular(path) as opened:
+                file, folder = opened.read(), path.parent
+        except OSError as error:
+            raise file_error(error, path, where) from error
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(file)
+    except Exception as error:
+        raise refuse("an ONNX file", str(error)[:100], "copy or write the file anew") from error
+    if not proto.HasField("graph"):
+        raise refuse("an ONNX file with a graph", "none", "copy or write the file anew")
+    return proto, folder
+
+
+def _versions(onnx: Any, proto: Any, where: str) -> dict[str, int]:
+    """Versions of operators by domain."""
+    found = {"" if o.domain == "ai.onnx" else o.domain: int(o.version) for o in proto.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    if not _OLDEST <= found.setdefault("", 1) <= newest:
+        fix = "convert it: onnx.version_converter.convert_version(model, 21)"
+        raise ExportError(f"operators of version {_OLDEST} to {newest}", got=str(found[""]), fix=fix, where=where)
+    return found
+
+
+def _hoisted(graph: Graph) -> Graph:
+    """Constant nodes as arrays of the graph, which is how some programs write weights."""
+    arrays = {n.outputs[0]: v for n in graph.nodes if (v := _constant(n)) is not None}
+    nodes = tuple(n for n in graph.nodes if _constant(n) is None)
+    return replace(graph, nodes=nodes, arrays={**graph.arrays, **arrays})
+
+
+def _constant(node: Node) -> np.ndarray | None:
+    value = node.attributes.get("value") if node.kind == "Constant" and not node.domain else None
+    return value if isinstance(value, np.ndarray) else None

@@ -1,0 +1,166 @@
+"""Graphs and nodes as plain data, checked: every name is made once, and before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phlox.interchange.onnx_reading._tensors import Tensors
+
+_DEEPEST = 24
+"""Graphs within graphs."""
+
+Refuse = Callable[[str, str, str], Exception]
+"""``refuse(expected, got, fix)`` makes the error of a file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation: what it reads and what it makes, by name."""
+
+    kind: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        kind = f"{self.domain}.{self.kind}" if self.domain else self.kind
+        return f"{kind} {self.name or next(filter(None, self.outputs), '')!r}"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An attribute of a function's node that is one of the function itself."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph; a size is a number, a symbol, or unknown; so may be the shape."""
+
+    name: str
+    dtype: np.dtype | None
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in the order they run."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+    arrays: Mapping[str, np.ndarray]
+
+    def walk(self) -> Iterator[Node]:
+        """All nodes, those of graphs inside included."""
+        for node in self.nodes:
+            yield node
+            for value in node.attributes.values():
+                if isinstance(value, Graph):
+                    yield from value.walk()
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """An operator that the file itself defines."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    defaults: Mapping[str, Any]
+    versions: Mapping[str, int]
+
+
+class Reader:
+    """Makes plain data of the onnx package's messages."""
+
+    def __init__(self, tensors: Tensors, refuse: Refuse):
+        self.tensors, self.refuse = tensors, refuse
+
+    def graph(self, proto: Any, outer: frozenset[str] = frozenset(), depth: int = 0) -> Graph:
+        """A graph and the graphs in it."""
+        if depth > _DEEPEST:
+            raise self.refuse(f"graphs at most {_DEEPEST} deep", "a deeper one", "the file is not meant to be run")
+        self._plain(proto)
+        arrays = {t.name: self.tensors.read(t) for t in proto.initializer}
+        ports = tuple(self.port(p) for p in proto.input if depth or p.name not in arrays)
+        made = set(outer) | set(arrays) | {p.name for p in proto.input}
+        nodes = tuple(self.nodes(proto.node, made, depth))
+        for output in proto.output:
+            self._seen(output.name, made, "the outputs")
+        return Graph(ports, tuple(map(self.port, proto.output)), nodes, arrays)
+
+    def _plain(self, proto: Any) -> None:
+        if proto.sparse_initializer:
+            raise self.refuse("dense arrays", "sparse initializers", "write them as dense ones")
+
+    def nodes(self, protos: Any, made: set[str], depth: int) -> Iterator[Node]:
+        """Nodes, each with the names that are made before it."""
+        for proto in protos:
+            node = self._node(proto, made, depth)
+            for name in filter(None, node.inputs):
+                self._seen(name, made, f"node {node}")
+            for name in filter(None, node.outputs):
+                if name in made and not depth:
+                    raise self.refuse("names that are made once", f"{name!r} twice", "write the file anew")
+                made.add(name)
+            yield node
+
+    def _seen(self, name: str, made: set[str], reader: str) -> None:
+        if name and name not in made:
+            got = f"{reader} with {name!r}, which nothing makes before it"
+            raise self.refuse("nodes in an order in which they can run", got, "the graph has a circle or lacks a node")
+
+    def _node(self, proto: Any, made: set[str], depth: int) -> Node:
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        attributes = {a.name: self._attribute(a, made, depth) for a in proto.attribute}
+        return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(proto.output), attributes)
+
+    def _attribute(self, proto: Any, made: set[str], depth: int) -> Any:
+        if proto.ref_attr_name:
+            return Reference(proto.ref_attr_name)
+        kind = proto.AttributeType.Name(proto.type)
+        if kind == "GRAPH":
+            return self.graph(proto.g, frozenset(made), depth + 1)
+        if kind == "TENSOR":
+            return self.tensors.read(proto.t)
+        if kind in _PLAIN:
+            return _PLAIN[kind](proto)
+        return None  # a sparse tensor, a type: an operator that needs one says so
+
+    def port(self, proto: Any) -> Port:
+        """An input or output."""
+        if not proto.type.HasField("tensor_type"):
+            return Port(proto.name, None, None)
+        kind = proto.type.tensor_type
+        shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
+        return Port(proto.name, self.tensors.dtype(kind.elem_type), shape)
+
+    def function(self, proto: Any) -> Function:
+        """An operator of the file."""
+        defaults = {a.name: self._attribute(a, set(), 0) for a in proto.attribute_proto}
+        nodes = tuple(self.nodes(proto.node, set(proto.input), 0))
+        versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
+        return Function(tuple(proto.input), tuple(proto.output), nodes, defaults, versions)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "FLOAT": lambda a: a.f,
+    "INT": lambda a: a.i,
+    "STRING": lambda a: a.s.decode(errors="replace"),
+    "FLOATS": lambda a: list(a.floats),
+    "INTS": lambda a: list(a.ints),
+    "STRINGS": lambda a: [s.decode(errors="replace") for s in a.strings],
+}
+
+
+def _size(dim: Any) -> int | str | None:
+    which = dim.WhichOneof("value")
+    return None if which is None else getattr(dim, which) or None

@@ -1,0 +1,132 @@
+"""Parts of arrays joined, cut, padded, repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.interchange.onnx_reading._call import Call
+from phlox.interchange.onnx_reading._known import constant, library
+from phlox.interchange.onnx_reading.operators._table import OPERATORS
+
+
+@OPERATORS.on("Concat")
+def _concat(call: Call, *xs: Any) -> Any:
+    return library(*xs).concatenate(xs, call.get("axis", 1))
+
+
+@OPERATORS.on("Split")
+def _split(call: Call, x: Any, sizes: Any = None) -> Any:
+    axis = call.get("axis", 0)
+    length, given = x.shape[axis], call.axes(sizes, "split")
+    if given is None:
+        part = -(-length // call.get("num_outputs", call.count))
+        given = [min(part, length - i * part) for i in range(call.count)]
+    ends = np.cumsum(given)[:-1].tolist()
+    return tuple(library(x).split(x, ends, axis))
+
+
+@OPERATORS.on("Slice")
+def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+    """By attributes before version 10, by inputs since."""
+    first, last = call.axes(starts, "starts") or [], call.axes(ends, "ends") or []
+    along = call.axes(axes) or list(range(len(first)))
+    by = [1] * len(first) if steps is None else call.ints(steps, "steps")
+    where = [slice(None)] * x.ndim
+    for axis, low, high, step in zip(along, first, last, by, strict=True):
+        where[axis] = _window(low, high, step, x.shape[axis])
+    return x[tuple(where)]
+
+
+def _window(low: int, high: int, step: int, length: int) -> slice:
+    """As Python cuts; backwards, an end before the first element is none."""
+    if step < 0 and high < -length:
+        return slice(low, None, step)
+    return slice(low, high, step)
+
+
+@OPERATORS.on("Tile")
+def _tile(call: Call, x: Any, repeats: Any) -> Any:
+    times = call.ints(repeats, "repeats")
+    call.sized([n * k for n, k in zip(x.shape, times, strict=True)])
+    return library(x).tile(x, times)
+
+
+_PADS = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+
+
+@OPERATORS.on("Pad")
+def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
+    """Negative counts cut; the others fill up."""
+    counts = call.axes(pads, "pads") or []
+    value = call.get("value", 0.0) if value is None else value
+    along = list(range(x.ndim)) if axes is None else [a % x.ndim for a in call.ints(axes, "axes")]
+    both = [(0, 0)] * x.ndim
+    for i, axis in enumerate(along):
+        both[axis] = (counts[i], counts[len(along) + i])
+    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(both, x.shape, strict=True))
+    widths = [(max(a, 0), max(b, 0)) for a, b in both]
+    call.sized([n + a + b for n, (a, b) in zip(x.shape, both, strict=True)])
+    mode = _PADS[call.get("mode", "constant")]
+    if mode != "constant":
+        return jnp.pad(constant(x[cut]), widths, mode=mode)
+    fill = jnp.asarray(value).astype(x.dtype).reshape(())
+    return jnp.pad(constant(x[cut]), widths, constant_values=fill)
+
+
+@OPERATORS.on("Trilu")
+def _trilu(call: Call, x: Any, k: Any = None) -> Any:
+    shift = 0 if k is None else int(call.known(k, "the diagonal").reshape(()))
+    xp = library(x)
+    return (xp.triu if call.get("upper", 1) else xp.tril)(x, shift)
+
+
+@OPERATORS.on("CenterCropPad")
+def _center(call: Call, x: Any, shape: Any) -> Any:
+    sizes = call.ints(shape, "the shape")
+    along = call.axes() or list(range(x.ndim))
+    for axis, size in zip(along, sizes, strict=True):
+        x = _centred(call, constant(x), axis % x.ndim, size)
+    return x
+
+
+def _centred(call: Call, x: Any, axis: int, size: int) -> Any:
+    length = x.shape[axis]
+    if length >= size:
+        start = (length - size) // 2
+        return jax.lax.slice_in_dim(x, start, start + size, axis=axis)
+    widths = [(0, 0)] * x.ndim
+    before = (size - length) // 2
+    widths[axis] = (before, size - length - before)
+    call.sized([size])
+    return jnp.pad(x, widths)
+
+
+@OPERATORS.on("ReverseSequence")
+def _reverse_sequence(call: Call, x: Any, lengths: Any) -> Any:
+    batch, time = call.get("batch_axis", 1), call.get("time_axis", 0)
+    x = jnp.moveaxis(constant(x), (batch, time), (0, 1))
+    return jnp.moveaxis(reversed_rows(x, constant(lengths)), (0, 1), (batch, time))
+
+
+def reversed_rows(x: Any, lengths: Any) -> Any:
+    """``x`` (batch, time, …), each row turned round within its length."""
+    steps = jnp.arange(x.shape[1])[None]
+    index = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), 1)
+
+
+@OPERATORS.on("TensorScatter")
+def _tensor_scatter(call: Call, past: Any, update: Any, indices: Any = None) -> Any:
+    """New keys or values into a cache, from each row's index on."""
+    axis = call.get("axis", -2) % past.ndim
+    past, update = (jnp.moveaxis(constant(x), axis, 1) for x in (past, update))
+    start = jnp.zeros(past.shape[0], jnp.int32) if indices is None else constant(indices)
+    steps = start[:, None] + jnp.arange(update.shape[1])[None]
+    if call.get("mode", "linear") == "circular":
+        steps = steps % past.shape[1]
+    rows = jnp.arange(past.shape[0])[:, None]
+    return jnp.moveaxis(past.at[rows, steps].set(update), 1, axis)

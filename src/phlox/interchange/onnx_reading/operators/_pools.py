@@ -1,0 +1,169 @@
+"""Windows that slide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.interchange.onnx_reading._call import Call
+from phlox.interchange.onnx_reading._known import canonical, constant
+from phlox.interchange.onnx_reading.operators._convolutions import Pads, pads
+from phlox.interchange.onnx_reading.operators._table import OPERATORS
+
+
+class Windows:
+    """Where a pooling node's windows are, those that begin inside but end outside too where it says so."""
+
+    def __init__(self, call: Call, x: Any):
+        rank = x.ndim - 2
+        self.kernel = tuple(call["kernel_shape"])
+        self.strides = tuple(call.get("strides") or [1] * rank)
+        self.dilations = tuple(call.get("dilations") or [1] * rank)
+        self.pads = pads(call, x.shape[2:], self.kernel, self.strides, self.dilations)
+        self.filled = self._filled(x.shape[2:]) if call.get("ceil_mode", 0) else self.pads
+
+    def _filled(self, size: tuple[int, ...]) -> Pads:
+        """Pads with what the last window needs beyond them."""
+        found = []
+        for n, k, s, d, (a, b) in zip(size, self.kernel, self.strides, self.dilations, self.pads, strict=True):
+            span = (k - 1) * d + 1
+            count = -(-(n + a + b - span) // s) + 1
+            count -= (count - 1) * s >= n + a
+            found.append((a, max(b, (count - 1) * s + span - n - a)))
+        return found
+
+    def reduce(self, x: Any, first: Any, function: Any, padding: Pads | None = None) -> Any:
+        """Every window's numbers folded into one."""
+        widths = [(0, 0), (0, 0), *(self.filled if padding is None else padding)]
+        return jax.lax.reduce_window(
+            x, np.asarray(first, x.dtype), function, (1, 1, *self.kernel), (1, 1, *self.strides), widths,
+            window_dilation=(1, 1, *self.dilations),
+        )  # fmt: skip
+
+
+def _lowest(dtype: Any) -> Any:
+    return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
+
+
+@OPERATORS.on("MaxPool")
+def _max_pool(call: Call, x: Any) -> Any:
+    x = constant(x)
+    windows = Windows(call, x)
+    y = windows.reduce(x, _lowest(x.dtype), jax.lax.max)
+    return (y, _places(call, x, windows)) if call.wants(1) else y
+
+
+def _places(call: Call, x: Any, windows: Windows) -> Any:
+    """The place of each maximum in the flat array, the first of equals."""
+    size = x.shape[2:]
+    order = "C" if not call.get("storage_order", 0) else "F"
+    flat = np.arange(np.prod(size)).reshape(size, order=order)
+    taps = _taps(x, _lowest(x.dtype), windows)
+    index = _taps(jnp.broadcast_to(jnp.asarray(flat), (1, 1, *size)), 0, windows)
+    best = jnp.argmax(taps, 0)
+    found = jnp.take_along_axis(jnp.broadcast_to(index, taps.shape), best[None], 0)[0]
+    start = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * len(size)) * np.prod(size)
+    return (found + start).astype(canonical(np.int64))
+
+
+def _taps(x: Any, fill: Any, windows: Windows) -> Any:
+    """Each place of the window on its own: (taps, batch, channels, …)."""
+    x = jnp.pad(x, [(0, 0), (0, 0), *windows.filled], constant_values=fill)
+    spans = [(k - 1) * d for k, d in zip(windows.kernel, windows.dilations, strict=True)]
+    counts = [(n - s - 1) // step + 1 for n, s, step in zip(x.shape[2:], spans, windows.strides, strict=True)]
+    found = []
+    for tap in np.ndindex(*windows.kernel):
+        starts = [t * d for t, d in zip(tap, windows.dilations, strict=True)]
+        cut = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, counts, windows.strides, strict=True)]
+        found.append(x[(slice(None), slice(None), *cut)])
+    return jnp.stack(found)
+
+
+@OPERATORS.on("AveragePool")
+def _average_pool(call: Call, x: Any) -> Any:
+    x = constant(x)
+    windows = Windows(call, x)
+    total = windows.reduce(x, 0, jax.lax.add)
+    return total / _counted(call, x, windows)
+
+
+def _counted(call: Call, x: Any, windows: Windows) -> Any:
+    """How many numbers each window has: those of the array, or of its pads too."""
+    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+    if not call.get("count_include_pad", 0):
+        return windows.reduce(ones, 0, jax.lax.add)
+    ones = np.pad(ones, [(0, 0), (0, 0), *windows.pads], constant_values=1)
+    more = [(0, b - d) for (_, b), (_, d) in zip(windows.filled, windows.pads, strict=True)]
+    return windows.reduce(ones, 0, jax.lax.add, more)
+
+
+@OPERATORS.on("LpPool")
+def _lp_pool(call: Call, x: Any) -> Any:
+    x = constant(x)
+    p = call.get("p", 2)
+    total = Windows(call, x).reduce(jnp.abs(x) ** p, 0, jax.lax.add)
+    return total ** np.asarray(1 / p, x.dtype)
+
+
+def _space(x: Any) -> tuple[int, ...]:
+    return tuple(range(2, x.ndim))
+
+
+@OPERATORS.on("GlobalAveragePool")
+def _global_average(call: Call, x: Any) -> Any:
+    return jnp.mean(constant(x), _space(x), keepdims=True)
+
+
+@OPERATORS.on("GlobalMaxPool")
+def _global_max(call: Call, x: Any) -> Any:
+    return jnp.max(constant(x), _space(x), keepdims=True)
+
+
+@OPERATORS.on("GlobalLpPool")
+def _global_lp(call: Call, x: Any) -> Any:
+    p = call.get("p", 2)
+    return jnp.sum(jnp.abs(constant(x)) ** p, _space(x), keepdims=True) ** np.asarray(1 / p, x.dtype)
+
+
+@OPERATORS.on("MaxUnpool")
+def _max_unpool(call: Call, x: Any, index: Any, shape: Any = None) -> Any:
+    rank = x.ndim - 2
+    strides, given = call.get("strides") or [1] * rank, call.get("pads") or [0] * (2 * rank)
+    own = [
+        (n - 1) * s + k - a - b
+        for n, s, k, a, b in zip(x.shape[2:], strides, call["kernel_shape"], given[:rank], given[rank:], strict=True)
+    ]
+    size = call.sized([*x.shape[:2], *own])
+    full = size if shape is None else call.sized(call.ints(shape, "the shape"))
+    flat = jnp.zeros(int(np.prod(size)), x.dtype).at[constant(index).reshape(-1)].set(constant(x).reshape(-1))
+    return jnp.pad(flat.reshape(size), [(0, n - m) for n, m in zip(full, size, strict=True)])
+
+
+@OPERATORS.on("MaxRoiPool")
+def _max_roi_pool(call: Call, x: Any, rois: Any) -> Any:
+    """The largest number in each cell of a grid over each region; (batch index, x1, y1, x2, y2)."""
+    x, rois = constant(x), constant(rois)
+    scale = np.asarray(call.get("spatial_scale", 1.0), x.dtype)
+    height, width = call["pooled_shape"]
+
+    def one(roi: Any) -> Any:
+        left, top, right, bottom = jnp.round(roi[1:] * scale)
+        rows = _cells(top, bottom, height, x.shape[2])
+        columns = _cells(left, right, width, x.shape[3])
+        inside = rows[:, None, :, None] & columns[None, :, None, :]
+        found = jnp.where(inside, x[roi[0].astype(int)][:, None, None], -jnp.inf).max((-2, -1))
+        return jnp.where(jnp.isfinite(found), found, 0)
+
+    return jax.vmap(one)(rois)
+
+
+def _cells(low: Any, high: Any, count: int, size: int) -> Any:
+    """Which pixels are in which cell: (cells, pixels)."""
+    step = jnp.maximum(high - low + 1, 1) / count
+    first = jnp.clip(jnp.floor(jnp.arange(count) * step) + low, 0, size)
+    last = jnp.clip(jnp.ceil((jnp.arange(count) + 1) * step) + low, 0, size)
+    pixels = jnp.arange(size)[None]
+    return (pixels >= first[:, None]) & (pixels < last[:, None])

@@ -1,0 +1,79 @@
+"""Sizes, and arrays in other shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from phlox.interchange.onnx_reading._call import Call
+from phlox.interchange.onnx_reading._known import library
+from phlox.interchange.onnx_reading.operators._table import OPERATORS
+
+
+@OPERATORS.on("Shape")
+def _shape(call: Call, x: Any) -> Any:
+    return np.asarray(np.shape(x)[slice(call.get("start", 0), call.get("end"))], np.int64)
+
+
+@OPERATORS.on("Size")
+def _size(call: Call, x: Any) -> Any:
+    return np.asarray(np.prod(np.shape(x), dtype=np.int64))
+
+
+@OPERATORS.on("Reshape")
+def _reshape(call: Call, x: Any, shape: Any) -> Any:
+    sizes = call.ints(shape, "the shape")
+    if not call.get("allowzero", 0):
+        sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(sizes)]
+    return x.reshape(sizes)
+
+
+@OPERATORS.on("Flatten")
+def _flatten(call: Call, x: Any) -> Any:
+    axis = call.get("axis", 1)
+    axis += x.ndim if axis < 0 else 0
+    rows = int(np.prod(x.shape[:axis], dtype=np.int64))
+    return x.reshape(rows, int(np.prod(x.shape[axis:], dtype=np.int64)))
+
+
+@OPERATORS.on("Squeeze")
+def _squeeze(call: Call, x: Any, axes: Any = None) -> Any:
+    found = call.axes(axes)
+    return library(x).squeeze(x, None if found is None else tuple(found))
+
+
+@OPERATORS.on("Unsqueeze")
+def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
+    return library(x).expand_dims(x, tuple(call.axes(axes) or ()))
+
+
+@OPERATORS.on("Transpose")
+def _transpose(call: Call, x: Any) -> Any:
+    return library(x).transpose(x, call.get("perm"))
+
+
+@OPERATORS.on("Expand")
+def _expand(call: Call, x: Any, shape: Any) -> Any:
+    sizes = call.sized(np.broadcast_shapes(x.shape, tuple(call.ints(shape, "the shape"))))
+    return library(x).broadcast_to(x, sizes)
+
+
+@OPERATORS.on("DepthToSpace")
+def _depth_to_space(call: Call, x: Any) -> Any:
+    b, c, h, w = x.shape
+    n = call["blocksize"]
+    if call.get("mode", "DCR") == "DCR":
+        y = x.reshape(b, n, n, c // n**2, h, w).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        y = x.reshape(b, c // n**2, n, n, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return y.reshape(b, c // n**2, h * n, w * n)
+
+
+@OPERATORS.on("SpaceToDepth")
+def _space_to_depth(call: Call, x: Any) -> Any:
+    b, c, h, w = x.shape
+    n = call["blocksize"]
+    y = x.reshape(b, c, h // n, n, w // n, n)
+    order = (0, 3, 5, 1, 2, 4) if call.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    return y.transpose(order).reshape(b, c * n**2, h // n, w // n)
