@@ -53,18 +53,22 @@ def outcome(case: Any) -> str | None:
 
 
 def _difference(case: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> str | None:
-    arrays = [np.asarray(x) for x in inputs]
+    names = [o.name for o in case.model.graph.output]
     try:
-        got = _called(case.model, arrays)
+        got = _called(case.model, [_array(x) for x in inputs])
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    got = list(got.values()) if isinstance(got, dict) else [got]
-    for name, a, b in zip((o.name for o in case.model.graph.output), got, outputs, strict=True):
+    got = got if isinstance(got, dict) else {names[0]: got}
+    for name, want in zip(names, outputs, strict=True):
         try:
-            _close(name, np.asarray(a), np.asarray(b), case)
+            _close(name, np.asarray(got[name]), _array(want), case)
         except AssertionError as error:
             return f"difference: {error}"
     return None
+
+
+def _array(x: Any) -> np.ndarray:
+    return onnx.numpy_helper.to_array(x) if isinstance(x, onnx.TensorProto) else np.asarray(x)
 
 
 def _called(model: Any, arrays: Sequence[np.ndarray]) -> Any:

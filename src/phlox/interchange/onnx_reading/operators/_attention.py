@@ -122,3 +122,60 @@ def _turned(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
         return jnp.stack([a * cos - b * sin, a * sin + b * cos], -1).reshape(x.shape)
     a, b = jnp.split(x, 2, -1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+@OPERATORS.on("LinearAttention", since=27)
+def _linear_attention(  # noqa: PLR0913 - the standard's inputs
+    call: Call, q: Any, k: Any, v: Any, state: Any = None, decay: Any = None, beta: Any = None
+) -> Any:
+    """A state of keys by values, moved at each step, and read by the query."""
+    heads, shared = call["q_num_heads"], call["kv_num_heads"]
+    split = (_steps(constant(x), n) for x, n in ((q, heads), (k, shared), (v, shared)))
+    q, k, v = (wide(x) for x in split)
+    scale = call.get("scale", 0.0) or 1 / np.sqrt(q.shape[-1])
+    first = jnp.zeros((k.shape[1], shared, k.shape[-1], v.shape[-1]), k.dtype) if state is None else constant(state)
+    gate, rate = (None if x is None else wide(constant(x)) for x in (decay, beta))
+    gate = jnp.zeros((), q.dtype) if gate is None else jnp.exp(_steps(gate, shared))
+    rate = None if rate is None else jnp.swapaxes(rate, 0, 1)[..., None]
+    last, y = jax.lax.scan(_linear_step(call, heads // shared), wide(first), _rows(call, q, k, v, gate, rate))
+    y = jnp.swapaxes(y * np.asarray(scale, y.dtype), 0, 1)
+    return y.reshape(*y.shape[:2], -1).astype(v.dtype if state is None else first.dtype), last.astype(first.dtype)
+
+
+def _steps(x: Any, heads: int) -> Any:
+    """(batch, time, heads·size) as (time, batch, heads, size)."""
+    return jnp.swapaxes(x.reshape(*x.shape[:2], heads, -1), 0, 1)
+
+
+def _rows(call: Call, q: Any, k: Any, v: Any, gate: Any, rate: Any) -> Any:
+    """What each step reads; a gate of one and a rate of one where the rule has none."""
+    rule = call.get("update_rule", "gated_delta")
+    gate = gate if "gated" in rule else jnp.ones((*k.shape[:3], 1), k.dtype)
+    return q, k, v, gate, rate if "delta" in rule else jnp.ones((*k.shape[:3], 1), k.dtype)
+
+
+def _linear_step(call: Call, shared: int) -> Any:
+    """Forgets by the gate; writes the value, or what it differs by from what the state has for the key."""
+    delta = "delta" in call.get("update_rule", "gated_delta")
+
+    def step(state: Any, at: Any) -> Any:
+        q, k, v, gate, rate = at
+        state = state * gate[..., None]
+        change = v - jnp.einsum("bhkv,bhk->bhv", state, k) if delta else v
+        state = state + k[..., None] * (rate * change)[..., None, :]
+        return state, jnp.einsum("bhkv,bhk->bhv", jnp.repeat(state, shared, 1), q)
+
+    return step
+
+
+@OPERATORS.on("CausalConvWithState", since=27)
+def _causal_conv(call: Call, x: Any, w: Any, bias: Any = None, past: Any = None) -> Any:
+    """Each channel with its own kernel, of which the last tap is for now."""
+    x, w = constant(x), constant(w)
+    before = w.shape[-1] - 1
+    first = jnp.zeros((*x.shape[:2], before), x.dtype) if past is None else constant(past)
+    full = jnp.concatenate([first, x], -1)
+    y = jax.lax.conv_general_dilated(full, w, [1], [(0, 0)], feature_group_count=x.shape[1])
+    y = y if bias is None else y + bias[:, None]
+    y = jax.nn.silu(y) if call.get("activation", "none") in ("silu", "swish") else y
+    return y, full[..., full.shape[-1] - before :]

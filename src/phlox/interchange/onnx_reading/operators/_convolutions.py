@@ -109,7 +109,7 @@ def _deform_conv(call: Call, x: Any, w: Any, offset: Any, bias: Any = None, mask
     taps = w.shape[2] * w.shape[3]
     b, c, out = x.shape[0], x.shape[1], offset.shape[2:]
     where = _tap_places(call, w.shape[2:], out)
-    moved = offset.reshape(b, parts, taps, 2, *out) + where[None, None]
+    moved = offset.reshape(b, parts, taps, 2, *out) + where[None, None].astype(offset.dtype)
     read = jax.vmap(jax.vmap(_between))(x.reshape(b, parts, c // parts, *x.shape[2:]), moved)
     if mask is not None:
         read = read * constant(mask).reshape(b, parts, 1, taps, *out)
@@ -129,14 +129,14 @@ def _tap_places(call: Call, kernel: Any, out: Any) -> Any:
     )
     full = (*kernel, *out)
     places = [np.broadcast_to(rows[:, None, :, None], full), np.broadcast_to(columns[None, :, None, :], full)]
-    return np.stack(places, 2).reshape(-1, 2, *out) if False else np.stack([p.reshape(-1, *out) for p in places], 1)
+    return np.stack([p.reshape(-1, *out) for p in places], 1)
 
 
 def _between(x: Any, places: Any) -> Any:
     """Channels (c, h, w) read at places (taps, 2, …), linearly, zero outside."""
     row, column = places[:, 0], places[:, 1]
     top, left = jnp.floor(row), jnp.floor(column)
-    total = jnp.zeros(())
+    total = jnp.zeros((), x.dtype)
     for i in (0, 1):
         for j in (0, 1):
             r, c = top + i, left + j

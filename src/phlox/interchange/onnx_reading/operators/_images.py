@@ -105,17 +105,18 @@ def _mixed(x: Any, axis: int, matrix: np.ndarray) -> Any:
 def _places(mode: str, a: Axis) -> np.ndarray:
     """For each place after, where before it is read."""
     at = np.arange(a.after, dtype=np.float64)
+    full = a.before * a.scale  # what is cut off to make a whole number counts
     if mode == "align_corners":
-        return at * (a.before - 1) / (a.after - 1) if a.after > 1 else at * 0
+        return at * (a.before - 1) / (full - 1) if a.after > 1 else at * 0
     if mode == "asymmetric":
         return at / a.scale
     if mode == "tf_crop_and_resize":
         if a.after == 1:
             return at + 0.5 * (a.start + a.end) * (a.before - 1)
-        return a.start * (a.before - 1) + at * (a.end - a.start) * (a.before - 1) / (a.after - 1)
+        return a.start * (a.before - 1) + at * (a.end - a.start) * (a.before - 1) / (full - 1)
     if mode == "pytorch_half_pixel" and a.after == 1:
         return at * 0
-    shift = a.before / 2 * (1 - a.after / (a.scale * a.before)) if mode == "half_pixel_symmetric" else 0
+    shift = a.before / 2 * (1 - a.after / full) if mode == "half_pixel_symmetric" else 0
     return shift + (at + 0.5) / a.scale - 0.5
 
 
