@@ -1,0 +1,323 @@
+"""``px.load_onnx``: the standard's own cases, our exports read back, weights that train, files that are refused."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phlox as px
+from interchange.onnx_cases import BEYOND, cases, outcome, reason_without
+from interchange.onnx_kit import close, session, structs
+from interchange.registry import BY_NAME, ROWS
+from kit import oracle
+from phlox.interchange.onnx import to_onnx
+from phlox.interchange.onnx.tidy import tidy
+from phlox.weights import CorruptFileError
+
+onnx = oracle("onnx")
+
+FEW = {
+    "conv": ["test_conv_with_autopad_same"],
+    "convtranspose": ["test_convtranspose_output_shape", "test_convtranspose_group_2"],
+    "averagepool": ["test_averagepool_2d_ceil"],
+    "maxpool": ["test_maxpool_with_argmax_2d_precomputed_pads"],
+    "lstm": ["test_lstm_with_peepholes"],
+    "gru": ["test_gru_batchwise"],
+    "gathernd": ["test_gathernd_example_int32_batch_dim1"],
+    "scatternd": ["test_scatternd_max"],
+    "slice": ["test_slice_neg_steps"],
+    "topk": ["test_top_k_smallest"],
+    "cumsum": ["test_cumsum_1d_reverse_exclusive"],
+    "layernormalization": ["test_layer_normalization_4d_axis1"],
+    "groupnormalization": ["test_group_normalization_example"],
+    "resize": ["test_resize_upsample_scales_cubic_asymmetric"],
+    "quantizelinear": ["test_quantizelinear_axis"],
+    "qlinearconv": ["test_qlinearconv"],
+    "softmax": ["test_softmax_axis_1"],
+    "if": ["test_if"],
+    "scan": ["test_scan9_sum"],
+}
+"""Cases that the suite runs, by the module that they are in; soak runs all of them."""
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in FEW.items() for n in names])
+def test_cases_of_the_standard(module, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module(f"onnx.backend.test.case.node.{module}")
+    from onnx.backend.test.case.node import _NodeTestCases as found
+
+    assert outcome(next(c for c in found if c.name == name)) is None
+
+
+@pytest.mark.soak
+def test_nearly_every_case_of_the_standard():
+    counted = {"passes": 0, "without": 0}
+    wrong = {}
+    for i, (name, case) in enumerate(cases().items()):
+        why = outcome(case)
+        if why is None:
+            counted["passes"] += 1
+        elif reason_without(name) or any(part in name for part in BEYOND):
+            counted["without"] += 1
+        else:
+            wrong[name] = why
+        if i % 100 == 99:
+            jax.clear_caches()
+    assert not wrong
+    assert counted["passes"] > 0.9 * sum(counted.values())
+
+
+def _back(row):
+    """A row of the registry out and in again, at its sizes."""
+    model, function = row.build(), row.function()
+    bounds = [f"{n} {sign} {k}" for n, ends in row.ranges.items() for sign, k in zip((">=", "<="), ends, strict=True)]
+    made = tidy(to_onnx(model, structs(row.inputs), call=function, constraints=bounds))
+    read, compiled = px.jit(px.load_onnx(made)), px.jit(function)
+    names = [o.name for o in made.graph.output]
+    for feeds in row.drawn():
+        found = read(**{i.name: feeds[i.name] for i in made.graph.input})
+        found = found if isinstance(found, dict) else {names[0]: found}
+        for name, want in zip(names, jax.tree.leaves(compiled(model, *feeds.values())), strict=True):
+            largest = max(1.0, float(np.abs(np.asarray(want, "float32")).max(initial=0)))
+            near = {"float16": 2e-3, "bfloat16": 2e-2}.get(want.dtype.name, 1e-5)
+            close(f"{name} of {row.name}", np.asarray(found[name]), np.asarray(want), largest * near)
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "conv-space", "lstm-both-ways"])
+def test_what_was_exported_comes_back(name):
+    _back(BY_NAME[name])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_every_row_of_the_registry_comes_back(row):
+    _back(row)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network, and the same one out of its file."""
+    model = px.Chain(px.Dense(3, 4, px.tanh, key=0), px.BatchNorm(4), px.Dense(4, 2, key=1))
+    model.layers[1].mean = jnp.array([0.1, 0.2, 0.3, 0.4])
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    made = to_onnx(model, {"x": jax.ShapeDtypeStruct((5, 3), jnp.float32)})
+    return model, px.load_onnx(made), x
+
+
+def test_weights_have_their_names_and_the_gradients_of_the_original(network):
+    model, read, x = network
+    assert set(read.weights) >= {"layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"}
+
+    def loss(model, x):
+        with px.training(False):
+            return jnp.square(model(x)).sum()
+
+    ours, theirs = px.grad(loss)(read, x), px.grad(loss)(model, x)
+    for i in (0, 2):
+        for part in ("weight", "bias"):
+            want = getattr(theirs.layers[i], part)
+            np.testing.assert_allclose(ours.weights[f"layers.{i}.{part}"], want, rtol=1e-4, atol=1e-5)
+
+
+def test_it_trains(network):
+    _, read, x = network
+    model = px.copy(read)
+    optimizer = px.optim.Optimizer(px.optim.adam(1e-2), model)
+
+    @px.jit
+    def step(model, optimizer, x):
+        value, grads = px.value_and_grad(lambda model: jnp.square(model(x) - 1).mean())(model)
+        optimizer.update(model, grads)
+        return value
+
+    losses = [float(step(model, optimizer, x)) for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+# --- shapes, choices and loops --------------------------------------------------------------------------------
+
+
+def parsed(body, version=17, functions=""):
+    """A model from ONNX's own notation."""
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {version}, "own" : 1]> {body} {functions}')
+
+
+def test_a_shape_that_inputs_decide_is_refused_and_may_be_fixed():
+    model = parsed("g (float[n] x, int64[k] shape) => (float[a, b] y) { y = Reshape(x, shape) }")
+    x = np.arange(6, dtype=np.float32)
+    with pytest.raises(px.ExportError, match=r"Reshape 'y' expects the shape that is known while tracing.*int32\[2\]"):
+        px.jit(px.load_onnx(model))(x, np.array([2, 3]))
+    read = px.load_onnx(model, fixed={"shape": np.array([2, -1])})
+    assert read.inputs == ("x",)
+    np.testing.assert_array_equal(px.jit(read)(x), x.reshape(2, 3))
+    with pytest.raises(px.RangeError, match="fixed inputs among x, shape, got 'size'"):
+        px.load_onnx(model, fixed={"size": 2})
+
+
+def test_sizes_are_computed_while_tracing():
+    model = parsed(
+        """g (float[b, n] x) => (float[m] y) <int64[1] last = {-1}, int64 one = {1}, int64[1] front = {0}> {
+        s = Shape(x)  n = Gather(s, one)  two = Constant<value_int: int = 2>()  h = Div(n, two)
+        hs = Unsqueeze(h, front)  shape = Concat<axis = 0>(hs, last)
+        r = Reshape(x, shape)  y = ReduceSum<keepdims = 0>(r, front) }"""
+    )
+    x = np.arange(20, dtype=np.float32).reshape(2, 10)
+    np.testing.assert_allclose(px.jit(px.load_onnx(model))(x), x.reshape(5, -1).sum(0))
+
+
+LOOP = """g (float[2] x, int64 most) => (float[2] last) <bool yes = {1}> {
+    last = Loop(most, yes, x) <body = b (int64 i, bool go, float[2] a) => (bool on, float[2] c) {
+        c = Add(a, a)  peak = ReduceMax<keepdims = 0>(c)  ten = Constant<value_float: float = 10.0>()
+        on = Less(peak, ten) }> }"""
+
+
+@pytest.mark.parametrize("most", [2, 9])
+def test_a_loop_that_numbers_end_is_one_under_a_transform_too(most):
+    model = parsed(LOOP)
+    x = np.array([1, 2], np.float32)
+    (want,) = session(model).run(None, {"x": x, "most": np.array(most)})
+    np.testing.assert_allclose(px.jit(px.load_onnx(model))(x, np.array(most)), want)
+    np.testing.assert_allclose(px.load_onnx(model, fixed={"most": most})(x), want)
+
+
+def test_operators_of_the_file_itself():
+    function = "<domain: \"own\", opset_import: [\"\" : 17]> twice (a) => (b) { b = Add(a, a) }"
+    model = parsed("g (float[n] x) => (float[n] y) { t = own.twice(x)  y = own.twice(t) }", functions=function)
+    np.testing.assert_allclose(px.jit(px.load_onnx(model))(np.ones(3, np.float32)), np.full(3, 4.0))
+
+
+# --- what is refused --------------------------------------------------------------------------------------------
+
+
+def _graph(nodes, arrays=(), x=("n",)):
+    helper = onnx.helper
+    ports = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, x) for n in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], list(arrays))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_a_circle_is_refused():
+    node = onnx.helper.make_node
+    model = _graph([node("Add", ["x", "b"], ["a"]), node("Neg", ["a"], ["b"]), node("Neg", ["b"], ["y"])])
+    with pytest.raises(CorruptFileError, match="node Add 'a' with 'b', which nothing makes before it"):
+        px.load_onnx(model)
+
+
+def test_operators_that_nobody_knows_are_named_together():
+    node = onnx.helper.make_node
+    model = _graph([node("Spin", ["x"], ["a"], domain="far"), node("Turn", ["a"], ["y"])])
+    with pytest.raises(px.ExportError, match=r"got Turn, far\.Spin .*first at far\.Spin 'a'"):
+        px.load_onnx(model)
+
+
+@pytest.mark.parametrize("dims", [[3], [1 << 40], [-1]])
+def test_sizes_that_are_not_true_are_refused_before_anything_is_made(dims):
+    array = onnx.TensorProto(name="w", data_type=1, dims=dims, raw_data=b"\0" * 8)
+    with pytest.raises(CorruptFileError, match="'w' to be as long as its sizes say"):
+        px.load_onnx(_graph([onnx.helper.make_node("Add", ["x", "w"], ["y"])], [array]))
+
+
+def _beside(location, **more):
+    array = onnx.TensorProto(name="w", data_type=1, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in {"location": location, **more}.items():
+        array.external_data.add(key=key, value=str(value))
+    return _graph([onnx.helper.make_node("Add", ["x", "w"], ["y"])], [array])
+
+
+def test_weights_in_a_file_beside_it(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_bytes(b"\0" * 8)
+    (tmp_path / "in" / "w.bin").write_bytes(np.array([9, 1, 2], "<f4").tobytes())
+    os.symlink(tmp_path / "secret", tmp_path / "in" / "link")
+
+    def load(*args, **more):
+        onnx.save(_beside(*args, **more), tmp_path / "in" / "m.onnx")
+        return px.load_onnx(tmp_path / "in" / "m.onnx")
+
+    assert load("w.bin", offset=4, length=8).weights["w"].tolist() == [1.0, 2.0]
+    for location in ("../secret", str(tmp_path / "secret"), "link", ""):
+        with pytest.raises(CorruptFileError, match="arrays in files of the model's folder"):
+            load(location)
+    with pytest.raises(CorruptFileError, match="the file no.bin beside the model"):
+        load("no.bin")
+    for more in ({"offset": 8}, {"offset": -8}, {"length": 4}, {"offset": "x"}):
+        with pytest.raises(CorruptFileError, match="'w' to be as long as its sizes say"):
+            load("w.bin", **more)
+
+
+def test_what_is_no_file_of_onnx(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no model at all")
+    with pytest.raises(CorruptFileError, match="expects an ONNX file"):
+        px.load_onnx(tmp_path / "m.onnx")
+    with pytest.raises(px.weights.MissingFileError):
+        px.load_onnx(tmp_path / "none.onnx")
+    with pytest.raises(CorruptFileError, match="an ONNX file with a graph, got none"):
+        px.load_onnx(b"")
+
+
+def test_results_that_no_machine_holds_are_refused():
+    model = parsed("g (float[n] x) => (float[a, b] y) <int64[2] s = {1099511627776, 8}> { y = Expand(x, s) }")
+    with pytest.raises(px.ExportError, match="Expand 'y' expects a result of at most"):
+        px.load_onnx(model)(np.ones(1, np.float32))
+
+
+def test_graphs_too_deep_are_refused():
+    helper = onnx.helper
+
+    def branch(node):
+        return helper.make_graph([node], "b", [], [onnx.ValueInfoProto(name="z")])
+
+    leaf = branch(helper.make_node("Neg", ["x"], ["z"]))
+    inner = leaf
+    for _ in range(26):
+        inner = branch(helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=leaf))
+    flag = onnx.numpy_helper.from_array(np.array(True), "c")
+    model = _graph([helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=leaf)], [flag])
+    with pytest.raises(CorruptFileError, match="graphs at most 24 deep"):
+        px.load_onnx(model)
+
+
+def test_functions_that_call_themselves_are_refused():
+    function = "<domain: \"own\", opset_import: [\"\" : 17, \"own\" : 1]> again (a) => (b) { b = own.again(a) }"
+    model = parsed("g (float[n] x) => (float[n] y) { y = own.again(x) }", functions=function)
+    with pytest.raises(px.ExportError, match="functions at most 32 deep"):
+        px.load_onnx(model)(np.ones(2, np.float32))
+
+
+def test_versions_that_are_not_known_are_refused():
+    with pytest.raises(px.ExportError, match="operators of version 7 to .*, got 6"):
+        px.load_onnx(parsed("g (float[n] x) => (float[n] y) { y = Neg(x) }", version=6))
+
+
+def test_inputs_are_held_to_the_graph():
+    read = px.load_onnx(parsed("g (float[n, 3] x) => (float[n, 3] y) { y = Neg(x) }"))
+    with pytest.raises(px.ShapeError, match=r"x float32\[n, 3\], got float32\[2, 4\]"):
+        read(np.ones((2, 4), np.float32))
+    with pytest.raises(px.DtypeError, match="x float32"):
+        read(np.ones((2, 3), np.int32))
+
+
+def test_softmax_of_old_versions_is_along_all_axes_from_one_on():
+    model = parsed("g (float[2, 3, 4] x) => (float[2, 3, 4] y) { y = Softmax<axis = 1>(x) }", version=11)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    (want,) = session(model).run(None, {"x": x})
+    np.testing.assert_allclose(px.jit(px.load_onnx(model))(x), want, rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_and_settings_are_not_trained():
+    body = """g (float[n, 2] x) => (float[n, 2] y)
+        <float[2] scale = {1, 2}, float[2] bias = {0, 1}, float[2] mean = {3, 4}, float[2] var = {1, 4}, float two = {2}> {
+        a = BatchNormalization(x, scale, bias, mean, var)  y = Pow(a, two) }"""
+    model = parsed(body)
+    read = px.load_onnx(model)
+    assert (set(read.weights), set(read.state)) == ({"scale", "bias"}, {"mean", "var"})
+    x = np.array([[5, 7]], np.float32)
+    (want,) = session(model).run(None, {"x": x})
+    np.testing.assert_allclose(px.jit(read)(x), want, rtol=1e-5)
