@@ -313,7 +313,8 @@ def test_softmax_of_old_versions_is_along_all_axes_from_one_on():
 
 def test_statistics_and_settings_are_not_trained():
     body = """g (float[n, 2] x) => (float[n, 2] y)
-        <float[2] scale = {1, 2}, float[2] bias = {0, 1}, float[2] mean = {3, 4}, float[2] var = {1, 4}, float two = {2}> {
+        <float[2] scale = {1, 2}, float[2] bias = {0, 1}, float[2] mean = {3, 4}, float[2] var = {1, 4},
+         float two = {2}> {
         a = BatchNormalization(x, scale, bias, mean, var)  y = Pow(a, two) }"""
     model = parsed(body)
     read = px.load_onnx(model)

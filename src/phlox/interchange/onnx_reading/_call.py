@@ -48,6 +48,10 @@ class Call:
         """Whether somebody reads the output at this place."""
         return place < len(self.node.outputs) and bool(self.node.outputs[place])
 
+    def filled(self, inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
+        """So many inputs, None for those that are left out at the end."""
+        return *inputs, *[None] * (count - len(inputs))
+
     def refusal(self, expected: str, got: str, fix: str) -> ExportError:
         """The error of a node that cannot be run."""
         return ExportError(expected, got=got, fix=fix, where=str(self.node), located=True)

@@ -14,10 +14,9 @@ from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
 @OPERATORS.on("Attention", since=23)
-def _attention(
-    call: Call, q: Any, k: Any, v: Any, mask: Any = None, past_k: Any = None, past_v: Any = None, lengths: Any = None
-) -> Any:
+def _attention(call: Call, q: Any, k: Any, v: Any, *more: Any) -> Any:
     """``softmax(scale q k + mask) v``, heads as an axis or side by side in the last one."""
+    mask, past_k, past_v, lengths = call.filled(more, 4)
     flat = q.ndim == 3
     q, k, v = (_heads(call, constant(x), n) for x, n in ((q, "q_num_heads"), (k, "kv_num_heads"), (v, "kv_num_heads")))
     before = 0 if past_k is None else past_k.shape[2]
@@ -125,21 +124,18 @@ def _turned(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
 
 
 @OPERATORS.on("LinearAttention", since=27)
-def _linear_attention(  # noqa: PLR0913 - the standard's inputs
-    call: Call, q: Any, k: Any, v: Any, state: Any = None, decay: Any = None, beta: Any = None
-) -> Any:
+def _linear_attention(call: Call, q: Any, k: Any, v: Any, *more: Any) -> Any:
     """A state of keys by values, moved at each step, and read by the query."""
-    heads, shared = call["q_num_heads"], call["kv_num_heads"]
-    split = (_steps(constant(x), n) for x, n in ((q, heads), (k, shared), (v, shared)))
-    q, k, v = (wide(x) for x in split)
-    scale = call.get("scale", 0.0) or 1 / np.sqrt(q.shape[-1])
-    first = jnp.zeros((k.shape[1], shared, k.shape[-1], v.shape[-1]), k.dtype) if state is None else constant(state)
-    gate, rate = (None if x is None else wide(constant(x)) for x in (decay, beta))
-    gate = jnp.zeros((), q.dtype) if gate is None else jnp.exp(_steps(gate, shared))
-    rate = None if rate is None else jnp.swapaxes(rate, 0, 1)[..., None]
+    state, decay, beta = call.filled(more, 3)
+    heads, shared, dtype = call["q_num_heads"], call["kv_num_heads"], q.dtype
+    q, k, v = (wide(_steps(constant(x), n)) for x, n in ((q, heads), (k, shared), (v, shared)))
+    scale = np.asarray(call.get("scale", 0.0) or 1 / np.sqrt(q.shape[-1]), q.dtype)
+    first = jnp.zeros((*k.shape[1:], v.shape[-1]), dtype) if state is None else constant(state)
+    gate = None if decay is None else jnp.exp(_steps(wide(constant(decay)), shared))
+    rate = None if beta is None else jnp.swapaxes(wide(constant(beta)), 0, 1)[..., None]
     last, y = jax.lax.scan(_linear_step(call, heads // shared), wide(first), _rows(call, q, k, v, gate, rate))
-    y = jnp.swapaxes(y * np.asarray(scale, y.dtype), 0, 1)
-    return y.reshape(*y.shape[:2], -1).astype(v.dtype if state is None else first.dtype), last.astype(first.dtype)
+    y = jnp.swapaxes(y * scale, 0, 1)
+    return y.reshape(*y.shape[:2], -1).astype(dtype), last.astype(first.dtype)
 
 
 def _steps(x: Any, heads: int) -> Any:

@@ -68,9 +68,8 @@ def _with(call: Call, **attributes: Any) -> Call:
 
 
 @OPERATORS.on("MatMulIntegerToFloat", domain=_HERE)
-def _matmul_to_float(
-    call: Call, a: Any, b: Any, sa: Any, sb: Any, za: Any = None, zb: Any = None, bias: Any = None
-) -> Any:
+def _matmul_to_float(call: Call, *inputs: Any) -> Any:
+    a, b, sa, sb, za, zb, bias = call.filled(inputs, 7)
     whole = [
         constant(x).astype(jnp.int32) - (0 if z is None else constant(z).astype(jnp.int32))
         for x, z in ((a, za), (b, zb))

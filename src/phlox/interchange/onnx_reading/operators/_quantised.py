@@ -90,7 +90,10 @@ def _whole(x: Any, zero: Any, beside: Any = None) -> Any:
 
 
 @OPERATORS.on("QLinearMatMul", since=10)
-def _q_matmul(call: Call, a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: Any, sy: Any, zy: Any) -> Any:
+def _q_matmul(call: Call, *inputs: Any) -> Any:
+    """Each array with its scale and its zero; so the result."""
+    a, sa, za, b, sb, zb, sy, zy = inputs
+
     def rows(s: Any, rank: int) -> Any:
         return constant(s)[:, None] if np.ndim(s) == 1 and s.shape[0] > 1 and rank > 1 else constant(s)
 
@@ -106,7 +109,9 @@ def _fitted(y: Any, zero: Any) -> Any:
 
 
 @OPERATORS.on("QLinearConv", since=10)
-def _q_conv(call: Call, x: Any, sx: Any, zx: Any, w: Any, sw: Any, zw: Any, sy: Any, zy: Any, bias: Any = None) -> Any:
+def _q_conv(call: Call, *inputs: Any) -> Any:
+    """Each array with its scale and its zero; so the result; the bias is in whole numbers."""
+    x, sx, zx, w, sw, zw, sy, zy, bias = call.filled(inputs, 9)
     column = [-1] + [1] * (w.ndim - 2)
     total = convolved(call, _whole(x, zx), _whole(w, zw, [-1] + [1] * (w.ndim - 1)))
     total = total if bias is None else total + constant(bias).reshape(column)
