@@ -38,12 +38,14 @@ def roles(graph: Graph) -> Roles:
     fixed = {
         node.inputs[place] for node in graph.walk() for place in _FIXED.get(node.kind, ()) if place < len(node.inputs)
     }
-    found = Roles({}, {}, {})
+    found: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}, "program": {}}
     for name, array in graph.arrays.items():
-        if array.dtype == object or (array.size <= _SMALL and array.dtype.kind in "iub") or not array.ndim:
-            found.program[name] = array  # pyright: ignore[reportIndexIssue]
-        elif jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize > 1 and name not in fixed:
-            found.weights[name] = array  # pyright: ignore[reportIndexIssue]
-        else:
-            found.state[name] = array  # pyright: ignore[reportIndexIssue]
-    return found
+        found[_role(name in fixed, array)][name] = array
+    return Roles(**found)
+
+
+def _role(fixed: bool, array: np.ndarray) -> str:
+    if array.dtype == object or not array.ndim or (array.size <= _SMALL and array.dtype.kind in "iub"):
+        return "program"
+    floating = jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize > 1
+    return "weights" if floating and not fixed else "state"
