@@ -129,7 +129,7 @@ def test_weights_have_their_names_and_the_gradients_of_the_original(network):
 def test_it_trains(network):
     _, read, x = network
     model = px.copy(read)
-    optimizer = px.optim.Optimizer(px.optim.adam(1e-2), model)
+    optimizer = px.Optimizer(px.optim.Adam(1e-2), model)
 
     @px.jit
     def step(model, optimizer, x):
