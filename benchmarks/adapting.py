@@ -11,7 +11,6 @@ import gc
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from _measure import command
 from _saved_models import Ready, Results, Track, child, threads
 from frameworks import Form
-from language import PAGE, SMALL
+from language import PAGE, QUICK, SMALL, Settings
 
 import phlox as px
 
@@ -34,18 +33,6 @@ FORMS = {
     )
 }
 RANK, RATE = 8, 1e-3
-
-
-@dataclass(frozen=True)
-class Settings:
-    rounds: int = 9
-    steps: int = 1  # in a block
-    batch: int = 8
-    time: int = 128
-    small: bool = False
-
-
-QUICK = Settings(rounds=2, batch=2, time=16, small=True)
 
 
 def adapted(model: Any) -> Any:
@@ -145,7 +132,7 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return command("adapting", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
+    return command("adapting", __doc__ or "", measure, Settings(rounds=5), QUICK, PACKAGES, PAGE, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from _measure import Bar, Table, Times, command, interleave, median, quartiles, record, seconds_a_step, short, spreads
 
@@ -27,6 +26,7 @@ import phlox as px
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "onnx", "onnx-ir", "onnxruntime", "torch", "onnxscript", "transformers")
 OURS, THEIRS = "Phlox", "PyTorch"
+FILES = {OURS: "ours/model.onnx", THEIRS: "theirs.onnx"}
 MODELS = {"resnet50": None, "bert_base_uncased": "fill-mask", "gpt2": "text-generation"}  # by variant, the head's task
 EQUAL = 1e-3  # of what the files give, relative to the largest number
 THREADS = 2
@@ -65,15 +65,11 @@ def write(name: str, folder: Path, settings: Settings) -> np.ndarray:
 
 
 def export_ours(folder: Path, example: np.ndarray) -> float:
-    """Write ours.onnx with a batch of any size; how many seconds it took."""
-    from phlox.interchange.onnx import to_onnx
-    from phlox.interchange.onnx._saving import save_onnx
-    from phlox.interchange.onnx.tidy import tidy
-
+    """Write ours/model.onnx with a batch of any size, proved as users have it; how many seconds it took."""
     model = px.models.load(folder)
     begin = time.perf_counter()
-    given = {"x": jax.ShapeDtypeStruct(("batch", *example.shape[1:]), example.dtype)}
-    save_onnx(tidy(to_onnx(model, given)), folder / "ours.onnx")
+    given = {"x": px.Spec("batch", *example.shape[1:], dtype=example.dtype.name)}
+    px.export(model, folder / "ours", inputs=given, to=["onnx"])
     return time.perf_counter() - begin
 
 
@@ -111,7 +107,7 @@ def session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     made = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = made.get_inputs()[0].name
-    return lambda x: made.run(None, {name: x})[0]
+    return lambda x: np.asarray(made.run(None, {name: x})[0])
 
 
 @dataclass(frozen=True)
@@ -167,7 +163,7 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     if done.returncode:
         return f"{name} is left out: {(done.stderr.strip().splitlines() or ['PyTorch failed'])[-1]}"
     export[THEIRS] = json.loads(done.stdout.splitlines()[-1])
-    calls = {OURS: session(folder / "ours.onnx"), THEIRS: session(folder / "theirs.onnx")}
+    calls = {key: session(folder / file) for key, file in FILES.items()}
     theirs = np.ascontiguousarray(example.transpose(0, 3, 1, 2)) if example.ndim == 4 else example.astype(np.int64)
     feeds = {OURS: example, THEIRS: theirs}
     a, b = (calls[key](feeds[key]) for key in (OURS, THEIRS))
@@ -176,9 +172,9 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     tell(f"{name}: timing")
     step = lambda key: lambda: seconds_a_step(lambda: calls[key](feeds[key]), settings.steps, lambda y: y)  # noqa: E731
     times = interleave({key: step(key) for key in calls}, settings.rounds)
-    weights = {key: sum(p.stat().st_size for p in folder.glob(f"{key}.onnx*")) / 1e6 for key in ("ours", "theirs")}
+    sizes = {key: sum(p.stat().st_size for p in folder.glob(f"{file}*")) / 1e6 for key, file in FILES.items()}
     title = f"{name}, {' × '.join(map(str, example.shape))}"
-    return Race(title, times, export, {OURS: weights["ours"], THEIRS: weights["theirs"]})
+    return Race(title, times, export, sizes)
 
 
 def measure(settings: Settings, tell: Callable[[str], None]) -> Results:

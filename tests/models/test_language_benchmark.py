@@ -23,7 +23,13 @@ def language():
     return module
 
 
-def test_both_sides_have_one_loss_which_falls(language, tmp_path):
+@pytest.fixture(scope="module")
+def races(language):
+    """What scripts about one saved model share, which ``language`` imports."""
+    return sys.modules["_saved_models"]
+
+
+def test_both_sides_have_one_loss_which_falls(language, races, tmp_path):
     torch = oracle("torch")
     oracle("transformers")
     threads = torch.get_num_threads()
@@ -36,20 +42,20 @@ def test_both_sides_have_one_loss_which_falls(language, tmp_path):
             step()
         found[form] = SimpleNamespace(ready={"loss": before, "after": calm()})
     torch.set_num_threads(threads)
-    assert language.unequal(found, "training") == {}
+    assert races.unequal(found, learns=True) == {}
 
 
-def test_other_work_is_told(language):
+def test_other_work_is_told(races):
     made = lambda loss, after: SimpleNamespace(ready={"loss": loss, "after": after})  # noqa: E731
     ready = {"a": made(2.0, 1.0), "b": made(2.1, 1.0), "c": made(2.0, 2.0), "d": made(2.0005, 1.5)}
-    assert list(language.unequal(ready, "training")) == ["b", "c"]
-    assert list(language.unequal(ready, "forward")) == ["b"]
-    assert "2.1" in language.unequal(ready, "forward")["b"]
+    assert list(races.unequal(ready, learns=True)) == ["b", "c"]
+    assert list(races.unequal(ready, learns=False)) == ["b"]
+    assert "2.1" in races.unequal(ready, learns=False)["b"]
 
 
-def test_the_faster_of_our_forms_meets_the_fastest_of_theirs(language):
+def test_the_faster_of_our_forms_meets_the_fastest_of_theirs(language, races):
     times = dict(zip(language.FORMS, ([4.0], [2.0], [8.0], [2.5]), strict=True))
-    race = language.Race("x", times, dict.fromkeys(times, None), dict.fromkeys(times, 1.0))
-    (bar,) = language.Results([race], []).bars()
+    race = races.Race("x", times, dict.fromkeys(times, None), dict.fromkeys(times, 1.0))
+    (bar,) = races.Results("language", language.FORMS, [race], []).bars()
     assert bar.value == 0.8
     assert "Phlox, memory kept, against transformers, torch.compile" in bar.what

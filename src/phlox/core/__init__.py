@@ -63,6 +63,7 @@ from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
+from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, watch_nonfinite
 from phlox.core.module._at import at, set_at
 from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
@@ -180,6 +181,7 @@ __all__ = [
     "param_dtype",
     "paths",
     "plain_class",
+    "plain_text",
     "plan_of",
     "policy",
     "python_control_flow",

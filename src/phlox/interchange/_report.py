@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phlox.core import bytes_text
+from phlox.core import bytes_text, plain_text
 
 _WIDTH = 110
 
@@ -72,12 +71,7 @@ class ExportReport:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return plain_text(self, _WIDTH)
 
     __repr__ = __str__
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from phlox.core import Module, StructureError, apply, copy, describe, is_key, modules, split
+from phlox.core import Module, StructureError, apply, copy, describe, is_key, modules, plain_text, split
 from phlox.nn._autosize import structs
 from phlox.nn._flops import MARK, Tally, count
 from phlox.nn.functional.kernels._kernels import reference_forms
@@ -76,15 +75,9 @@ class Summary:
         return bytes_short(self.activation_bytes)
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-        console.print(self)
-        lines = [line.rstrip() for line in text.getvalue().splitlines()]
         note = "; loops of unknown length count once" if self.open_ended else ""
         held = f"parameters and state take {bytes_short(self.parameter_bytes)}{note}"
-        return "\n".join([*lines, held])
+        return f"{plain_text(self, _WIDTH)}\n{held}"
 
     __repr__ = __str__
 

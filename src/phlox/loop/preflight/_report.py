@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
-from phlox.core import PhloxError, bytes_text
+from phlox.core import PhloxError, bytes_text, plain_text
 
 _WIDTH = 110
 _ROWS = 30  # the printed table shows the layers that need most
@@ -164,12 +163,7 @@ class Memory:
         return ["what would help:", *lines]
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return plain_text(self, _WIDTH)
 
     __repr__ = __str__
 
