@@ -1,7 +1,7 @@
 """ONNX files read by ``px.load_onnx`` beside the networks of Phlox that they were written from.
 
-The files are those of benchmarks/exported.py; reader and original run under ``px.jit`` in one process, in turns, and ONNX
-Runtime runs the same file. docs/performance.md says what is measured.
+The files are those of benchmarks/exported.py; reader and original run under ``px.jit`` in one process, in turns, and
+ONNX Runtime runs the same file. docs/performance.md says what is measured.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     reading = time.perf_counter() - begin
     contenders = {OURS: px.jit(px.models.load(folder)), READ: px.jit(read)}
     calls = {key: lambda f=f: f(example) for key, f in contenders.items()}
-    calls[RUNTIME] = lambda run=session(folder / "ours" / "model.onnx"): run(example)
+    runtime = session(folder / "ours" / "model.onnx")
+    calls[RUNTIME] = lambda: runtime(example)
     results = {key: np.asarray(call()) for key, call in calls.items()}
     for key, y in results.items():
         if y.shape != results[OURS].shape or not np.abs(y - results[OURS]).max() <= EQUAL * np.abs(results[OURS]).max():

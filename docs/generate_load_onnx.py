@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = '''\
 # Models of other programs, read from ONNX files
 
-PyTorch, scikit-learn, TensorFlow and many a vendor write ONNX files. `px.load_onnx` reads one as a Module: its weights have
-the names of the file's graph, it runs under every transform, it trains, and `px.export` writes it again. It needs
+PyTorch, scikit-learn, TensorFlow and many a vendor write ONNX files. `px.load_onnx` reads one as a Module: its weights
+have the names of the file's graph, it runs under every transform, it trains, and `px.export` writes it again. It needs
 `pip install "phlox[onnx]"`.
 
 >>> import jax.numpy as jnp, numpy as np, onnx, phlox as px
@@ -30,8 +30,8 @@ the names of the file's graph, it runs under every transform, it trains, and `px
 >>> model.inputs, model.outputs, sorted(model.weights)
 (('x',), ('share',), ['bias', 'weight'])
 
-A path, bytes or an `onnx.ModelProto` may be given. One output is an array, several are a dict by name; inputs go in by their
-order or by their names.
+A path, bytes or an `onnx.ModelProto` may be given. One output is an array, several are a dict by name; inputs go in by
+their order or by their names.
 
 >>> print(model.structure)
 classifier(x float32[batch, 2]) → share float32[batch, 2]
@@ -50,17 +50,17 @@ bias   │ float32[2]    │       2 │ │ Add
 
 ## What trains
 
-Floating arrays with axes are weights, graphs inside of loops and branches included. Not trained, but in `model.state`: means and
-variances of batch normalisation, scales and zeros of quantisation, whole numbers. What has no axes (`half` above), what
-sizes are computed from, and short lists of whole numbers are numbers of the program.
+Floating arrays with axes are weights, graphs inside of loops and branches included. Not trained, but in `model.state`:
+means and variances of batch normalisation, scales and zeros of quantisation, whole numbers. What has no axes (`half`
+above), what sizes are computed from, and short lists of whole numbers are numbers of the program.
 
 >>> grads = px.grad(lambda model, x: model(x)[:, 0].sum())(model, jnp.ones((3, 2)))
 >>> grads.weights["bias"].round(3).tolist()
 [0.353, -0.353]
 
-A file computes what inference computes: normalisation by its statistics, no dropout, also while the model trains. Kernels
-of convolutions that nothing else reads have Phlox's order, (space, in, out), so that they are not turned round at each call; all
-other arrays have the file's.
+A file computes what inference computes: normalisation by its statistics, no dropout, also while the model trains.
+Kernels of convolutions that nothing else reads have Phlox's order, (space, in, out), so that they are not turned round
+at each call; all other arrays have the file's.
 
 ## Sizes
 
@@ -83,14 +83,14 @@ Outside of a transform such a model runs as it is. A loop whose number of steps 
 
 | what | because | cure |
 |---|---|---|
-| an operator that stands in no table below | all of them are named at once | functions of the file, or the part of it without them |
+| operators in no table below | all of them are named at once | functions of the file, or a part of it |
 | text, sequences, optional values | a program computes with numbers | the part of the model behind them |
-| `NonMaxSuppression` and others with as many results as inputs say | compiled programs know their sizes | cut the model before it |
-| a file that is not whole: circles, names made twice, arrays that are shorter than their sizes | nothing half-read runs | write it anew |
-| arrays in files outside of the model's folder, by links too | a file may not read what its user can | |
-| graphs more than 24 deep, results of more than 2³¹ numbers, more than 200 000 nodes in a call | they are not meant to be run | |
+| `NonMaxSuppression` and its like | as many results as inputs say | cut the model before it |
+| circles, names made twice, arrays shorter than their sizes | nothing half-read runs | write it anew |
+| arrays in files outside of the model's folder, by links too | they are not the model's | |
+| graphs more than 24 deep, results of more than 2³¹ numbers, 200 000 nodes in a call | not meant to be run | |
 
-The standard has cases for each operator, and all of them run in the tests. [The choices](design/load_onnx.md) say why it is
+The standard has cases for each operator; all of them run in the tests. [The choices](design/load_onnx.md) say why it is
 done so, and [Performance](performance.md) what an imported model takes beside the original.
 
 ## Operators

@@ -36,7 +36,7 @@ def _inside(node: Node, change: Callable[[Graph], Graph]) -> Node:
 
 
 def lifted(graph: Graph) -> Graph:
-    """A graph that has the floating arrays of those inside it, by their names or, where two have one, by longer ones."""
+    """A graph that has the floating arrays of those inside it, by their names, longer where two have the same."""
     taken = {*graph.arrays, *(port.name for port in graph.inputs), *(n for node in graph.nodes for n in node.outputs)}
     moved: dict[str, np.ndarray] = {}
 

@@ -61,7 +61,7 @@ def _loop(call: Call, most: Any, go: Any, *carried: Any) -> Any:
     return _while(call, body, most, go, carried)
 
 
-class _Unsure(Exception):
+class _UnsureError(Exception):
     """The flag of a body depends on inputs."""
 
 
@@ -71,13 +71,13 @@ def _scanned(call: Call, body: Any, count: int, carried: Any) -> Any:
     def step(state: Any, i: Any) -> Any:
         go, *outs = call.run(body, i, np.asarray(True), *state)
         if not is_known(go) or not bool(go):
-            raise _Unsure
+            raise _UnsureError
         found = tuple(map(constant, outs))
         return found[: len(carried)], found[len(carried) :]
 
     try:
         last, rows = jax.lax.scan(step, tuple(map(constant, carried)), jnp.arange(count, dtype=canonical(np.int64)))
-    except _Unsure:
+    except _UnsureError:
         return None
     return *last, *rows
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import constant
+from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators._quantised import dequantised, dynamic, quantised
 from phlox.interchange.onnx_reading.operators._table import HERE_MICROSOFT, OPERATORS
 
@@ -65,7 +66,7 @@ def _pooled(call: Call, x: Any) -> Any:
         raise call.refusal("channels first", "channels_last=1", "quantise the model without layout transforms")
     operator = OPERATORS.find("", "AveragePool", call.version)
     assert operator is not None
-    return operator(call, x)
+    return plain(operator(call, x))
 
 
 _FUNCTIONS = {
