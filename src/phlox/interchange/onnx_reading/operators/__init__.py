@@ -20,6 +20,7 @@ _losses       losses
 _signals      Fourier transforms and windows
 _quantised    numbers in 8 bits and fewer
 _microsoft    of com.microsoft, what exporters and quantisers write
+learned/      of ai.onnx.ml, what pipelines of scikit-learn are written in
 _table        the table that all are entered in
 """
 
@@ -44,11 +45,13 @@ from phlox.interchange.onnx_reading.operators import (
     _reductions,
     _shapes,
     _signals,
+    learned,
 )
 from phlox.interchange.onnx_reading.operators._table import OPERATORS as OPERATORS
 
 FAMILIES = (
     _activations, _arithmetic, _attention, _casting, _control, _convolutions, _images, _indexing, _logic, _losses,
     _microsoft, _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
+    *learned.FAMILIES,
 )  # fmt: skip
 """Modules that enter their operators when they are imported."""

@@ -1,0 +1,121 @@
+"""``px.load_onnx`` on files of PyTorch's exporters and of ONNX Runtime's quantisers, beside ONNX Runtime and PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phlox as px
+from interchange.exporting import assert_same
+from kit import oracle
+
+onnx, onnxruntime = oracle("onnx"), oracle("onnxruntime")
+FILES = Path(__file__).parent / "onnx_files"
+
+
+def by_runtime(path, feeds, *, plain=False):
+    """What ONNX Runtime gives; ``plain`` without its optimisations, which compute in other steps."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    return [dict(zip(names, session.run(None, feed), strict=True)) for feed in feeds]
+
+
+def by_phlox(path, feeds):
+    """The same by a loaded file, compiled."""
+    model = px.load_onnx(path)
+    run = px.jit(lambda model, feed: model(**feed))
+    found = [run(model, feed) for feed in feeds]
+    return [y if isinstance(y, dict) else {model.outputs[0]: y} for y in found]
+
+
+def images(*sizes, side=32, name="pixel_values"):
+    rng = np.random.default_rng(0)
+    return [{name: rng.normal(size=(n, 3, side, side)).astype("float32")} for n in sizes]
+
+
+def texts(*sizes, name="input_ids", below=40, masked=True):
+    rng = np.random.default_rng(0)
+    found = []
+    for batch, time in sizes:
+        tokens = rng.integers(0, below, (batch, time))
+        mask = np.arange(time) < rng.integers(1, time + 1, (batch, 1))
+        found.append({name: tokens} | ({"attention_mask": mask.astype(np.int64)} if masked else {}))
+    return found
+
+
+NETWORKS = {
+    "resnet": lambda: images(1, 3),
+    "bert": lambda: texts((1, 9), (3, 5)),
+    "lstm": lambda: texts((1, 9), (3, 5), name="tokens", below=20, masked=False),
+}
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "script"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_of_pytorch_at_several_sizes(network, exporter):
+    path, feeds = FILES / f"{network}-{exporter}.onnx", NETWORKS[network]()
+    for found, wanted in zip(by_phlox(path, feeds), by_runtime(path, feeds), strict=True):
+        assert_same(found, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator", "dynamic"])
+def test_quantised_networks(form):
+    path, feeds = FILES / f"quantised-{form}.onnx", images(1, 3, side=16, name="image")
+    for found, wanted in zip(by_phlox(path, feeds), by_runtime(path, feeds, plain=True), strict=True):
+        assert_same(found, wanted, 1e-5)
+
+
+def _in_order_of_the_file(name, gradient):
+    """A kernel's gradient as PyTorch has it."""
+    return np.moveaxis(gradient, (-1, -2), (0, 1)) if gradient.ndim == 4 else np.asarray(gradient)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The residual network as its file has it, images, and PyTorch's loss and gradients."""
+    with np.load(FILES / "resnet-gradients.npz") as held:
+        truth = dict(held)
+    return px.load_onnx(FILES / "resnet-dynamo.onnx"), truth
+
+
+def _loss(model, images, classes):
+    return px.losses.cross_entropy(model(images), classes)
+
+
+def test_gradients_are_those_of_pytorch(network):
+    model, truth = network
+    step = px.jit(px.value_and_grad(_loss))
+    loss, grads = step(model, truth["images"], jnp.array([0, 3, 1]))
+    np.testing.assert_allclose(loss, truth["loss"], rtol=1e-5)
+    compared = 0
+    for name, want in truth.items():
+        if name in grads.weights:
+            found = _in_order_of_the_file(name, grads.weights[name])
+            np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4 * np.abs(want).max(), err_msg=name)
+            compared += 1
+    assert compared == len(truth) - 2
+    assert len(grads.weights) == compared
+
+
+def test_an_imported_network_is_fine_tuned_and_exported_again(network, tmp_path):
+    model, truth = px.copy(network[0]), network[1]
+    data = truth["images"], np.array([0, 3, 1])
+    history = px.fit(
+        model, data, loss="cross_entropy", optimizer=px.optim.Adam(1e-3), epochs=8, batch_size=3, progress=False
+    )
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    feeds = images(2)
+    example = {"pixel_values": px.Spec("batch", 3, 32, 32)}
+    px.export(model, tmp_path / "out", inputs=example, to="onnx", examples=feeds)
+    wanted = jax.device_get(px.jit(model)(feeds[0]["pixel_values"]))
+    (found,) = by_runtime(tmp_path / "out" / "model.onnx", feeds)
+    assert_same(list(found.values()), [wanted], 1e-5)
