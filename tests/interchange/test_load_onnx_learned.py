@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -70,25 +69,18 @@ def test_words_are_text_line_by_line_and_refused_under_a_transform():
 
 def test_a_linear_model_trains():
     """Its coefficients, which the file has as attributes, are weights."""
-    model = px.load_onnx(FILES / "learned-words.onnx")
+    model, x = px.load_onnx(FILES / "learned-linear.onnx"), flowers()
     shapes = {name: w.shape for name, w in model.weights.items()}
     assert list(shapes.values()) == [(12,), (3,)]
     assert [n.rpartition(".")[2] for n in shapes] == ["coefficients", "intercepts"]
-    x = flowers()
-    coefficients, shift = (np.asarray(w, np.float64) for w in model.weights.values())
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    powers = np.exp(unit @ coefficients.reshape(3, 4).T + shift)
-    share = powers / powers.sum(1, keepdims=True)
-    grads = jax.grad(lambda w: jnp.log(_with(model, w)(x)["probabilities"][:, 1]).mean())(dict(model.weights))
-    *_, bias = grads.values()
-    np.testing.assert_allclose(bias, ([0, 1, 0] - share).mean(0), rtol=1e-4, atol=1e-6)
 
+    def likely(model):
+        (found,) = (y for y in model(x).values() if isinstance(y, dict))
+        return jnp.log(found[1]).mean(), found
 
-def _with(model, weights):
-    model = px.copy(model)
-    for name, w in weights.items():
-        model.weights[name] = w
-    return model
+    grads, shares = px.jit(px.grad(likely, has_aux=True))(model)
+    *_, bias = grads.weights.values()
+    np.testing.assert_allclose(bias, ([0, 1, 0] - np.stack(list(shares.values()), 1)).mean(0), rtol=1e-4, atol=1e-6)
 
 
 # --- operators, many in one graph ---------------------------------------------------------------------------------
@@ -142,14 +134,16 @@ def test_features():
             node("Imputer", ["h"], ["filled"], imputed_value_floats=[9.0, 8.0, 7.0, 6.0], replaced_value_float=np.nan),
             node("Imputer", ["n"], ["ifilled"], imputed_value_int64s=[40], replaced_value_int64=5),
             node("OneHotEncoder", ["n"], ["hot"], cats_int64s=[5, 1, 9], zeros=1),
-            node("FeatureVectorizer", ["x", "n"], ["side"], inputdimensions=[3, 4]),
+            node("FeatureVectorizer", ["x", "scaled"], ["side"], inputdimensions=[3, 6]),
             node("ArrayFeatureExtractor", ["x", "at"], ["taken"]),
             node("LabelEncoder", ["n"], ["coded"], keys_int64s=[1, 5, 2], values_floats=[0.5, 1.5, 2.5]),
-            node("LabelEncoder", ["h"], ["icoded"], keys_floats=[np.nan, 2.0, 3.0], values_int64s=[7, 8, 9]),
+            node("LabelEncoder", ["h"], ["icoded"], keys_floats=[np.nan, 2.0], values_int64s=[7, 8], default_int64=3),
         ],
         {"x": X, "h": holes, "n": WHOLE},
         arrays=[("at", np.array([2, 0]))],
     )
+    codes = {"keys_floats": [np.nan, 2.0], "values_floats": [7.0, 8.0], "default_float": 3.0}
+    agree([node("LabelEncoder", ["h"], ["coded"], **codes)], {"h": holes}, version=4)  # from there on NaN is a key
 
 
 LINES = {"coefficients": [0.5, -1.0, 2.0, 0.25, 1.0, 0.5, -0.5, 0.1], "intercepts": [0.1, -0.2]}
@@ -183,8 +177,8 @@ SPLITS = {
     "nodes_truenodeids": [1, 3, 0, 0, 0, 2, 0, 0], "nodes_falsenodeids": [2, 4, 0, 0, 0, 1, 0, 0],
     "nodes_missing_value_tracks_true": [1, 0, 0, 0, 0, 0, 0, 0],
 }  # fmt: skip
-LEAVES = {"treeids": [0, 0, 0, 1, 1, 1], "nodeids": [2, 3, 4, 1, 2, 2], "ids": [0, 1, 0, 1, 0, 1]}
-WEIGHTS = [0.5, 0.25, -1.0, 2.0, 0.125, 0.75]
+LEAVES = {"treeids": [0, 0, 0, 1, 1, 1, 1], "nodeids": [2, 3, 4, 1, 1, 2, 2], "ids": [0, 1, 0, 1, 0, 0, 1]}
+WEIGHTS = [0.5, 0.25, -1.0, 2.0, 0.3, 0.125, 0.75]
 
 
 def modes(first, second):
@@ -217,9 +211,9 @@ def test_trees():
 
 
 def test_classes_of_trees():
-    """Several classes; two; and two of which the leaves weigh one, in shares and in opposites."""
+    """Several classes; two of which the leaves weigh one, in shares and in opposites; two by the standard."""
     leaves = {f"class_{k}": v for k, v in LEAVES.items()}
-    one = {**leaves, "class_ids": [0] * 6}
+    one = {**leaves, "class_ids": [0] * 7}
     shares = [abs(w) / 4 for w in WEIGHTS]
 
     def trees(name, weights, end, leaves, labels, **more):
@@ -231,13 +225,18 @@ def test_classes_of_trees():
     agree(
         [
             trees("three", WEIGHTS, "SOFTMAX", leaves, [3, 5, 7], base_values=[0.1, 0.2, 0.3]),
-            trees("two", shares, "NONE", leaves, [3, 5]),
             trees("shares", shares, "NONE", one, [3, 5]),
             trees("opposites", WEIGHTS, "NONE", one, [3, 5], base_values=[0.25]),
             trees("logistic", WEIGHTS, "LOGISTIC", one, [3, 5], base_values=[0.25]),
         ],
         {"x": X},
     )
+    model = whole([trees("two", [*WEIGHTS[:3], 0.2, *WEIGHTS[4:]], "NONE", leaves, [3, 5])], {"x": X})
+    found = px.jit(px.load_onnx(model))(X)
+    wanted = by_runtime(model.SerializeToString(), {"x": X})  # whose class is that of a score above zero
+    np.testing.assert_allclose(found["two"], wanted["two"], rtol=1e-6)
+    assert found["itwo"].tolist() == [[3, 5][k] for k in wanted["two"].argmax(1)]
+    assert len(set(found["itwo"].tolist())) == 2
 
 
 def test_trees_of_version_5():
@@ -284,7 +283,7 @@ def test_support_vectors():
             ),
             node(
                 "SVMClassifier", ["x"], ["iplane", "plane"], coefficients=VECTORS[:12], rho=[0.25],
-                classlabels_ints=[2, 4, 8], kernel_type="LINEAR", post_transform="SOFTMAX",
+                classlabels_ints=[2, 4, 8], kernel_type="LINEAR", post_transform="SOFTMAX", **KERNEL,
             ),
             *(
                 node(
@@ -293,7 +292,7 @@ def test_support_vectors():
                 )
                 for k in kernels
             ),
-            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1]),
+            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1], kernel_type="LINEAR", **KERNEL),
             node(
                 "SVMRegressor", ["x"], ["yone"], kernel_type="RBF", n_supports=4, support_vectors=VECTORS, one_class=1,
                 coefficients=[0.5, -1.0, 0.7, 0.2], rho=[0.1], **KERNEL,
@@ -309,18 +308,19 @@ def test_support_vectors():
 def _changed(**changes):
     targets = {f"target_{k}": v for k, v in LEAVES.items()}
     entries = {**SPLITS, **targets, "target_weights": WEIGHTS, "nodes_modes": modes("BRANCH_LEQ", "BRANCH_LEQ")}
-    return whole([node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=2, **{**entries, **changes})], {"x": X})
+    entries["n_targets"] = 2
+    return whole([node("TreeEnsembleRegressor", ["x"], ["y"], **{**entries, **changes})], {"x": X})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nodes_truenodeids": [1, 0, 0, 0, 0, 2, 0, 0]}, "trees, each with one root, got a circle"),
+        ({"nodes_truenodeids": [1, 3, 0, 0, 0, 0, 0, 0]}, "trees, each with one root, got a circle"),
         ({"nodes_truenodeids": [1, 2, 0, 0, 0, 2, 0, 0]}, "trees, each with one root, got a circle, or nodes that"),
         ({"nodes_truenodeids": [1, 9, 0, 0, 0, 2, 0, 0]}, "each node once, and branches to nodes"),
         ({"nodes_nodeids": [0, 1, 2, 3, 3, 0, 1, 2]}, "each node once, and branches to nodes"),
         ({"nodes_featureids": [0, 99, 0, 0, 0, 3, 0, 0]}, "as many features as the trees ask for, got 4 for .* 99"),
-        ({"target_ids": [0, 1 << 40, 0, 1, 0, 1]}, "one of 2 targets for each leaf"),
+        ({"target_ids": [0, 1 << 40, 0, 1, 0, 0, 1]}, "one of 2 targets for each leaf"),
         ({"nodes_values": [0.0]}, "8 entries for each part of the nodes"),
         ({"nodes_modes": ["SPIN"] * 8}, "tests among BRANCH_LEQ.*got SPIN"),
         ({"post_transform": "SPIN"}, "a post_transform among NONE.*got SPIN"),

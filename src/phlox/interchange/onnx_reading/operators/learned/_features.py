@@ -103,7 +103,7 @@ def _label_encoder(call: Call, x: Any) -> Any:
         fix = "take the part of the model that works on numbers"
         raise call.refusal("words that the model itself makes", "numbers for keys of text", fix)
     else:
-        found = _place(constant(x), keys)
+        found = _place(constant(x), keys, call.version >= 4)
     if table.dtype == object:
         return Words(found, tuple(table.tolist()))
     return jnp.asarray(table, canonical(table.dtype))[found]
@@ -122,10 +122,10 @@ def _column(call: Call, name: str) -> tuple[np.ndarray, Any]:
     raise call.refusal(f"a list of {name}", "none", ANEW)
 
 
-def _place(x: Any, keys: np.ndarray) -> Any:
-    """The place of each number among the keys, or that behind them."""
+def _place(x: Any, keys: np.ndarray, holes: bool) -> Any:
+    """The place of each number among the keys, or that behind them; ``holes`` where NaN is a key like others."""
     same = x[..., None] == keys.astype(x.dtype)
-    if is_float(x):
+    if holes and is_float(x):
         same |= jnp.isnan(x)[..., None] & np.isnan(keys.astype(x.dtype))
     return jnp.where(same.any(-1), same.argmax(-1), keys.size)
 

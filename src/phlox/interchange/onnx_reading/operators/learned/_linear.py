@@ -27,7 +27,8 @@ def _classifier(call: Call, x: Any, coefficients: Any = None, intercepts: Any = 
     if scores.shape[1] > 1:
         return class_at(call, scores.argmax(-1)), transformed(call, scores)
     second = (scores[:, 0] > 0).astype(jnp.int32)
-    both = of_two(call, scores[:, 0], True) if number_of_classes(call) == 2 else transformed(call, scores)
+    shares = call.get("post_transform", "NONE") != "LOGISTIC"
+    both = of_two(call, scores[:, 0], shares) if number_of_classes(call) == 2 else transformed(call, scores)
     return class_at(call, second), both
 
 
