@@ -1,6 +1,6 @@
-"""Makes the files of other programs that ``px.load_onnx`` is tried with: ``python tests/interchange/make_onnx_files.py``.
+"""Makes the files that ``px.load_onnx`` is tried with: ``python tests/interchange/make_onnx_files.py [part of a name]``.
 
-PyTorch's exporters, ONNX Runtime's quantisers and skl2onnx wrote them; ``[part of a name]`` makes some of them alone.
+PyTorch's exporters, ONNX Runtime's quantisers and skl2onnx, which that asks for, wrote them.
 Beside them is what PyTorch has for the gradients of one.
 """
 
@@ -155,7 +155,7 @@ def gradients() -> dict[str, np.ndarray]:
     """PyTorch's gradients of the weights of the residual network, of a loss of its scores; and the images."""
     import torch
 
-    model, inputs, _ = torch_model("resnet")
+    model, _, _ = torch_model("resnet")
     images = torch.tensor(np.random.default_rng(5).normal(size=(3, 3, 32, 32)).astype("float32"))
     loss = torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 3, 1]))
     loss.backward()

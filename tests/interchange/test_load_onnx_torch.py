@@ -1,4 +1,4 @@
-"""``px.load_onnx`` on files of PyTorch's exporters and of ONNX Runtime's quantisers, beside ONNX Runtime and PyTorch."""
+"""``px.load_onnx`` on files of PyTorch's exporters and ONNX Runtime's quantisers, beside ONNX Runtime and PyTorch."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_networks_of_pytorch_at_several_sizes(network, exporter):
     path, feeds = FILES / f"{network}-{exporter}.onnx", NETWORKS[network]()
+    if (network, exporter) == ("lstm", "dynamo"):  # PyTorch fixes the time of a recurrent network
+        feeds = texts((1, 7), (3, 7), name="tokens", below=20, masked=False)
     for found, wanted in zip(by_phlox(path, feeds), by_runtime(path, feeds), strict=True):
         assert_same(found, wanted, 1e-5)
 
@@ -74,8 +76,8 @@ def test_quantised_networks(form):
         assert_same(found, wanted, 1e-5)
 
 
-def _in_order_of_the_file(name, gradient):
-    """A kernel's gradient as PyTorch has it."""
+def _in_order_of_the_file(gradient):
+    """The gradient of a kernel, which is (space, in, out) here, as PyTorch has it."""
     return np.moveaxis(gradient, (-1, -2), (0, 1)) if gradient.ndim == 4 else np.asarray(gradient)
 
 
@@ -99,7 +101,7 @@ def test_gradients_are_those_of_pytorch(network):
     compared = 0
     for name, want in truth.items():
         if name in grads.weights:
-            found = _in_order_of_the_file(name, grads.weights[name])
+            found = _in_order_of_the_file(grads.weights[name])
             np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4 * np.abs(want).max(), err_msg=name)
             compared += 1
     assert compared == len(truth) - 2
@@ -110,7 +112,7 @@ def test_an_imported_network_is_fine_tuned_and_exported_again(network, tmp_path)
     model, truth = px.copy(network[0]), network[1]
     data = truth["images"], np.array([0, 3, 1])
     history = px.fit(
-        model, data, loss="cross_entropy", optimizer=px.optim.Adam(1e-3), epochs=8, batch_size=3, progress=False
+        model, data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-3), epochs=8, batch_size=3, progress=False
     )
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     feeds = images(2)

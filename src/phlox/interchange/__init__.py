@@ -27,7 +27,7 @@ from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
-from phlox.interchange.onnx_reading import OnnxModel, load_onnx
+from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
 from phlox.weights import Encoder
 
@@ -38,7 +38,10 @@ __all__ = [
     "ExportRow",
     "Exported",
     "ExportedFunction",
+    "OnnxArray",
     "OnnxModel",
+    "OnnxOperator",
+    "OnnxStructure",
     "Spec",
     "Target",
     "export",

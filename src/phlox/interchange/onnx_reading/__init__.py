@@ -6,13 +6,19 @@ _file       a file as a model of the onnx package, looked over before anything i
 _tensors    its arrays, those in files beside it included
 _graph      graphs and nodes as plain data, checked
 _attributes numbers that nodes hold and training moves, as arrays of the graph
+_lifting    what nodes and inner graphs hold, as arrays of the whole graph
 _roles      which arrays are trained, which are not, which are numbers of the program
 _run        a graph run node by node
 _call       one node as an operator sees it, and the table that operators are entered in
 _words      text that is one of the words that a model knows
 _known      what is known while tracing, computed by NumPy
+_layout     arrays whose channels are last, where convolutions want them
+_structure  what a loaded file is made of, as tables
 operators/  the operators, a file for each family
 """
 
 from phlox.interchange.onnx_reading._load import load_onnx as load_onnx
 from phlox.interchange.onnx_reading._model import OnnxModel as OnnxModel
+from phlox.interchange.onnx_reading._structure import OnnxArray as OnnxArray
+from phlox.interchange.onnx_reading._structure import OnnxOperator as OnnxOperator
+from phlox.interchange.onnx_reading._structure import OnnxStructure as OnnxStructure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 import jax
@@ -12,10 +13,12 @@ import numpy as np
 from phlox.core import ExportError, describe
 from phlox.interchange.onnx_reading._graph import Node
 from phlox.interchange.onnx_reading._known import is_known
+from phlox.interchange.onnx_reading._layout import aligned, laid, plain
 
 Operator = Callable[..., Any]
 """``operator(call, *inputs)`` gives the node's output, or a tuple of them; an input that is left out is None."""
 
+Entry = Callable[[Operator], Operator]
 _LARGEST = 1 << 31  # numbers in one array
 _CURES = "give that input by px.load_onnx(file, fixed={name: value}), or cut and fill it up to sizes that are known"
 
@@ -38,6 +41,10 @@ class Call:
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or what stands for one that is left out."""
         return self.attributes.get(name, default)
+
+    def with_attributes(self, **attributes: Any) -> Call:
+        """The same node with other attributes beside those that it has."""
+        return replace(self, attributes={**self.attributes, **attributes})
 
     @property
     def count(self) -> int:
@@ -97,15 +104,25 @@ class Call:
 class Operators(dict[tuple[str, str], list[tuple[int, Operator]]]):
     """Operators by domain and name, each with the versions of the standard that it is for."""
 
-    def on(self, *names: str, since: int = 1, domain: str = "") -> Callable[[Operator], Operator]:
-        """Enter a function under these names, from this version on."""
+    def on(self, *names: str, since: int = 1, domain: str = "", any_order: bool = False) -> Entry:
+        """Enter a function under these names, from this version on; its inputs are plain arrays unless it says so."""
 
         def enter(operator: Operator) -> Operator:
+            entered = operator if any_order else _of_plain(operator)
             for name in names:
                 entries = self.setdefault((domain, name), [])
                 assert since not in [v for v, _ in entries], name
-                entries.append((since, operator))
+                entries.append((since, entered))
                 entries.sort(key=lambda entry: entry[0])
+            return operator
+
+        return enter
+
+    def elementwise(self, *names: str, domain: str = "") -> Entry:
+        """Enter a function of numbers one by one, which does not ask how axes lie."""
+
+        def enter(operator: Operator) -> Operator:
+            self.on(*names, domain=domain, any_order=True)(_in_any_order(operator))
             return operator
 
         return enter
@@ -114,3 +131,20 @@ class Operators(dict[tuple[str, str], list[tuple[int, Operator]]]):
         """The newest form that is not newer than the file."""
         found = [operator for since, operator in self.get((domain, name), ()) if since <= version]
         return found[-1] if found else None
+
+
+def _of_plain(operator: Operator) -> Operator:
+    @wraps(operator)
+    def run(call: Call, *inputs: Any) -> Any:
+        return operator(call, *map(plain, inputs))
+
+    return run
+
+
+def _in_any_order(operator: Operator) -> Operator:
+    @wraps(operator)
+    def run(call: Call, *inputs: Any) -> Any:
+        arrays, order = aligned(inputs)
+        return laid(operator(call, *arrays), order)
+
+    return run

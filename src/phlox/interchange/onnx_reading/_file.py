@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx._proto import needed
 from phlox.interchange.onnx_reading._attributes import with_arrays
-from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reader, Refuse
+from phlox.interchange.onnx_reading._graph import Function, Graph, Reader, Refuse
+from phlox.interchange.onnx_reading._lifting import hoisted, lifted
 from phlox.interchange.onnx_reading._tensors import Tensors
 from phlox.weights import CorruptFileError, file_error, open_regular
 
@@ -57,7 +56,8 @@ def read(file: Any, where: str) -> Source:
 
 def _source(proto: Any, reader: Reader, versions: dict[str, int]) -> Source:
     functions = {(f.domain, f.name): reader.function(f) for f in proto.functions}
-    return Source(proto.graph.name or "model", with_arrays(_hoisted(reader.graph(proto.graph))), functions, versions)
+    graph = lifted(hoisted(with_arrays(reader.graph(proto.graph))))
+    return Source(proto.graph.name or "model", graph, functions, versions)
 
 
 def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path | None]:
@@ -92,15 +92,3 @@ def _versions(onnx: Any, proto: Any, where: str) -> dict[str, int]:
         fix = "convert it: onnx.version_converter.convert_version(model, 21)"
         raise ExportError(f"operators of version {_OLDEST} to {newest}", got=str(found[""]), fix=fix, where=where)
     return found
-
-
-def _hoisted(graph: Graph) -> Graph:
-    """Constant nodes as arrays of the graph, which is how some programs write weights."""
-    arrays = {n.outputs[0]: v for n in graph.nodes if (v := _constant(n)) is not None}
-    nodes = tuple(n for n in graph.nodes if _constant(n) is None)
-    return replace(graph, nodes=nodes, arrays={**graph.arrays, **arrays})
-
-
-def _constant(node: Node) -> np.ndarray | None:
-    value = node.attributes.get("value") if node.kind == "Constant" and not node.domain else None
-    return value if isinstance(value, np.ndarray) else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
 
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The names that it reads, those outside of its graphs that they read included."""
+        inner = [graph.outer for graph in self.attributes.values() if isinstance(graph, Graph)]
+        return frozenset(filter(None, self.inputs)).union(*inner)
+
     def __str__(self) -> str:
         kind = f"{self.domain}.{self.kind}" if self.domain else self.kind
         return f"{kind} {self.name or next(filter(None, self.outputs), '')!r}"
@@ -51,6 +58,10 @@ class Port:
     dtype: np.dtype | None
     shape: tuple[int | str | None, ...] | None
 
+    def __str__(self) -> str:
+        sizes = "" if self.shape is None else "[" + ", ".join("?" if n is None else str(n) for n in self.shape) + "]"
+        return f"{self.name} {self.dtype or 'of no numbers'}{sizes}"
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -60,6 +71,19 @@ class Graph:
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
     arrays: Mapping[str, np.ndarray]
+    lifted: Mapping[str, str] = field(default_factory=dict)
+    """Of a graph inside another: its weights, by the names that the whole file's graph has them under."""
+
+    @cached_property
+    def spent(self) -> list[list[str]]:
+        """For each node, the names that nobody reads after it."""
+        return spent(self.nodes, [port.name for port in self.outputs])
+
+    @cached_property
+    def outer(self) -> frozenset[str]:
+        """The names outside of it that it may read."""
+        read = frozenset(port.name for port in self.outputs).union(*(node.reads for node in self.nodes))
+        return read - {port.name for port in self.inputs} - set(self.arrays)
 
     def walk(self) -> Iterator[Node]:
         """All nodes, those of graphs inside included."""
@@ -79,6 +103,27 @@ class Function:
     nodes: tuple[Node, ...]
     defaults: Mapping[str, Any]
     versions: Mapping[str, int]
+
+    @cached_property
+    def spent(self) -> list[list[str]]:
+        """For each node, the names that nobody reads after it."""
+        return spent(self.nodes, self.outputs)
+
+
+def spent(nodes: Sequence[Node], kept: Iterable[str]) -> list[list[str]]:
+    """For each node, the names that it is the last to read or to make.
+
+    >>> one, two = (Node("Neg", "", "", (a,), (b,), {}) for a, b in ("xy", "yz"))
+    >>> spent([one, two], ["z"])
+    [['x'], ['y']]
+    """
+    seen = set(kept)
+    found = []
+    for node in reversed(nodes):
+        names = node.reads.union(filter(None, node.outputs)) - seen
+        seen |= names
+        found.append(sorted(names))
+    return found[::-1]
 
 
 class Reader:

@@ -14,8 +14,9 @@ from phlox.core import ExportError, RangeError, warn_once
 from phlox.interchange.onnx_reading._file import Source, read
 from phlox.interchange.onnx_reading._graph import Node
 from phlox.interchange.onnx_reading._known import canonical
+from phlox.interchange.onnx_reading._layout import ordered
 from phlox.interchange.onnx_reading._model import Held, OnnxModel
-from phlox.interchange.onnx_reading._roles import roles
+from phlox.interchange.onnx_reading._roles import kernels, roles
 from phlox.interchange.onnx_reading._run import unknown
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
@@ -52,11 +53,14 @@ def load_onnx(file: str | os.PathLike[str] | bytes | Any, *, fixed: Mapping[str,
     _check_fixed(source, chosen, where)
     found = roles(source.graph)
     _check_dtypes(source, where)
-    weights = {name: jnp.asarray(a, canonical(a.dtype)) for name, a in found.weights.items()}
+    orders = kernels(source.graph, found.weights)
+    weights = {
+        n: jnp.asarray(ordered(a, orders.get(n, range(a.ndim))), canonical(a.dtype)) for n, a in found.weights.items()
+    }
     state = {name: jnp.asarray(a, canonical(a.dtype)) for name, a in found.state.items()}
     inputs = tuple(port for port in source.graph.inputs if port.name not in chosen)
     source = replace(source, graph=replace(source.graph, arrays={**found.program, **chosen}))
-    return OnnxModel(Held(source, inputs), weights, state)
+    return OnnxModel(Held(source, inputs, orders), weights, state)
 
 
 def _check_operators(source: Source, where: str) -> None:

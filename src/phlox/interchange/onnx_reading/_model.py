@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,9 @@ from phlox.interchange._checking import ready
 from phlox.interchange.onnx_reading._file import Source
 from phlox.interchange.onnx_reading._graph import Port
 from phlox.interchange.onnx_reading._known import canonical, constant
+from phlox.interchange.onnx_reading._layout import laid
 from phlox.interchange.onnx_reading._run import Runner
+from phlox.interchange.onnx_reading._structure import OnnxStructure, structure
 from phlox.interchange.onnx_reading._words import Words
 from phlox.weights import BundleArray, Signature
 
@@ -27,6 +28,8 @@ class Held:
     source: Source
     """Its graph has the numbers of the program alone: sizes, axes, what the caller fixed."""
     inputs: tuple[Port, ...]
+    kernels: Mapping[str, tuple[int, ...]]
+    """Weights whose axes lie as Phlox has them, each with their order."""
 
     def __repr__(self) -> str:
         return f"{self.source.name}({', '.join(p.name for p in self.inputs)})"
@@ -38,7 +41,8 @@ class OnnxModel(Module):
     It runs line by line and under every transform, and trains. One output is an array, several are a dict by name.
     ``model.weights[name]`` are the arrays that are trained, ``model.state[name]`` those that are not: statistics of
     normalisation, scales of quantisation, whole numbers. Normalisation runs in its inference form, and dropout is off,
-    as the file says, also while the model trains.
+    as the file says, also while the model trains. Kernels of convolutions have Phlox's order, space, in, out; all other
+    arrays have the file's.
 
     Raises:
         OptionError, DtypeError, ShapeError: inputs that the graph does not take.
@@ -62,15 +66,18 @@ class OnnxModel(Module):
         return tuple(port.name for port in self.held.source.graph.outputs)
 
     @property
-    def operators(self) -> dict[str, int]:
-        """How many nodes there are of each kind."""
-        return dict(Counter(node.kind for node in self.held.source.graph.walk()).most_common())
+    def structure(self) -> OnnxStructure:
+        """What the file is made of: operators, and arrays by name; printing it gives tables."""
+        source = self.held.source
+        arrays: dict[str, Any] = {"weights": self.weights, "state": self.state}
+        return structure(source.name, source.graph, source.versions, self.held.inputs, **arrays)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         held = self.held
         given = _taken(held, inputs, named)
         runner = Runner(held.source.functions, held.source.versions)
-        found = runner.graph(held.source.graph, {**held.source.graph.arrays, **self.weights, **self.state, **given})
+        weights = {name: laid(w, held.kernels.get(name, ())) for name, w in self.weights.items()}
+        found = runner.graph(held.source.graph, {**held.source.graph.arrays, **weights, **self.state, **given})
         values = _given(held, found)
         return values[0] if len(values) == 1 else dict(zip(self.outputs, values, strict=True))
 

@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import jax
+import numpy as np
+
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
+from phlox.interchange.onnx_reading._known import is_known
+from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
 _MOST = 200_000
 """Nodes that one call may run; a loop counts as often as it is unrolled."""
 _DEEPEST = 32
 """Functions of the file within functions."""
+_SMALL = 1024
+_GROW = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
+"""Operators that make large arrays of small ones, which shall not be constants of a compiled program."""
 
 Names = ChainMap[str, Any]
 
@@ -25,19 +33,25 @@ class Runner:
 
     def __init__(self, functions: Mapping[tuple[str, str], Function], versions: Mapping[str, int]):
         self.functions, self.versions, self.ran, self.depth = functions, versions, 0, 0
+        self.root: Mapping[str, Any] = {}  # what the whole graph was given
 
     def graph(self, graph: Graph, given: Mapping[str, Any]) -> list[Any]:
         """The outputs of a graph, of its inputs and arrays by name."""
+        self.root = given
         names: Names = ChainMap(dict(given))
-        self._nodes(graph.nodes, names, {}, self.versions)
-        return [names[port.name] for port in graph.outputs]
+        self._nodes(graph, names, {}, self.versions)
+        return [plain(names[port.name]) for port in graph.outputs]
 
-    def _nodes(self, nodes: Any, names: Names, scope: Mapping[str, Any], versions: Mapping[str, int]) -> None:
-        for node in nodes:
+    def _nodes(
+        self, body: Graph | Function, names: Names, scope: Mapping[str, Any], versions: Mapping[str, int]
+    ) -> None:
+        for node, spent in zip(body.nodes, body.spent, strict=True):
             self._count(node)
             found = self._node(node, names, scope, versions)
             outs = found if isinstance(found, tuple | list) else (found,)
             names.update((n, y) for n, y in zip(node.outputs, outs, strict=False) if n)
+            for name in spent:  # so that a run line by line holds no more than it needs
+                names.maps[0].pop(name, None)
 
     def _count(self, node: Node) -> None:
         self.ran += 1
@@ -62,9 +76,10 @@ class Runner:
     def _inner(self, outer: Names, scope: Any, versions: Any, graph: Graph, *inputs: Any) -> list[Any]:
         """A graph among the attributes of a node, which reads the names outside it."""
         names = outer.new_child(dict(graph.arrays))
+        names.update((inner, self.root[name]) for inner, name in graph.lifted.items())
         names.update((port.name, x) for port, x in zip(graph.inputs, inputs, strict=True))
-        self._nodes(graph.nodes, names, scope, versions)
-        return [names[port.name] for port in graph.outputs]
+        self._nodes(graph, names, scope, versions)
+        return [plain(names[port.name]) for port in graph.outputs]
 
     def _function(self, function: Function, node: Node, inputs: list[Any], attributes: Mapping[str, Any]) -> Any:
         if self.depth >= _DEEPEST:
@@ -75,7 +90,7 @@ class Runner:
         self.depth += 1
         names: Names = ChainMap(dict.fromkeys(function.inputs))
         names.update(zip(function.inputs, inputs, strict=False))
-        self._nodes(function.nodes, names, {**function.defaults, **attributes}, {**self.versions, **function.versions})
+        self._nodes(function, names, {**function.defaults, **attributes}, {**self.versions, **function.versions})
         self.depth -= 1
         return [names[name] for name in function.outputs]
 
@@ -83,12 +98,28 @@ class Runner:
 def _located(operator: Any, call: Call, inputs: list[Any]) -> Any:
     """Run an operator; an error of JAX's or NumPy's tells the node."""
     try:
+        if _is_small(call, inputs):
+            with jax.ensure_compile_time_eval():
+                return _known(operator(call, *inputs))
         return operator(call, *inputs)
     except PhloxError:
         raise
     except Exception as error:
         error.add_note(f"at the node {call.node} of the file")
         raise
+
+
+def _is_small(call: Call, inputs: list[Any]) -> bool:
+    """Whether a node is of the part of a program that computes sizes, so that what it gives should be known."""
+    if call.node.kind in _GROW or any(isinstance(a, Graph) for a in call.attributes.values()):
+        return False
+    return bool(inputs) and all(x is None or (is_known(x) and x.size <= _SMALL) for x in inputs)
+
+
+def _known(found: Any) -> Any:
+    if isinstance(found, tuple | list):
+        return tuple(map(_known, found))
+    return np.asarray(found) if isinstance(found, jax.Array) and found.size <= _SMALL else found
 
 
 def unknown(nodes: list[Node], version: int) -> ExportError:

@@ -19,9 +19,9 @@ _control      If, Loop, Scan
 _losses       losses
 _signals      Fourier transforms and windows
 _quantised    numbers in 8 bits and fewer
-_microsoft    of com.microsoft, what exporters and quantisers write
-learned/      of ai.onnx.ml, what pipelines of scikit-learn are written in
 _table        the table that all are entered in
+microsoft/    of com.microsoft, what ONNX Runtime fuses and quantises
+learned/      of ai.onnx.ml, what pipelines of scikit-learn are written in
 """
 
 from phlox.interchange.onnx_reading.operators import (
@@ -35,7 +35,6 @@ from phlox.interchange.onnx_reading.operators import (
     _indexing,
     _logic,
     _losses,
-    _microsoft,
     _moving,
     _norms,
     _pools,
@@ -48,10 +47,13 @@ from phlox.interchange.onnx_reading.operators import (
     learned,
 )
 from phlox.interchange.onnx_reading.operators._table import OPERATORS as OPERATORS
+from phlox.interchange.onnx_reading.operators.microsoft import _attention as _microsoft_attention
+from phlox.interchange.onnx_reading.operators.microsoft import _layers
+from phlox.interchange.onnx_reading.operators.microsoft import _quantised as _microsoft_quantised
 
 FAMILIES = (
     _activations, _arithmetic, _attention, _casting, _control, _convolutions, _images, _indexing, _logic, _losses,
-    _microsoft, _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
-    *learned.FAMILIES,
+    _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
+    _layers, _microsoft_attention, _microsoft_quantised, *learned.FAMILIES,
 )  # fmt: skip
 """Modules that enter their operators when they are imported."""

@@ -36,12 +36,12 @@ def _pairwise(function: str) -> Any:
 
 
 for _kind, _function in _ELEMENTWISE.items():
-    OPERATORS.on(_kind)(_elementwise(_function))
+    OPERATORS.elementwise(_kind)(_elementwise(_function))
 for _kind, _function in _PAIRWISE.items():
-    OPERATORS.on(_kind)(_pairwise(_function))
+    OPERATORS.elementwise(_kind)(_pairwise(_function))
 
 
-@OPERATORS.on("Div")
+@OPERATORS.elementwise("Div")
 def _div(call: Call, a: Any, b: Any) -> Any:
     """Whole numbers are cut towards zero."""
     if is_float(a):
@@ -55,13 +55,13 @@ def _cut(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype) if a.dtype.kind == "i" else a // b
 
 
-@OPERATORS.on("Mod")
+@OPERATORS.elementwise("Mod")
 def _mod(call: Call, a: Any, b: Any) -> Any:
     xp = library(a, b)
     return xp.fmod(a, b) if call.get("fmod", 0) else xp.mod(a, b)
 
 
-@OPERATORS.on("Pow")
+@OPERATORS.elementwise("Pow")
 def _pow(call: Call, a: Any, b: Any) -> Any:
     """In the dtype of the base, whatever the exponent is of."""
     if is_known(b) and not np.ndim(b) and float(b) in (2.0, 3.0):
@@ -72,12 +72,12 @@ def _pow(call: Call, a: Any, b: Any) -> Any:
     return cast(xp.power(cast(a, b.dtype), b), a.dtype)
 
 
-@OPERATORS.on("Reciprocal")
+@OPERATORS.elementwise("Reciprocal")
 def _reciprocal(call: Call, x: Any) -> Any:
     return library(x).reciprocal(x)
 
 
-@OPERATORS.on("Erf")
+@OPERATORS.elementwise("Erf")
 def _erf(call: Call, x: Any) -> Any:
     return jax.lax.erf(constant(x))
 
@@ -93,15 +93,15 @@ def _folded(function: str) -> Any:
 
 
 for _kind, _function in {"Max": "maximum", "Min": "minimum", "Sum": "add"}.items():
-    OPERATORS.on(_kind)(_folded(_function))
+    OPERATORS.elementwise(_kind)(_folded(_function))
 
 
-@OPERATORS.on("Mean")
+@OPERATORS.elementwise("Mean")
 def _mean(call: Call, *xs: Any) -> Any:
     return _folded("add")(call, *xs) / np.asarray(len(xs), xs[0].dtype)
 
 
-@OPERATORS.on("Clip")
+@OPERATORS.elementwise("Clip")
 def _clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
     """Bounds were attributes before version 11; the upper one wins."""
     low, high = (call.get(n) if b is None else b for n, b in (("min", low), ("max", high)))
@@ -111,11 +111,11 @@ def _clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else xp.minimum(x, xp.asarray(high).astype(x.dtype))
 
 
-@OPERATORS.on("Dropout")
+@OPERATORS.on("Dropout", any_order=True)
 def _dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
     """Off, as in inference."""
     if training is not None and bool(call.known(training, "the mode of training")):
         ratio = 0.5 if ratio is None else float(call.known(ratio, "the ratio"))
         if ratio:
             raise call.refusal("dropout that is off", "training_mode", "export the model in its inference form")
-    return x, library(x).ones(np.shape(x), bool)
+    return (x, library(x).ones(x.shape, bool)) if call.wants(1) else x

@@ -26,7 +26,7 @@ def _attention(call: Call, q: Any, k: Any, v: Any, *more: Any) -> Any:
     allowed = _allowed(call, q, k, before, lengths)
     scores = _masked(scores, mask, allowed)
     stages.append(scores)
-    weights = _softmax(call, scores)
+    weights = masked_softmax(scores)
     stages.append(weights)
     y = _mixed(weights, v).astype(q.dtype)
     y = jnp.moveaxis(y, 1, 2).reshape(y.shape[0], y.shape[2], -1) if flat else y
@@ -84,7 +84,7 @@ def _filled(mask: Any, length: int) -> Any:
     return jnp.pad(mask, widths, constant_values=False if mask.dtype == bool else -np.inf)
 
 
-def _softmax(call: Call, scores: Any) -> Any:
+def masked_softmax(scores: Any) -> Any:
     """A query that sees nothing gives zeros."""
     wide_scores = wide(scores)
     high = jax.lax.stop_gradient(jnp.max(wide_scores, -1, keepdims=True))
@@ -105,14 +105,20 @@ def _rotary(call: Call, x: Any, cos: Any, sin: Any, positions: Any = None) -> An
     x = x.reshape(*x.shape[:2], call.get("num_heads", 0) or shape[1], -1) if len(shape) == 3 else x
     width = call.get("rotary_embedding_dim", 0) or x.shape[-1]
     cos, sin = (_angles(c, positions, width // 2) for c in (cos, sin))
-    turned = _turned(x[..., :width], cos, sin, bool(call.get("interleaved", 0)))
-    y = jnp.concatenate([turned, x[..., width:]], -1)
+    y = rotated(x, cos, sin, bool(call.get("interleaved", 0)))
     return jnp.moveaxis(y, 1, 2) if len(shape) == 4 else y.reshape(shape)
 
 
 def _angles(cache: Any, positions: Any, width: int) -> Any:
     cache = constant(cache) if positions is None else constant(cache)[constant(positions)]
     return cache[:, :, None, :width]
+
+
+def rotated(x: Any, cos: Any, sin: Any, interleaved: bool, scale: float = 1.0) -> Any:
+    """The first features, as many as there are angles for twice, turned in pairs; the others as they are."""
+    width = 2 * cos.shape[-1]
+    turned = _turned(x[..., :width] * np.asarray(scale, x.dtype), cos, sin, interleaved)
+    return jnp.concatenate([turned, x[..., width:]], -1)
 
 
 def _turned(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:

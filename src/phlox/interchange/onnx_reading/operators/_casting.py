@@ -24,12 +24,12 @@ def _dtype(call: Call, element: int) -> np.dtype:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
 
 
-@OPERATORS.on("Identity")
+@OPERATORS.on("Identity", any_order=True)
 def _identity(call: Call, x: Any) -> Any:
     return x
 
 
-@OPERATORS.on("Cast")
+@OPERATORS.elementwise("Cast")
 def _cast(call: Call, x: Any) -> Any:
     return converted(call, x, _dtype(call, call["to"]))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phlox.core import describe
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import canonical, constant, library
+from phlox.interchange.onnx_reading._known import canonical, constant, is_known, library
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
+_CUT = "give what decides by px.load_onnx(file, fixed={name: value}), or cut the model before this node"
 _UNROLLED = 64
 """Steps up to which a loop of known length is written out, so that sizes may change on the way."""
 
@@ -21,8 +24,23 @@ def _if(call: Call, which: Any) -> Any:
     branches = call["then_branch"], call["else_branch"]
     if not isinstance(which, jax.core.Tracer):
         return call.run(branches[0 if bool(np.asarray(which).reshape(())) else 1])
-    yes, no = ((lambda graph: lambda: tuple(map(constant, call.run(graph))))(g) for g in branches)
-    return jax.lax.cond(which.reshape(()), yes, no)
+    forms: list[list[str]] = []
+
+    def branch(graph: Any) -> Callable[[], Any]:
+        def run() -> Any:
+            found = tuple(map(constant, call.run(graph)))
+            forms.append([describe(y) for y in found])
+            return found
+
+        return run
+
+    try:
+        return jax.lax.cond(which.reshape(()), *map(branch, branches))
+    except TypeError as error:
+        if len(forms) == 2 and forms[0] != forms[1]:
+            got = " and ".join(", ".join(form) for form in forms)
+            raise call.refusal("branches that give the same sizes and dtypes", got, _CUT) from error
+        raise
 
 
 @OPERATORS.on("Loop")
@@ -30,16 +48,38 @@ def _loop(call: Call, most: Any, go: Any, *carried: Any) -> Any:
     """At most so many steps, while a flag holds; what the body gives beyond what it carries is stacked."""
     body = call["body"]
     count = None if most is None or isinstance(most, jax.core.Tracer) else int(np.asarray(most).reshape(()))
-    if (count is not None and count <= _UNROLLED) or not any(
-        isinstance(x, jax.core.Tracer) for x in (most, go, *carried)
-    ):
+    traced = any(isinstance(x, jax.core.Tracer) for x in (most, go, *carried))
+    found = None
+    if not traced or (count is not None and count <= _UNROLLED):
         found = _written_out(call, body, count, go, carried)
-        if found is not None:
-            return found
+    elif count is not None and not isinstance(go, jax.core.Tracer) and (go is None or bool(np.asarray(go))):
+        found = _scanned(call, body, count, carried)
+    if found is not None:
+        return found
     if len(body.outputs) > 1 + len(carried):
-        fix = "give the number of steps by px.load_onnx(file, fixed={name: value}), or cut the model before the loop"
-        raise call.refusal("stacked results of a known number of steps", "a number that inputs decide", fix)
+        raise call.refusal("stacked results of a known number of steps", "a number that inputs decide", _CUT)
     return _while(call, body, most, go, carried)
+
+
+class _UnsureError(Exception):
+    """The flag of a body depends on inputs."""
+
+
+def _scanned(call: Call, body: Any, count: int, carried: Any) -> Any:
+    """Many steps of a body whose flag is known to hold, or None where it depends on inputs."""
+
+    def step(state: Any, i: Any) -> Any:
+        go, *outs = call.run(body, i, np.asarray(True), *state)
+        if not is_known(go) or not bool(go):
+            raise _UnsureError
+        found = tuple(map(constant, outs))
+        return found[: len(carried)], found[len(carried) :]
+
+    try:
+        last, rows = jax.lax.scan(step, tuple(map(constant, carried)), jnp.arange(count, dtype=canonical(np.int64)))
+    except _UnsureError:
+        return None
+    return *last, *rows
 
 
 def _written_out(call: Call, body: Any, count: int | None, go: Any, carried: Any) -> Any:

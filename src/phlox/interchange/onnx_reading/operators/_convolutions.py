@@ -1,4 +1,4 @@
-"""Kernels that slide; channels stay where the file has them, first."""
+"""Kernels that slide, over channels that are last."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import constant
+from phlox.interchange.onnx_reading._layout import kernel, laid, last, ordered, plain
 from phlox.interchange.onnx_reading.operators._products import centred
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
+from phlox.nn import functional as F
 
 Pads = list[tuple[int, int]]
 
@@ -34,26 +36,42 @@ def _same(size: int, window: int, stride: int, dilation: int, mode: str) -> tupl
 
 
 def _numbers(rank: int) -> Any:
-    """Channels first, in the input, in the kernel and in the result."""
-    axes = "DHW"[-rank:] if rank <= 3 else "ABCDEFGH"[:rank]
-    return (f"NC{axes}", f"OI{axes}", f"NC{axes}")
+    """Channels last, and kernels as Phlox has them."""
+    axes = "DHW"[-rank:] if rank <= 3 else "ABCDEFG"[:rank]
+    return (f"N{axes}C", f"{axes}IO", f"N{axes}C")
 
 
-@OPERATORS.on("Conv")
-def _conv(call: Call, x: Any, w: Any, bias: Any = None) -> Any:
-    y = convolved(call, constant(x), constant(w))
-    return y if bias is None else y + bias.reshape(-1, *[1] * (x.ndim - 2))
+def _settings(call: Call, rank: int) -> tuple[Any, Any]:
+    """Strides and dilations."""
+    strides, dilations = (call.get(n) or [1] * rank for n in ("strides", "dilations"))
+    return tuple(strides), tuple(dilations)
+
+
+@OPERATORS.on("Conv", any_order=True)
+def conv(call: Call, x: Any, w: Any, bias: Any = None) -> Any:
+    strides, dilations = _settings(call, x.ndim - 2)
+    padding = pads(call, x.shape[2:], w.shape[2:], strides, dilations)
+    if x.ndim > 5 or any(n < 0 for pair in padding for n in pair):
+        y = convolved(call, constant(plain(x)), constant(plain(w)))
+        return y if bias is None else y + plain(bias).reshape(-1, *[1] * (x.ndim - 2))
+    array, weight = ordered(x, last(x.ndim)), ordered(w, kernel(w.ndim))
+    y = F.conv(
+        constant(array), constant(weight), None if bias is None else constant(plain(bias)),
+        stride=strides, padding=padding, dilation=dilations, groups=call.get("group", 1),
+    )  # fmt: skip
+    return laid(y, last(x.ndim))
 
 
 def convolved(call: Call, x: Any, w: Any, dtype: Any = None) -> Any:
-    """The cross-correlation of a node's attributes."""
+    """The cross-correlation of a node's attributes, in any dtype, channels as the file has them."""
     rank = x.ndim - 2
-    strides, dilations = (call.get(n) or [1] * rank for n in ("strides", "dilations"))
+    strides, dilations = _settings(call, rank)
     padding = pads(call, x.shape[2:], w.shape[2:], strides, dilations)
-    return jax.lax.conv_general_dilated(
-        x, w, strides, padding, rhs_dilation=dilations, feature_group_count=call.get("group", 1),
-        dimension_numbers=_numbers(rank), preferred_element_type=dtype,
+    y = jax.lax.conv_general_dilated(
+        ordered(x, last(x.ndim)), ordered(w, kernel(w.ndim)), strides, padding, rhs_dilation=dilations,
+        feature_group_count=call.get("group", 1), dimension_numbers=_numbers(rank), preferred_element_type=dtype,
     )  # fmt: skip
+    return plain(laid(y, last(x.ndim)))
 
 
 @OPERATORS.on("ConvInteger")
@@ -67,24 +85,36 @@ def _by_channel(zero: Any, rank: int) -> Any:
     return zero.reshape(-1, *[1] * (rank - 1)) if zero.ndim else zero
 
 
-@OPERATORS.on("ConvTranspose")
+@OPERATORS.on("ConvTranspose", any_order=True)
 def _conv_transpose(call: Call, x: Any, w: Any, bias: Any = None) -> Any:
-    """The input spread out by the strides, and convolved with the turned kernel."""
-    rank, groups = x.ndim - 2, call.get("group", 1)
-    x, w = constant(x), constant(w)
-    strides, dilations, extra = (call.get(n) or [d] * rank for n, d in _TRANSPOSED)
+    """Each number of the input adds its kernel to the result."""
+    rank = x.ndim - 2
+    strides, dilations = _settings(call, rank)
+    extra = call.get("output_padding") or [0] * rank
     spans = [(k - 1) * d for k, d in zip(w.shape[2:], dilations, strict=True)]
-    padding = _transposed_pads(call, x.shape[2:], spans, strides, extra)
-    padding = [(s - a, s - b + e) for s, (a, b), e in zip(spans, padding, extra, strict=True)]
-    w = jnp.flip(w, range(2, rank + 2)).reshape(groups, -1, *w.shape[1:])
-    w = jnp.moveaxis(w, 1, 2).reshape(-1, w.shape[1], *w.shape[3:])
-    y = jax.lax.conv_general_dilated(
+    cut = _transposed_pads(call, x.shape[2:], spans, strides, extra)
+    array, weight = ordered(x, last(x.ndim)), ordered(w, kernel(w.ndim, transposed=True))
+    cut = [(a, b - e) for (a, b), e in zip(cut, extra, strict=True)]
+    form = _transposed if rank > 3 or any(n < 0 for pair in cut for n in pair) else _house_transposed
+    y = form(constant(array), constant(weight), strides, dilations, cut, spans, call.get("group", 1))
+    y = y if bias is None else y + constant(plain(bias))
+    return laid(y, last(x.ndim))
+
+
+def _house_transposed(x: Any, w: Any, strides: Any, dilations: Any, cut: Pads, spans: Any, groups: int) -> Any:
+    return F.conv_transpose(x, w, stride=strides, padding=cut, dilation=dilations, groups=groups)
+
+
+def _transposed(x: Any, w: Any, strides: Any, dilations: Any, cut: Pads, spans: Any, groups: int) -> Any:
+    """The input spread out by the strides, and convolved with the turned kernel; where less than nothing is cut."""
+    rank = x.ndim - 2
+    padding = [(s - a, s - b) for s, (a, b) in zip(spans, cut, strict=True)]
+    w = jnp.flip(w, range(rank))  # (space, in, out / groups) to (space, in / groups, out)
+    w = w.reshape(*w.shape[:rank], groups, -1, w.shape[-1])
+    w = jnp.moveaxis(w, rank, -2).reshape(*w.shape[:rank], w.shape[rank + 1], -1)
+    return jax.lax.conv_general_dilated(
         x, w, [1] * rank, padding, strides, dilations, feature_group_count=groups, dimension_numbers=_numbers(rank)
     )
-    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
-
-
-_TRANSPOSED = (("strides", 1), ("dilations", 1), ("output_padding", 0))
 
 
 def _transposed_pads(call: Call, size: Any, spans: Any, strides: Any, extra: Any) -> Pads:

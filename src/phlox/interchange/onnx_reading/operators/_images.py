@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import constant, is_float, library, wide
+from phlox.interchange.onnx_reading._layout import laid, order_of, ordered
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 _NEAREST = {
@@ -32,34 +33,33 @@ class Axis:
     end: float = 1.0
 
 
-@OPERATORS.on("Resize", since=11)
+@OPERATORS.on("Resize", since=11, any_order=True)
 def _resize(call: Call, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None) -> Any:
     """Axis by axis, each a product with a matrix that sizes decide."""
     axes = [a % x.ndim for a in call.axes() or range(x.ndim)]
     region = None if roi is None else call.known(roi, "the region")
-    x = constant(x)
+    order = order_of(x)
+    y = constant(ordered(x, order))
     for i, (axis, entry) in enumerate(zip(axes, _resized(call, x, axes, scales, sizes), strict=True)):
         if region is not None and region.size:
             entry = Axis(entry.before, entry.after, entry.scale, region[i], region[i + len(axes)])
-        x = _along(call, x, axis, entry)
-    return x
+        y = _along(call, y, order.index(axis), entry)
+    return laid(y, order)
 
 
-@OPERATORS.on("Resize", since=10)
-@OPERATORS.on("Upsample", since=7)
+@OPERATORS.on("Resize", since=10, any_order=True)
+@OPERATORS.on("Upsample", since=7, any_order=True)
 def _upsample(call: Call, x: Any, scales: Any = None) -> Any:
     """The old form: places are divided by the scale and cut."""
     factors = call["scales"] if scales is None else call.known(scales, "the scales").tolist()
-    plain = {
-        "coordinate_transformation_mode": "asymmetric",
-        "nearest_mode": "floor",
-        "mode": call.get("mode", "nearest"),
-    }
-    old = Call(call.node, plain, call.version, call.run)
-    x = constant(x)
+    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    old = replace(call, attributes={**settings, "mode": call.get("mode", "nearest")})
+    order = order_of(x)
+    y = constant(ordered(x, order))
     for axis, factor in enumerate(factors):
-        x = _along(old, x, axis, Axis(x.shape[axis], int(np.floor(x.shape[axis] * factor)), factor))
-    return x
+        before = x.shape[axis]
+        y = _along(old, y, order.index(axis), Axis(before, int(np.floor(before * factor)), factor))
+    return laid(y, order)
 
 
 def _resized(call: Call, x: Any, axes: list[int], scales: Any, sizes: Any) -> list[Axis]:

@@ -23,37 +23,37 @@ def _pairwise(function: str) -> Any:
 
 
 for _kind, _function in _PAIRWISE.items():
-    OPERATORS.on(_kind)(_pairwise(_function))
+    OPERATORS.elementwise(_kind)(_pairwise(_function))
 
 
-@OPERATORS.on("Not")
+@OPERATORS.elementwise("Not")
 def _not(call: Call, x: Any) -> Any:
     return library(x).logical_not(x)
 
 
-@OPERATORS.on("BitwiseNot")
+@OPERATORS.elementwise("BitwiseNot")
 def _bitwise_not(call: Call, x: Any) -> Any:
     return library(x).bitwise_not(x)
 
 
-@OPERATORS.on("BitShift")
+@OPERATORS.elementwise("BitShift")
 def _shift(call: Call, a: Any, b: Any) -> Any:
     xp = library(a, b)
     return (xp.left_shift if call["direction"] == "LEFT" else xp.right_shift)(a, b)
 
 
-@OPERATORS.on("IsNaN")
+@OPERATORS.elementwise("IsNaN")
 def _is_nan(call: Call, x: Any) -> Any:
     return library(x).isnan(x)
 
 
-@OPERATORS.on("IsInf")
+@OPERATORS.elementwise("IsInf")
 def _is_inf(call: Call, x: Any) -> Any:
     xp = library(x)
     high, low = call.get("detect_positive", 1), call.get("detect_negative", 1)
     return xp.isinf(x) & (((x > 0) & bool(high)) | ((x < 0) & bool(low)))
 
 
-@OPERATORS.on("Where")
+@OPERATORS.elementwise("Where")
 def _where(call: Call, which: Any, a: Any, b: Any) -> Any:
     return library(which, a, b).where(which, a, b)

@@ -10,35 +10,41 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import constant, library
+from phlox.interchange.onnx_reading._layout import aligned, laid, order_of, ordered
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
-@OPERATORS.on("Concat")
+@OPERATORS.on("Concat", any_order=True)
 def _concat(call: Call, *xs: Any) -> Any:
-    return library(*xs).concatenate(xs, call.get("axis", 1))
+    arrays, order = aligned(xs)
+    axis = call.get("axis", 1) % max(np.ndim(xs[0]), 1)
+    return laid(library(*arrays).concatenate(arrays, order.index(axis) if order else axis), order)
 
 
-@OPERATORS.on("Split")
+@OPERATORS.on("Split", any_order=True)
 def _split(call: Call, x: Any, sizes: Any = None) -> Any:
-    axis = call.get("axis", 0)
+    axis = call.get("axis", 0) % x.ndim
     length, given = x.shape[axis], call.axes(sizes, "split")
     if given is None:
         part = -(-length // call.get("num_outputs", call.count))
         given = [min(part, length - i * part) for i in range(call.count)]
     ends = np.cumsum(given)[:-1].tolist()
-    return tuple(library(x).split(x, ends, axis))
+    order = order_of(x)
+    array = ordered(x, order)
+    return tuple(laid(y, order) for y in library(array).split(array, ends, order.index(axis)))
 
 
-@OPERATORS.on("Slice")
+@OPERATORS.on("Slice", any_order=True)
 def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
     """By attributes before version 10, by inputs since."""
     first, last = call.axes(starts, "starts") or [], call.axes(ends, "ends") or []
     along = call.axes(axes) or list(range(len(first)))
     by = [1] * len(first) if steps is None else call.ints(steps, "steps")
     where = [slice(None)] * x.ndim
+    order = order_of(x)
     for axis, low, high, step in zip(along, first, last, by, strict=True):
-        where[axis] = _window(low, high, step, x.shape[axis])
-    return x[tuple(where)]
+        where[order.index(axis % x.ndim)] = _window(low, high, step, x.shape[axis])
+    return laid(ordered(x, order)[tuple(where)], order)
 
 
 def _window(low: int, high: int, step: int, length: int) -> slice:
@@ -58,23 +64,25 @@ def _tile(call: Call, x: Any, repeats: Any) -> Any:
 _PADS = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-@OPERATORS.on("Pad")
+@OPERATORS.on("Pad", any_order=True)
 def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
     """Negative counts cut; the others fill up."""
     counts = call.axes(pads, "pads") or []
     value = call.get("value", 0.0) if value is None else value
     along = list(range(x.ndim)) if axes is None else [a % x.ndim for a in call.ints(axes, "axes")]
+    order = order_of(x)
+    x = ordered(x, order)
     both = [(0, 0)] * x.ndim
     for i, axis in enumerate(along):
-        both[axis] = (counts[i], counts[len(along) + i])
+        both[order.index(axis)] = (counts[i], counts[len(along) + i])
     cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(both, x.shape, strict=True))
     widths = [(max(a, 0), max(b, 0)) for a, b in both]
     call.sized([n + a + b for n, (a, b) in zip(x.shape, both, strict=True)])
     mode = _PADS[call.get("mode", "constant")]
     if mode != "constant":
-        return jnp.pad(constant(x[cut]), widths, mode=mode)
+        return laid(jnp.pad(constant(x[cut]), widths, mode=mode), order)
     fill = jnp.asarray(value).astype(x.dtype).reshape(())
-    return jnp.pad(constant(x[cut]), widths, constant_values=fill)
+    return laid(jnp.pad(constant(x[cut]), widths, constant_values=fill), order)
 
 
 @OPERATORS.on("Trilu")

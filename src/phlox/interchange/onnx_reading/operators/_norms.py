@@ -10,7 +10,9 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import constant, wide
+from phlox.interchange.onnx_reading._layout import laid, last, ordered, plain
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
+from phlox.nn import functional as F
 
 
 def _column(x: Any, rank: int) -> Any:
@@ -24,16 +26,18 @@ def _standard(x: Any, axes: tuple[int, ...], eps: float) -> Any:
     return (x - mean) * jax.lax.rsqrt(var + np.asarray(eps, x.dtype))
 
 
-@OPERATORS.on("BatchNormalization")
-def _batch_norm(call: Call, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
-    """By the statistics of the file, one scale and one shift for each channel."""
-    eps = call.get("epsilon", 1e-5)
-    if call.get("training_mode", 0):
-        return _batch_norm_training(call, constant(x), scale, bias, mean, var)
-    mean, var, scale, bias = (wide(constant(a)) for a in (mean, var, scale, bias))
-    factor = scale * jax.lax.rsqrt(var + np.asarray(eps, var.dtype))
-    shift = bias - mean * factor
-    return (x * _column(factor, x.ndim) + _column(shift, x.ndim)).astype(x.dtype)
+@OPERATORS.on("BatchNormalization", any_order=True)
+def _batch_norm(call: Call, x: Any, *numbers: Any) -> Any:
+    """By the statistics of the file; channels last."""
+    scale, bias, mean, var = (constant(plain(a)) for a in numbers)
+    if not call.get("spatial", 1):
+        raise call.refusal("statistics for each channel", "spatial=0", "convert the file to version 9 or later")
+    if call.get("training_mode", 0) if call.version >= 14 else call.wants(1):
+        return _batch_norm_training(call, constant(plain(x)), scale, bias, mean, var)
+    order = last(x.ndim) if x.ndim > 1 else (0,)
+    array = constant(ordered(x, order))
+    flat = array if x.ndim > 1 else array[:, None]
+    return laid(F.batch_norm(flat, mean, var, scale, bias, eps=call.get("epsilon", 1e-5)).reshape(array.shape), order)
 
 
 def _batch_norm_training(call: Call, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
@@ -44,15 +48,40 @@ def _batch_norm_training(call: Call, x: Any, scale: Any, bias: Any, mean: Any, v
     return y, mean * keep + now * (1 - keep), var * keep + spread * (1 - keep)
 
 
-@OPERATORS.on("InstanceNormalization")
+@OPERATORS.on("InstanceNormalization", any_order=True)
 def _instance_norm(call: Call, x: Any, scale: Any, bias: Any) -> Any:
-    y = _standard(constant(x), tuple(range(2, x.ndim)), call.get("epsilon", 1e-5))
-    return y * _column(scale, x.ndim) + _column(bias, x.ndim)
+    return _grouped(call, x, x.shape[1], scale, bias)
+
+
+def _grouped(call: Call, x: Any, groups: int, scale: Any, bias: Any) -> Any:
+    """Each example over space and over so many parts of its channels."""
+    array, scale, bias = constant(ordered(x, last(x.ndim))), constant(plain(scale)), constant(plain(bias))
+    y = F.group_norm(array, groups, scale, bias, eps=call.get("epsilon", 1e-5))
+    return laid(y, last(x.ndim))
+
+
+@OPERATORS.on("GroupNormalization", any_order=True)
+def _group_norm(call: Call, x: Any, scale: Any, bias: Any) -> Any:
+    """Scales are for groups before version 21, for channels since."""
+    groups = call["num_groups"]
+    if call.version < 21:
+        scale, bias = (jnp.repeat(plain(a), x.shape[1] // groups) for a in (scale, bias))
+    return _grouped(call, x, groups, scale, bias)
 
 
 @OPERATORS.on("LayerNormalization")
-def layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> Any:
-    """Over the last axes, in float32 for narrow numbers."""
+def _layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> Any:
+    """Over the last axes; by Phlox's own form where nobody reads the statistics."""
+    sizes = x.shape[call.get("axis", -1) % x.ndim :]
+    fits = all(a is None or np.shape(a) == sizes for a in (scale, bias))
+    if not fits or call.wants(1) or call.wants(2):
+        return layer_norm(call, x, scale, bias)
+    x, scale, bias = (a if a is None else constant(a) for a in (x, scale, bias))
+    return F.layer_norm(x, sizes, scale, bias, eps=call.get("epsilon", 1e-5))
+
+
+def layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> tuple[Any, Any, Any]:
+    """The result, the mean and what it was multiplied with; in float32 for narrow numbers."""
     axes = tuple(range(call.get("axis", -1) % x.ndim, x.ndim))
     full = wide(constant(x))
     mean = jnp.mean(full, axes, keepdims=True)
@@ -70,17 +99,6 @@ def rms_norm(call: Call, x: Any, scale: Any) -> Any:
     square = jnp.mean(jnp.square(full), axes, keepdims=True)
     root = jax.lax.rsqrt(square + np.asarray(call.get("epsilon", 1e-5), full.dtype))
     return (full * root).astype(x.dtype) * scale
-
-
-@OPERATORS.on("GroupNormalization")
-def _group_norm(call: Call, x: Any, scale: Any, bias: Any) -> Any:
-    """Scales are for groups before version 21, for channels since."""
-    groups = call["num_groups"]
-    parts = constant(x).reshape(x.shape[0], groups, -1)
-    y = _standard(wide(parts), (2,), call.get("epsilon", 1e-5)).astype(x.dtype).reshape(x.shape)
-    if call.version < 21:
-        scale, bias = (jnp.repeat(a, x.shape[1] // groups) for a in (scale, bias))
-    return y * _column(scale, x.ndim) + _column(bias, x.ndim)
 
 
 @OPERATORS.on("LpNormalization")

@@ -10,20 +10,22 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import canonical, constant
+from phlox.interchange.onnx_reading._layout import laid, last, order_of, ordered, plain
 from phlox.interchange.onnx_reading.operators._convolutions import Pads, pads
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
+from phlox.nn import functional as F
 
 
 class Windows:
     """Where a pooling node's windows are, those that begin inside but end outside too where it says so."""
 
-    def __init__(self, call: Call, x: Any):
-        rank = x.ndim - 2
+    def __init__(self, call: Call, size: tuple[int, ...]):
+        rank = len(size)
         self.kernel = tuple(call["kernel_shape"])
         self.strides = tuple(call.get("strides") or [1] * rank)
         self.dilations = tuple(call.get("dilations") or [1] * rank)
-        self.pads = pads(call, x.shape[2:], self.kernel, self.strides, self.dilations)
-        self.filled = self._filled(x.shape[2:]) if call.get("ceil_mode", 0) else self.pads
+        self.pads = pads(call, size, self.kernel, self.strides, self.dilations)
+        self.filled = self._filled(size) if call.get("ceil_mode", 0) else self.pads
 
     def _filled(self, size: tuple[int, ...]) -> Pads:
         """Pads with what the last window needs beyond them."""
@@ -35,12 +37,18 @@ class Windows:
             found.append((a, max(b, (count - 1) * s + span - n - a)))
         return found
 
+    @property
+    def small(self) -> bool:
+        """Whether no window lies in pads alone, and there are one to three axes, as Phlox's own pools want it."""
+        spans = [(k - 1) * d for k, d in zip(self.kernel, self.dilations, strict=True)]
+        return len(spans) <= 3 and all(0 <= n <= s for pair, s in zip(self.filled, spans, strict=True) for n in pair)
+
     def reduce(self, x: Any, first: Any, function: Any, padding: Pads | None = None) -> Any:
-        """Every window's numbers folded into one."""
-        widths = [(0, 0), (0, 0), *(self.filled if padding is None else padding)]
+        """Every window's numbers folded into one; channels last."""
+        widths = [(0, 0), *(self.filled if padding is None else padding), (0, 0)]
         return jax.lax.reduce_window(
-            x, np.asarray(first, x.dtype), function, (1, 1, *self.kernel), (1, 1, *self.strides), widths,
-            window_dilation=(1, 1, *self.dilations),
+            x, np.asarray(first, x.dtype), function, (1, *self.kernel, 1), (1, *self.strides, 1), widths,
+            window_dilation=(1, *self.dilations, 1),
         )  # fmt: skip
 
 
@@ -48,12 +56,17 @@ def _lowest(dtype: Any) -> Any:
     return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
 
 
-@OPERATORS.on("MaxPool")
+@OPERATORS.on("MaxPool", any_order=True)
 def _max_pool(call: Call, x: Any) -> Any:
-    x = constant(x)
-    windows = Windows(call, x)
-    y = windows.reduce(x, _lowest(x.dtype), jax.lax.max)
-    return (y, _places(call, x, windows)) if call.wants(1) else y
+    windows = Windows(call, x.shape[2:])
+    array = constant(ordered(x, last(x.ndim)))
+    if windows.small:
+        own = {"stride": windows.strides, "padding": windows.filled, "dilation": windows.dilations}
+        y = F.max_pool(array, windows.kernel, **own)
+    else:
+        y = windows.reduce(array, _lowest(array.dtype), jax.lax.max)
+    y = laid(y, last(x.ndim))
+    return (y, _places(call, constant(plain(x)), windows)) if call.wants(1) else y
 
 
 def _places(call: Call, x: Any, windows: Windows) -> Any:
@@ -82,50 +95,53 @@ def _taps(x: Any, fill: Any, windows: Windows) -> Any:
     return jnp.stack(found)
 
 
-@OPERATORS.on("AveragePool")
+@OPERATORS.on("AveragePool", any_order=True)
 def _average_pool(call: Call, x: Any) -> Any:
-    x = constant(x)
-    windows = Windows(call, x)
-    total = windows.reduce(x, 0, jax.lax.add)
-    return total / _counted(call, x, windows)
+    windows = Windows(call, x.shape[2:])
+    array = constant(ordered(x, last(x.ndim)))
+    total = windows.reduce(array, 0, jax.lax.add)
+    return laid(total / _counted(call, array, windows), last(x.ndim))
 
 
 def _counted(call: Call, x: Any, windows: Windows) -> Any:
     """How many numbers each window has: those of the array, or of its pads too."""
-    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+    ones = np.ones((1, *x.shape[1:-1], 1), x.dtype)
     if not call.get("count_include_pad", 0):
         return windows.reduce(ones, 0, jax.lax.add)
-    ones = np.pad(ones, [(0, 0), (0, 0), *windows.pads], constant_values=1)
+    ones = np.pad(ones, [(0, 0), *windows.pads, (0, 0)], constant_values=1)
     more = [(0, b - d) for (_, b), (_, d) in zip(windows.filled, windows.pads, strict=True)]
     return windows.reduce(ones, 0, jax.lax.add, more)
 
 
-@OPERATORS.on("LpPool")
+@OPERATORS.on("LpPool", any_order=True)
 def _lp_pool(call: Call, x: Any) -> Any:
-    x = constant(x)
     p = call.get("p", 2)
-    total = Windows(call, x).reduce(jnp.abs(x) ** p, 0, jax.lax.add)
-    return total ** np.asarray(1 / p, x.dtype)
+    array = constant(ordered(x, last(x.ndim)))
+    total = Windows(call, x.shape[2:]).reduce(jnp.abs(array) ** p, 0, jax.lax.add)
+    return laid(total ** np.asarray(1 / p, x.dtype), last(x.ndim))
 
 
-def _space(x: Any) -> tuple[int, ...]:
-    return tuple(range(2, x.ndim))
+def _over_space(function: Any) -> Any:
+    def operator(call: Call, x: Any) -> Any:
+        order = order_of(x)
+        space = tuple(i for i, axis in enumerate(order) if axis > 1)
+        return laid(function(call, constant(ordered(x, order)), space), order)
+
+    return operator
 
 
-@OPERATORS.on("GlobalAveragePool")
-def _global_average(call: Call, x: Any) -> Any:
-    return jnp.mean(constant(x), _space(x), keepdims=True)
-
-
-@OPERATORS.on("GlobalMaxPool")
-def _global_max(call: Call, x: Any) -> Any:
-    return jnp.max(constant(x), _space(x), keepdims=True)
-
-
-@OPERATORS.on("GlobalLpPool")
-def _global_lp(call: Call, x: Any) -> Any:
+def _norm_over(call: Call, x: Any, space: tuple[int, ...]) -> Any:
     p = call.get("p", 2)
-    return jnp.sum(jnp.abs(constant(x)) ** p, _space(x), keepdims=True) ** np.asarray(1 / p, x.dtype)
+    return jnp.sum(jnp.abs(x) ** p, space, keepdims=True) ** np.asarray(1 / p, x.dtype)
+
+
+_GLOBAL = {
+    "GlobalAveragePool": lambda call, x, space: jnp.mean(x, space, keepdims=True),
+    "GlobalMaxPool": lambda call, x, space: jnp.max(x, space, keepdims=True),
+    "GlobalLpPool": _norm_over,
+}
+for _kind, _function in _GLOBAL.items():
+    OPERATORS.on(_kind, any_order=True)(_over_space(_function))
 
 
 @OPERATORS.on("MaxUnpool")

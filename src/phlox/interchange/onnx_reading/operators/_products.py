@@ -18,7 +18,7 @@ def _matmul(call: Call, a: Any, b: Any) -> Any:
 
 
 @OPERATORS.on("Gemm")
-def _gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
+def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
     a = a.T if call.get("transA", 0) else a
     b = b.T if call.get("transB", 0) else b
     y = _scaled(jnp.matmul(a, b), call.get("alpha", 1.0))

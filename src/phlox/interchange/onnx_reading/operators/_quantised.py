@@ -73,7 +73,7 @@ def _dequantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Any:
 
 
 @OPERATORS.on("DynamicQuantizeLinear", since=11)
-def _dynamic(call: Call, x: Any) -> Any:
+def dynamic(call: Call, x: Any) -> Any:
     """By the smallest and the largest number of the array, zero among them."""
     x = constant(x)
     low, high = jnp.minimum(x.min(), 0), jnp.maximum(x.max(), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,63 +10,70 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import canonical, cast, constant, is_known, library, wide
+from phlox.interchange.onnx_reading._known import cast, constant, is_known, library, wide
+from phlox.interchange.onnx_reading._layout import laid, order_of, ordered, plain
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
-def _axes(call: Call, x: Any, axes: Any) -> tuple[int, ...] | None:
+def _axes(call: Call, x: Any, axes: Any) -> tuple[int, ...]:
     """Along which axes; none named means all, or, where the node says so, none."""
     found = call.axes(axes)
     if not found:
-        return () if call.get("noop_with_empty_axes", 0) else None
-    return tuple(found)
+        return () if call.get("noop_with_empty_axes", 0) else tuple(range(x.ndim))
+    return tuple(a % x.ndim for a in found)
 
 
-def _reduction(function: Any, before: Any = None, after: Any = None) -> Any:
+def _reduced(call: Call, x: Any, axes: Any, function: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+    """``function(array, axes)`` of the array as it lies, which keeps its axes; they go afterwards where they shall."""
+    along, order = _axes(call, x, axes), order_of(x)
+    array = ordered(x, order)
+    y = function(array, tuple(order.index(a) for a in along))
+    y = laid(cast(np.asarray(y) if is_known(y) else y, x.dtype), order)
+    if call.get("keepdims", 1):
+        return y
+    y = plain(y)
+    return library(y).squeeze(y, along)
+
+
+def _reduction(name: str, before: Any = None, after: Any = None) -> Any:
     def operator(call: Call, x: Any, axes: Any = None) -> Any:
-        along = _axes(call, x, axes)
-        y = x if before is None else before(x)
-        y = function(library(x))(y, axis=along, keepdims=bool(call.get("keepdims", 1)))
-        y = y if after is None else after(library(x), y)
-        return cast(np.asarray(y) if is_known(y) else y, x.dtype)
+        def function(array: Any, along: tuple[int, ...]) -> Any:
+            xp = library(array)
+            y = array if before is None else before(xp, array)
+            y = getattr(xp, name)(y, axis=along, keepdims=True)
+            return y if after is None else after(xp, y)
+
+        return _reduced(call, x, axes, function)
 
     return operator
 
 
-def _sum(xp: Any) -> Any:
-    return xp.sum
-
-
 _KINDS = {
-    "ReduceSum": _reduction(_sum),
-    "ReduceMean": _reduction(lambda xp: xp.mean),
-    "ReduceProd": _reduction(lambda xp: xp.prod),
-    "ReduceL1": _reduction(_sum, lambda x: library(x).abs(x)),
-    "ReduceL2": _reduction(_sum, lambda x: x * x, lambda xp, y: xp.sqrt(y)),
-    "ReduceSumSquare": _reduction(_sum, lambda x: x * x),
-    "ReduceLogSum": _reduction(_sum, None, lambda xp, y: xp.log(y)),
+    "ReduceSum": _reduction("sum"),
+    "ReduceMean": _reduction("mean"),
+    "ReduceProd": _reduction("prod"),
+    "ReduceL1": _reduction("sum", lambda xp, x: xp.abs(x)),
+    "ReduceL2": _reduction("sum", lambda xp, x: x * x, lambda xp, y: xp.sqrt(y)),
+    "ReduceSumSquare": _reduction("sum", lambda xp, x: x * x),
+    "ReduceLogSum": _reduction("sum", None, lambda xp, y: xp.log(y)),
 }
 for _kind, _operator in _KINDS.items():
-    OPERATORS.on(_kind)(_operator)
+    OPERATORS.on(_kind, any_order=True)(_operator)
 
 
-@OPERATORS.on("ReduceLogSumExp")
+@OPERATORS.on("ReduceLogSumExp", any_order=True)
 def _log_sum_exp(call: Call, x: Any, axes: Any = None) -> Any:
-    along = _axes(call, x, axes)
-    keep = bool(call.get("keepdims", 1))
-    return jax.nn.logsumexp(wide(constant(x)), along, keepdims=keep).astype(canonical(x.dtype))
+    return _reduced(call, x, axes, lambda a, along: jax.nn.logsumexp(wide(constant(a)), along, keepdims=True))
 
 
 def _extreme(name: str, end: int) -> Any:
     def operator(call: Call, x: Any, axes: Any = None) -> Any:
         first = _identity(x.dtype, end)
-        along = _axes(call, x, axes)
-        reduce = getattr(library(x), name)
-        return (
-            np.asarray(y)
-            if is_known(y := reduce(x, axis=along, keepdims=bool(call.get("keepdims", 1)), initial=first))
-            else y
-        )
+
+        def function(array: Any, along: tuple[int, ...]) -> Any:
+            return getattr(library(array), name)(array, axis=along, keepdims=True, initial=first)
+
+        return _reduced(call, x, axes, function)
 
     return operator
 
@@ -80,8 +88,8 @@ def _identity(dtype: Any, end: int) -> Any:
     return int(bounds.max if end > 0 else bounds.min)
 
 
-OPERATORS.on("ReduceMax")(_extreme("max", -1))
-OPERATORS.on("ReduceMin")(_extreme("min", 1))
+OPERATORS.on("ReduceMax", any_order=True)(_extreme("max", -1))
+OPERATORS.on("ReduceMin", any_order=True)(_extreme("min", 1))
 
 
 def _place(name: str) -> Any:

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import library
+from phlox.interchange.onnx_reading._known import is_known, library
+from phlox.interchange.onnx_reading._layout import Laid, laid, order_of
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
-@OPERATORS.on("Shape")
+@OPERATORS.on("Shape", any_order=True)
 def _shape(call: Call, x: Any) -> Any:
     return np.asarray(np.shape(x)[slice(call.get("start", 0), call.get("end"))], np.int64)
 
 
-@OPERATORS.on("Size")
+@OPERATORS.on("Size", any_order=True)
 def _size(call: Call, x: Any) -> Any:
     return np.asarray(np.prod(np.shape(x), dtype=np.int64))
 
@@ -48,9 +49,14 @@ def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
     return library(x).expand_dims(x, tuple(call.axes(axes) or ()))
 
 
-@OPERATORS.on("Transpose")
+@OPERATORS.on("Transpose", any_order=True)
 def _transpose(call: Call, x: Any) -> Any:
-    return library(x).transpose(x, call.get("perm"))
+    """Only said of arrays that lie another way already, and where it brings channels before space."""
+    turn = [a % x.ndim for a in call.get("perm") or range(x.ndim - 1, -1, -1)]
+    if isinstance(x, Laid) or (not is_known(x) and x.ndim > 2 and turn == [0, x.ndim - 1, *range(1, x.ndim - 1)]):
+        array = x.array if isinstance(x, Laid) else x
+        return laid(array, [turn.index(a) for a in order_of(x)])
+    return library(x).transpose(x, turn)
 
 
 @OPERATORS.on("Expand")

@@ -3,3 +3,4 @@
 from phlox.interchange.onnx_reading._call import Operators
 
 OPERATORS = Operators()
+HERE_MICROSOFT = "com.microsoft"
