@@ -1,4 +1,4 @@
-"""Makes the files that ``px.load_onnx`` is tried with: ``python tests/interchange/make_onnx_files.py [part of a name]``.
+"""Makes files that ``px.load_onnx`` is tried with: ``python tests/interchange/make_onnx_files.py [part of a name]``.
 
 PyTorch's exporters, ONNX Runtime's quantisers and skl2onnx, which that asks for, wrote them.
 Beside them is what PyTorch has for the gradients of one.
@@ -93,8 +93,8 @@ def _convnet() -> tuple[Any, dict[str, Any], dict[str, Any]]:
     return _spread(model), {"image": torch.randn(4, 3, 16, 16)}, {"image": {0: "batch"}}
 
 
-def by_torch(name: str, *, dynamo: bool) -> Any:
-    """A model through one of PyTorch's two exporters."""
+def by_torch(name: str, *, dynamo: bool, whole: bool = False) -> Any:
+    """A model through one of PyTorch's two exporters; ``whole`` with normalisation as nodes of its own."""
     import onnx
     import torch
 
@@ -104,7 +104,7 @@ def by_torch(name: str, *, dynamo: bool) -> Any:
     if dynamo:
         shapes = tuple(dict.fromkeys(sizes, torch.export.Dim.DYNAMIC) for sizes in open_sizes.values())
         shapes = {"inputs": shapes} if hasattr(model, "inner") else shapes
-        made = torch.onnx.export(model, given, dynamo=True, dynamic_shapes=shapes, external_data=False, **names)
+        made = torch.onnx.export(model, given, dynamo=True, dynamic_shapes=shapes, external_data=False, optimize=not whole, **names)
         return _bare(made.model_proto)
     file = io.BytesIO()
     torch.onnx.export(model, given, file, dynamo=False, dynamic_axes=open_sizes, opset_version=17, **names)
@@ -308,8 +308,10 @@ _PIPELINES: dict[str, Callable[[], Any]] = {
 FILES: Mapping[str, Callable[[], Any]] = {
     "resnet-dynamo": lambda: by_torch("resnet", dynamo=True),
     "resnet-script": lambda: by_torch("resnet", dynamo=False),
+    "resnet-whole": lambda: by_torch("resnet", dynamo=True, whole=True),
     "bert-dynamo": lambda: by_torch("bert", dynamo=True),
     "bert-script": lambda: by_torch("bert", dynamo=False),
+    "convnet-script": lambda: by_torch("convnet", dynamo=False),
     "lstm-dynamo": lambda: by_torch("lstm", dynamo=True),
     "lstm-script": lambda: by_torch("lstm", dynamo=False),
     **{f"quantised-{form}": (lambda form=form: _quantised(form)) for form in ("qdq", "qoperator", "dynamic")},

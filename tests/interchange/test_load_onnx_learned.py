@@ -292,7 +292,7 @@ def test_support_vectors():
                 )
                 for k in kernels
             ),
-            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1], kernel_type="LINEAR", **KERNEL),
+            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1], kernel_type="LINEAR"),
             node(
                 "SVMRegressor", ["x"], ["yone"], kernel_type="RBF", n_supports=4, support_vectors=VECTORS, one_class=1,
                 coefficients=[0.5, -1.0, 0.7, 0.2], rho=[0.1], **KERNEL,

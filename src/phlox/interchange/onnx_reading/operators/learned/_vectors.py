@@ -52,7 +52,7 @@ def _regressor(call: Call, x: Any) -> Any:
 
 @OPERATORS.on("SVMClassifier", domain=ML)
 def _classifier(call: Call, x: Any) -> Any:
-    """(rows, features) to classes (rows,) and scores (rows, classes), or (rows, pairs) where it has no probabilities."""
+    """(rows, features) to classes (rows,) and scores (rows, classes), or of pairs where it has no probabilities."""
     x = real(x)
     counts = call.get("vectors_per_class") or []
     if not counts:
