@@ -5,10 +5,12 @@ _model      the Module: its weights, its state, how it is called
 _file       a file as a model of the onnx package, looked over before anything is made of it
 _tensors    its arrays, those in files beside it included
 _graph      graphs and nodes as plain data, checked
+_attributes numbers that nodes hold and training moves, as arrays of the graph
 _lifting    what nodes and inner graphs hold, as arrays of the whole graph
 _roles      which arrays are trained, which are not, which are numbers of the program
 _run        a graph run node by node
 _call       one node as an operator sees it, and the table that operators are entered in
+_words      text that is one of the words that a model knows
 _known      what is known while tracing, computed by NumPy
 _layout     arrays whose channels are last, where convolutions want them
 _structure  what a loaded file is made of, as tables

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phlox.core import ExportError
+from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx._proto import needed
+from phlox.interchange.onnx_reading._attributes import with_arrays
 from phlox.interchange.onnx_reading._graph import Function, Graph, Reader, Refuse
 from phlox.interchange.onnx_reading._lifting import hoisted, lifted
 from phlox.interchange.onnx_reading._tensors import Tensors
 from phlox.weights import CorruptFileError, file_error, open_regular
 
 _OLDEST = 7
+_LARGEST = 1 << 31
+"""Bytes of a file, beyond which the format does not go."""
+_ANEW = "copy or write the file anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +45,19 @@ def read(file: Any, where: str) -> Source:
         return CorruptFileError(expected, got=got, fix=fix, where=where)
 
     proto, folder = _proto(onnx, file, where, refuse)
-    reader = Reader(Tensors(onnx, folder, refuse), refuse)
     versions = _versions(onnx, proto, where)
+    try:
+        return _source(proto, Reader(Tensors(onnx, folder, refuse), refuse), versions)
+    except PhloxError:
+        raise
+    except Exception as error:  # a damaged file has countless ways to be none
+        raise refuse("a whole ONNX file", f"{type(error).__name__}: {str(error)[:100]}", _ANEW) from error
+
+
+def _source(proto: Any, reader: Reader, versions: dict[str, int]) -> Source:
     functions = {(f.domain, f.name): reader.function(f) for f in proto.functions}
-    return Source(proto.graph.name or "model", lifted(hoisted(reader.graph(proto.graph))), functions, versions)
+    graph = lifted(hoisted(with_arrays(reader.graph(proto.graph))))
+    return Source(proto.graph.name or "model", graph, functions, versions)
 
 
 def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path | None]:
@@ -55,6 +68,9 @@ def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path 
         path = Path(os.fspath(file))
         try:
             with open_regular(path) as opened:
+                if (size := os.fstat(opened.fileno()).st_size) >= _LARGEST:
+                    fix = "write its arrays into a file beside it"
+                    raise refuse(f"a file below {_LARGEST} bytes", f"{size} bytes", fix)
                 file, folder = opened.read(), path.parent
         except OSError as error:
             raise file_error(error, path, where) from error
@@ -62,9 +78,9 @@ def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path 
     try:
         proto.ParseFromString(file)
     except Exception as error:
-        raise refuse("an ONNX file", str(error)[:100], "copy or write the file anew") from error
+        raise refuse("an ONNX file", str(error)[:100], _ANEW) from error
     if not proto.HasField("graph"):
-        raise refuse("an ONNX file with a graph", "none", "copy or write the file anew")
+        raise refuse("an ONNX file with a graph", "none", _ANEW)
     return proto, folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ _DEEPEST = 24
 
 Refuse = Callable[[str, str, str], Exception]
 """``refuse(expected, got, fix)`` makes the error of a file."""
+Scopes = tuple[set[str], ...]
+"""The names made so far in a graph, behind those of the graphs that it stands in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,51 +132,58 @@ class Reader:
     def __init__(self, tensors: Tensors, refuse: Refuse):
         self.tensors, self.refuse = tensors, refuse
 
-    def graph(self, proto: Any, outer: frozenset[str] = frozenset(), depth: int = 0) -> Graph:
+    def graph(self, proto: Any, outer: Scopes = ()) -> Graph:
         """A graph and the graphs in it."""
-        if depth > _DEEPEST:
+        if len(outer) > _DEEPEST:
             raise self.refuse(f"graphs at most {_DEEPEST} deep", "a deeper one", "the file is not meant to be run")
         self._plain(proto)
         arrays = {t.name: self.tensors.read(t) for t in proto.initializer}
-        ports = tuple(self.port(p) for p in proto.input if depth or p.name not in arrays)
-        made = set(outer) | set(arrays) | {p.name for p in proto.input}
-        nodes = tuple(self.nodes(proto.node, made, depth))
+        ports = tuple(self.port(p) for p in proto.input if outer or p.name not in arrays)
+        scopes = (*outer, {*arrays, *(p.name for p in proto.input)})
+        nodes = tuple(self.nodes(proto.node, scopes))
         for output in proto.output:
-            self._seen(output.name, made, "the outputs")
+            self._seen(output.name, scopes, "the outputs")
         return Graph(ports, tuple(map(self.port, proto.output)), nodes, arrays)
 
     def _plain(self, proto: Any) -> None:
         if proto.sparse_initializer:
             raise self.refuse("dense arrays", "sparse initializers", "write them as dense ones")
+        for ports in (proto.initializer, proto.input):
+            name, times = next(iter(Counter(port.name for port in ports).most_common(1)), ("", 0))
+            if times > 1:
+                raise self._twice(name)
 
-    def nodes(self, protos: Any, made: set[str], depth: int) -> Iterator[Node]:
-        """Nodes, each with the names that are made before it."""
+    def _twice(self, name: str) -> Exception:
+        return self.refuse("names that are made once", f"{name!r} twice", "write the file anew")
+
+    def nodes(self, protos: Any, scopes: Scopes) -> Iterator[Node]:
+        """Nodes, each with the names that are made before it: its own graph's last."""
         for proto in protos:
-            node = self._node(proto, made, depth)
+            node = self._node(proto, scopes)
             for name in filter(None, node.inputs):
-                self._seen(name, made, f"node {node}")
+                self._seen(name, scopes, f"node {node}")
             for name in filter(None, node.outputs):
-                if name in made and not depth:
-                    raise self.refuse("names that are made once", f"{name!r} twice", "write the file anew")
-                made.add(name)
+                if name in scopes[-1]:
+                    raise self._twice(name)
+                scopes[-1].add(name)
             yield node
 
-    def _seen(self, name: str, made: set[str], reader: str) -> None:
-        if name and name not in made:
+    def _seen(self, name: str, scopes: Scopes, reader: str) -> None:
+        if not any(name in scope for scope in scopes):
             got = f"{reader} with {name!r}, which nothing makes before it"
             raise self.refuse("nodes in an order in which they can run", got, "the graph has a circle or lacks a node")
 
-    def _node(self, proto: Any, made: set[str], depth: int) -> Node:
+    def _node(self, proto: Any, scopes: Scopes) -> Node:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        attributes = {a.name: self._attribute(a, made, depth) for a in proto.attribute}
+        attributes = {a.name: self._attribute(a, scopes) for a in proto.attribute}
         return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(proto.output), attributes)
 
-    def _attribute(self, proto: Any, made: set[str], depth: int) -> Any:
+    def _attribute(self, proto: Any, scopes: Scopes) -> Any:
         if proto.ref_attr_name:
             return Reference(proto.ref_attr_name)
         kind = proto.AttributeType.Name(proto.type)
         if kind == "GRAPH":
-            return self.graph(proto.g, frozenset(made), depth + 1)
+            return self.graph(proto.g, scopes)
         if kind == "TENSOR":
             return self.tensors.read(proto.t)
         if kind in _PLAIN:
@@ -190,8 +200,8 @@ class Reader:
 
     def function(self, proto: Any) -> Function:
         """An operator of the file."""
-        defaults = {a.name: self._attribute(a, set(), 0) for a in proto.attribute_proto}
-        nodes = tuple(self.nodes(proto.node, set(proto.input), 0))
+        defaults = {a.name: self._attribute(a, (set(),)) for a in proto.attribute_proto}
+        nodes = tuple(self.nodes(proto.node, (set(proto.input),)))
         versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
         return Function(tuple(proto.input), tuple(proto.output), nodes, defaults, versions)
 

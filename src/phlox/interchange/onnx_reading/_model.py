@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core import DtypeError, Module, Param, State
+from phlox.core import DtypeError, ExportError, Module, Param, State
 from phlox.interchange._checking import ready
 from phlox.interchange.onnx_reading._file import Source
 from phlox.interchange.onnx_reading._graph import Port
@@ -17,6 +17,7 @@ from phlox.interchange.onnx_reading._known import canonical, constant
 from phlox.interchange.onnx_reading._layout import laid
 from phlox.interchange.onnx_reading._run import Runner
 from phlox.interchange.onnx_reading._structure import OnnxStructure, structure
+from phlox.interchange.onnx_reading._words import Words
 from phlox.weights import BundleArray, Signature
 
 
@@ -77,12 +78,29 @@ class OnnxModel(Module):
         runner = Runner(held.source.functions, held.source.versions)
         weights = {name: laid(w, held.kernels.get(name, ())) for name, w in self.weights.items()}
         found = runner.graph(held.source.graph, {**held.source.graph.arrays, **weights, **self.state, **given})
-        values = [constant(y) for y in found]
+        values = _given(held, found)
         return values[0] if len(values) == 1 else dict(zip(self.outputs, values, strict=True))
 
     def _brief(self) -> str:
         held = self.held
         return f"OnnxModel({held.source.name!r}, {len(held.source.graph.nodes)} nodes)"
+
+
+def _given(held: Held, values: list[Any]) -> list[Any]:
+    """Outputs as their caller sees them: arrays, dicts of them by class, and outside of a trace text."""
+    ports = held.source.graph.outputs
+    return [_output(port.name, y, held.source.name) for port, y in zip(ports, values, strict=True)]
+
+
+def _output(name: str, y: Any, where: str) -> Any:
+    if isinstance(y, dict):
+        return {key: constant(x) for key, x in y.items()}
+    if not isinstance(y, Words):
+        return constant(y)
+    if isinstance(y.places, jax.core.Tracer):
+        fix = "call the model outside of it; or load the part that gives numbers, which onnx.utils.Extractor cuts out"
+        raise ExportError("outputs that are numbers, under a transform", got=f"text in {name!r}", fix=fix, where=where)
+    return y.text()
 
 
 def _taken(held: Held, inputs: Any, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ import numpy as np
 _FIELDS = {"FLOAT": "float_data", "DOUBLE": "double_data", "INT64": "int64_data", "UINT64": "uint64_data"}
 
 
+def _memory() -> int:
+    """Bytes of the machine, where the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 40
+
+
 class Tensors:
-    """Reads the tensors of one file."""
+    """Reads the tensors of one file; those in files beside it up to what memory holds."""
 
     def __init__(self, onnx: Any, folder: Path | None, refuse: Callable[[str, str, str], Exception]):
-        self.onnx, self.folder, self.refuse = onnx, folder, refuse
+        self.onnx, self.folder, self.refuse, self.room = onnx, folder, refuse, _memory()
 
     def dtype(self, element: int) -> np.dtype | None:
         """The dtype of ONNX's number, or None for strings and what is unknown."""
@@ -83,6 +92,10 @@ class Tensors:
         if (length is not None and length != size) or start < 0 or start + size > path.stat().st_size:
             got = f"{length if length is not None else size} bytes at {start} of {path.stat().st_size}, not {size}"
             raise self._wrong(proto, got)
+        self.room -= size
+        if self.room < 0:
+            got = f"{proto.name!r} of {size} bytes beyond it"
+            raise self.refuse("arrays that memory holds together", got, "trust no file that says one part many times")
         if self._bits(proto.data_type) >= 8:
             flat = np.fromfile(path, dtype.newbyteorder("<"), math.prod(proto.dims), offset=start)
             return flat.astype(dtype, copy=False).reshape(tuple(proto.dims))
@@ -98,11 +111,15 @@ class Tensors:
             fix = "load the file by its path"
             raise self.refuse("arrays inside the model", f"{proto.name!r} in a file beside it", fix)
         folder = self.folder.resolve()
-        path = (folder / location).resolve()
+        try:
+            path = (folder / location).resolve()
+        except (OSError, ValueError, RuntimeError):  # a name that no file has; links in a circle
+            path = folder
         if not location or Path(location).is_absolute() or folder not in path.parents:
-            raise self.refuse("arrays in files of the model's folder", repr(location), "trust no file that asks for it")
+            got, fix = f"{location[:200]!r}", "trust no file that asks for it"
+            raise self.refuse("arrays in files of the model's folder", got, fix)
         if not path.is_file():
-            fix = "copy it beside the model"
+            location, fix = location[:200], "copy it beside the model"
             raise self.refuse(f"the file {location} beside the model", "no such file", fix)
         return path
 

@@ -21,6 +21,7 @@ _signals       Fourier transforms and windows
 _quantised     numbers in 8 bits and fewer
 _table         the table that all are entered in
 microsoft/     of com.microsoft, what ONNX Runtime fuses and quantises
+learned/       of ai.onnx.ml, what pipelines of scikit-learn are written in
 """
 
 from phlox.interchange.onnx_reading.operators import (
@@ -43,6 +44,7 @@ from phlox.interchange.onnx_reading.operators import (
     _reductions,
     _shapes,
     _signals,
+    learned,
 )
 from phlox.interchange.onnx_reading.operators._table import OPERATORS as OPERATORS
 from phlox.interchange.onnx_reading.operators.microsoft import _attention as _microsoft_attention
@@ -52,6 +54,6 @@ from phlox.interchange.onnx_reading.operators.microsoft import _quantised as _mi
 FAMILIES = (
     _activations, _arithmetic, _attention, _casting, _control, _convolutions, _images, _indexing, _logic, _losses,
     _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
-    _layers, _microsoft_attention, _microsoft_quantised,
+    _layers, _microsoft_attention, _microsoft_quantised, *learned.FAMILIES,
 )  # fmt: skip
 """Modules that enter their operators when they are imported."""
