@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -23,6 +25,30 @@ def library(*xs: Any) -> Any:
     return np if all(x is None or is_known(x) for x in xs) else jnp
 
 
+def is_symbol(n: Any) -> bool:
+    """Whether a size is an expression of an export's symbols, no number."""
+    return not isinstance(n, int | np.integer | np.ndarray | np.generic | jax.Array | str)
+
+
+def sizes(ns: Sequence[Any]) -> np.ndarray:
+    """Sizes as a known value, an array of objects where one is a symbol.
+
+    >>> sizes((2, 3)).dtype.name
+    'int64'
+    """
+    return np.array(list(ns), object if any(map(is_symbol, ns)) else np.int64)
+
+
+def has_symbols(x: Any) -> bool:
+    """Whether a value is of sizes among which are symbols."""
+    return is_known(x) and x.dtype == object and any(map(is_symbol, np.ravel(x)))
+
+
+def hosted(x: Any) -> Any:
+    """What NumPy gives for arrays of symbols without axes, the symbol itself, as such an array again."""
+    return np.array(x, object) if not isinstance(x, tuple | list | dict) and jax.export.is_symbolic_dim(x) else x
+
+
 def canonical(dtype: Any) -> np.dtype:
     """The dtype that JAX has for this one: 32 bits for 64 where its 64-bit mode is off.
 
@@ -33,13 +59,16 @@ def canonical(dtype: Any) -> np.dtype:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A value in another dtype, as far as JAX has it."""
+    """A value in another dtype, as far as JAX has it; symbols stay what they are."""
+    if has_symbols(x) and np.dtype(dtype).kind in "iu":
+        return x
+    x = constant(x) if has_symbols(x) else x
     return np.asarray(x).astype(dtype) if is_known(x) else x.astype(canonical(dtype))
 
 
 def is_float(x: Any) -> bool:
     """Whether a value is floating, narrow kinds included."""
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+    return x.dtype != object and bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 
 def wide(x: Any) -> Any:
@@ -49,4 +78,6 @@ def wide(x: Any) -> Any:
 
 def constant(x: Any) -> Any:
     """A value for JAX's functions that do not take NumPy's."""
+    if has_symbols(x):
+        return jnp.stack([jnp.asarray(n) for n in x.reshape(-1)]).reshape(x.shape)
     return jnp.asarray(x, canonical(x.dtype)) if is_known(x) else x

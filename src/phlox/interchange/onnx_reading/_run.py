@@ -13,7 +13,7 @@ import numpy as np
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
-from phlox.interchange.onnx_reading._known import is_known
+from phlox.interchange.onnx_reading._known import hosted, is_known
 from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
@@ -119,6 +119,7 @@ def _is_small(call: Call, inputs: list[Any]) -> bool:
 def _known(found: Any) -> Any:
     if isinstance(found, tuple | list):
         return tuple(map(_known, found))
+    found = hosted(found)
     return np.asarray(found) if isinstance(found, jax.Array) and found.size <= _SMALL else found
 
 
