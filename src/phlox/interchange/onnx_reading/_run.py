@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import ChainMap
 from collections.abc import Mapping
 from functools import partial
@@ -9,11 +10,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
-from phlox.interchange.onnx_reading._known import hosted, is_known
+from phlox.interchange.onnx_reading._known import has_symbols, hosted, is_known
 from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
@@ -99,7 +101,8 @@ def _located(operator: Any, call: Call, inputs: list[Any]) -> Any:
     """Run an operator; an error of JAX's or NumPy's tells the node."""
     try:
         if _is_small(call, inputs):
-            with jax.ensure_compile_time_eval():
+            symbols = any(map(has_symbols, inputs))
+            with contextlib.nullcontext() if symbols else jax.ensure_compile_time_eval():
                 return _known(operator(call, *inputs))
         return operator(call, *inputs)
     except PhloxError:
@@ -120,7 +123,8 @@ def _known(found: Any) -> Any:
     if isinstance(found, tuple | list):
         return tuple(map(_known, found))
     found = hosted(found)
-    return np.asarray(found) if isinstance(found, jax.Array) and found.size <= _SMALL else found
+    concrete = isinstance(found, jax.Array) and not isinstance(found, Tracer)
+    return np.asarray(found) if concrete and found.size <= _SMALL else found
 
 
 def unknown(nodes: list[Node], version: int) -> ExportError:
