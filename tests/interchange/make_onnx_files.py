@@ -104,7 +104,9 @@ def by_torch(name: str, *, dynamo: bool, whole: bool = False) -> Any:
     if dynamo:
         shapes = tuple(dict.fromkeys(sizes, torch.export.Dim.DYNAMIC) for sizes in open_sizes.values())
         shapes = {"inputs": shapes} if hasattr(model, "inner") else shapes
-        made = torch.onnx.export(model, given, dynamo=True, dynamic_shapes=shapes, external_data=False, optimize=not whole, **names)
+        made = torch.onnx.export(
+            model, given, dynamo=True, dynamic_shapes=shapes, external_data=False, optimize=not whole, **names
+        )
         return _bare(made.model_proto)
     file = io.BytesIO()
     torch.onnx.export(model, given, file, dynamo=False, dynamic_axes=open_sizes, opset_version=17, **names)
