@@ -100,7 +100,7 @@ def _close(name: str, got: np.ndarray, want: np.ndarray, case: Any) -> None:
         got, want = (a if a.dtype.kind == "b" else a.astype(np.int64) for a in (got, want))
         assert np.array_equal(got, want), f"{name}: {got.reshape(-1)[:8]} for {want.reshape(-1)[:8]}"
         return
-    near = max(case.rtol, 1e-3 if want.dtype.itemsize > 2 else 1e-2)
+    near = max(case.rtol, {"float16": 1e-2, "bfloat16": 2e-2}.get(want.dtype.name, 1e-3))
     a, b = (x.astype(np.float64) for x in (got, want))
     np.testing.assert_allclose(a, b, rtol=near, atol=case.atol or 1e-7, equal_nan=True, err_msg=name)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import ExportError, describe
 from phlox.interchange.onnx_reading._graph import Node
@@ -71,7 +71,7 @@ class Call:
         """
         if is_known(x):
             return np.asarray(x)
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             raise self.refusal(f"{what} that is known while tracing", f"{describe(x)}, computed from inputs", _CURES)
         return np.asarray(x)
 

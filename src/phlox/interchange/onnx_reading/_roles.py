@@ -92,12 +92,17 @@ def kernels(graph: Graph, weights: Mapping[str, np.ndarray]) -> dict[str, tuple[
     found: dict[str, set[tuple[int, ...] | None]] = {name: set() for name in weights}
     for node, inputs in uses(graph):
         for place, name in enumerate(inputs):
-            if name in found:
+            if name in found and not _is_asked(node, place):
                 found[name].add(_kernel(node, place, weights[name].ndim))
     for outer in (graph, *(g for node in graph.walk() for g in node.attributes.values() if isinstance(g, Graph))):
         for port in outer.outputs:
             found.pop(port.name, None)
     return {name: order for name, orders in found.items() if len(orders) == 1 and (order := next(iter(orders)))}
+
+
+def _is_asked(node: Node, place: int) -> bool:
+    """Whether an operator wants to know of an array what it is, not what it holds."""
+    return not node.domain and (node.kind in ("Shape", "Size") or (node.kind == "CastLike" and place == 1))
 
 
 def _kernel(node: Node, place: int, rank: int) -> tuple[int, ...] | None:

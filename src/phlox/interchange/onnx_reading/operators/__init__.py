@@ -1,27 +1,27 @@
 """The operators of ONNX in JAX, a file for each family.
 
-_arithmetic   one number at a time, and two
-_activations  the curves of layers
-_logic        comparisons, flags, bits
-_casting      dtypes, constants
-_shapes       sizes, and arrays in other shapes
-_moving       parts of arrays joined, cut, padded, repeated
-_indexing     by index: gathered, scattered, sorted, found
-_reductions   sums along axes, running ones too
-_products     matrices and their like
-_attention    attention and what stands around it
-_convolutions kernels that slide
-_pools        windows that slide
-_images       resized, sampled, put together of patches
-_norms        normalisations
-_recurrent    RNN, GRU, LSTM
-_control      If, Loop, Scan
-_losses       losses
-_signals      Fourier transforms and windows
-_quantised    numbers in 8 bits and fewer
-_table        the table that all are entered in
-microsoft/    of com.microsoft, what ONNX Runtime fuses and quantises
-learned/      of ai.onnx.ml, what pipelines of scikit-learn are written in
+_arithmetic    one number at a time, and two
+_activations   the curves of layers
+_logic         comparisons, flags, bits
+_casting       dtypes, constants
+_shapes        sizes, and arrays in other shapes
+_moving        parts of arrays joined, cut, padded, repeated
+_indexing      by index: gathered, scattered, sorted, found
+_reductions    sums along axes, running ones too
+_products      matrices and their like
+_attention     attention and what stands around it
+_convolutions  kernels that slide
+_pools         windows that slide
+_images        resized, sampled, put together of patches
+_norms         normalisations
+_recurrent     RNN, GRU, LSTM
+_control       If, Loop, Scan
+_losses        losses
+_signals       Fourier transforms and windows
+_quantised     numbers in 8 bits and fewer
+_table         the table that all are entered in
+microsoft/     of com.microsoft, what ONNX Runtime fuses and quantises
+learned/       of ai.onnx.ml, what pipelines of scikit-learn are written in
 """
 
 from phlox.interchange.onnx_reading.operators import (

@@ -20,7 +20,7 @@ def _attention(call: Call, q: Any, k: Any, v: Any, *more: Any) -> Any:
     flat = q.ndim == 3
     q, k, v = (_heads(call, constant(x), n) for x, n in ((q, "q_num_heads"), (k, "kv_num_heads"), (v, "kv_num_heads")))
     before = 0 if past_k is None else past_k.shape[2]
-    if before:
+    if past_k is not None and past_v is not None:
         k, v = jnp.concatenate([past_k, k], 2), jnp.concatenate([past_v, v], 2)
     scores, stages = _scores(call, q, k)
     allowed = _allowed(call, q, k, before, lengths)

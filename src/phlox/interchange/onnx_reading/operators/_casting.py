@@ -10,6 +10,7 @@ import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._known import canonical, cast, is_float, is_known, library, wide
+from phlox.interchange.onnx_reading._layout import laid, order_of, ordered
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 _INTEGERS = 2.0**31
@@ -34,9 +35,10 @@ def _cast(call: Call, x: Any) -> Any:
     return converted(call, x, _dtype(call, call["to"]))
 
 
-@OPERATORS.on("CastLike")
+@OPERATORS.on("CastLike", any_order=True)
 def _cast_like(call: Call, x: Any, like: Any) -> Any:
-    return converted(call, x, like.dtype)
+    order = order_of(x)
+    return laid(converted(call, ordered(x, order), like.dtype), order)
 
 
 def converted(call: Call, x: Any, dtype: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import describe
 from phlox.interchange.onnx_reading._call import Call
@@ -22,7 +23,7 @@ _UNROLLED = 64
 @OPERATORS.on("If")
 def _if(call: Call, which: Any) -> Any:
     branches = call["then_branch"], call["else_branch"]
-    if not isinstance(which, jax.core.Tracer):
+    if not isinstance(which, Tracer):
         return call.run(branches[0 if bool(np.asarray(which).reshape(())) else 1])
     forms: list[list[str]] = []
 
@@ -47,12 +48,12 @@ def _if(call: Call, which: Any) -> Any:
 def _loop(call: Call, most: Any, go: Any, *carried: Any) -> Any:
     """At most so many steps, while a flag holds; what the body gives beyond what it carries is stacked."""
     body = call["body"]
-    count = None if most is None or isinstance(most, jax.core.Tracer) else int(np.asarray(most).reshape(()))
-    traced = any(isinstance(x, jax.core.Tracer) for x in (most, go, *carried))
+    count = None if most is None or isinstance(most, Tracer) else int(np.asarray(most).reshape(()))
+    traced = any(isinstance(x, Tracer) for x in (most, go, *carried))
     found = None
     if not traced or (count is not None and count <= _UNROLLED):
         found = _written_out(call, body, count, go, carried)
-    elif count is not None and not isinstance(go, jax.core.Tracer) and (go is None or bool(np.asarray(go))):
+    elif count is not None and not isinstance(go, Tracer) and (go is None or bool(np.asarray(go))):
         found = _scanned(call, body, count, carried)
     if found is not None:
         return found
@@ -87,7 +88,7 @@ def _written_out(call: Call, body: Any, count: int | None, go: Any, carried: Any
     state, stacked = list(carried), []
     step = 0
     while count is None or step < count:
-        if isinstance(go, jax.core.Tracer):
+        if isinstance(go, Tracer):
             return None
         if go is not None and not bool(np.asarray(go).reshape(())):
             break

@@ -43,9 +43,9 @@ class Windows:
         spans = [(k - 1) * d for k, d in zip(self.kernel, self.dilations, strict=True)]
         return len(spans) <= 3 and all(0 <= n <= s for pair, s in zip(self.filled, spans, strict=True) for n in pair)
 
-    def reduce(self, x: Any, first: Any, function: Any, padding: Pads | None = None) -> Any:
+    def reduce(self, x: Any, first: Any, function: Any) -> Any:
         """Every window's numbers folded into one; channels last."""
-        widths = [(0, 0), *(self.filled if padding is None else padding), (0, 0)]
+        widths = [(0, 0), *self.filled, (0, 0)]
         return jax.lax.reduce_window(
             x, np.asarray(first, x.dtype), function, (1, *self.kernel, 1), (1, *self.strides, 1), widths,
             window_dilation=(1, *self.dilations, 1),
@@ -100,17 +100,20 @@ def _average_pool(call: Call, x: Any) -> Any:
     windows = Windows(call, x.shape[2:])
     array = constant(ordered(x, last(x.ndim)))
     total = windows.reduce(array, 0, jax.lax.add)
-    return laid(total / _counted(call, array, windows), last(x.ndim))
+    return laid(total / _counted(call, windows, x.shape[2:], array.dtype), last(x.ndim))
 
 
-def _counted(call: Call, x: Any, windows: Windows) -> Any:
-    """How many numbers each window has: those of the array, or of its pads too."""
-    ones = np.ones((1, *x.shape[1:-1], 1), x.dtype)
-    if not call.get("count_include_pad", 0):
-        return windows.reduce(ones, 0, jax.lax.add)
-    ones = np.pad(ones, [(0, 0), *windows.pads, (0, 0)], constant_values=1)
-    more = [(0, b - d) for (_, b), (_, d) in zip(windows.filled, windows.pads, strict=True)]
-    return windows.reduce(ones, 0, jax.lax.add, more)
+def _counted(call: Call, windows: Windows, size: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """How many numbers each window has, those of the array or of its pads too: (1, …, 1)."""
+    total = np.ones((1,) * (len(size) + 2), dtype)
+    for i, n in enumerate(size):
+        (low, high), k, d = windows.pads[i], windows.kernel[i], windows.dilations[i]
+        low, high = (low, high) if call.get("count_include_pad", 0) else (0, 0)
+        reach = n + sum(windows.filled[i]) - (k - 1) * d
+        taps = np.arange(0, reach, windows.strides[i])[:, None] - windows.filled[i][0] + np.arange(k) * d
+        count = ((taps >= -low) & (taps < n + high)).sum(1)
+        total = total * np.expand_dims(count, tuple(a for a in range(total.ndim) if a != i + 1))
+    return total.astype(dtype)
 
 
 @OPERATORS.on("LpPool", any_order=True)

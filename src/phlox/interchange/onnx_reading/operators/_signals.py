@@ -26,8 +26,8 @@ def _window(call: Call, size: Any) -> Any:
     count = int(call.known(size, "the size").reshape(()))
     call.sized([count])
     turn = 2 * np.pi * np.arange(count) / (count if call.get("periodic", 1) else max(count - 1, 1))
-    shares = _WINDOWS[call.node.kind]
-    return sum((-1) ** i * a * np.cos(i * turn) for i, a in enumerate(shares)).astype(_dtype(call, "output_datatype"))
+    parts = [(-1) ** i * a * np.cos(i * turn) for i, a in enumerate(_WINDOWS[call.node.kind])]
+    return np.sum(parts, 0).astype(_dtype(call, "output_datatype"))
 
 
 def _complex(x: Any) -> Any:
