@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from phlox.core import ExportError, describe
 from phlox.interchange.onnx_reading._graph import Node
-from phlox.interchange.onnx_reading._known import is_known
+from phlox.interchange.onnx_reading._known import constant, has_symbols, is_known, is_symbol
 from phlox.interchange.onnx_reading._layout import aligned, laid, plain
 
 Operator = Callable[..., Any]
@@ -76,8 +76,8 @@ class Call:
         return np.asarray(x)
 
     def ints(self, x: Any, what: str) -> list[int]:
-        """Known whole numbers."""
-        return [int(n) for n in self.known(x, what).reshape(-1)]
+        """Known whole numbers; sizes that are symbols stay so."""
+        return [n if is_symbol(n) else int(n) for n in self.known(x, what).reshape(-1)]
 
     def axes(self, x: Any = None, name: str = "axes") -> list[int] | None:
         """Axes, which were an attribute and became an input."""
@@ -93,12 +93,13 @@ class Call:
             ExportError: no machine holds it, or a size is negative.
         """
         total = 1
-        for n in shape:
-            total *= int(n)
-        if total > _LARGEST or any(n < 0 for n in shape):
+        numbers = [int(n) for n in shape if not is_symbol(n)]
+        for n in numbers:
+            total *= n
+        if total > _LARGEST or any(n < 0 for n in numbers):
             fix = "the file is damaged, or not meant to be run"
             raise self.refusal(f"a result of at most {_LARGEST} numbers", str(list(shape)), fix)
-        return tuple(int(n) for n in shape)
+        return tuple(n if is_symbol(n) else int(n) for n in shape)
 
 
 class Operators(dict[tuple[str, str], list[tuple[int, Operator]]]):
@@ -145,6 +146,8 @@ def _in_any_order(operator: Operator) -> Operator:
     @wraps(operator)
     def run(call: Call, *inputs: Any) -> Any:
         arrays, order = aligned(inputs)
+        if not all(x is None or is_known(x) for x in arrays):
+            arrays = [constant(x) if has_symbols(x) else x for x in arrays]
         return laid(operator(call, *arrays), order)
 
     return run

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,6 +41,30 @@ def _check_together(shapes: Sequence[Sequence[int]]) -> None:
         raise MemoryError(f"{total} numbers of all pairs, known while tracing")
 
 
+def is_symbol(n: Any) -> bool:
+    """Whether a size is an expression of an export's symbols, no number."""
+    return not isinstance(n, int | np.integer | np.ndarray | np.generic | jax.Array | str)
+
+
+def sizes(ns: Sequence[Any]) -> np.ndarray:
+    """Sizes as a known value, an array of objects where one is a symbol.
+
+    >>> sizes((2, 3)).dtype.name
+    'int64'
+    """
+    return np.array(list(ns), object if any(map(is_symbol, ns)) else np.int64)
+
+
+def has_symbols(x: Any) -> bool:
+    """Whether a value is of sizes among which are symbols."""
+    return is_known(x) and x.dtype == object and any(map(is_symbol, np.ravel(x)))
+
+
+def hosted(x: Any) -> Any:
+    """What NumPy gives for arrays of symbols without axes, the symbol itself, as such an array again."""
+    return np.array(x, object) if not isinstance(x, tuple | list | dict) and jax.export.is_symbolic_dim(x) else x
+
+
 def canonical(dtype: Any) -> np.dtype:
     """The dtype that JAX has for this one: 32 bits for 64 where its 64-bit mode is off.
 
@@ -50,13 +75,16 @@ def canonical(dtype: Any) -> np.dtype:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A value in another dtype, as far as JAX has it."""
+    """A value in another dtype, as far as JAX has it; symbols stay what they are."""
+    if has_symbols(x) and np.dtype(dtype).kind in "iu":
+        return x
+    x = constant(x) if has_symbols(x) else x
     return np.asarray(x).astype(dtype) if is_known(x) else x.astype(canonical(dtype))
 
 
 def is_float(x: Any) -> bool:
     """Whether a value is floating, narrow kinds included."""
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+    return x.dtype != object and bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 
 def wide(x: Any) -> Any:
@@ -66,4 +94,6 @@ def wide(x: Any) -> Any:
 
 def constant(x: Any) -> Any:
     """A value for JAX's functions that do not take NumPy's."""
+    if has_symbols(x):
+        return jnp.stack([jnp.asarray(n) for n in x.reshape(-1)]).reshape(x.shape)
     return jnp.asarray(x, canonical(x.dtype)) if is_known(x) else x

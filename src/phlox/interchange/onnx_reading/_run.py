@@ -14,7 +14,7 @@ from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx_reading import _bounds
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
-from phlox.interchange.onnx_reading._known import is_known
+from phlox.interchange.onnx_reading._known import hosted, is_known
 from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
@@ -133,6 +133,7 @@ def _is_small(call: Call, inputs: list[Any]) -> bool:
 def _known(found: Any) -> Any:
     if isinstance(found, tuple | list):
         return tuple(map(_known, found))
+    found = hosted(found)
     return np.asarray(found) if isinstance(found, jax.Array) and found.size <= _SMALL else found
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import cast, constant, is_float, is_known, library
+from phlox.interchange.onnx_reading._known import cast, constant, has_symbols, is_float, is_known, library
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 _ELEMENTWISE = {
@@ -52,6 +52,8 @@ def _div(call: Call, a: Any, b: Any) -> Any:
 
 
 def _cut(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if has_symbols(a) or has_symbols(b):
+        return a // b
     return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype) if a.dtype.kind == "i" else a // b
 
 

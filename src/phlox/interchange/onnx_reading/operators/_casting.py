@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -9,7 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import canonical, cast, is_float, is_known, library, wide
+from phlox.interchange.onnx_reading._known import (
+    canonical,
+    cast,
+    constant,
+    has_symbols,
+    is_float,
+    is_known,
+    is_symbol,
+    library,
+    wide,
+)
 from phlox.interchange.onnx_reading._layout import laid, order_of, ordered
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
@@ -43,12 +54,18 @@ def _cast_like(call: Call, x: Any, like: Any) -> Any:
 
 def converted(call: Call, x: Any, dtype: Any) -> Any:
     """A value in another dtype, by the rules of the standard: into 8 bits, what is too large is the largest."""
-    if is_known(x) and x.dtype == object:
+    if is_known(x) and x.dtype == object and not has_symbols(x):
         raise call.refusal("numbers", "text", "take the part of the model that works on numbers")
     if np.dtype(dtype).name.startswith(("float8", "float4")) and call.get("saturate", 1) and is_float(x):
         return _saturated(x, dtype)
+    if is_float(x) and np.dtype(dtype).name.rstrip("0123456789") in ("int", "uint") and _bits(dtype) < 32:
+        x = constant(x).astype(np.int32)  # what is too large keeps its lowest bits
     with np.errstate(all="ignore"):
         return cast(x, dtype)
+
+
+def _bits(dtype: Any) -> int:
+    return int(jnp.iinfo(dtype).bits)
 
 
 def _saturated(x: Any, dtype: Any) -> Any:
@@ -62,6 +79,7 @@ def _bit_cast(call: Call, x: Any) -> Any:
     dtype = _dtype(call, call["to"])
     if is_known(x):
         return x.view(dtype)
+    x = x.astype(np.uint8) if x.dtype == bool else x
     return jax.lax.bitcast_convert_type(x, canonical(dtype))
 
 
@@ -85,7 +103,7 @@ def _constant_of_shape(call: Call, shape: Any) -> Any:
 
 def _full(size: tuple[int, ...], value: Any, dtype: Any) -> Any:
     """Known where it is small, so that nothing large is made by NumPy."""
-    if np.prod(size, dtype=float) <= 1024:
+    if not any(map(is_symbol, size)) and math.prod(size) <= 1024:
         return np.full(size, value, dtype)
     return jnp.full(size, value, canonical(dtype))
 
@@ -100,6 +118,8 @@ def _eye_like(call: Call, x: Any) -> Any:
 @OPERATORS.on("Range")
 def _range(call: Call, start: Any, stop: Any, step: Any) -> Any:
     first, last, by = (call.known(x, "an end of the range").reshape(()).item() for x in (start, stop, step))
+    if is_symbol(last) and (first, by) == (0, 1):
+        return jnp.arange(last, dtype=canonical(np.int64))
     count = max(int(np.ceil((last - first) / by)), 0) if by else 0
     (count,) = call.sized([count])
     if count <= 1 << 16:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import constant, library
+from phlox.interchange.onnx_reading._known import constant, is_symbol, library
 from phlox.interchange.onnx_reading._layout import aligned, laid, order_of, ordered
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
@@ -44,14 +44,28 @@ def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any =
     order = order_of(x)
     for axis, low, high, step in zip(along, first, last, by, strict=True):
         where[order.index(axis % x.ndim)] = _window(low, high, step, x.shape[axis])
-    return laid(ordered(x, order)[tuple(where)], order)
+    return laid(_cut(ordered(x, order), where), order)
+
+
+def _cut(x: Any, where: list[slice]) -> Any:
+    """As Python cuts; between ends that are symbols as an array that has them is cut."""
+    for axis, cut in enumerate(where):
+        if is_symbol(cut.start or 0) or is_symbol(cut.stop or 0):
+            stop = x.shape[axis] if cut.stop is None else cut.stop
+            x = jax.lax.slice_in_dim(constant(x), cut.start or 0, stop, cut.step or 1, axis)
+            where[axis] = slice(None)
+    return x[tuple(where)]
+
+
+_FAR = 2**31 - 1
+"""What files write for the end of an axis; a length that is a symbol cannot be compared with it."""
 
 
 def _window(low: int, high: int, step: int, length: int) -> slice:
     """As Python cuts; backwards, an end before the first element is none."""
     if step < 0 and high < -length:
         return slice(low, None, step)
-    return slice(low, high, step)
+    return slice(low, None if step > 0 and not is_symbol(high) and high >= _FAR else high, step)
 
 
 @OPERATORS.on("Tile")

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
+import jax.numpy as jnp
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import is_known, library
+from phlox.interchange.onnx_reading._known import is_known, is_symbol, library, sizes
 from phlox.interchange.onnx_reading._layout import Laid, laid, order_of
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
 @OPERATORS.on("Shape", any_order=True)
 def _shape(call: Call, x: Any) -> Any:
-    return np.asarray(np.shape(x)[slice(call.get("start", 0), call.get("end"))], np.int64)
+    return sizes(x.shape[slice(call.get("start", 0), call.get("end"))])
 
 
 @OPERATORS.on("Size", any_order=True)
 def _size(call: Call, x: Any) -> Any:
-    return np.asarray(np.prod(np.shape(x), dtype=np.int64))
+    return sizes([math.prod(x.shape)])[0]
 
 
 @OPERATORS.on("Reshape")
 def _reshape(call: Call, x: Any, shape: Any) -> Any:
-    sizes = call.ints(shape, "the shape")
+    wanted = call.ints(shape, "the shape")
     if not call.get("allowzero", 0):
-        sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(sizes)]
-    return x.reshape(sizes)
+        wanted = [x.shape[i] if not is_symbol(n) and n == 0 else n for i, n in enumerate(wanted)]
+    return x.reshape(wanted)
 
 
 @OPERATORS.on("Flatten")
 def _flatten(call: Call, x: Any) -> Any:
     axis = call.get("axis", 1)
     axis += x.ndim if axis < 0 else 0
-    rows = int(np.prod(x.shape[:axis], dtype=np.int64))
-    return x.reshape(rows, int(np.prod(x.shape[axis:], dtype=np.int64)))
+    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
 @OPERATORS.on("Squeeze")
@@ -61,8 +61,8 @@ def _transpose(call: Call, x: Any) -> Any:
 
 @OPERATORS.on("Expand")
 def _expand(call: Call, x: Any, shape: Any) -> Any:
-    sizes = call.sized(np.broadcast_shapes(x.shape, tuple(call.ints(shape, "the shape"))))
-    return library(x).broadcast_to(x, sizes)
+    wanted = call.sized(jnp.broadcast_shapes(x.shape, tuple(call.ints(shape, "the shape"))))
+    return (jnp if any(map(is_symbol, wanted)) else library(x)).broadcast_to(x, wanted)
 
 
 @OPERATORS.on("DepthToSpace")
