@@ -136,6 +136,8 @@ WRONG_NODES = {
     "an output too many": ([make("Neg", ["x"], ["z", "y"])], ()),
     "an axis that is text": ([make("Softmax", ["x"], ["y"], axis="wide")], ()),
     "an axis beyond": ([make("Softmax", ["x"], ["y"], axis=1 << 62)], ()),
+    "axes of another rank": ([make("Transpose", ["x"], ["y"], perm=[0, 7])], ()),
+    "an axis behind the last": ([make("Concat", ["x", "x"], ["y"], axis=2)], ()),
     "no attribute": ([make("Cast", ["x"], ["y"])], ()),
     "a dtype that is none": ([make("Cast", ["x"], ["y"], to=999)], ()),
     "matrices that do not fit": ([make("MatMul", ["x", "w"], ["y"])], (WEIGHT,)),

@@ -17,7 +17,7 @@ DEEPEST = 32
 """Functions of the file within functions."""
 _LARGEST = 1 << 31
 """Numbers in one array."""
-_LARGEST_KNOWN = 1 << 25
+_LARGEST_KNOWN = 1 << 24
 """The same of what is computed while tracing: sizes and masks, no data."""
 
 Functions = Mapping[tuple[str, str], Function]

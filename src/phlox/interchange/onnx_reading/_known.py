@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _SMALL = 1 << 12
-_MOST = 1 << 25
+_MOST = 1 << 24
 
 
 def is_known(x: Any) -> bool:
