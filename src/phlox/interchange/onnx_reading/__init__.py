@@ -8,6 +8,7 @@ _graph      graphs and nodes as plain data, checked
 _attributes numbers that nodes hold and training moves, as arrays of the graph
 _lifting    what nodes and inner graphs hold, as arrays of the whole graph
 _roles      which arrays are trained, which are not, which are numbers of the program
+_bounds     what no file may ask for
 _run        a graph run node by node
 _call       one node as an operator sees it, and the table that operators are entered in
 _words      text that is one of the words that a model knows

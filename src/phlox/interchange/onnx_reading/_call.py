@@ -86,6 +86,17 @@ class Call:
         found = self.get(name)
         return None if found is None else [int(n) for n in found]
 
+    def axis(self, axis: int, rank: int) -> int:
+        """An axis counted from the front.
+
+        Raises:
+            ExportError: the array has no such axis.
+        """
+        if not -rank <= axis < rank:
+            fix = "give it inputs like those that the file was made for; where they are, the file is damaged"
+            raise self.refusal(f"an axis from {-rank} to {rank - 1}", str(axis), fix)
+        return int(axis) % rank
+
     def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
         """A shape that is made from numbers of the file.
 

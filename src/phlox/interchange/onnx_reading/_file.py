@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ def read(file: Any, where: str) -> Source:
 
 
 def _source(proto: Any, reader: Reader, versions: dict[str, int]) -> Source:
+    names = Counter(f"{f.domain}.{f.name}" for f in proto.functions).most_common(1)
+    if names and names[0][1] > 1:
+        raise reader.refuse("operators that are defined once", f"{names[0][0]} twice", _ANEW)
     functions = {(f.domain, f.name): reader.function(f) for f in proto.functions}
     graph = lifted(hoisted(with_arrays(reader.graph(proto.graph))))
     return Source(proto.graph.name or "model", graph, functions, versions)

@@ -87,11 +87,16 @@ class Graph:
 
     def walk(self) -> Iterator[Node]:
         """All nodes, those of graphs inside included."""
-        for node in self.nodes:
-            yield node
-            for value in node.attributes.values():
-                if isinstance(value, Graph):
-                    yield from value.walk()
+        return walk(self.nodes)
+
+
+def walk(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Nodes, and those of the graphs in them."""
+    for node in nodes:
+        yield node
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                yield from walk(value.nodes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +142,7 @@ class Reader:
         if len(outer) > _DEEPEST:
             raise self.refuse(f"graphs at most {_DEEPEST} deep", "a deeper one", "the file is not meant to be run")
         self._plain(proto)
+        self.tensors.reserve(proto.initializer)
         arrays = {t.name: self.tensors.read(t) for t in proto.initializer}
         ports = tuple(self.port(p) for p in proto.input if outer or p.name not in arrays)
         scopes = (*outer, {*arrays, *(p.name for p in proto.input)})
@@ -185,6 +191,7 @@ class Reader:
         if kind == "GRAPH":
             return self.graph(proto.g, scopes)
         if kind == "TENSOR":
+            self.tensors.reserve([proto.t])
             return self.tensors.read(proto.t)
         if kind in _PLAIN:
             return _PLAIN[kind](proto)

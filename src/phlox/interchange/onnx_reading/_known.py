@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+
+_SMALL = 1 << 12
+_MOST = 1 << 24
 
 
 def is_known(x: Any) -> bool:
@@ -22,7 +27,18 @@ def library(*xs: Any) -> Any:
     >>> library(np.ones(3), None) is np
     True
     """
-    return np if all(x is None or is_known(x) for x in xs) else jnp
+    if not all(x is None or is_known(x) for x in xs):
+        return jnp
+    if sum(x.size for x in xs if x is not None) > _SMALL:
+        _check_together([x.shape for x in xs if x is not None])
+    return np
+
+
+def _check_together(shapes: Sequence[Sequence[int]]) -> None:
+    """Refuse arrays that are small by themselves, and large as a table of all pairs."""
+    total = math.prod(map(max, zip_longest(*(reversed(s) for s in shapes), fillvalue=1)))
+    if total > _MOST:
+        raise MemoryError(f"{total} numbers of all pairs, known while tracing")
 
 
 def is_symbol(n: Any) -> bool:

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import ExportError, RangeError, warn_once
+from phlox.interchange.onnx_reading._bounds import check_length
 from phlox.interchange.onnx_reading._file import Source, read
-from phlox.interchange.onnx_reading._graph import Node
+from phlox.interchange.onnx_reading._graph import Node, walk
 from phlox.interchange.onnx_reading._known import canonical
 from phlox.interchange.onnx_reading._layout import ordered
 from phlox.interchange.onnx_reading._model import Held, OnnxModel
@@ -49,6 +50,7 @@ def load_onnx(file: str | os.PathLike[str] | bytes | Any, *, fixed: Mapping[str,
     where = "px.load_onnx" + (f"({os.fspath(file)!r})" if isinstance(file, str | os.PathLike) else "")
     source = read(file, where)
     _check_operators(source, where)
+    check_length(source.graph, source.functions, where)
     chosen = {name: np.asarray(value) for name, value in (fixed or {}).items()}
     _check_fixed(source, chosen, where)
     found = roles(source.graph)
@@ -66,7 +68,7 @@ def load_onnx(file: str | os.PathLike[str] | bytes | Any, *, fixed: Mapping[str,
 def _check_operators(source: Source, where: str) -> None:
     """Refuse operators that are not known, all at once."""
     bodies = [(source.graph.walk(), source.versions)]
-    bodies += [(iter(f.nodes), {**source.versions, **f.versions}) for f in source.functions.values()]
+    bodies += [(walk(f.nodes), {**source.versions, **f.versions}) for f in source.functions.values()]
     lacking: list[Node] = []
     for nodes, versions in bodies:
         lacking += [n for n in nodes if not _is_known(source, n, versions)]

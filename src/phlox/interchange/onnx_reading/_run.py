@@ -13,16 +13,13 @@ import numpy as np
 from jax.core import Tracer
 
 from phlox.core import ExportError, PhloxError
+from phlox.interchange.onnx_reading import _bounds
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
 from phlox.interchange.onnx_reading._known import has_symbols, hosted, is_known
 from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
-_MOST = 200_000
-"""Nodes that one call may run; a loop counts as often as it is unrolled."""
-_DEEPEST = 32
-"""Functions of the file within functions."""
 _SMALL = 1024
 _GROW = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
 """Operators that make large arrays of small ones, which shall not be constants of a compiled program."""
@@ -42,7 +39,7 @@ class Runner:
         self.root = given
         names: Names = ChainMap(dict(given))
         self._nodes(graph, names, {}, self.versions)
-        return [plain(names[port.name]) for port in graph.outputs]
+        return _outputs(graph, names)
 
     def _nodes(
         self, body: Graph | Function, names: Names, scope: Mapping[str, Any], versions: Mapping[str, int]
@@ -57,12 +54,11 @@ class Runner:
 
     def _count(self, node: Node) -> None:
         self.ran += 1
-        if self.ran > _MOST:
-            fix = "write its loops as Loop or Scan, or run a part of it"
-            raise ExportError(f"at most {_MOST} nodes", got="more", fix=fix, where=str(node), located=True)
+        if self.ran > _bounds.MOST:
+            raise _bounds.too_many(str(node))
 
     def _node(self, node: Node, names: Names, scope: Mapping[str, Any], versions: Mapping[str, int]) -> Any:
-        inputs = [names[n] if n else None for n in node.inputs]
+        inputs = [_read(names, n, str(node)) if n else None for n in node.inputs]
         given = {k: scope.get(v.name) if isinstance(v, Reference) else v for k, v in node.attributes.items()}
         attributes = {k: v for k, v in given.items() if v is not None}
         function = self.functions.get((node.domain, node.kind))
@@ -81,35 +77,52 @@ class Runner:
         names.update((inner, self.root[name]) for inner, name in graph.lifted.items())
         names.update((port.name, x) for port, x in zip(graph.inputs, inputs, strict=True))
         self._nodes(graph, names, scope, versions)
-        return [plain(names[port.name]) for port in graph.outputs]
+        return _outputs(graph, names)
 
     def _function(self, function: Function, node: Node, inputs: list[Any], attributes: Mapping[str, Any]) -> Any:
-        if self.depth >= _DEEPEST:
-            fix = "the file is not meant to be run"
-            raise ExportError(
-                f"functions at most {_DEEPEST} deep", got="a deeper one", fix=fix, where=str(node), located=True
-            )
+        if self.depth >= _bounds.DEEPEST:
+            raise _bounds.too_deep(node)
         self.depth += 1
         names: Names = ChainMap(dict.fromkeys(function.inputs))
         names.update(zip(function.inputs, inputs, strict=False))
         self._nodes(function, names, {**function.defaults, **attributes}, {**self.versions, **function.versions})
         self.depth -= 1
-        return [names[name] for name in function.outputs]
+        return [_read(names, name, str(node)) for name in function.outputs]
+
+
+def _outputs(graph: Graph, names: Names) -> list[Any]:
+    return [plain(_read(names, port.name, "the outputs")) for port in graph.outputs]
+
+
+def _read(names: Names, name: str, where: str) -> Any:
+    if name not in names:
+        fix = "the file is damaged, or asks for what its operators do not give"
+        raise ExportError(f"{name!r} from a node before it", got="none", fix=fix, where=where, located=True)
+    return names[name]
 
 
 def _located(operator: Any, call: Call, inputs: list[Any]) -> Any:
-    """Run an operator; an error of JAX's or NumPy's tells the node."""
+    """Run an operator; an error of JAX's or NumPy's becomes that of the node."""
     try:
-        if _is_small(call, inputs):
-            symbols = any(map(has_symbols, inputs))
-            with contextlib.nullcontext() if symbols else jax.ensure_compile_time_eval():
-                return _known(operator(call, *inputs))
-        return operator(call, *inputs)
+        found = _ran(operator, call, inputs)
+        for y in found if isinstance(found, tuple | list) else (found,):
+            _bounds.check_size(call, y)
+        return found
     except PhloxError:
         raise
     except Exception as error:
-        error.add_note(f"at the node {call.node} of the file")
-        raise
+        if any(kind.__name__ == "InconclusiveDimensionOperation" for kind in type(error).__mro__):
+            raise  # an exporter says in its own words what that is
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        fix = "give it inputs like those that the file was made for; where they are, the file is damaged"
+        raise call.refusal("inputs and attributes that this operator takes", got, fix) from error
+
+
+def _ran(operator: Any, call: Call, inputs: list[Any]) -> Any:
+    if not _is_small(call, inputs):
+        return operator(call, *inputs)
+    with contextlib.nullcontext() if any(map(has_symbols, inputs)) else jax.ensure_compile_time_eval():
+        return _known(operator(call, *inputs))
 
 
 def _is_small(call: Call, inputs: list[Any]) -> bool:

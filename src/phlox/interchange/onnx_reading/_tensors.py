@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ _FIELDS = {"FLOAT": "float_data", "DOUBLE": "double_data", "INT64": "int64_data"
 
 
 def _memory() -> int:
-    """Bytes of the machine, where the system tells."""
+    """Half of what the machine has, where the system tells: each array is there twice for a moment."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, OSError, ValueError):
         return 1 << 40
 
@@ -26,6 +26,14 @@ class Tensors:
 
     def __init__(self, onnx: Any, folder: Path | None, refuse: Callable[[str, str, str], Exception]):
         self.onnx, self.folder, self.refuse, self.room = onnx, folder, refuse, _memory()
+
+    def reserve(self, protos: Iterable[Any]) -> None:
+        """Refuse arrays in files beside this one that memory does not hold together, before any is read."""
+        beside = [p for p in protos if p.data_location == self.onnx.TensorProto.EXTERNAL]
+        self.room -= sum(self._bytes(p) for p in beside if all(n >= 0 for n in p.dims))
+        if self.room < 0:
+            got = f"{-self.room} bytes more, up to {beside[-1].name!r}"
+            raise self.refuse("arrays that memory holds together", got, "trust no file that says one part many times")
 
     def dtype(self, element: int) -> np.dtype | None:
         """The dtype of ONNX's number, or None for strings and what is unknown."""
@@ -92,10 +100,6 @@ class Tensors:
         if (length is not None and length != size) or start < 0 or start + size > path.stat().st_size:
             got = f"{length if length is not None else size} bytes at {start} of {path.stat().st_size}, not {size}"
             raise self._wrong(proto, got)
-        self.room -= size
-        if self.room < 0:
-            got = f"{proto.name!r} of {size} bytes beyond it"
-            raise self.refuse("arrays that memory holds together", got, "trust no file that says one part many times")
         if self._bits(proto.data_type) >= 8:
             flat = np.fromfile(path, dtype.newbyteorder("<"), math.prod(proto.dims), offset=start)
             return flat.astype(dtype, copy=False).reshape(tuple(proto.dims))
@@ -113,12 +117,13 @@ class Tensors:
         folder = self.folder.resolve()
         try:
             path = (folder / location).resolve()
+            there = path.is_file()
         except (OSError, ValueError, RuntimeError):  # a name that no file has; links in a circle
-            path = folder
+            path, there = folder, False
         if not location or Path(location).is_absolute() or folder not in path.parents:
             got, fix = f"{location[:200]!r}", "trust no file that asks for it"
             raise self.refuse("arrays in files of the model's folder", got, fix)
-        if not path.is_file():
+        if not there:
             location, fix = location[:200], "copy it beside the model"
             raise self.refuse(f"the file {location} beside the model", "no such file", fix)
         return path

@@ -116,7 +116,7 @@ def _along(call: Call, x: Any, function: Any) -> Any:
     """Along one axis; before version 13 along all from it on."""
     if call.version >= 13 or call.node.domain:
         return function(x, call.get("axis", -1))
-    axis = call.get("axis", 1) % max(x.ndim, 1)
+    axis = call.axis(call.get("axis", 1), max(x.ndim, 1))
     flat = x.reshape(*x.shape[:axis], -1)
     return function(flat, -1).reshape(x.shape)
 

@@ -36,7 +36,7 @@ class Axis:
 @OPERATORS.on("Resize", since=11, any_order=True)
 def _resize(call: Call, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None) -> Any:
     """Axis by axis, each a product with a matrix that sizes decide."""
-    axes = [a % x.ndim for a in call.axes() or range(x.ndim)]
+    axes = [call.axis(a, x.ndim) for a in call.axes() or range(x.ndim)]
     region = None if roi is None else call.known(roi, "the region")
     order = order_of(x)
     y = constant(ordered(x, order))

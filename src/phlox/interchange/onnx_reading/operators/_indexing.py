@@ -29,7 +29,7 @@ def _gather(call: Call, x: Any, index: Any) -> Any:
 
 @OPERATORS.on("GatherElements")
 def _gather_elements(call: Call, x: Any, index: Any) -> Any:
-    axis = call.get("axis", 0) % x.ndim
+    axis = call.axis(call.get("axis", 0), x.ndim)
     index = _inside(constant(index), x.shape[axis])
     return constant(x)[_places(index, axis)]
 
@@ -64,7 +64,7 @@ def _put(where: Any, updates: Any, how: str) -> Any:
 
 @OPERATORS.on("ScatterElements", "Scatter")
 def _scatter_elements(call: Call, x: Any, index: Any, updates: Any) -> Any:
-    axis = call.get("axis", 0) % x.ndim
+    axis = call.axis(call.get("axis", 0), x.ndim)
     places = _places(_inside(constant(index), x.shape[axis]), axis)
     return _put(constant(x).at[places], constant(updates), call.get("reduction", "none"))
 
@@ -98,7 +98,7 @@ def _along(count: int, rank: int, axis: int, dtype: Any) -> Any:
 @OPERATORS.on("TopK")
 def _top_k(call: Call, x: Any, k: Any = None) -> Any:
     """The k largest or smallest, the first of equals first."""
-    axis = call.get("axis", -1) % x.ndim
+    axis = call.axis(call.get("axis", -1), x.ndim)
     count = call["k"] if k is None else int(call.known(k, "how many").reshape(()))
     x = constant(x)
     order = jnp.argsort(x, axis, stable=True, descending=bool(call.get("largest", 1)))

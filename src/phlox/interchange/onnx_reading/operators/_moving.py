@@ -17,13 +17,13 @@ from phlox.interchange.onnx_reading.operators._table import OPERATORS
 @OPERATORS.on("Concat", any_order=True)
 def _concat(call: Call, *xs: Any) -> Any:
     arrays, order = aligned(xs)
-    axis = call.get("axis", 1) % max(np.ndim(xs[0]), 1)
+    axis = call.axis(call.get("axis", 1), max(np.ndim(xs[0]), 1))
     return laid(library(*arrays).concatenate(arrays, order.index(axis) if order else axis), order)
 
 
 @OPERATORS.on("Split", any_order=True)
 def _split(call: Call, x: Any, sizes: Any = None) -> Any:
-    axis = call.get("axis", 0) % x.ndim
+    axis = call.axis(call.get("axis", 0), x.ndim)
     length, given = x.shape[axis], call.axes(sizes, "split")
     if given is None:
         part = -(-length // call.get("num_outputs", call.count))
@@ -43,7 +43,7 @@ def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any =
     where = [slice(None)] * x.ndim
     order = order_of(x)
     for axis, low, high, step in zip(along, first, last, by, strict=True):
-        where[order.index(axis % x.ndim)] = _window(low, high, step, x.shape[axis])
+        where[order.index(call.axis(axis, x.ndim))] = _window(low, high, step, x.shape[axis])
     return laid(_cut(ordered(x, order), where), order)
 
 
@@ -83,7 +83,7 @@ def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = No
     """Negative counts cut; the others fill up."""
     counts = call.axes(pads, "pads") or []
     value = call.get("value", 0.0) if value is None else value
-    along = list(range(x.ndim)) if axes is None else [a % x.ndim for a in call.ints(axes, "axes")]
+    along = list(range(x.ndim)) if axes is None else [call.axis(a, x.ndim) for a in call.ints(axes, "axes")]
     order = order_of(x)
     x = ordered(x, order)
     both = [(0, 0)] * x.ndim
@@ -111,7 +111,7 @@ def _center(call: Call, x: Any, shape: Any) -> Any:
     sizes = call.ints(shape, "the shape")
     along = call.axes() or list(range(x.ndim))
     for axis, size in zip(along, sizes, strict=True):
-        x = _centred(call, constant(x), axis % x.ndim, size)
+        x = _centred(call, constant(x), call.axis(axis, x.ndim), size)
     return x
 
 
@@ -144,7 +144,7 @@ def reversed_rows(x: Any, lengths: Any) -> Any:
 @OPERATORS.on("TensorScatter")
 def _tensor_scatter(call: Call, past: Any, update: Any, indices: Any = None) -> Any:
     """New keys or values into a cache, from each row's index on."""
-    axis = call.get("axis", -2) % past.ndim
+    axis = call.axis(call.get("axis", -2), past.ndim)
     past, update = (jnp.moveaxis(constant(x), axis, 1) for x in (past, update))
     start = jnp.zeros(past.shape[0], jnp.int32) if indices is None else constant(indices)
     steps = start[:, None] + jnp.arange(update.shape[1])[None]

@@ -72,7 +72,7 @@ def _group_norm(call: Call, x: Any, scale: Any, bias: Any) -> Any:
 @OPERATORS.on("LayerNormalization")
 def _layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> Any:
     """Over the last axes; by Phlox's own form where nobody reads the statistics."""
-    sizes = x.shape[call.get("axis", -1) % x.ndim :]
+    sizes = x.shape[call.axis(call.get("axis", -1), x.ndim) :]
     fits = all(a is None or np.shape(a) == sizes for a in (scale, bias))
     if not fits or call.wants(1) or call.wants(2):
         return layer_norm(call, x, scale, bias)
@@ -82,7 +82,7 @@ def _layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> Any:
 
 def layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> tuple[Any, Any, Any]:
     """The result, the mean and what it was multiplied with; in float32 for narrow numbers."""
-    axes = tuple(range(call.get("axis", -1) % x.ndim, x.ndim))
+    axes = tuple(range(call.axis(call.get("axis", -1), x.ndim), x.ndim))
     full = wide(constant(x))
     mean = jnp.mean(full, axes, keepdims=True)
     var = jnp.mean(jnp.square(full - mean), axes, keepdims=True)
@@ -94,7 +94,7 @@ def layer_norm(call: Call, x: Any, scale: Any, bias: Any = None) -> tuple[Any, A
 @OPERATORS.on("RMSNormalization")
 def rms_norm(call: Call, x: Any, scale: Any) -> Any:
     """By the root of the mean square alone."""
-    axes = tuple(range(call.get("axis", -1) % x.ndim, x.ndim))
+    axes = tuple(range(call.axis(call.get("axis", -1), x.ndim), x.ndim))
     full = wide(constant(x))
     square = jnp.mean(jnp.square(full), axes, keepdims=True)
     root = jax.lax.rsqrt(square + np.asarray(call.get("epsilon", 1e-5), full.dtype))

@@ -21,7 +21,7 @@ def _spread(call: Call, x: Any, scale: Any, rank: int, shape: Any) -> Any:
         or (np.ndim(scale) == 1 and scale.shape[0] == 1 and not call.get("block_size", 0))
     ):
         return scale if scale is None else scale.reshape(())
-    axis = call.get("axis", 1) % rank
+    axis = call.axis(call.get("axis", 1), rank)
     block = call.get("block_size", 0)
     if block:
         return library(scale).repeat(scale, block, axis)[tuple(slice(n) for n in shape)]

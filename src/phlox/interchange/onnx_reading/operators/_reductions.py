@@ -20,7 +20,7 @@ def _axes(call: Call, x: Any, axes: Any) -> tuple[int, ...]:
     found = call.axes(axes)
     if not found:
         return () if call.get("noop_with_empty_axes", 0) else tuple(range(x.ndim))
-    return tuple(a % x.ndim for a in found)
+    return tuple(call.axis(a, x.ndim) for a in found)
 
 
 def _reduced(call: Call, x: Any, axes: Any, function: Callable[[Any, tuple[int, ...]], Any]) -> Any:
@@ -94,7 +94,7 @@ OPERATORS.on("ReduceMin", any_order=True)(_extreme("min", 1))
 
 def _place(name: str) -> Any:
     def operator(call: Call, x: Any) -> Any:
-        axis = call.get("axis", 0) % x.ndim
+        axis = call.axis(call.get("axis", 0), x.ndim)
         xp, find = library(x), getattr(library(x), name)
         index = find(x, axis=axis)
         if call.get("select_last_index", 0):
@@ -111,7 +111,7 @@ OPERATORS.on("ArgMin")(_place("argmin"))
 
 def _running(name: str, start: int) -> Any:
     def operator(call: Call, x: Any, axis: Any) -> Any:
-        along = int(call.known(axis, "the axis").reshape(())) % x.ndim
+        along = call.axis(int(call.known(axis, "the axis").reshape(())), x.ndim)
         xp = library(x)
         y = xp.flip(x, along) if call.get("reverse", 0) else x
         y = getattr(xp, name)(y, along).astype(x.dtype)

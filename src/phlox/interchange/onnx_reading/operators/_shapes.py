@@ -52,7 +52,7 @@ def _unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
 @OPERATORS.on("Transpose", any_order=True)
 def _transpose(call: Call, x: Any) -> Any:
     """Only said of arrays that lie another way already, and where it brings channels before space."""
-    turn = [a % x.ndim for a in call.get("perm") or range(x.ndim - 1, -1, -1)]
+    turn = [call.axis(a, x.ndim) for a in call.get("perm") or range(x.ndim - 1, -1, -1)]
     if isinstance(x, Laid) or (not is_known(x) and x.ndim > 2 and turn == [0, x.ndim - 1, *range(1, x.ndim - 1)]):
         array = x.array if isinstance(x, Laid) else x
         return laid(array, [turn.index(a) for a in order_of(x)])
