@@ -471,7 +471,6 @@ OLD = {
 
 
 @pytest.mark.parametrize("version", OLD)
-@pytest.mark.parametrize("version", OLD)
 def test_old_versions_have_their_own_forms(version):
     arrays = {
         "scales": np.array([1, 1, 1.5, 2], "f"), "low": np.array([-1]), "high": np.array([-9]), "axes": np.array([3]),
