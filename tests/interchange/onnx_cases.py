@@ -21,7 +21,8 @@ from kit import oracle
 onnx = oracle("onnx")
 
 WITHOUT = {
-    "text": ("string", "strnormalizer", "regex", "tfidf", "labelencoder", "label_encoder", "_STRING", "ai_onnx_ml", "equal_string"),
+    "text": ("string", "strnormalizer", "regex", "tfidf", "labelencoder", "label_encoder", "_STRING", "ai_onnx_ml",
+             "equal_string"),
     "sequences and optionals": ("sequence_", "optional_", "split_to_sequence", "identity_opt", "loop16_seq", "if_seq",
                                 "if_opt", "loop13_seq", "identity_sequence"),
     "pictures in files": ("image_decoder",),

@@ -30,14 +30,14 @@ MUTANTS = [
         _OP + "_pools.py",
         "count -= (count - 1) * s >= n + a",
         "count -= (count - 1) * s >= n + a + b + k",
-        _case("averagepool", "test_averagepool_2d_ceil"),
+        (f"{_T}test_pools_count_what_is_in_their_windows",),
     ),
     (
         "load_onnx: pads count as numbers of a mean",
         _OP + "_pools.py",
         '(low, high) if call.get("count_include_pad", 0) else (0, 0)',
         '(0, 0) if call.get("count_include_pad", 0) else (low, high)',
-        _case("averagepool", "test_averagepool_2d_precomputed_pads"),
+        (f"{_T}test_pools_count_what_is_in_their_windows",),
     ),
     (
         "load_onnx: peepholes of the forget gate and the output gate are swapped",
