@@ -125,6 +125,15 @@ def test_weights_have_their_names_and_the_gradients_of_the_original(network):
             np.testing.assert_allclose(ours.weights[f"layers.{i}.{part}"], want, rtol=1e-4, atol=1e-5)
 
 
+def test_what_phlox_wrote_says_what_is_state(network):
+    model, read, x = network
+    assert {"layers.1.mean", "layers.1.var"} <= set(read.state)
+    assert not any("mean" in name or "var" in name for name in read.weights)
+    again = px.load_onnx(to_onnx(read, {"x": jax.ShapeDtypeStruct((5, 3), jnp.float32)}))
+    assert {f"state.{name}" for name in read.state} == set(again.state)
+    np.testing.assert_allclose(px.jit(again)(x), px.jit(model)(x), rtol=1e-5, atol=1e-6)
+
+
 def test_it_trains(network):
     _, read, x = network
     model = px.copy(read)
