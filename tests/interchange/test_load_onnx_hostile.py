@@ -98,10 +98,10 @@ TOO_MUCH = {
     "CenterCropPad": f"<int64[4] s = {{1, 1, 2, {GIANT}}}> {{ y = CenterCropPad(x, s) }}",
     "Col2Im": f"""<int64[2] s = {{{GIANT}, 2}}, int64[2] b = {{1, 1}}, int64[3] t = {{1, 1, 4}}>
         {{ f = Reshape(x, t) y = Col2Im(f, s, b) }}""",
-    "Upsample by Loop": """<int64 many = {60}, bool go = {1}, float[4] big = {1, 2, 3, 4}> {
-        last = Loop(many, go, big) <body = b (int64 i, bool on, float[n] a) => (bool more, float[m] c) {
+    "Concat in a Loop": """<int64 many = {60}, bool go = {1}, int64[4] big = {1, 2, 3, 4}> {
+        last = Loop(many, go, big) <body = b (int64 i, bool on, int64[n] a) => (bool more, int64[m] c) {
             more = Identity(on)  c = Concat<axis = 0>(a, a) }>
-        y = Identity(last) }""",
+        y = Cast<to = 1>(last) }""",
     "sums of all pairs": """<int64[2] s = {65536, 1}, int64[2] t = {1, 65536}> {
         a = ConstantOfShape(s)  b = ConstantOfShape(t)  c = Add(a, b)  d = Add(c, c)  y = Mul(d, x) }""",
 }
@@ -110,6 +110,15 @@ TOO_MUCH = {
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_results_that_no_machine_holds(name):
     refused_when_called(parsed(f"g (float[1, 1, 2, 2] x) => (float[a, b, c, d] y) {TOO_MUCH[name]}"), X)
+
+
+def test_weights_that_a_loop_makes_long():
+    """Compiled, where nothing is computed yet; line by line each of the arrays would be made."""
+    body = TOO_MUCH["Concat in a Loop"].replace("int64[", "float[")
+    read = px.load_onnx(parsed(f"g (float[1, 1, 2, 2] x) => (float[a, b, c, d] y) {body}"))
+    with pytest.raises(px.ExportError, match="Concat 'c' expects a result of at most") as caught:
+        px.jit(read)(X)
+    assert_told(caught.value)
 
 
 def test_loops_without_end(monkeypatch):

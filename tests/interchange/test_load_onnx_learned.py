@@ -267,6 +267,7 @@ SUPPORT = {
     "coefficients": [0.5, -1.0, 0.7, -0.3, 1.0, 0.4, -0.6, 0.2], "classlabels_ints": [2, 4, 8],
 }  # fmt: skip
 KERNEL = {"kernel_params": [0.3, 0.5, 2.0]}
+PLANE = {"kernel_type": "LINEAR", **KERNEL}
 
 
 def test_support_vectors():
@@ -292,7 +293,7 @@ def test_support_vectors():
                 )
                 for k in kernels
             ),
-            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1], kernel_type="LINEAR"),
+            node("SVMRegressor", ["x"], ["yplane"], coefficients=VECTORS[:4], rho=[0.1], **PLANE),
             node(
                 "SVMRegressor", ["x"], ["yone"], kernel_type="RBF", n_supports=4, support_vectors=VECTORS, one_class=1,
                 coefficients=[0.5, -1.0, 0.7, 0.2], rho=[0.1], **KERNEL,

@@ -10,6 +10,8 @@ import pytest
 
 import phlox as px
 from interchange.exporting import assert_same
+from interchange.make_onnx_files import FILES as FILES_OF
+from interchange.make_onnx_files import gradients
 from kit import oracle
 
 onnx, onnxruntime = oracle("onnx"), oracle("onnxruntime")
@@ -58,8 +60,23 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "script"])
-@pytest.mark.parametrize("network", NETWORKS)
+def slowly(*values):
+    """A case for the long run."""
+    return pytest.param(*values, marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize(
+    ("network", "exporter"),
+    [
+        ("resnet", "dynamo"),
+        ("bert", "dynamo"),
+        ("lstm", "script"),
+        slowly("resnet", "script"),
+        slowly("resnet", "whole"),
+        slowly("bert", "script"),
+        slowly("lstm", "dynamo"),
+    ],
+)
 def test_networks_of_pytorch_at_several_sizes(network, exporter):
     path, feeds = FILES / f"{network}-{exporter}.onnx", NETWORKS[network]()
     if (network, exporter) == ("lstm", "dynamo"):  # PyTorch fixes the time of a recurrent network
@@ -106,3 +123,24 @@ def test_an_imported_network_is_fine_tuned_and_exported_again(tmp_path):
     assert_same(list(found.values()), [px.jit(model)(feed["image"])], 1e-5)
     again = px.load_onnx(tmp_path / "out" / "model.onnx")
     assert_same(px.jit(again)(feed["image"]), list(found.values()), 1e-5)
+
+
+# --- the files themselves, made anew --------------------------------------------------------------------------------
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(set(FILES_OF) - {n for n in FILES_OF if n.startswith("learned")}))
+def test_files_made_anew_say_the_same(name, tmp_path):
+    onnx.save(FILES_OF[name](), tmp_path / "new.onnx")
+    feeds = {"quantised": lambda: images(2, side=16, name="image"), "convnet": lambda: images(2, side=16, name="image")}
+    feed = (feeds | NETWORKS)[name.partition("-")[0]]()[:1]
+    if name == "lstm-dynamo":
+        feed = texts((2, 7), name="tokens", below=20, masked=False)
+    (old,), (new,) = (by_runtime(path, feed, plain=True) for path in (FILES / f"{name}.onnx", tmp_path / "new.onnx"))
+    assert_same(new, old, 1e-5)
+
+
+@pytest.mark.soak
+def test_gradients_made_anew_are_the_same():
+    with np.load(FILES / "resnet-gradients.npz") as held:
+        assert_same(gradients(), dict(held), 1e-5)

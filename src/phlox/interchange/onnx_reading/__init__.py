@@ -5,7 +5,7 @@ _model      the Module: its weights, its state, how it is called
 _file       a file as a model of the onnx package, looked over before anything is made of it
 _tensors    its arrays, those in files beside it included
 _graph      graphs and nodes as plain data, checked
-_attributes numbers that nodes hold and training moves, as arrays of the graph
+_trained    numbers that nodes hold and training moves, as arrays of the graph
 _lifting    what nodes and inner graphs hold, as arrays of the whole graph
 _roles      which arrays are trained, which are not, which are numbers of the program
 _bounds     what no file may ask for

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from phlox.core import ExportError
-from phlox.interchange.onnx_reading._call import Call
+from phlox.interchange.onnx_reading._call import LARGEST, Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, walk
 from phlox.interchange.onnx_reading._known import is_known
 
@@ -15,10 +15,8 @@ MOST = 200_000
 """Nodes that one call may run; a loop counts as often as it is unrolled."""
 DEEPEST = 32
 """Functions of the file within functions."""
-_LARGEST = 1 << 31
-"""Numbers in one array."""
-_LARGEST_KNOWN = 1 << 24
-"""The same of what is computed while tracing: sizes and masks, no data."""
+_LARGEST_KNOWN = 1 << 23
+"""Numbers in one array of what is computed while tracing: sizes and masks, no data."""
 
 Functions = Mapping[tuple[str, str], Function]
 
@@ -67,7 +65,7 @@ def check_size(call: Call, y: Any) -> None:
         ExportError: it is one; says its sizes.
     """
     sizes = getattr(y, "shape", ())
-    most = _LARGEST_KNOWN if is_known(y) else _LARGEST
+    most = _LARGEST_KNOWN if is_known(y) else LARGEST
     if all(isinstance(n, int) for n in sizes) and math.prod(sizes) > most:
         fix = "the file is damaged, or not meant to be run"
         raise call.refusal(f"a result of at most {most} numbers", str(list(sizes)), fix)

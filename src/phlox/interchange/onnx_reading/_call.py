@@ -19,7 +19,8 @@ Operator = Callable[..., Any]
 """``operator(call, *inputs)`` gives the node's output, or a tuple of them; an input that is left out is None."""
 
 Entry = Callable[[Operator], Operator]
-_LARGEST = 1 << 31  # numbers in one array
+LARGEST = 1 << 30
+"""Numbers in one array."""
 _CURES = "give that input by px.load_onnx(file, fixed={name: value}), or cut and fill it up to sizes that are known"
 
 
@@ -107,9 +108,9 @@ class Call:
         numbers = [int(n) for n in shape if not is_symbol(n)]
         for n in numbers:
             total *= n
-        if total > _LARGEST or any(n < 0 for n in numbers):
+        if total > LARGEST or any(n < 0 for n in numbers):
             fix = "the file is damaged, or not meant to be run"
-            raise self.refusal(f"a result of at most {_LARGEST} numbers", str(list(shape)), fix)
+            raise self.refusal(f"a result of at most {LARGEST} numbers", str(list(shape)), fix)
         return tuple(n if is_symbol(n) else int(n) for n in shape)
 
 

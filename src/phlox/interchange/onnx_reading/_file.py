@@ -11,10 +11,10 @@ from typing import Any
 
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx._proto import STATE, needed
-from phlox.interchange.onnx_reading._attributes import with_arrays
 from phlox.interchange.onnx_reading._graph import Function, Graph, Reader, Refuse
 from phlox.interchange.onnx_reading._lifting import hoisted, lifted
 from phlox.interchange.onnx_reading._tensors import Tensors
+from phlox.interchange.onnx_reading._trained import with_arrays
 from phlox.weights import CorruptFileError, file_error, open_regular
 
 _OLDEST = 7

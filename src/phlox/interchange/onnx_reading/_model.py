@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import DtypeError, ExportError, Module, Param, State
 from phlox.interchange._checking import ready
@@ -97,7 +98,7 @@ def _output(name: str, y: Any, where: str) -> Any:
         return {key: constant(x) for key, x in y.items()}
     if not isinstance(y, Words):
         return constant(y)
-    if isinstance(y.places, jax.core.Tracer):
+    if isinstance(y.places, Tracer):
         fix = "call the model outside of it; or load the part that gives numbers, which onnx.utils.Extractor cuts out"
         raise ExportError("outputs that are numbers, under a transform", got=f"text in {name!r}", fix=fix, where=where)
     return y.text()
