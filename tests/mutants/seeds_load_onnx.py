@@ -16,7 +16,7 @@ MUTANTS = [
         _OP + "_convolutions.py",
         'return (small, large) if mode == "SAME_UPPER" else (large, small)',
         'return (large, small) if mode == "SAME_UPPER" else (large, small)',
-        _case("conv", "test_conv_with_autopad_same"),
+        (f"{_T}test_pools_count_what_is_in_their_windows",),
     ),
     (
         "load_onnx: the odd place is cut at the front of a transposed convolution",

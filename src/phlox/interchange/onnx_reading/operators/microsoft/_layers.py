@@ -47,8 +47,7 @@ def _fused_matmul(call: Call, a: Any, b: Any) -> Any:
     return jnp.matmul(a, b) * np.asarray(call.get("alpha", 1.0), a.dtype)
 
 
-@OPERATORS.on("SimplifiedLayerNormalization", domain=_HERE)
-@OPERATORS.on("SimplifiedLayerNormalization")
+@OPERATORS.on("SimplifiedLayerNormalization")  # of the standard's domain, though the standard does not have it
 def _simplified(call: Call, x: Any, scale: Any) -> Any:
     return rms_norm(call, x, scale)
 

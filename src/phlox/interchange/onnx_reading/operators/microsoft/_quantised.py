@@ -56,11 +56,6 @@ def _between(function: Any) -> Any:
     return operator
 
 
-def _mean(call: Call, x: Any) -> Any:
-    axes = call.get("axes")
-    return jnp.mean(x, None if axes is None else tuple(axes), keepdims=bool(call.get("keepdims", 1)))
-
-
 def _pooled(call: Call, x: Any) -> Any:
     if call.get("channels_last", 0):
         raise call.refusal("channels first", "channels_last=1", "quantise the model without layout transforms")
@@ -74,7 +69,6 @@ _FUNCTIONS = {
     "QLinearMul": lambda call, a, b: a * b,
     "QLinearSigmoid": lambda call, x: jax.nn.sigmoid(x),
     "QLinearLeakyRelu": lambda call, x: jnp.where(x < 0, x * np.float32(call.get("alpha", 0.01)), x),
-    "QLinearReduceMean": _mean,
     "QLinearAveragePool": _pooled,
     "QLinearSoftmax": lambda call, x: jax.nn.softmax(x, call.get("axis", -1)),
 }
