@@ -73,7 +73,7 @@ class Call:
         if is_known(x):
             return np.asarray(x)
         if isinstance(x, Tracer):
-            raise self.refusal(f"{what} that is known while tracing", f"{describe(x)}, computed from inputs", _CURES)
+            raise self.refusal(f"{what} known while tracing", f"{describe(x)}, computed from inputs", _CURES)
         return np.asarray(x)
 
     def ints(self, x: Any, what: str) -> list[int]:

@@ -77,11 +77,12 @@ class OnnxStructure:
         return _table(("operator", "nodes", "parameters"), rows, "lrr")
 
     def _arrays(self) -> Any:
+        roles = {True: "weight", False: "state"}
         rows = [
-            (a.name, f"{a.dtype}{list(a.shape)}", f"{a.size:,}", "" if a.trained else "state", ", ".join(a.readers))
+            (a.name, f"{a.dtype}{list(a.shape)}", f"{a.size:,}", roles[a.trained], ", ".join(a.readers))
             for a in self.arrays
         ]
-        return _table(("array", "is", "numbers", "", "read by"), rows, "llrll")
+        return _table(("array", "is", "numbers", "role", "read by"), rows, "llrll")
 
     def __str__(self) -> str:
         return plain_text(self, _WIDTH)
