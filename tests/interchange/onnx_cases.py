@@ -21,7 +21,8 @@ from kit import oracle
 onnx = oracle("onnx")
 
 WITHOUT = {
-    "text": ("string", "regex", "tfidf", "labelencoder", "label_encoder", "_STRING", "ai_onnx_ml", "equal_string"),
+    "text": ("string", "strnormalizer", "regex", "tfidf", "labelencoder", "label_encoder", "_STRING", "ai_onnx_ml",
+             "equal_string"),
     "sequences and optionals": ("sequence_", "optional_", "split_to_sequence", "identity_opt", "loop16_seq", "if_seq",
                                 "if_opt", "loop13_seq", "identity_sequence"),
     "pictures in files": ("image_decoder",),
@@ -80,7 +81,7 @@ def _called(model: Any, arrays: Sequence[np.ndarray]) -> Any:
     try:
         return px.jit(px.load_onnx(model))(*arrays)
     except px.ExportError as error:
-        if "known while tracing" not in str(error):
+        if "fixed=" not in str(error):
             raise
     few = {n: a for n, a in zip(names, arrays, strict=False) if a.dtype.kind in "iub" or a.size <= 8}
     fixed = few if len(few) < len(names) else dict(list(few.items())[1:])
@@ -88,7 +89,7 @@ def _called(model: Any, arrays: Sequence[np.ndarray]) -> Any:
         rest = [a for n, a in zip(names, arrays, strict=False) if n not in fixed]
         return px.jit(px.load_onnx(model, fixed=fixed))(*rest)
     except px.ExportError as error:
-        if "known while tracing" not in str(error):
+        if "fixed=" not in str(error):
             raise
     return px.load_onnx(model)(*arrays)
 

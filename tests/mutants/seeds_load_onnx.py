@@ -3,6 +3,7 @@
 _AT = "interchange/onnx_reading/"
 _OP = _AT + "operators/"
 _T = "tests/interchange/test_load_onnx.py::"
+_M = "tests/interchange/test_load_onnx_microsoft.py::"
 
 
 def _case(module: str, name: str) -> tuple[str, ...]:
@@ -18,25 +19,25 @@ MUTANTS = [
         _case("conv", "test_conv_with_autopad_same"),
     ),
     (
-        "load_onnx: groups of a transposed convolution are mixed up",
+        "load_onnx: the odd place is cut at the front of a transposed convolution",
         _OP + "_convolutions.py",
-        "w = jnp.moveaxis(w, 1, 2).reshape(-1, w.shape[1], *w.shape[3:])",
-        "w = jnp.moveaxis(w, 0, 2).reshape(-1, w.shape[1], *w.shape[3:])",
-        _case("convtranspose", "test_convtranspose_group_2"),
+        'return halves if mode == "SAME_UPPER" else [(b, a) for a, b in halves]',
+        'return halves if mode == "SAME_LOWER" else [(b, a) for a, b in halves]',
+        _case("convtranspose", "test_convtranspose_autopad_same"),
     ),
     (
         "load_onnx: a window that begins in the pad counts",
         _OP + "_pools.py",
         "count -= (count - 1) * s >= n + a",
         "count -= (count - 1) * s >= n + a + b + k",
-        _case("averagepool", "test_averagepool_2d_ceil"),
+        (f"{_T}test_pools_count_what_is_in_their_windows",),
     ),
     (
         "load_onnx: pads count as numbers of a mean",
         _OP + "_pools.py",
-        'if not call.get("count_include_pad", 0):',
-        'if call.get("count_include_pad", 0):',
-        _case("averagepool", "test_averagepool_2d_ceil"),
+        '(low, high) if call.get("count_include_pad", 0) else (0, 0)',
+        '(0, 0) if call.get("count_include_pad", 0) else (low, high)',
+        (f"{_T}test_pools_count_what_is_in_their_windows",),
     ),
     (
         "load_onnx: peepholes of the forget gate and the output gate are swapped",
@@ -132,5 +133,89 @@ MUTANTS = [
         '"BatchNormalization": (3, 4),',
         '"BatchNormalization": (3,),',
         (f"{_T}test_statistics_and_settings_are_not_trained",),
+    ),
+    (
+        "load_onnx: kernels of transposed convolutions are turned like the others",
+        _AT + "_layout.py",
+        "((0, 1) if transposed else (1, 0))",
+        "((1, 0) if transposed else (1, 0))",
+        (f"{_T}test_kernels_have_the_order_of_the_house",),
+    ),
+    (
+        "load_onnx: a transpose that is only said is said the other way round",
+        _OP + "_shapes.py",
+        "[turn.index(a) for a in order_of(x)]",
+        "[turn[a] for a in order_of(x)]",
+        (f"{_T}test_what_was_exported_comes_back[conv-space]",),
+    ),
+    (
+        "load_onnx: a number for each channel stands beside the last axis of the file",
+        _AT + "_layout.py",
+        "return x if x.ndim == rank else plain(x).reshape((1,) * (rank - x.ndim) + x.shape)",
+        "return x if x.ndim == rank else plain(x).reshape(x.shape + (1,) * (rank - x.ndim))",
+        (f"{_T}test_numbers_beside_channels_that_lie_last",),
+    ),
+    (
+        "load_onnx: scales behind a concatenation are trained",
+        _AT + "_roles.py",
+        '"program" if name in sizes else _role',
+        '"program" if name in fixed else _role',
+        (f"{_T}test_what_sizes_are_computed_from_is_no_weight",),
+    ),
+    (
+        "load_onnx: weights of two branches have one name",
+        _AT + "_lifting.py",
+        "        while found in taken:",
+        "        while not found:",
+        (f"{_T}test_weights_of_branches_and_loops_have_names_and_gradients",),
+    ),
+    (
+        "load_onnx: the other branch is taken",
+        _OP + "_control.py",
+        "*map(branch, branches)",
+        "*map(branch, branches[::-1])",
+        (f"{_T}test_weights_of_branches_and_loops_have_names_and_gradients",),
+    ),
+    (
+        "load_onnx: a long loop has a step too few",
+        _OP + "_control.py",
+        "jnp.arange(count, dtype=canonical(np.int64))",
+        "jnp.arange(count - 1, dtype=canonical(np.int64))",
+        (f"{_T}test_a_long_loop_of_known_length_stacks_and_has_gradients",),
+    ),
+    (
+        "load_onnx: pads that are an attribute are not seen",
+        _OP + "_moving.py",
+        'call.axes(pads, "pads") or []',
+        'call.axes(pads, "pad") or [0] * (2 * x.ndim)',
+        (f"{_T}test_old_versions_have_their_own_forms",),
+    ),
+    (
+        "load_onnx: four bits are read from the high end",
+        _OP + "microsoft/_quantised.py",
+        "np.arange(0, 8, bits, dtype=np.uint8)",
+        "np.arange(8 - bits, -1, -bits).astype(np.uint8)",
+        (f"{_M}test_beside_onnxruntime[MatMulNBits]",),
+    ),
+    (
+        "load_onnx: a length is one more than there is",
+        _OP + "microsoft/_attention.py",
+        "inside = at < mask[:batch, None]",
+        "inside = at <= mask[:batch, None]",
+        (f"{_M}test_beside_onnxruntime[Attention]",),
+    ),
+    (
+        "load_onnx: a query with a memory sees what comes after it",
+        _OP + "microsoft/_attention.py",
+        "columns <= rows + k.shape[2] - q.shape[2]",
+        "columns <= rows + k.shape[2]",
+        (f"{_M}test_beside_onnxruntime[Attention, causal]",),
+    ),
+    (
+        "load_onnx: one of the scales is left out",
+        _OP + "microsoft/_quantised.py",
+        "(constant(sa) * constant(sb) * np.float32(call.get",
+        "(constant(sa) * constant(sa) * np.float32(call.get",
+        (f"{_M}test_beside_onnxruntime[QGemm]",),
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phlox.core import ExportError, PhloxError
-from phlox.interchange.onnx._proto import needed
+from phlox.interchange.onnx._proto import STATE, needed
 from phlox.interchange.onnx_reading._graph import Function, Graph, Reader, Refuse
 from phlox.interchange.onnx_reading._lifting import hoisted, lifted
 from phlox.interchange.onnx_reading._tensors import Tensors
@@ -30,6 +31,8 @@ class Source:
     graph: Graph
     functions: dict[tuple[str, str], Function]
     versions: dict[str, int]
+    state: frozenset[str] = frozenset()
+    """Arrays of which the file says that no gradient reaches them."""
 
 
 def read(file: Any, where: str) -> Source:
@@ -61,7 +64,8 @@ def _source(proto: Any, reader: Reader, versions: dict[str, int]) -> Source:
         raise reader.refuse("operators that are defined once", f"{names[0][0]} twice", _ANEW)
     functions = {(f.domain, f.name): reader.function(f) for f in proto.functions}
     graph = lifted(hoisted(with_arrays(reader.graph(proto.graph))))
-    return Source(proto.graph.name or "model", graph, functions, versions)
+    told = next((entry.value for entry in proto.metadata_props if entry.key == STATE), "[]")
+    return Source(proto.graph.name or "model", graph, functions, versions, frozenset(map(str, json.loads(told))))
 
 
 def _proto(onnx: Any, file: Any, where: str, refuse: Refuse) -> tuple[Any, Path | None]:

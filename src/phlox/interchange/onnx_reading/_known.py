@@ -61,7 +61,9 @@ def has_symbols(x: Any) -> bool:
 
 
 def hosted(x: Any) -> Any:
-    """What NumPy gives for arrays of symbols without axes, the symbol itself, as such an array again."""
+    """What NumPy gives for arrays of symbols without axes, a symbol or a number of Python's, as an array again."""
+    if isinstance(x, bool | int):
+        return np.asarray(x)
     return np.array(x, object) if not isinstance(x, tuple | list | dict) and jax.export.is_symbolic_dim(x) else x
 
 

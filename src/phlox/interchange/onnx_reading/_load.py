@@ -53,7 +53,7 @@ def load_onnx(file: str | os.PathLike[str] | bytes | Any, *, fixed: Mapping[str,
     check_length(source.graph, source.functions, where)
     chosen = {name: np.asarray(value) for name, value in (fixed or {}).items()}
     _check_fixed(source, chosen, where)
-    found = roles(source.graph)
+    found = roles(source.graph, source.state)
     _check_dtypes(source, where)
     orders = kernels(source.graph, found.weights)
     weights = {

@@ -40,13 +40,14 @@ class Roles:
     program: Mapping[str, np.ndarray]
 
 
-def roles(graph: Graph) -> Roles:
+def roles(graph: Graph, state: frozenset[str] = frozenset()) -> Roles:
     """Floating arrays with axes are weights, but where an operator takes a setting, a size or a statistic.
 
-    What has no axes is a number of the computation (an epsilon, a scale); small whole numbers and flags are sizes.
+    What has no axes is a number of the computation (an epsilon, a scale); small whole numbers and flags are sizes. A
+    file of Phlox says itself what is ``state``.
     """
     sizes = _sizes(graph)
-    fixed = {
+    fixed = state | {
         inputs[place] for node, inputs in uses(graph) for place in _FIXED.get(node.kind, ()) if place < len(inputs)
     }
     found: dict[str, dict[str, np.ndarray]] = {"weights": {}, "state": {}, "program": {}}

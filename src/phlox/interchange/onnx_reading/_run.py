@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import ChainMap
 from collections.abc import Mapping
 from functools import partial
@@ -9,12 +10,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import ExportError, PhloxError
 from phlox.interchange.onnx_reading import _bounds
 from phlox.interchange.onnx_reading._call import Call
 from phlox.interchange.onnx_reading._graph import Function, Graph, Node, Reference
-from phlox.interchange.onnx_reading._known import hosted, is_known
+from phlox.interchange.onnx_reading._known import has_symbols, hosted, is_known
 from phlox.interchange.onnx_reading._layout import plain
 from phlox.interchange.onnx_reading.operators import OPERATORS
 
@@ -119,7 +121,7 @@ def _located(operator: Any, call: Call, inputs: list[Any]) -> Any:
 def _ran(operator: Any, call: Call, inputs: list[Any]) -> Any:
     if not _is_small(call, inputs):
         return operator(call, *inputs)
-    with jax.ensure_compile_time_eval():
+    with contextlib.nullcontext() if any(map(has_symbols, inputs)) else jax.ensure_compile_time_eval():
         return _known(operator(call, *inputs))
 
 
@@ -134,7 +136,8 @@ def _known(found: Any) -> Any:
     if isinstance(found, tuple | list):
         return tuple(map(_known, found))
     found = hosted(found)
-    return np.asarray(found) if isinstance(found, jax.Array) and found.size <= _SMALL else found
+    concrete = isinstance(found, jax.Array) and not isinstance(found, Tracer)
+    return np.asarray(found) if concrete and found.size <= _SMALL else found
 
 
 def unknown(nodes: list[Node], version: int) -> ExportError:

@@ -56,6 +56,8 @@ def converted(call: Call, x: Any, dtype: Any) -> Any:
     """A value in another dtype, by the rules of the standard: into 8 bits, what is too large is the largest."""
     if is_known(x) and x.dtype == object and not has_symbols(x):
         raise call.refusal("numbers", "text", "take the part of the model that works on numbers")
+    if np.dtype(dtype).name == "float8_e8m0fnu" and is_float(x):
+        return _power(call, x, dtype)
     if np.dtype(dtype).name.startswith(("float8", "float4")) and call.get("saturate", 1) and is_float(x):
         return _saturated(x, dtype)
     if is_float(x) and np.dtype(dtype).name.rstrip("0123456789") in ("int", "uint") and _bits(dtype) < 32:
@@ -66,6 +68,17 @@ def converted(call: Call, x: Any, dtype: Any) -> Any:
 
 def _bits(dtype: Any) -> int:
     return int(jnp.iinfo(dtype).bits)
+
+
+def _power(call: Call, x: Any, dtype: Any) -> Any:
+    """The exponent alone, which is all that this dtype has: the next power of two, or the nearest, or the one below."""
+    bits = jax.lax.bitcast_convert_type(constant(x).astype(jnp.float32), jnp.uint32)
+    exponent, rest = (bits >> 23) & 0xFF, bits & 0x7FFFFF
+    half = 0x400000
+    more = {"up": rest > 0, "nearest": (rest > half) | ((rest == half) & (exponent > 0)), "down": rest < 0}
+    largest = 0xFE - (1 if call.get("saturate", 1) else 0)
+    exponent = exponent + (more[call.get("round_mode", "up")] & (exponent <= largest))
+    return jax.lax.bitcast_convert_type(exponent.astype(jnp.uint8), dtype)
 
 
 def _saturated(x: Any, dtype: Any) -> Any:

@@ -94,21 +94,19 @@ def _conv_transpose(call: Call, x: Any, w: Any, bias: Any = None) -> Any:
     spans = [(k - 1) * d for k, d in zip(w.shape[2:], dilations, strict=True)]
     cut = _transposed_pads(call, x.shape[2:], spans, strides, extra)
     array, weight = ordered(x, last(x.ndim)), ordered(w, kernel(w.ndim, transposed=True))
-    cut = [(a, b - e) for (a, b), e in zip(cut, extra, strict=True)]
-    form = _transposed if rank > 3 or any(n < 0 for pair in cut for n in pair) else _house_transposed
-    y = form(constant(array), constant(weight), strides, dilations, cut, spans, call.get("group", 1))
-    y = y if bias is None else y + constant(plain(bias))
-    return laid(y, last(x.ndim))
+    groups, least = call.get("group", 1), [max(pair) for pair in zip(strides, dilations, strict=True)]
+    if rank <= 3 and min(map(min, cut)) >= 0 and all(e < n for e, n in zip(extra, least, strict=True)):
+        own = {"stride": strides, "padding": cut, "output_padding": extra, "dilation": dilations, "groups": groups}
+        y = F.conv_transpose(constant(array), constant(weight), **own)
+    else:
+        padding = [(s - a, s - b + e) for s, (a, b), e in zip(spans, cut, extra, strict=True)]
+        y = _spread(constant(array), constant(weight), strides, dilations, padding, groups)
+    return laid(y if bias is None else y + constant(plain(bias)), last(x.ndim))
 
 
-def _house_transposed(x: Any, w: Any, strides: Any, dilations: Any, cut: Pads, spans: Any, groups: int) -> Any:
-    return F.conv_transpose(x, w, stride=strides, padding=cut, dilation=dilations, groups=groups)
-
-
-def _transposed(x: Any, w: Any, strides: Any, dilations: Any, cut: Pads, spans: Any, groups: int) -> Any:
+def _spread(x: Any, w: Any, strides: Any, dilations: Any, padding: Pads, groups: int) -> Any:
     """The input spread out by the strides, and convolved with the turned kernel; where less than nothing is cut."""
     rank = x.ndim - 2
-    padding = [(s - a, s - b) for s, (a, b) in zip(spans, cut, strict=True)]
     w = jnp.flip(w, range(rank))  # (space, in, out / groups) to (space, in / groups, out)
     w = w.reshape(*w.shape[:rank], groups, -1, w.shape[-1])
     w = jnp.moveaxis(w, rank, -2).reshape(*w.shape[:rank], w.shape[rank + 1], -1)

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.interchange.onnx_reading._call import Call
-from phlox.interchange.onnx_reading._known import canonical, constant, library
+from phlox.interchange.onnx_reading._known import canonical, constant, is_symbol, library
 from phlox.interchange.onnx_reading.operators._table import OPERATORS
 
 
 def _inside(index: Any, length: int) -> Any:
     """Indices from the end as ones from the start."""
-    return library(index).where(index < 0, index + np.asarray(length, index.dtype), index)
+    end = jnp.asarray(length).astype(index.dtype) if is_symbol(length) else np.asarray(length, index.dtype)
+    return library(index, end).where(index < 0, index + end, index)
 
 
 @OPERATORS.on("Gather")
