@@ -23,7 +23,11 @@ def _renamed(row):
     """With outputs of other names than inputs, which a file of ONNX wants."""
     if row.name != "llama-step":
         return row
-    return replace(row, call=lambda *given: {f"new_{name}": y for name, y in row.call(*given).items()})
+
+    def step(model, token, keys, values, position):
+        return {f"new_{name}": y for name, y in row.call(model, token, keys, values, position).items()}
+
+    return replace(row, call=step)
 
 
 def comes_back(row, folder):
