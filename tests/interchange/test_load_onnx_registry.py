@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import phlox as px
@@ -17,8 +19,20 @@ FEW = ["cond", "scan", "reducing"]
 """Rows that the suite takes out and in; all of them take half an hour."""
 
 
+def _renamed(row):
+    """With outputs of other names than inputs, which a file of ONNX wants."""
+    if row.name != "llama-step":
+        return row
+
+    def step(model, token, keys, values, position):
+        return {f"new_{name}": y for name, y in row.call(model, token, keys, values, position).items()}
+
+    return replace(row, call=step)
+
+
 def comes_back(row, folder):
     """The outputs of the file, read back, are those that the model gave when it was exported, at each size."""
+    row = _renamed(row)
     exported(row, row.build(), folder / "out", to="onnx")
     (file,) = (folder / "out").glob("*.onnx")
     read = px.load_onnx(file)
