@@ -26,7 +26,6 @@ onnx = oracle("onnx")
 FEW = {
     "conv": ["test_conv_with_autopad_same"],
     "convtranspose": ["test_convtranspose_output_shape", "test_convtranspose_autopad_same"],
-    "lstm": ["test_lstm_with_peepholes"],
     "gru": ["test_gru_batchwise"],
     "gathernd": ["test_gathernd_example_int32_batch_dim1"],
     "scatternd": ["test_scatternd_max"],
@@ -463,6 +462,18 @@ def test_softmax_of_old_versions_is_along_all_axes_from_one_on():
     x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
     (want,) = session(model).run(None, {"x": x})
     np.testing.assert_allclose(px.jit(px.load_onnx(model))(x), want, rtol=1e-5, atol=1e-6)
+
+
+def test_peepholes_are_those_of_their_gates():
+    model = parsed("""g (float[4, 2, 3] x, float[2, 20, 3] w, float[2, 20, 5] r, float[2, 40] b, int32[2] n,
+        float[2, 2, 5] h, float[2, 2, 5] c, float[2, 15] p) => (float[4, 2, 2, 5] y, float[2, 2, 5] last) {
+        y, last = LSTM<hidden_size = 5, direction = "bidirectional", clip = 1.5>(x, w, r, b, n, h, c, p) }""")
+    rng = np.random.default_rng(0)
+    feeds = {i.name: rng.normal(size=[d.dim_value for d in i.type.tensor_type.shape.dim]) for i in model.graph.input}
+    feeds = {name: a.astype("f") for name, a in feeds.items()} | {"n": np.array([4, 2], np.int32)}
+    found = px.jit(px.load_onnx(model))(**feeds)
+    for got, want in zip((found["y"], found["last"]), session(model).run(None, feeds), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
 POOLS = """a = AveragePool<kernel_shape = [3, 2], strides = [2, 2], ceil_mode = 1, pads = [1, 0, 0, 1]>(x)

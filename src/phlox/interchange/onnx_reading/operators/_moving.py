@@ -43,7 +43,7 @@ def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any =
     where = [slice(None)] * x.ndim
     order = order_of(x)
     for axis, low, high, step in zip(along, first, last, by, strict=True):
-        where[order.index(call.axis(axis, x.ndim))] = _window(low, high, step, x.shape[axis])
+        where[order.index(call.axis(axis, x.ndim))] = _window(low, high, step)
     return laid(_cut(ordered(x, order), where), order)
 
 
@@ -61,10 +61,8 @@ _FAR = 2**31 - 1
 """What files write for the end of an axis; a length that is a symbol cannot be compared with it."""
 
 
-def _window(low: int, high: int, step: int, length: int) -> slice:
-    """As Python cuts; backwards, an end before the first element is none."""
-    if step < 0 and high < -length:
-        return slice(low, None, step)
+def _window(low: int, high: int, step: int) -> slice:
+    """As Python cuts, which is as the standard does."""
     return slice(low, None if step > 0 and not is_symbol(high) and high >= _FAR else high, step)
 
 
