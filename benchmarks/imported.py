@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,9 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     read = px.load_onnx(folder / "ours" / "model.onnx")
     reading = time.perf_counter() - begin
     contenders = {OURS: px.jit(px.models.load(folder)), READ: px.jit(read)}
-    calls = {key: lambda f=f: f(example) for key, f in contenders.items()}
+    calls: dict[str, Callable[[], Any]] = {key: partial(f, example) for key, f in contenders.items()}
     runtime = session(folder / "ours" / "model.onnx")
-    calls[RUNTIME] = lambda: runtime(example)
+    calls[RUNTIME] = partial(runtime, example)
     results = {key: np.asarray(call()) for key, call in calls.items()}
     for key, y in results.items():
         if y.shape != results[OURS].shape or not np.abs(y - results[OURS]).max() <= EQUAL * np.abs(results[OURS]).max():

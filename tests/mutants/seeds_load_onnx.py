@@ -77,10 +77,10 @@ MUTANTS = [
     (
         "load_onnx: a layer's norm is over one axis alone",
         _OP + "_norms.py",
-        """    axes = tuple(range(call.get("axis", -1) % x.ndim, x.ndim))
+        """    axes = tuple(range(call.axis(call.get("axis", -1), x.ndim), x.ndim))
     full = wide(constant(x))
     mean""",
-        """    axes = (call.get("axis", -1) % x.ndim,)
+        """    axes = (call.axis(call.get("axis", -1), x.ndim),)
     full = wide(constant(x))
     mean""",
         _case("layernormalization", "test_layer_normalization_4d_axis1"),

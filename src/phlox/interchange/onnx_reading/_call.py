@@ -98,7 +98,7 @@ class Call:
             raise self.refusal(f"an axis from {-rank} to {rank - 1}", str(axis), fix)
         return int(axis) % rank
 
-    def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def sized(self, shape: Sequence[Any]) -> tuple[int, ...]:
         """A shape that is made from numbers of the file.
 
         Raises:
