@@ -304,6 +304,12 @@ def test_support_vectors():
     )  # fmt: skip
 
 
+def test_a_file_of_this_domain_alone():
+    model = whole([node("Binarizer", ["x"], ["y"], threshold=0.25)], {"x": X})
+    del model.opset_import[0]
+    np.testing.assert_array_equal(px.jit(px.load_onnx(model))(X), X > 0.25)
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
