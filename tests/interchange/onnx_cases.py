@@ -21,7 +21,7 @@ from kit import oracle
 onnx = oracle("onnx")
 
 WITHOUT = {
-    "text": ("string", "strnormalizer", "regex", "tfidf", "labelencoder", "label_encoder", "_STRING", "ai_onnx_ml",
+    "text": ("string", "strnormalizer", "regex", "tfidf", "ml_label_encoder", "_STRING",
              "equal_string"),
     "sequences and optionals": ("sequence_", "optional_", "split_to_sequence", "identity_opt", "loop16_seq", "if_seq",
                                 "if_opt", "loop13_seq", "identity_sequence"),

@@ -15,7 +15,7 @@ onnx = oracle("onnx")
 oracle("flatbuffers")
 TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
 
-FEW = ["cond", "scan", "reducing"]
+FEW = ["scan", "reducing"]
 """Rows that the suite takes out and in; all of them take half an hour."""
 
 

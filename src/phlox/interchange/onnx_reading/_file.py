@@ -96,7 +96,8 @@ def _versions(onnx: Any, proto: Any, where: str) -> dict[str, int]:
     """Versions of operators by domain."""
     found = {"" if o.domain == "ai.onnx" else o.domain: int(o.version) for o in proto.opset_import}
     newest = onnx.defs.onnx_opset_version()
-    if not _OLDEST <= found.setdefault("", 1) <= newest:
+    found.setdefault("", newest if found else 1)  # a file of another domain alone need not name this one
+    if not _OLDEST <= found[""] <= newest:
         fix = "convert it: onnx.version_converter.convert_version(model, 21)"
         raise ExportError(f"operators of version {_OLDEST} to {newest}", got=str(found[""]), fix=fix, where=where)
     return found
