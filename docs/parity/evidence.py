@@ -243,7 +243,6 @@ CORE = {
     **several("px.", "destructure", "core/test_destructure.py", "JAX: `ravel_pytree`", "exact"),
     **several("px.", "capture", "core/test_capture.py", "the layers called one by one", "float32"),
     **several("px.", "export", "interchange/test_onnx_target.py", "ONNX Runtime", "1e-5"),
-    **several("px.", "load_onnx", "interchange/test_load_onnx.py", "ONNX Runtime; the standard's own cases", "1e-5"),
 }
 
 RULES = "optim/test_rules.py"
