@@ -348,13 +348,13 @@ def test_the_structure_is_printed(convolutions):
 
 
 def test_how_many_boxes_stay_is_not_known_in_a_transform():
-    model = parsed("g (float[1, n, 4] x, float[1, 1, n] s) => (int64[k, 3] y) <int64 two = {2}, float half = {0.5}> {"
-                   " y = NonMaxSuppression(x, s, two, half) }")  # fmt: skip
+    model = parsed("g (float[1, n, 4] x, float[1, 1, n] s) => (int64[k, 3] y) <int64 most = {4}, float half = {0.5}> {"
+                   " y = NonMaxSuppression(x, s, most, half) }")  # fmt: skip
     x = np.array([[[0, 0, 4, 4], [4, 3, 0, 0], [5, 5, 6, 6], [7, 7, 9, 9]]], np.float32)
     s = np.array([[[0.5, 0.9, 0.8, 0.7]]], np.float32)
     read = px.load_onnx(model)
     (want,) = session(model).run(None, {"x": x, "s": s})
-    assert want.tolist() == [[0, 0, 1], [0, 0, 2]]
+    assert want.tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 3]]
     np.testing.assert_array_equal(read(x, s), want)
     with pytest.raises(px.ExportError, match=r"NonMaxSuppression 'y' expects boxes and scores.*float32\[1, 4, 4\]"):
         px.jit(read)(x, s)
