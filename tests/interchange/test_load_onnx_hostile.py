@@ -392,6 +392,13 @@ def test_files_with_a_byte_changed(small):
     assert ran > 8
 
 
+def test_names_that_are_no_text(small):
+    """Bytes that no text has, in the place of a name."""
+    for name in (b"twice", b"Gemm", b"own", b"transA", b"Shape"):
+        assert name in small
+        refused(small.replace(name, b"\xff" * len(name)), match="names that are text")
+
+
 def test_what_is_no_file(tmp_path):
     with open(tmp_path / "large.onnx", "wb") as file:
         file.truncate(1 << 42)

@@ -127,6 +127,7 @@ def test_an_imported_network_is_fine_tuned_and_exported_again(tmp_path):
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of PyTorch
 @pytest.mark.parametrize("name", sorted(set(FILES_OF) - {n for n in FILES_OF if n.startswith("learned")}))
 def test_files_made_anew_say_the_same(name, tmp_path):
     onnx.save(FILES_OF[name](), tmp_path / "new.onnx")

@@ -59,6 +59,7 @@ def read(file: Any, where: str) -> Source:
 
 
 def _source(proto: Any, reader: Reader, versions: dict[str, int]) -> Source:
+    reader.told(o.domain for o in proto.opset_import)
     names = Counter(f"{f.domain}.{f.name}" for f in proto.functions).most_common(1)
     if names and names[0][1] > 1:
         raise reader.refuse("operators that are defined once", f"{names[0][0]} twice", _ANEW)

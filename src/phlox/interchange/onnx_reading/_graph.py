@@ -154,10 +154,17 @@ class Reader:
     def _plain(self, proto: Any) -> None:
         if proto.sparse_initializer:
             raise self.refuse("dense arrays", "sparse initializers", "write them as dense ones")
+        self.told(part.name for part in (*proto.initializer, *proto.input, *proto.output, proto))
         for ports in (proto.initializer, proto.input):
             name, times = next(iter(Counter(port.name for port in ports).most_common(1)), ("", 0))
             if times > 1:
                 raise self._twice(name)
+
+    def told(self, names: Iterable[Any]) -> None:
+        """Refuse names that are no text; a damaged file gives them as bytes."""
+        for name in names:
+            if not isinstance(name, str):
+                raise self.refuse("names that are text", repr(name[:100]), "copy or write the file anew")
 
     def _twice(self, name: str) -> Exception:
         return self.refuse("names that are made once", f"{name!r} twice", "write the file anew")
@@ -180,6 +187,8 @@ class Reader:
             raise self.refuse("nodes in an order in which they can run", got, "the graph has a circle or lacks a node")
 
     def _node(self, proto: Any, scopes: Scopes) -> Node:
+        self.told((proto.op_type, proto.domain, proto.name, *proto.input, *proto.output))
+        self.told(a.name for a in proto.attribute)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         attributes = {a.name: self._attribute(a, scopes) for a in proto.attribute}
         return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(proto.output), attributes)
@@ -207,6 +216,7 @@ class Reader:
 
     def function(self, proto: Any) -> Function:
         """An operator of the file."""
+        self.told((proto.domain, proto.name, *proto.input, *proto.output, *(o.domain for o in proto.opset_import)))
         defaults = {a.name: self._attribute(a, (set(),)) for a in proto.attribute_proto}
         nodes = tuple(self.nodes(proto.node, (set(proto.input),)))
         versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
@@ -225,4 +235,5 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
 
 def _size(dim: Any) -> int | str | None:
     which = dim.WhichOneof("value")
-    return None if which is None else getattr(dim, which) or None
+    value = None if which is None else getattr(dim, which) or None
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
