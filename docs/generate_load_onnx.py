@@ -85,7 +85,7 @@ Outside of a transform such a model runs as it is. A loop whose number of steps 
 |---|---|---|
 | operators in no table below | all of them are named at once | functions of the file, or a part of it |
 | sequences, optional values, most of what is done with text | programs compute with numbers | the part behind them |
-| `NonMaxSuppression` and its like | as many results as inputs say | cut the model before it |
+| `NonMaxSuppression`, `NonZero` and their like in a transform | as many results as inputs say | cut the model before |
 | circles, names made twice, arrays shorter than their sizes | nothing half-read runs | write it anew |
 | arrays in files outside of the model's folder, by links too | they are not the model's | |
 | graphs more than 24 deep, results of more than 2³¹ numbers, 200 000 nodes in a call | not meant to be run | |
@@ -101,9 +101,6 @@ By the rules of the version that the file names, 7 to 28.
 |---|---|
 '''
 
-REFUSED = ("NonMaxSuppression",)
-"""In the table for the sake of the error that they give."""
-
 
 def main() -> None:
     """Write the page."""
@@ -113,7 +110,7 @@ def main() -> None:
 
 def _row(module: str) -> str:
     title = str(importlib.import_module(module).__doc__).splitlines()[0].rstrip(".")
-    names = [f"{d}.{n}" if d else n for (d, n), forms in OPERATORS.items() if n not in REFUSED and _of(module, forms)]
+    names = [f"{d}.{n}" if d else n for (d, n), forms in OPERATORS.items() if _of(module, forms)]
     return f"| {title} | {' '.join(f'`{name}`' for name in sorted(names))} |" if names else ""
 
 

@@ -29,7 +29,6 @@ WITHOUT = {
     "drawn numbers": ("bernoulli", "randomuniform", "random_uniform"),
     "training graphs": ("adagrad", "adam", "momentum", "dropout", "batchnorm_example_training",
                         "batchnorm_epsilon_training"),
-    "as many results as the scores leave": ("nonmaxsuppression",),
     "no part of the standard yet": ("flexattention",),
     "operators of version 1": ("test_not_",),
 }  # fmt: skip

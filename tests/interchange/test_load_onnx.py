@@ -39,6 +39,7 @@ FEW = {
     "qlinearconv": ["test_qlinearconv"],
     "softmax": ["test_softmax_axis_1"],
     "if_": ["test_if"],
+    "nonmaxsuppression": ["test_nonmaxsuppression_two_batches"],
     "scan": ["test_scan9_sum"],
 }
 """Cases that the suite runs, by the module that they are in; soak runs all of them."""
@@ -344,6 +345,19 @@ def test_the_structure_is_printed(convolutions):
     assert re.search(r"third +│ float32\[2, 2, 8, 4\] +│ +128 │ weight │ ConvTranspose", text)
     assert re.search(r"var +│ float32\[4\] +│ +4 │ state +│ BatchNormalization", text)
     assert "11 nodes, 304 parameters, 8 numbers of state; operators of ONNX 17" in text
+
+
+def test_how_many_boxes_stay_is_not_known_in_a_transform():
+    model = parsed("g (float[1, n, 4] x, float[1, 1, n] s) => (int64[k, 3] y) <int64 most = {4}, float half = {0.5}> {"
+                   " y = NonMaxSuppression(x, s, most, half) }")  # fmt: skip
+    x = np.array([[[0, 0, 4, 4], [4, 3, 0, 0], [5, 5, 6, 6], [7, 7, 9, 9]]], np.float32)
+    s = np.array([[[0.5, 0.9, 0.8, 0.7]]], np.float32)
+    read = px.load_onnx(model)
+    (want,) = session(model).run(None, {"x": x, "s": s})
+    assert want.tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 3]]
+    np.testing.assert_array_equal(read(x, s), want)
+    with pytest.raises(px.ExportError, match=r"NonMaxSuppression 'y' expects boxes and scores.*float32\[1, 4, 4\]"):
+        px.jit(read)(x, s)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

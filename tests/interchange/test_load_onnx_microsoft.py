@@ -86,7 +86,8 @@ CASES: dict[str, tuple[str, list[Any], int, dict[str, Any]]] = {
     ),
     "DynamicQuantizeMatMul": ("DynamicQuantizeMatMul", [f(2, 4), u8(4, 3), s(0.1), s(9, "uint8"), f(3)], 1, {}),
     "QGemm": (
-        "QGemm", [*eight(u8(2, 4)), *eight(u8(3, 4)), s([5, -9, 700], "int32"), *ANSWER], 1, {"transB": 1, "alpha": 0.5}
+        "QGemm", [*eight(u8(2, 4)), u8(3, 4), s(0.01), s(99, "uint8"), s([5, -9, 700], "int32"), *ANSWER], 1,
+        {"transB": 1, "alpha": 0.5},
     ),
     "QAttention": (
         "QAttention",

@@ -12,6 +12,13 @@ def _case(module: str, name: str) -> tuple[str, ...]:
 
 MUTANTS = [
     (
+        "load_onnx: boxes whose corners are the other way round cover nothing",
+        _OP + "_boxes.py",
+        "np.concatenate([np.minimum(first, second), np.maximum(first, second)], -1)",
+        "np.concatenate([first, second], -1)",
+        (f"{_T}test_how_many_boxes_stay_is_not_known_in_a_transform",),
+    ),
+    (
         "load_onnx: the odd place of a pad of equal sizes is at the front",
         _OP + "_convolutions.py",
         'return (small, large) if mode == "SAME_UPPER" else (large, small)',
@@ -123,9 +130,9 @@ MUTANTS = [
     (
         "load_onnx: sizes are believed",
         _AT + "_tensors.py",
-        "if len(proto.raw_data) != self._bytes(proto):",
-        "if len(proto.raw_data) > self._bytes(proto):",
-        (f"{_T}test_sizes_that_are_not_true_are_refused_before_anything_is_made",),
+        "start + size > path.stat().st_size:",
+        "start > path.stat().st_size:",
+        (f"{_T}test_weights_in_a_file_beside_it",),
     ),
     (
         "load_onnx: an axis of statistics is trained",

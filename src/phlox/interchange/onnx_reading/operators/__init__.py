@@ -12,6 +12,7 @@ _products      matrices and their like
 _attention     attention and what stands around it
 _convolutions  kernels that slide
 _pools         windows that slide
+_boxes         boxes of detectors
 _images        resized, sampled, put together of patches
 _norms         normalisations
 _recurrent     RNN, GRU, LSTM
@@ -28,6 +29,7 @@ from phlox.interchange.onnx_reading.operators import (
     _activations,
     _arithmetic,
     _attention,
+    _boxes,
     _casting,
     _control,
     _convolutions,
@@ -52,8 +54,8 @@ from phlox.interchange.onnx_reading.operators.microsoft import _layers
 from phlox.interchange.onnx_reading.operators.microsoft import _quantised as _microsoft_quantised
 
 FAMILIES = (
-    _activations, _arithmetic, _attention, _casting, _control, _convolutions, _images, _indexing, _logic, _losses,
-    _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
+    _activations, _arithmetic, _attention, _boxes, _casting, _control, _convolutions, _images, _indexing, _logic,
+    _losses, _moving, _norms, _pools, _products, _quantised, _recurrent, _reductions, _shapes, _signals,
     _layers, _microsoft_attention, _microsoft_quantised, *learned.FAMILIES,
 )  # fmt: skip
 """Modules that enter their operators when they are imported."""

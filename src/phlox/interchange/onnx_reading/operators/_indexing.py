@@ -135,9 +135,3 @@ def _unique(call: Call, x: Any) -> Any:
     back[order] = np.arange(len(order))
     values = np.take(found, first[order], axis)
     return values, *(a.astype(np.int64) for a in (first[order], back[inverse.reshape(-1)], counts[order]))
-
-
-@OPERATORS.on("NonMaxSuppression")
-def _suppression(call: Call, *inputs: Any) -> Any:
-    fix = "take the model's boxes and scores, and px.models' own suppression of a fixed count"
-    raise call.refusal("results of known sizes", "as many boxes as the scores leave", fix)
