@@ -15,6 +15,7 @@ _loaded _checking           px.load_exported: a bundle as a function, and what i
 _refresh                    files made anew from model.phlox beside them
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
+onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
 litert/                     from traced programs to a LiteRT file
 """
 
@@ -27,6 +28,7 @@ from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
+from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
 from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
@@ -38,11 +40,16 @@ __all__ = [
     "ExportRow",
     "Exported",
     "ExportedFunction",
+    "OnnxArray",
+    "OnnxModel",
+    "OnnxOperator",
+    "OnnxStructure",
     "Spec",
     "Target",
     "Web",
     "export",
     "load_exported",
+    "load_onnx",
     "refresh",
     "targets",
 ]

@@ -115,6 +115,11 @@ class Program:
         return self.request.inputs
 
     @property
+    def state(self) -> tuple[str, ...]:
+        """The weights that no gradient reaches."""
+        return tuple(name for name in self.weights if name in self._state)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs by name, in the order of the flat function's."""
         return self._names

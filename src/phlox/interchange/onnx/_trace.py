@@ -69,7 +69,8 @@ def to_onnx(
     with whole_operations():
         jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(list(arrays.values()), *specs)
     names = outputs if outputs is not None else _names(shapes, inputs)
-    return convert(jaxpr, weights=arrays, inputs=list(inputs), outputs=names, opset=opset, name=type(model).__name__)
+    own = type(model).__name__
+    return convert(jaxpr, weights=arrays, state=state, inputs=list(inputs), outputs=names, opset=opset, name=own)
 
 
 def convert(
@@ -79,6 +80,7 @@ def convert(
     inputs: Sequence[str],
     outputs: Sequence[str],
     symbols: Iterable[str] = (),
+    state: Iterable[str] = (),
     opset: int = OPSET,
     name: str = "model",
 ) -> onnx.ModelProto:
@@ -91,6 +93,7 @@ def convert(
             the caller of the file; each symbol must be a size of some input by itself.
         outputs: a name for each result.
         symbols: names of sizes that callers decide; each must be there, whether it is used or not.
+        state: names of weights that no gradient reaches, which the file tells who trains it further.
         opset: the version of ONNX's operators, 18 or later.
         name: what the graph is called, and the model in errors.
 
@@ -119,7 +122,7 @@ def convert(
     results = Converter(name).run(graph, closed_jaxpr.replace(jaxpr=live), [*held, *values])
     refuse_complex("outputs", [v.aval for v in live.outvars])
     graph.finish(results, outputs)
-    return model_proto(graph, opset)
+    return model_proto(graph, opset, sorted(state))
 
 
 # --- arguments --------------------------------------------------------------------------------------------
