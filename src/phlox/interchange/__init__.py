@@ -16,6 +16,7 @@ _refresh                    files made anew from model.phlox beside them
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
 onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
+litert/                     from traced programs to a LiteRT file
 """
 
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
 from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
+from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "OnnxStructure",
     "Spec",
     "Target",
+    "Web",
     "export",
     "load_exported",
     "load_onnx",

@@ -11,7 +11,7 @@ from phlox.interchange._about import About
 from phlox.interchange._export import export
 from phlox.interchange._report import ExportReport
 from phlox.interchange._spec import Spec
-from phlox.interchange.targets._target import DEFAULT
+from phlox.interchange.targets._target import DEFAULT, Target, as_written
 from phlox.weights import MODEL, Allowed, Bundle, Signature, load, read_bundle, read_examples
 
 
@@ -57,7 +57,7 @@ def refresh(
         model if not isinstance(called, str) else getattr(model, called),
         folder,
         inputs=None if first is None else _specs(first),
-        to=[*dict.fromkeys([*bundle.targets, *([to] if isinstance(to, str) else to)])],
+        to=_formats(bundle, [to] if isinstance(to, str) else to),
         signatures={n: (_functions(told, allowed, where)["function"], _specs(told)) for n, told in others.items()},
         sizes={n: bounds for told in bundle.signatures.values() for n, bounds in told.sizes.items()} or None,
         examples=examples or None,
@@ -82,6 +82,12 @@ def _functions(told: Signature, allowed: Allowed, where: str) -> dict[str, Any]:
             raise ExportError(f"a {key} with a name to find it by", got="one without", fix=fix, where=where)
         found["function" if key == "method" else key] = name if key == "method" else allowed.function(name)
     return found
+
+
+def _formats(bundle: Bundle, more: Sequence[str]) -> list[str | Target]:
+    """Those that are there, with their settings, and further ones."""
+    there = [as_written(name, next(iter(files.values())).details) for name, files in bundle.targets.items()]
+    return [*there, *(name for name in dict.fromkeys(more) if name not in bundle.targets)]
 
 
 def _tolerance(bundle: Bundle) -> float | None:

@@ -68,7 +68,7 @@ def to_onnx(
 
     with whole_operations():
         jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(list(arrays.values()), *specs)
-    names = outputs if outputs is not None else _names(shapes)
+    names = outputs if outputs is not None else _names(shapes, inputs)
     own = type(model).__name__
     return convert(jaxpr, weights=arrays, state=state, inputs=list(inputs), outputs=names, opset=opset, name=own)
 
@@ -139,11 +139,12 @@ def _specs(inputs: Mapping[str, Any], constraints: Sequence[str]) -> list[jax.Sh
     return [jax.ShapeDtypeStruct(s, x.dtype) for s, x in zip(shapes, inputs.values(), strict=True)]
 
 
-def _names(shapes: Any) -> list[str]:
-    """Names of the arrays of a result, by the keys on the way to them."""
+def _names(shapes: Any, inputs: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays of a result, by the keys on the way to them, and none an input's."""
     leaves = jax.tree_util.tree_flatten_with_path(shapes)[0]
     texts = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return [f"output{'_' * bool(text)}{text}" if not text or text[0].isdigit() else text for text in texts]
+    names = [f"output{'_' * bool(text)}{text}" if not text or text[0].isdigit() else text for text in texts]
+    return [f"{name}_out" if name in inputs else name for name in names]
 
 
 def _check_names(program: Any, weights: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> None:
