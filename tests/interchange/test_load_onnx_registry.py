@@ -19,7 +19,7 @@ oracle("flatbuffers")
 TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
 
 FEW = ["scan", "reducing"]
-"""Rows that the suite takes out and in; all of them take half an hour."""
+"""Rows that the suite takes out and in; all of them take minutes."""
 
 
 def _renamed(row):
