@@ -63,8 +63,8 @@ class Web:
         shares: bool | None = None,
         onnxruntime_web: str | os.PathLike[str] | None = None,
     ):
-        self.pictures = None if pictures is None else list(pictures)
-        self.labels = {name: list(several) for name, several in (labels or {}).items()}
+        self.pictures: list[str] | None = None if pictures is None else list(pictures)
+        self.labels: dict[str, list[str]] = {name: list(several) for name, several in (labels or {}).items()}
         self.shares = shares
         self._folder = onnxruntime_web
         self._onnx = ONNX()
