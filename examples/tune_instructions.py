@@ -58,11 +58,12 @@ def trained(model: px.models.GPT2) -> int:
 def answer(model: px.models.GPT2, tokenizer: Tokenizer, chat: Chat) -> str:
     """What it says to a question."""
     prompt = tokenizer.encode(tokenizer.chat(chat[:1]), special=False)
-    return tokenizer.decode(px.generate(model, [prompt], max_new=30, stop=[END]).texts()[0]).strip()
+    generated = px.generate(model, [prompt], max_new=30, repetition_penalty=1.3, stop=[END])
+    return tokenizer.decode(generated.texts()[0]).strip()
 
 
 def main(
-    steps: int = 200, tuning_steps: int = 120, out: str | None = None, *, dim: int = 128, layers: int = 3,
+    steps: int = 200, tuning_steps: int = 100, out: str | None = None, *, dim: int = 128, layers: int = 2,
     time: int = 128, size: int = 1024, files: int | None = None, most: int | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Read, then learn to answer; perplexities of answers that are held out, before and after."""
@@ -98,7 +99,7 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="of reading")
-    parser.add_argument("--tuning-steps", type=int, default=120)
+    parser.add_argument("--tuning-steps", type=int, default=100)
     parser.add_argument("--out", metavar="FOLDER")
     options = parser.parse_args()
     main(options.steps, options.tuning_steps, options.out)

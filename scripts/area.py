@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -56,12 +57,19 @@ class Area:
         name = re.split(r"[^\w.-]", first)[0]
         version = re.search(rf"^{re.escape(name)}==(\S+)", self.lock.read_text("utf-8"), re.MULTILINE)
         first = f"{name} {version.group(1) if version else ''}".strip()
-        return ", ".join([first, *(one.replace("==", " ") for one in self.beside.split())])
+        return ", ".join([first, *(one.replace("==", " ") for one in self.beside.split()), *self.of_npm])
+
+    @property
+    def of_npm(self) -> list[str]:
+        """The packages that its tests have npm install, and their versions."""
+        wanted = self.tests / "package.json"
+        packages = json.loads(wanted.read_text("utf-8"))["dependencies"] if wanted.exists() else {}
+        return [f"{name} {version}" for name, version in packages.items()]
 
     def digest(self) -> str:
         """What tells that its packages or its tests have changed."""
         found = hashlib.sha256(self.lock.read_bytes() + self.beside.encode())
-        for path in sorted(self.tests.rglob("*.py")):
+        for path in sorted(path for path in self.tests.rglob("*") if path.suffix in (".py", ".json")):
             found.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
         return found.hexdigest()[:12]
 

@@ -277,3 +277,30 @@ def test_no_script_hides_a_folder_whose_tests_import_each_other() -> None:
     }
     assert {"weights", "core"} & imported
     assert not imported & {path.stem for path in BENCHMARKS.glob("*.py")}
+
+
+def test_a_deployed_program_that_is_off_is_left_out_of_the_table(tmp_path: Path) -> None:
+    deployed: Any = importlib.import_module("deployed")
+    wanted = np.array([0.25, 0.75])
+    case = deployed.Case(tmp_path, tmp_path / "raw", wanted, 7, None)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, sys\nprint('shares', 0.25, 0.75)\n"
+        "calls = sys.argv[1:]\n"
+        "calls and print(json.dumps({'start': 9, 'call': int(calls[0]) / 2, 'memory': 50}), file=sys.stderr)\n"
+    )
+    one = deployed.told([sys.executable, program], case)
+    assert one.shares == [0.25, 0.75]
+    assert (one.call, one.memory) == (3.5, 50)  # which the second run, with calls, says
+    assert one.start > 1
+    off = deployed.Run(10, 1, 40, [0.25, 0.75002])
+    two = deployed.Run(20, 2, 60, [0.25, 0.750001])
+    order: list[str] = []
+    makers = {"off": lambda: off, "one": lambda: order.append("one") or one, "two": lambda: order.append("two") or two}
+    results = deployed.raced(makers, case, 3, lambda text: None)
+    assert order == ["one", "two", "two", "one", "one", "two"]
+    assert results.notes == ["off is left out: it is off by 2.0e-05"]
+    results.megabytes = {"one": (0.1, 30.0), "two": (0.2, 4.0)}
+    results.runs["two"][0] = deployed.Run(50, 3, 20, wanted)
+    [table] = results.tables()
+    assert table.rows[1] == ["two", "0.20", "4.00", "20.0", "2.00", "2.00 – 2.50", "60.0"]

@@ -1,6 +1,7 @@
 """Groups of packages and areas: a table has them all, a lock holds no host, and areas were run as they are now."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -42,6 +43,23 @@ def test_a_lock_holds_names_versions_and_hashes_and_nothing_else(lock):
         assert re.fullmatch(line, text), text
 
 
+@pytest.mark.parametrize(
+    "lock",
+    sorted(p for place in ("tests", "examples") for p in (ROOT / place).rglob("package-lock.json")),
+    ids=lambda p: p.parent.name,
+)
+def test_a_lock_of_npm_holds_versions_and_hashes_and_no_address(lock):
+    text = lock.read_text("utf-8")
+    assert "://" not in text
+    packages = json.loads(text)["packages"]
+    wanted = json.loads(lock.with_name("package.json").read_text("utf-8"))["dependencies"]
+    assert packages.pop("")["dependencies"] == wanted
+    for name, entry in packages.items():
+        assert re.fullmatch(r"sha512-[\w+/=]{88}", entry["integrity"]), name
+    for name, version in wanted.items():
+        assert packages[f"node_modules/{name}"]["version"] == version
+
+
 def test_what_is_beside_the_locks_is_of_groups_in_the_table_and_in_no_lock():
     rows = [row for row in (ROOT / "requirements" / "unlocked").read_text("utf-8").splitlines() if row[0] != "#"]
     groups = {path.stem for path in LOCKS}
@@ -70,7 +88,7 @@ def test_each_area_has_tests_and_a_purpose(area):
     for one in area.areas():
         assert list(one.tests.glob("test_*.py"))
         assert one.wanted.read_text("utf-8").startswith("# ")
-        assert re.fullmatch(r"[\w.-]+ [\d.]+(, [\w.-]+ [\d.]+)*", one.peer)
+        assert re.fullmatch(r"[\w.-]+ [\d.]+(, [\w.@/-]+ [\d.]+)*", one.peer)
 
 
 def test_each_area_was_run_as_it_is_now(area):
@@ -117,9 +135,11 @@ def test_the_digest_sees_the_packages_and_every_test(area, tmp_path, monkeypatch
     seen.append(one.digest())
     one.lock.write_text("a==2")
     seen.append(one.digest())
+    (one.tests / "package.json").write_text('{"dependencies": {"b": "1"}}')
+    seen.append(one.digest())
     unlocked.write_text("zoological b==1\nzoo     b==2\n")
     seen.append(one.digest())
-    assert len(set(seen)) == 5
+    assert len(set(seen)) == 6
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 0), ([""], 0), (["nowhere"], 1)])

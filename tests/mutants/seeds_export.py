@@ -8,6 +8,13 @@ _FOLDER = "weights/bundle/"
 
 MUTANTS = [
     (
+        "export: an output takes the name of an input",
+        _ROOM + "_forms.py",
+        'name = f"{name}_out" if name in self._inputs else name',
+        "self._inputs = frozenset()",
+        (_EXPORT + "test_what_comes_back_under_an_input_s_name_is_called_out",),
+    ),
+    (
         "export: the smallest difference counts",
         _ROOM + "_comparing.py",
         "np.abs(a - b).max(initial=0.0)",
@@ -52,8 +59,8 @@ MUTANTS = [
     (
         "export: a file has no way back",
         _ROOM + "targets/_stablehlo.py",
-        "exported.serialize(vjp_order=1), True",
-        "exported.serialize(), True",
+        "made.serialize(vjp_order=1), True",
+        "made.serialize(), True",
         (_LOADED + "test_gradients_by_inputs_and_by_weights",),
     ),
     (

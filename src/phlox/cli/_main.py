@@ -135,7 +135,11 @@ def _add_export(commands: Any) -> None:
     )
     command.add_argument("source", metavar="SOURCE", type=Path, help="a model's file, a folder with one, or a bundle")
     command.add_argument(
-        "--to", metavar="FORMATS", type=_formats, default=[], help="stablehlo, onnx, or both with a comma between"
+        "--to",
+        metavar="FORMATS",
+        type=_formats,
+        default=[],
+        help="stablehlo, onnx, litert, savedmodel, web; several with commas",
     )
     command.add_argument(
         "--input", metavar="NAME=SIZES", action="append", default=[],

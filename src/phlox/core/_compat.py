@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -142,6 +143,16 @@ Primitive = _core.Primitive  # `jax.extend.core` has it too, and brings pallas a
 Literal = _core.Literal
 jaxpr_as_fun = _core.jaxpr_as_fun  # at a first call pallas would do more: JAX 0.12 traces all anew when it comes
 ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives back
+
+
+def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:
+    """The results of one equation of a jaxpr for these values, under its own name stack.
+
+    How an equation's parameters go into ``bind`` differs from version to version; ``eval_jaxpr`` knows.
+    """
+    given = {v: x for v, x in zip(equation.invars, values, strict=True) if not isinstance(v, Literal)}
+    alone = jaxpr.replace(constvars=[], invars=list(given), outvars=list(equation.outvars), eqns=[equation])
+    return _core.eval_jaxpr(alone, [], *given.values())
 
 
 def known_as(run: Any, name: str, source: str, traced_for: str, arguments: list[str]) -> Any:

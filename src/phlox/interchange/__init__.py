@@ -16,6 +16,8 @@ _refresh _requests          files made anew from model.phlox beside them, its fu
 _running                    signatures as compiled functions of arrays, for a server
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
+onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
+litert/                     from traced programs to a LiteRT file
 """
 
 from typing import TYPE_CHECKING
@@ -37,7 +39,9 @@ from phlox.interchange._running import runnables_of_model as runnables_of_model
 from phlox.interchange._running import runnables_of_stablehlo as runnables_of_stablehlo
 from phlox.interchange._sizes import Sizes as Sizes
 from phlox.interchange._spec import Spec
+from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
+from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
 
 __all__ = [
@@ -47,10 +51,16 @@ __all__ = [
     "ExportRow",
     "Exported",
     "ExportedFunction",
+    "OnnxArray",
+    "OnnxModel",
+    "OnnxOperator",
+    "OnnxStructure",
     "Spec",
     "Target",
+    "Web",
     "export",
     "load_exported",
+    "load_onnx",
     "refresh",
     "targets",
 ]

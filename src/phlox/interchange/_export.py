@@ -20,8 +20,11 @@ from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import Spec, specs_of
 from phlox.interchange._writing import write_rest
-from phlox.interchange.targets import _onnx as _onnx  # they make themselves known
+from phlox.interchange.targets import _litert as _litert  # they make themselves known
+from phlox.interchange.targets import _onnx as _onnx
+from phlox.interchange.targets import _savedmodel as _savedmodel
 from phlox.interchange.targets import _stablehlo as _stablehlo
+from phlox.interchange.targets import _web as _web
 from phlox.interchange.targets._target import DEFAULT, Target, chosen
 from phlox.weights import Bundle, Example, Written, name_of, writing_bundle
 
@@ -33,7 +36,7 @@ def export(
     folder: str | os.PathLike[str],
     *,
     inputs: Mapping[str, Spec] | None = None,
-    to: str | Sequence[str] = ("stablehlo",),
+    to: str | Target | Sequence[str | Target] = ("stablehlo",),
     preprocess: Callable[..., Any] | None = None,
     postprocess: Callable[..., Any] | None = None,
     signatures: Mapping[str, Any] | None = None,
@@ -55,7 +58,7 @@ def export(
         folder: the bundle to write; its parent must exist.
         inputs: what the model is called with, by name: each goes to the parameter of its name, the others in order.
             A ``px.Spec(dtype="key")`` that no parameter takes is what the model's own layers draw from.
-        to: formats, of ``px.interchange.targets()``.
+        to: formats, of ``px.interchange.targets()``; or with settings, as ``px.interchange.Web(…)``.
         preprocess: called with the inputs, gives what the model is called with: one value, a tuple, or a dict by
             parameter. It is written into the files, as is ``postprocess``, which is called with the model's result.
         signatures: further functions by name: pairs of a method, its name, or a function of the model and its inputs;
@@ -116,7 +119,7 @@ def export(
         )
         notes = write_rest(model, bundle, tried, told.statistics)
         draft.bundle = bundle
-    files = {path.name: path.stat().st_size for path in sorted(Path(folder).iterdir())}
+    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(Path(folder).rglob("*")) if p.is_file()}
     said = [_said(program, several) for program, several in zip(programs, tried.values(), strict=True)]
     return ExportReport(Path(folder), tuple(rows), files, tuple(said), tuple(notes))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -15,11 +15,12 @@ Form = dict[str, Any]
 """``{"array": name}``, ``{"value": v}``, ``{"tuple": [form, …]}``, ``{"list": […]}`` or ``{"dict": {key: form}}``."""
 
 
-def taken_apart(result: Any, where: str) -> tuple[dict[str, Any], Form]:
+def taken_apart(result: Any, where: str, inputs: Iterable[str] = ()) -> tuple[dict[str, Any], Form]:
     """The arrays of a result by name, and the form that puts them together again.
 
     One array is called ``output``; parts of a tuple ``output_0``, ``output_1``; those of a dict, a named tuple or a
-    Module have the names that they have there. Named tuples, dataclasses and Modules come back as dicts.
+    Module have the names that they have there, and ``_out`` behind it where an input has it too, as files hold one
+    array for a name. Named tuples, dataclasses and Modules come back as dicts.
 
     Raises:
         ExportError: something that is neither an array nor a container, or no array at all.
@@ -27,13 +28,33 @@ def taken_apart(result: Any, where: str) -> tuple[dict[str, Any], Form]:
     >>> arrays, form = taken_apart({"y": np.ones(2), "z": (np.zeros(1), None)}, "")
     >>> list(arrays), form["dict"]["z"]
     (['y', 'z_0'], {'tuple': [{'array': 'z_0'}, {'value': None}]})
+    >>> list(taken_apart({"cache": np.ones(2)}, "", inputs=["cache"])[0])
+    ['cache_out']
     """
-    arrays: dict[str, Any] = {}
+    arrays = _Named(inputs)
     form = _form(result, "", arrays, where)
     if not arrays:
         fix = "return the arrays that are wanted"
         raise ExportError("a result with an array in it", got=describe(result), fix=fix, where=where)
-    return arrays, form
+    return dict(arrays), form
+
+
+class _Named(dict[str, Any]):
+    """Arrays by names of their own, none of them an input's."""
+
+    def __init__(self, inputs: Iterable[str]):
+        super().__init__()
+        self._inputs = frozenset(inputs)
+
+    def keep(self, name: str, value: Any) -> str:
+        """Keep an array, and say under which name."""
+        name = f"{name}_out" if name in self._inputs else name
+        free, n = name, 1
+        while free in self or free in self._inputs:
+            n += 1
+            free = f"{name}_{n}"
+        self[free] = jnp.asarray(value)
+        return free
 
 
 def put_together(form: Form, arrays: Mapping[str, Any]) -> Any:
@@ -49,11 +70,11 @@ def put_together(form: Form, arrays: Mapping[str, Any]) -> Any:
     return tuple(made) if kind == "tuple" else made
 
 
-def _form(value: Any, name: str, arrays: dict[str, Any], where: str) -> Form:
+def _form(value: Any, name: str, arrays: _Named, where: str) -> Form:
     if is_key(value):
         value = jax.random.key_data(value)
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        return {"array": _kept(name or "output", value, arrays)}
+        return {"array": arrays.keep(name or "output", value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"value": value}
     if isinstance(value, Module):
@@ -80,13 +101,3 @@ def _fields(value: Any) -> Mapping[str, Any] | None:
 
 def _below(name: str, part: str) -> str:
     return f"{name}.{part}" if name else part
-
-
-def _kept(name: str, value: Any, arrays: dict[str, Any]) -> str:
-    """Keep an array under a name of its own."""
-    free, n = name, 1
-    while free in arrays:
-        n += 1
-        free = f"{name}_{n}"
-    arrays[free] = jnp.asarray(value)
-    return free

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -84,9 +84,12 @@ class Program:
     """By path; random keys as their words."""
     outputs: tuple[BundleArray, ...]
     form: Form
+    looked_into: bool
+    """Whether it is one whose outputs are what ``see`` saw."""
 
     def __init__(self, model: Module, request: Request, sizes: Sizes, where: str, see: Any = None):
         self.request, self.sizes, self.where = request, sizes, where
+        self.looked_into = see is not None
         self._see = see or (lambda model, call: call(model))
         self._model = copy(model)
         self._params, self._state = split(self._model)
@@ -112,6 +115,11 @@ class Program:
         return self.request.inputs
 
     @property
+    def state(self) -> tuple[str, ...]:
+        """The weights that no gradient reaches."""
+        return tuple(name for name in self.weights if name in self._state)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs by name, in the order of the flat function's."""
         return self._names
@@ -127,7 +135,7 @@ class Program:
         with telling_layers(self._model):
             result, after = apply(self._model, params, state, train=False, method=lambda m: self._see(m, call))
         _refuse_moved(self.request, state, after, self.where)
-        arrays, self.form = taken_apart(result, self.where)
+        arrays, self.form = taken_apart(result, self.where, self.inputs)
         self._names = tuple(arrays)
         return list(arrays.values())
 
@@ -153,6 +161,11 @@ class Program:
         """The same with each operation as the one that JAX has for it, for readers that know operations by name."""
         with whole_operations(), telling(self.where):
             return self.jitted.trace(*self.structs())
+
+    def at(self, sizes: Mapping[str, int]) -> Program:
+        """The same program with these sizes in place of symbols."""
+        known = {name: spec.at(sizes) for name, spec in self.inputs.items()}
+        return Program(self._model, replace(self.request, inputs=known), self.sizes, self.where, see=self._see)
 
     def signature(self, program: Mapping[str, str]) -> Signature:
         """As a bundle says it."""

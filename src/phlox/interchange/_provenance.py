@@ -14,7 +14,9 @@ from phlox.core import Module, modules
 from phlox.interchange._about import About
 from phlox.weights import read_bundle
 
-_PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "safetensors", "onnx", "onnxruntime")
+_PACKAGES = (
+    "phlox", "jax", "jaxlib", "numpy", "safetensors", "onnx", "onnxruntime", "litert-converter", "ai-edge-litert",
+)  # fmt: skip
 
 
 def provenance(model: Module, about: About, where: str) -> dict[str, Any]:

@@ -33,7 +33,9 @@ class Truth:
 
     def __init__(self, model: Module, request: Request, where: str):
         self.model, self.request = model, request
-        self._run = jit(lambda model, inputs: taken_apart(request.result(model, inputs, where), where)[0])
+        self._run = jit(
+            lambda model, inputs: taken_apart(request.result(model, inputs, where), where, request.inputs)[0]
+        )
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name."""

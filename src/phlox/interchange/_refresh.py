@@ -11,7 +11,7 @@ from phlox.interchange._about import About
 from phlox.interchange._export import export
 from phlox.interchange._report import ExportReport
 from phlox.interchange._requests import functions_again, specs_again
-from phlox.interchange.targets._target import DEFAULT
+from phlox.interchange.targets._target import DEFAULT, Target, as_written
 from phlox.weights import MODEL, Allowed, Bundle, load, read_bundle, read_examples
 
 
@@ -57,7 +57,7 @@ def refresh(
         model if not isinstance(called, str) else getattr(model, called),
         folder,
         inputs=None if first is None else specs_again(first),
-        to=[*dict.fromkeys([*bundle.targets, *([to] if isinstance(to, str) else to)])],
+        to=_formats(bundle, [to] if isinstance(to, str) else to),
         signatures={
             n: (functions_again(told, allowed, where)["function"], specs_again(told)) for n, told in others.items()
         },
@@ -69,6 +69,12 @@ def refresh(
         overwrite=True,
         **named,
     )
+
+
+def _formats(bundle: Bundle, more: Sequence[str]) -> list[str | Target]:
+    """Those that are there, with their settings, and further ones."""
+    there = [as_written(name, next(iter(files.values())).details) for name, files in bundle.targets.items()]
+    return [*there, *(name for name in dict.fromkeys(more) if name not in bundle.targets)]
 
 
 def _tolerance(bundle: Bundle) -> float | None:

@@ -65,10 +65,15 @@ class ExportReport:
             table.add_column(name, justify="left" if i in (0, 4) else "right", overflow="fold")
         for r in self.rows:
             table.add_row(
-                r.file, bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
+                self._called(r), bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
                 _time(r.seconds), _time(r.model_seconds),
             )  # fmt: skip
         return table
+
+    def _called(self, row: ExportRow) -> str:
+        """The file of a row; with the signature, where one file has several."""
+        several = sum(row.file == r.file for r in self.rows) > 1
+        return f"{row.file} ({row.signature})" if several else row.file
 
     def __str__(self) -> str:
         return plain_text(self, _WIDTH)

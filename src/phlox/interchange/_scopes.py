@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,8 @@ import jax
 from phlox.core import Module, disguised, in_disguise, modules
 
 _MARK = "layer:"
+CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback", "debug_print", "outside_call"})
+"""Operations that run Python, which no file holds."""
 
 
 def telling_layers(model: Module) -> AbstractContextManager[None]:
@@ -34,17 +36,23 @@ def _scoped(path: str) -> Callable[..., Any]:
     """A call within the scope of a path; one for each, so that classes are made once."""
 
     def call(inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with jax.named_scope(f"{_MARK}{path}"):
+        with scope_of(path):
             return inner(*args, **kwargs)
 
     return call
 
 
+def scope_of(path: str) -> AbstractContextManager[Any]:
+    """Within the block, what is traced comes from the layer of this path; without one, from where it would."""
+    return jax.named_scope(f"{_MARK}{path}") if path else nullcontext()
+
+
 class Operation(NamedTuple):
-    """One operation of a traced program, and the path of the layer that it comes from."""
+    """One operation of a traced program, the path of the layer that it comes from, and what the program has of it."""
 
     name: str
     layer: str
+    equation: Any
 
 
 def layer_of(equation: Any) -> str:
@@ -57,7 +65,7 @@ def operations(jaxpr: Any, within: str = "") -> Iterator[Operation]:
     """All operations of a jaxpr, those inside of loops and branches too."""
     for equation in jaxpr.eqns:
         layer = layer_of(equation) or within
-        yield Operation(equation.primitive.name, layer)
+        yield Operation(equation.primitive.name, layer, equation)
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
                 yield from operations(getattr(inner, "jaxpr", inner), layer)

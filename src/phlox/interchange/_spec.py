@@ -71,6 +71,11 @@ class Spec:
         shape = tuple(symbols[n] if isinstance(n, str) else n for n in self.shape)
         return jax.ShapeDtypeStruct(shape, jnp.dtype(self.dtype))
 
+    def at(self, sizes: Mapping[str, int]) -> Spec:
+        """The same with these sizes in place of names."""
+        shape = [sizes.get(n, n) if isinstance(n, str) else n for n in self.shape]
+        return Spec(*shape, dtype=self.dtype, below=self.below)
+
     def array(self, name: str) -> BundleArray:
         """As a bundle says it."""
         return BundleArray(name, self.shape, self.dtype, self.below)

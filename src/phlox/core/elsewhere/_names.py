@@ -641,7 +641,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("randn16 randn64 randnC32 randnC64", "write px.nn.init.normal: the dtype is an argument"),
     ("bf16", "write px.bf16"),
     ("reactant_device", "write px.to"),
-    ("Serialization", "write px.export: StableHLO and ONNX; no SavedModel yet"),
+    ("Serialization", "write px.export: StableHLO, ONNX, and SavedModel for TensorFlow"),
     ("FromFluxAdaptor FluxLayer ToSimpleChainsAdaptor SimpleChainsLayer", "leave it out: they join libraries of Julia"),
 )
 

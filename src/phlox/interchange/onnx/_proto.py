@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,11 @@ def needed() -> Any:
     return onnx
 
 
-def model_proto(graph: Graph, opset: int) -> onnx.ModelProto:
+STATE = "phlox.state"
+"""Where a file says which of its arrays no gradient reaches: a list of names in JSON."""
+
+
+def model_proto(graph: Graph, opset: int, state: Sequence[str] = ()) -> onnx.ModelProto:
     """The model: nodes, the arrays that they read, types of inputs and outputs."""
     onnx = needed()
     made = _graph_proto(onnx, graph)
@@ -35,9 +40,10 @@ def model_proto(graph: Graph, opset: int) -> onnx.ModelProto:
     made.initializer.extend(_tensor(onnx, n, a) for n, a in graph.store.arrays.items() if n in used)
     operators = [onnx.helper.make_opsetid("", opset)]
     version = onnx.helper.find_min_ir_version_for(operators)
-    return onnx.helper.make_model(
-        made, opset_imports=operators, ir_version=version, producer_name="phlox"
-    )  # fmt: skip
+    model = onnx.helper.make_model(made, opset_imports=operators, ir_version=version, producer_name="phlox")
+    if still := [name for name in state if name in used]:
+        model.metadata_props.add(key=STATE, value=json.dumps(still))
+    return model
 
 
 def _graph_proto(onnx: Any, graph: Graph) -> Any:

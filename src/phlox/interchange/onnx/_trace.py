@@ -68,8 +68,9 @@ def to_onnx(
 
     with whole_operations():
         jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(list(arrays.values()), *specs)
-    names = outputs if outputs is not None else _names(shapes)
-    return convert(jaxpr, weights=arrays, inputs=list(inputs), outputs=names, opset=opset, name=type(model).__name__)
+    names = outputs if outputs is not None else _names(shapes, inputs)
+    own = type(model).__name__
+    return convert(jaxpr, weights=arrays, state=state, inputs=list(inputs), outputs=names, opset=opset, name=own)
 
 
 def convert(
@@ -79,6 +80,7 @@ def convert(
     inputs: Sequence[str],
     outputs: Sequence[str],
     symbols: Iterable[str] = (),
+    state: Iterable[str] = (),
     opset: int = OPSET,
     name: str = "model",
 ) -> onnx.ModelProto:
@@ -91,6 +93,7 @@ def convert(
             the caller of the file; each symbol must be a size of some input by itself.
         outputs: a name for each result.
         symbols: names of sizes that callers decide; each must be there, whether it is used or not.
+        state: names of weights that no gradient reaches, which the file tells who trains it further.
         opset: the version of ONNX's operators, 18 or later.
         name: what the graph is called, and the model in errors.
 
@@ -119,7 +122,7 @@ def convert(
     results = Converter(name).run(graph, closed_jaxpr.replace(jaxpr=live), [*held, *values])
     refuse_complex("outputs", [v.aval for v in live.outvars])
     graph.finish(results, outputs)
-    return model_proto(graph, opset)
+    return model_proto(graph, opset, sorted(state))
 
 
 # --- arguments --------------------------------------------------------------------------------------------
@@ -136,11 +139,12 @@ def _specs(inputs: Mapping[str, Any], constraints: Sequence[str]) -> list[jax.Sh
     return [jax.ShapeDtypeStruct(s, x.dtype) for s, x in zip(shapes, inputs.values(), strict=True)]
 
 
-def _names(shapes: Any) -> list[str]:
-    """Names of the arrays of a result, by the keys on the way to them."""
+def _names(shapes: Any, inputs: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays of a result, by the keys on the way to them, and none an input's."""
     leaves = jax.tree_util.tree_flatten_with_path(shapes)[0]
     texts = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return [f"output{'_' * bool(text)}{text}" if not text or text[0].isdigit() else text for text in texts]
+    names = [f"output{'_' * bool(text)}{text}" if not text or text[0].isdigit() else text for text in texts]
+    return [f"{name}_out" if name in inputs else name for name in names]
 
 
 def _check_names(program: Any, weights: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> None:

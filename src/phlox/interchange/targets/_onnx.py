@@ -48,6 +48,7 @@ class ONNX:
             inputs=list(program.inputs),
             outputs=list(program.output_names),
             symbols=program.sizes.symbols(),
+            state=program.state,
         )
         name = self.file(program.name)
         made = tidy(plain)

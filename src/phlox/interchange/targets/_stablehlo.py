@@ -13,14 +13,13 @@ import jax.export
 from phlox.core import ExportError, MissingExtraError, PhloxError
 from phlox.core._compat import without_places
 from phlox.interchange._program import Program, telling
-from phlox.interchange._scopes import operations
+from phlox.interchange._scopes import CALLBACKS, operations
 from phlox.interchange.targets._target import Run, add_target, file_of
 from phlox.nn import reference_forms
 from phlox.weights import read_file, write_file
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 WEIGHTS = "weights.safetensors"
-_CALLBACKS = {"pure_callback", "io_callback", "debug_callback", "debug_print", "outside_call"}
 
 
 class StableHLO:
@@ -47,28 +46,28 @@ class StableHLO:
         return {program.name: self._written(program, folder) for program in programs}
 
     def _written(self, program: Program, folder: Path) -> dict[str, Any]:
-        exported = _exported(program)
+        made = exported(program)
         try:
             with reference_forms(), without_places():
-                text, slopes = exported.serialize(vjp_order=1), True
+                text, slopes = made.serialize(vjp_order=1), True
         except Exception:  # a loop of unknown length has no way back, and JAX has many words for it
-            text, slopes = exported.serialize(), False
+            text, slopes = made.serialize(), False
         (folder / self.file(program.name)).write_bytes(text)
         return {
             "weights": WEIGHTS,
             "arguments": list(program.weights),
-            "platforms": list(exported.platforms),
+            "platforms": list(made.platforms),
             "differentiable": slopes,
-            "calling_convention": exported.calling_convention_version,
+            "calling_convention": made.calling_convention_version,
             "jax": jax.__version__,
         }
 
     def opened(self, program: Program, folder: Path) -> Run:
         """The program from its file, with the weights from theirs, compiled here."""
-        exported = read_program(folder / self.file(program.name))
+        made = read_program(folder / self.file(program.name))
         arrays, _ = read_file(folder / WEIGHTS, program.where)
         weights = [jax.numpy.asarray(arrays[name]) for name in program.weights]
-        call = jax.jit(exported.call)
+        call = jax.jit(made.call)
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
             found = call(weights, [inputs[name] for name in program.inputs])
@@ -82,7 +81,7 @@ def read_program(path: Path) -> jax.export.Exported:
     return jax.export.deserialize(bytearray(path.read_bytes()))
 
 
-def _exported(program: Program) -> jax.export.Exported:
+def exported(program: Program) -> jax.export.Exported:
     """The program for all platforms.
 
     Raises:
@@ -99,7 +98,7 @@ def _exported(program: Program) -> jax.export.Exported:
 
 def _refusal(program: Program, error: Exception) -> ExportError:
     """The error of a program that cannot be written, with the layer of the operation that is in the way."""
-    odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in _CALLBACKS), None)
+    odd = next((op for op in operations(program.traced.jaxpr.jaxpr) if op.name in CALLBACKS), None)
     if odd is None:
         got = str(error).splitlines()[0][:300]
         fix = "compute it in operations of jax.numpy and jax.lax"

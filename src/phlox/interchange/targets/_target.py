@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from phlox.core import RangeError
 from phlox.interchange._program import Program
@@ -15,6 +15,7 @@ Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _KNOWN: dict[str, Target] = {}
 
 
+@runtime_checkable
 class Target(Protocol):
     """A format: how programs are written into a folder, and run from there by what others run them with."""
 
@@ -47,6 +48,15 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class Settled(Target, Protocol):
+    """A format with settings, which a bundle keeps among the details of its files."""
+
+    def again(self, details: Mapping[str, Any]) -> Target:
+        """The same settings from the details of a file."""
+        ...
+
+
 def add_target(target: Target) -> None:
     """Make a format known by its name."""
     _KNOWN[target.name] = target
@@ -62,21 +72,30 @@ def targets() -> tuple[str, ...]:
 
 
 def chosen(to: Any, where: str) -> list[Target]:
-    """The formats of these names.
+    """The formats of these names; one with settings of its own stands for itself.
 
     Raises:
-        RangeError: none, or one that there is not.
+        RangeError: none, one that there is not, or two with different settings.
         MissingExtraError: a package that one needs is missing.
     """
-    names = [to] if isinstance(to, str) else list(to)
-    for name in names or [None]:
-        if name not in _KNOWN:
+    asked = [to] if isinstance(to, (str, Target)) else list(to)
+    for one in asked or [None]:
+        if not isinstance(one, Target) and one not in _KNOWN:
             fix = "choose one or several of these"
-            raise RangeError(f"formats among {', '.join(targets())}", got=repr(name), fix=fix, where=where)
-    found = [_KNOWN[name] for name in dict.fromkeys(names)]
+            raise RangeError(f"formats among {', '.join(targets())}", got=repr(one), fix=fix, where=where)
+    found = list(dict.fromkeys(one if isinstance(one, Target) else _KNOWN[one] for one in asked))
+    if len({target.name for target in found}) < len(found):
+        fix = "leave one of the two out"
+        raise RangeError("each format once", got=", ".join(t.name for t in found), fix=fix, where=where)
     for target in found:
         target.require(where)
     return found
+
+
+def as_written(name: str, details: Mapping[str, Any]) -> str | Target:
+    """A format as it was asked for when a bundle's file was written: its name, or one with the same settings."""
+    known = _KNOWN.get(name)
+    return known.again(details) if isinstance(known, Settled) else name
 
 
 def file_of(stem: str, signature: str, ending: str) -> str:
