@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ import phlox as px
 from kit import oracle
 from phlox.core import ExportError, MissingExtraError
 from phlox.serving._errors import DeadlineError, ModelFailedError, QueueFullError, UnavailableError
-from phlox.serving.engine import _opening
+from phlox.serving.engine import _batcher, _opening, _pace
 from phlox.serving.engine._asking import taken
 from phlox.serving.engine._batcher import Batcher
 from phlox.serving.engine._opening import Opening, opened
@@ -287,3 +288,131 @@ def test_an_onnx_file_says_itself_what_it_takes(tmp_path, monkeypatch):
 def test_limits_are_above_zero(odd):
     with pytest.raises(px.RangeError, match=f"Limits expects {next(iter(odd))} as a"):
         px.serving.Limits(**odd)
+
+
+class Steady(Scaled):
+    """Says which threads it ran in, and takes as long as it is told by a clock of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads, self.takes, self.now = [], 0.0, 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def is_steady(self, signature):
+        return True
+
+    def predict(self, signature, inputs):
+        self.threads.append(threading.current_thread().name)
+        self.now += self.takes
+        return super().predict(signature, inputs)
+
+
+def steady(monkeypatch):
+    """A steady servable, warmed up, and timed by its clock."""
+    servable = Steady()
+    monkeypatch.setattr(_batcher, "time", servable)
+    runner = Runner(servable, 8)
+    assert warm_up(runner) == []
+    servable.threads.clear()
+    return servable, runner
+
+
+def test_what_has_been_quick_runs_on_the_loops_thread_until_it_is_slow(monkeypatch):
+    monkeypatch.setattr(_pace, "_DOUBT", 3)
+    servable, runner = steady(monkeypatch)
+
+    async def test(batcher):
+        one = batcher(runner)
+
+        async def ask(takes=0.0):
+            servable.takes = takes
+            assert (await one.submit("default", row(1, 2), 1, 20))["y"].tolist() == [[2, 4]]
+            await asyncio.sleep(0)
+            return servable.threads[-1]
+
+        found = [await ask() for _ in range(4)]
+        found += [await ask(0.001), *[await ask() for _ in range(2)]]  # slow: once more in the thread
+        found += [await ask(0.1), *[await ask() for _ in range(4)]]  # far too slow: three times
+        servable.forgets += 1  # what was compiled is gone
+        return [*found, await ask(), await ask()]
+
+    here, thread = "MainThread", "test"
+    assert run(test) == [
+        thread, here, here, here, here, thread, here, here, thread, thread, thread, here, thread, here
+    ]  # fmt: skip
+
+
+def test_the_loop_goes_round_between_quick_batches(monkeypatch):
+    servable, runner = steady(monkeypatch)
+
+    async def test(batcher):
+        one = batcher(runner)
+        for n in (1, 8, 8):
+            await asyncio.gather(*[one.submit("default", row(1, 2), 1, 20) for _ in range(n)])
+        servable.sizes.clear()
+        servable.threads.clear()
+        rounds = []
+        asking = [one.submit("default", row(i, 0), 1, 20) for i in range(40)]
+        while not all(future.done() for future in asking):
+            rounds.append(len(servable.sizes))
+            await asyncio.sleep(0)
+        assert [future.result()["y"][0, 0] for future in asking] == [2 * i for i in range(40)]
+        return rounds
+
+    rounds = run(test)
+    assert (servable.sizes, set(servable.threads)) == ([8] * 5, {"MainThread"})
+    assert max(b - a for a, b in itertools.pairwise(rounds)) == 1
+
+
+def test_who_comes_alone_is_answered_at_once_and_who_does_not_shares_a_batch(monkeypatch):
+    servable, runner = steady(monkeypatch)
+
+    async def test(batcher):
+        one = batcher(runner)
+        for n in (1, 2, 4, 4, 1, 1):
+            await asyncio.gather(*[one.submit("default", row(1, 2), 1, 20) for _ in range(n)])
+        await asyncio.sleep(0)
+        servable.sizes.clear()
+        first, *rest = [one.submit("default", row(1, 2), 1, 20) for _ in range(5)]
+        assert first.done()
+        await asyncio.gather(*rest)
+        await asyncio.gather(*[one.submit("default", row(1, 2), 1, 20) for _ in range(4)])
+        return servable.sizes
+
+    assert run(test) == [1, 4, 4]
+
+
+def test_only_programs_without_loops_or_python_are_steady(tmp_path):
+    import jax
+    from onnx import TensorProto, helper, save
+
+    def count(x):
+        return jax.lax.while_loop(lambda y: (y < 10).any(), lambda y: y + 1, x)
+
+    def outside(x):
+        return jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential")
+
+    def is_steady(function):
+        runnable = px.interchange.Runnable(None, jax.jit(lambda weights, inputs: [function(*inputs)]), [])
+        return runnable.is_steady([np.ones((1, 2), np.float32)])
+
+    assert [is_steady(f) for f in (lambda x: 2 * x, count, outside)] == [True, False, False]
+    oracle("onnxruntime")
+    plain, _ = opened(write_onnx(tmp_path / "m.onnx", 2.0), Opening(), "m")
+    assert plain.is_steady("default")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 2]) for n in "xy")
+    more, less = (
+        helper.make_graph([helper.make_node(kind, ["x"], [n])], n, [], [helper.make_tensor_value_info(n, 1, None)])
+        for kind, n in (("Exp", "a"), ("Neg", "b"))
+    )
+    nodes = [helper.make_node("If", ["c"], ["y"], then_branch=more, else_branch=less)]
+    yes = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], [yes]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    save(model, tmp_path / "if.onnx")
+    branching, _ = opened(tmp_path / "if.onnx", Opening(), "m")
+    assert not branching.is_steady("default")
+    assert not Scaled().is_steady("default")  # code of one's own says so itself

@@ -8,6 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from phlox.cli._export import read_spec
 from phlox.core import RangeError
 from phlox.serving import Limits, Server
@@ -15,6 +17,7 @@ from phlox.weights import file_error
 
 WHERE = "phlox serve"
 TOKEN = "PHLOX_SERVE_TOKEN"
+_ASYNC = "jax_cpu_enable_async_dispatch"
 
 
 def run_serve(options: Namespace) -> None:
@@ -45,6 +48,7 @@ def run_serve(options: Namespace) -> None:
         journal=sys.stderr,
         requests=options.access_log,
     )
+    jax.config.update(_ASYNC, False)  # whoever asks waits anyway; without a change of thread for less long
     server.run()
 
 

@@ -17,6 +17,8 @@ from phlox.interchange.targets._stablehlo import StableHLO
 from phlox.interchange.targets._target import DEFAULT
 from phlox.weights import MODEL, Allowed, Bundle, Signature, load
 
+_UNSTEADY = ("stablehlo.while", "stablehlo.case", "stablehlo.if", "callback")
+
 
 class Runnable:
     """One signature as a function of its inputs in order, compiled once for each shape; gives its outputs in order.
@@ -32,6 +34,11 @@ class Runnable:
 
     def __call__(self, inputs: Sequence[Any]) -> Sequence[Any]:
         return self._call(self._weights, list(inputs))
+
+    def is_steady(self, inputs: Sequence[Any]) -> bool:
+        """Whether how long it takes depends on the inputs' sizes alone: no loop, and nothing of Python's."""
+        text = self._call.lower(self._weights, list(inputs)).as_text()
+        return not any(name in text for name in _UNSTEADY)
 
     def forget(self) -> None:
         """Let go of all that was compiled; it is compiled again as it is needed."""

@@ -8,5 +8,6 @@ _asking                     inputs of a request as arrays that a signature takes
 _rows                       which requests may share a batch, put together and taken apart
 _runner                     a servable called for several requests at once
 _batcher                    the queue of one version, and the thread that runs it
+_pace                       which batches are quick: they run on the event loop's own thread
 _warming                    a version before its first request: compiled, compared, its rows proved independent
 """

@@ -45,6 +45,7 @@ class CompiledServable(Servable):
         if shapes not in seen:
             if len(seen) >= _MOST_SHAPES:
                 self.runnables[signature].forget()
+                self.forgets += 1
                 seen.clear()
             seen.add(shapes)
 
@@ -57,7 +58,12 @@ class CompiledServable(Servable):
         sizes = Sizes(list(specs.values()), told.sizes or None, "warm-up")
         return [Example(x, {}) for x in drawn(specs, sizes)]
 
+    def is_steady(self, signature: str) -> bool:
+        example = self.examples(signature)[-1].inputs
+        return self.runnables[signature].is_steady([example[x.name] for x in self.signatures[signature].inputs])
+
     def forget(self) -> None:
+        self.forgets += 1
         for one in self.runnables.values():
             one.forget()
         for seen in self._seen.values():

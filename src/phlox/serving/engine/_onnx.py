@@ -17,6 +17,8 @@ _DTYPES = {
     "bool": "bool", **{f"{u}int{n}": f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)},
 }  # fmt: skip
 
+_LOOPS = tuple(b"\x22%c%b" % (len(name), name) for name in (b"Loop", b"Scan", b"If"))  # as a node's field has them
+
 
 class ONNXServable(Servable):
     """ONNX files, one for each signature, each in a session of ONNX Runtime.
@@ -37,7 +39,7 @@ class ONNXServable(Servable):
         self.sessions = {name: _session(path, where) for name, path in files.items()}
         told = {name: _signature(session, where) for name, session in self.sessions.items()}
         super().__init__(signatures=told if bundle is None else bundle.signatures)
-        self.bundle = bundle
+        self.bundle, self._files = bundle, dict(files)
         self._examples = {} if bundle is None else read_examples(bundle)
         self._taken = {name: {x.name for x in session.get_inputs()} for name, session in self.sessions.items()}
         if bundle is not None:
@@ -51,6 +53,10 @@ class ONNXServable(Servable):
     def examples(self, signature: str) -> Sequence[Example]:
         known = self._examples.get(signature)
         return known or [Example(x, {}) for x in drawn_for(self.signatures[signature])]
+
+    def is_steady(self, signature: str) -> bool:
+        text = any(x.dtype == TEXT for x in self.signatures[signature].inputs)
+        return not text and not any(name in self._files[signature].read_bytes() for name in _LOOPS)
 
     def close(self) -> None:
         self.sessions.clear()

@@ -24,9 +24,13 @@ class Runner:
     rows: dict[str, Rows | None]
     """By signature; None where requests run one by one."""
 
+    steady: set[str]
+    """Signatures that take as long each time, for the same sizes."""
+
     def __init__(self, servable: Servable, most: int):
         self.servable = servable
         self.rows = {name: Rows.of(told, most) for name, told in servable.signatures.items()}
+        self.steady = set()
         self._names = {name: [y.name for y in told.outputs] for name, told in servable.signatures.items()}
 
     def __call__(self, signature: str, several: Sequence[Arrays], counts: Sequence[int]) -> list[Outcome]:

@@ -46,6 +46,8 @@ class Servable(ABC):
     signatures: Mapping[str, Signature]
     encoders: Mapping[str, Encoder]
     """By the input whose words they turn into numbers."""
+    forgets: int = 0
+    """How often it has let go of programs that are compiled for a size."""
     classes: Sequence[str] = ()
     """Names of the classes that it tells apart, in the order of its scores."""
 
@@ -79,6 +81,13 @@ class Servable(ABC):
     def examples(self, signature: str) -> Sequence[Example]:
         """Inputs to warm up with, and outputs that they must give, where these are known."""
         return ()
+
+    def is_steady(self, signature: str) -> bool:
+        """Whether how long ``predict`` takes depends on the sizes of its inputs alone.
+
+        A server may call it on the thread of its event loop then, where it has been quick before.
+        """
+        return False
 
     def forget(self) -> None:  # noqa: B027 - most have nothing to forget
         """Let go of what was compiled for shapes that have been seen."""

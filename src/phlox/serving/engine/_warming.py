@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from phlox.serving.engine._servable import Arrays, Servable
 
 _SAME = 1e-5  # between a row alone and the same row in a batch, as a share of the largest number, or of 1
 _SAME_NARROW = 2e-2  # of 16 bits
+_MAY_BE_QUICK = 0.01  # seconds; the machine may be busy while a version is loaded
 
 
 def check_examples(servable: Servable, tolerance: dict[str, float], where: str) -> None:
@@ -65,6 +67,9 @@ def _warm(runner: Runner, signature: str, examples: Sequence[Arrays]) -> list[st
         return [f"{signature} runs request by request: a row's result depends on the rows beside it"]
     for x in examples[-1:]:
         _compile(runner, signature, x, rows)
+    quick = all(_seconds(runner, signature, x, rows) < _MAY_BE_QUICK for x in examples[-1:])
+    if quick and runner.servable.is_steady(signature):  # what a long program is made of is not looked at
+        runner.steady.add(signature)
     return []
 
 
@@ -86,6 +91,14 @@ def _compile(runner: Runner, signature: str, inputs: Arrays, rows: Rows) -> None
     first = {name: x[:1] for name, x in inputs.items()}
     for size in rows.sizes():
         _result(runner(signature, [together([first], 1, size)], [size])[0])
+
+
+def _seconds(runner: Runner, signature: str, inputs: Arrays, rows: Rows) -> float:
+    """How long the smallest size takes that is compiled."""
+    least = together([{name: x[:1] for name, x in inputs.items()}], 1, rows.least)
+    start = time.perf_counter()
+    _result(runner(signature, [least], [rows.least])[0])
+    return time.perf_counter() - start
 
 
 def _count(inputs: Arrays) -> int:
