@@ -61,15 +61,15 @@ MUTANTS = [
     (
         "serving: a batch has no most",
         _ROOM + "engine/_batcher.py",
-        "while lane and (not batch or rows + lane[0].rows <= self.most):",
+        "while lane and (not jobs or rows + lane[0].rows <= self.most):",
         "while lane:",
         (_ENGINE + "test_a_batch_ends_at_its_most_rows_and_at_another_bucket",),
     ),
     (
         "serving: who has left is computed all the same",
         _ROOM + "engine/_batcher.py",
-        "                if job.future.done():\n                    _let_go(job)",
-        "                if False:\n                    _let_go(job)",
+        "            if job.future.done():\n                _let_go(job)\n            else:",
+        "            if False:\n                _let_go(job)\n            else:",
         (_SERVER + "test_full_late_and_left",),
     ),
     (
