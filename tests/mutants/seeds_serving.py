@@ -324,4 +324,32 @@ MUTANTS = [
         'b"Scan")',
         (_ENGINE + "test_only_programs_without_loops_or_python_are_steady",),
     ),
+    (
+        "serving: a client's configuration opens any folder",
+        _ROOM + "rpc/_config.py",
+        "    if one.base_path and os.path.abspath(one.base_path) != home:",
+        "    if one.base_path and not home:",
+        (_RPC + "test_a_configuration_names_models_of_the_folder_and_no_other_file",),
+    ),
+    (
+        "serving: a configuration half done",
+        _ROOM + "repository/_repository.py",
+        "if absent := [n for n in policy.pinned if n not in found[name]]:",
+        "if absent := []:",
+        (_REPOSITORY + "test_what_a_client_configures_holds_until_another_does",),
+    ),
+    (
+        "serving: models that no configuration names are served",
+        _ROOM + "repository/_repository.py",
+        "return name not in self.stopped and (self.configured is None or name in self.configured)",
+        "return name not in self.stopped",
+        (_REPOSITORY + "test_what_a_client_configures_holds_until_another_does",),
+    ),
+    (
+        "serving: the folder's policy beside that of a client",
+        _ROOM + "repository/_repository.py",
+        "        if self.configured is not None and model.name in self.configured:",
+        "        if self.configured is not None and model.name in self.configured and False:",
+        (_REPOSITORY + "test_what_a_client_configures_holds_until_another_does",),
+    ),
 ]

@@ -18,7 +18,7 @@ oracle("uvicorn")
 oracle("httptools")
 oracle("prometheus_client")
 
-COUNT = 400
+COUNTS = pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.soak)])
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
 TEXT = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
 SEEDS = [
@@ -82,10 +82,11 @@ def nearly(body, rng):
     return bytes(text)
 
 
-def test_over_http(server):
+@COUNTS
+def test_over_http(server, count):
     rng, found = random.Random(0), Counter()
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    for _ in range(COUNT):
+    for _ in range(count):
         path, body = rng.choice(SEEDS)
         text, headers = nearly(body, rng), {}
         if "v2" in path and rng.random() < 0.5:
@@ -102,10 +103,11 @@ def test_over_http(server):
         found[answer.status] += 1
     connection.close()
     assert found[200] > 10
-    assert found[400] > COUNT / 2
+    assert found[400] > count / 2
 
 
-def test_over_grpc(server):
+@COUNTS
+def test_over_grpc(server, count):
     rng, found = random.Random(0), Counter()
     ours, theirs = kserve(), tensorflow()
     tensor = ours.InferTensor(name="x", datatype="FP32", shape=[1, 2])
@@ -125,7 +127,7 @@ def test_over_grpc(server):
         (service + "Classify", classify), (service + "Regress", classify),
     ]  # fmt: skip
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        for _ in range(COUNT):
+        for _ in range(count):
             path, message = rng.choice(asked)
             text = bytearray(message.SerializeToString())
             for _ in range(rng.randint(0, 3)):
@@ -134,7 +136,7 @@ def test_over_grpc(server):
             assert code in ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"), (path, bytes(text), details)
             found[code] += 1
     assert found["OK"] > 10
-    assert found["INVALID_ARGUMENT"] > COUNT / 3
+    assert found["INVALID_ARGUMENT"] > count / 3
 
 
 def _called(channel, path, text):

@@ -240,6 +240,46 @@ def test_unloaded_until_loaded(tmp_path):
     assert kept(test, tmp_path)[0] == 1
 
 
+def test_what_a_client_configures_holds_until_another_does(tmp_path):
+    for name, number in (("m", 1), ("m", 2), ("n", 1), ("o", 1)):
+        write_onnx(tmp_path / name / str(number) / "model.onnx", 10.0 * number)
+    (tmp_path / "n" / "config.json").write_text('{"labels": {"old": 1}}')
+
+    def serving(one):
+        return {name: sorted(m.available()) for name, m in one.models.items() if m.available()}
+
+    async def test(one):
+        found = [serving(one)]
+        await one.configure({"m": Policy((1,), {"stable": 1}), "n": Policy()})
+        found.append((serving(one), one.ready, await factor(one), await factor(one, label="stable")))
+        with pytest.raises(UnknownModelError, match="a label among none, got 'old'"):
+            one.find("n").choose(label="old")
+        write_onnx(tmp_path / "p" / "1" / "model.onnx", 7.0)  # nobody asked for it
+        await one.refresh()
+        for wrong, message in (
+            ({"q": Policy()}, "models among m, n, o, p, got 'q'"),
+            ({"o": Policy((3,))}, "versions of o among 1, got 3"),
+        ):
+            with pytest.raises(UnknownModelError, match=message):
+                await one.configure(wrong)
+        found.append(serving(one))
+        await one.load("p")
+        await one.unload("n")
+        await one.refresh()
+        found.append(serving(one))
+        await one.configure({"m": Policy("all"), "o": Policy()})
+        return [*found, serving(one)]
+
+    found, _ = kept(test, tmp_path)
+    assert found == [
+        {"m": [2], "n": [1], "o": [1]},
+        ({"m": [1], "n": [1]}, True, 10.0, 10.0),
+        {"m": [1], "n": [1]},
+        {"m": [1], "p": [1]},
+        {"m": [1, 2], "o": [1]},
+    ]
+
+
 def test_a_version_is_put_away_when_its_requests_are_answered():
     servable = Scaled(3.0)
 

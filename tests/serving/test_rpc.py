@@ -13,7 +13,7 @@ from kit import oracle
 from phlox.serving import Limits, Server
 from phlox.serving.rpc._messages import kserve, tensorflow
 from phlox.serving.rpc._tensor_proto import read_tensor, write_tensor
-from serving.small import Scaled, Scores, Upper
+from serving.small import Scaled, Scores, Upper, write_onnx
 
 grpc = oracle("grpc")
 oracle("uvicorn")
@@ -320,3 +320,59 @@ def test_a_port_that_is_taken(server):
         Server({"m": Scaled()}, port=0, grpc_port=server.grpc_port),
     ):
         pass
+
+
+def test_a_configuration_names_models_of_the_folder_and_no_other_file(tmp_path):
+    oracle("onnxruntime")
+    for name in ("m", "n"):
+        for number in (1, 2):
+            write_onnx(tmp_path / name / str(number) / "model.onnx", float(number))
+    path, load = "/tensorflow.serving.ModelService/HandleReloadConfigRequest", "/inference.GRPCInferenceService/"
+
+    def configuration(text):
+        """A ReloadConfigRequest by the numbers of its proto: config 1, model_config_list 1, config 1."""
+        return field(1, field(1, b"".join(field(1, one) for one in text)))
+
+    specific = field(7, field(102, field(1, 1) + field(1, 2)))  # versions 1 and 2
+    label = field(8, field(1, "old") + field(2, 1))
+    elsewhere = tmp_path.parent
+    wrong = [
+        (b"", "a list of models, got none"),
+        (configuration([field(1, "m"), field(1, "m")]), "models by name, got 'm'"),
+        (configuration([b""]), "models by name, got one without"),
+        (configuration([field(1, "m") + field(2, str(elsewhere))]), "the folder of m, got"),
+        (configuration([field(1, "m") + field(2, f"{tmp_path}/m/../../secret")]), "the folder of m, got"),
+        (configuration([field(1, "m") + field(2, "\0")]), "the folder of m, got"),
+        (configuration([field(1, "m") + field(7, field(100, field(1, 2)))]), "num_versions 1, got 2"),
+        (configuration([field(1, "m") + field(7, field(102, field(1, 3)))]), "versions of m among 1, 2, got 3"),
+        (configuration([field(1, "m") + field(8, field(1, "") + field(2, 1))]), "labels as"),
+        (configuration([field(1, "odd")]), "models among m, n, got 'odd'"),
+    ]
+    with (
+        Server(tmp_path, port=0, grpc_port=0) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+
+        def index():
+            found = channel.unary_unary(load + "RepositoryIndex")(field(2, 1), timeout=20)
+            return sorted((dict(fields(m))[1], dict(fields(m))[2]) for _, m in fields(found))
+
+        def answers(version):
+            text = infer(version=version).SerializeToString()
+            return np.frombuffer(dict(fields(channel.unary_unary(load + "ModelInfer")(text, timeout=20)))[6], "f4")
+
+        reload = channel.unary_unary(path)
+        before = index()
+        assert before == [(b"m", b"2"), (b"n", b"2")]
+        for request, message in wrong:
+            with pytest.raises(grpc.RpcError) as error:
+                reload(request, timeout=20)
+            assert error.value.code().name in ("INVALID_ARGUMENT", "NOT_FOUND")
+            assert message in error.value.details()
+            assert index() == before
+        assert reload(configuration([field(1, "m") + field(2, f"{tmp_path}/m") + specific + label]), timeout=20) == (
+            field(1, b"")  # a status of nothing: all is well
+        )
+        assert index() == [(b"m", b"1"), (b"m", b"2")]
+        np.testing.assert_array_equal(answers("1"), X.reshape(-1))
+        np.testing.assert_array_equal(answers("2"), 2 * X.reshape(-1))

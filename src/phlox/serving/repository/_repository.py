@@ -19,7 +19,7 @@ from phlox.serving.engine._servable import Servable
 from phlox.serving.repository._layout import Found, find_models
 from phlox.serving.repository._memory import bytes_of, check_room
 from phlox.serving.repository._model import Model
-from phlox.serving.repository._policy import read_policy
+from phlox.serving.repository._policy import Policy, read_policy
 from phlox.serving.repository._version import State, Version
 
 Tell = Callable[[str, Mapping[str, Any]], None]
@@ -41,6 +41,8 @@ class Repository:
     """
 
     models: dict[str, Model]
+    configured: dict[str, Policy] | None
+    """What a client has said to serve, and nothing else; None where the folder alone says it."""
     leaving: bool
     """Whether the server takes no more requests soon."""
 
@@ -55,7 +57,7 @@ class Repository:
     ):
         self.source, self.limits, self.how, self.memory = source, limits, how or Opening(), memory
         self.models, self.stopped = {}, set[str]()
-        self.leaving = False
+        self.configured, self.leaving = None, False
         self._tell, self._watch = tell, watch
         self._loader = ThreadPoolExecutor(1, "loader")
         self._pool = ThreadPoolExecutor(4, "hooks")
@@ -80,7 +82,7 @@ class Repository:
     @property
     def ready(self) -> bool:
         """Whether every model has a version that can be asked."""
-        asked = [m for name, m in self.models.items() if name not in self.stopped]
+        asked = [m for name, m in self.models.items() if self._wants(name)]
         return bool(asked) and all(m.available() for m in asked)
 
     def kept(self) -> int:
@@ -111,8 +113,41 @@ class Repository:
             UnavailableError: it cannot be loaded; says why.
         """
         self.stopped.discard(name)
+        if self.configured is not None:
+            self.configured.setdefault(name, Policy())
         await self.refresh(again=True)
         self.find(name).choose()
+
+    async def configure(self, policies: Mapping[str, Policy]) -> None:
+        """Serve these models alone, by these policies in place of those in the folder.
+
+        Raises:
+            UnknownModelError: one is not in the folder; all stays as it is.
+            UnavailableError: one cannot be loaded; says why.
+        """
+        found = await self._found()
+        if missing := [name for name in policies if not found.get(name)]:
+            there = ", ".join(sorted(found)[:10]) or "none"
+            fix = "put it into the folder first"
+            raise UnknownModelError(f"models among {there}", got=repr(missing[0])[:100], fix=fix, where="server")
+        for name, policy in policies.items():
+            if absent := [n for n in policy.pinned if n not in found[name]]:
+                expected = f"versions of {name} among {', '.join(map(str, found[name]))}"
+                fix = "put it into the folder first"
+                raise UnknownModelError(expected, got=str(absent[0]), fix=fix, where="server")
+        self.configured, self.stopped = dict(policies), set()
+        async with self._lock:
+            for name, model in self.models.items():
+                for version in model.available().values() if name not in policies else ():
+                    self._leave(version)
+        await self.refresh(again=True)
+        await self._left()
+        for name in policies:
+            self.find(name).choose()
+
+    def _wants(self, name: str) -> bool:
+        """Whether a model of the folder is served."""
+        return name not in self.stopped and (self.configured is None or name in self.configured)
 
     async def unload(self, name: str) -> None:
         """Put away all versions of a model, until it is loaded again."""
@@ -147,7 +182,7 @@ class Repository:
         model = self.models.setdefault(name, Model(name))
         self._read_policy(model)
         self._drop_gone(model, found)
-        if name not in self.stopped:
+        if self._wants(name):
             for number in model.policy.pinned if found else ():
                 if number in found:
                     await self._ensure(model, number, found[number])
@@ -220,6 +255,9 @@ class Repository:
 
     def _read_policy(self, model: Model) -> None:
         if not isinstance(self.source, Path):
+            return
+        if self.configured is not None and model.name in self.configured:
+            model.policy, model.error = self.configured[model.name], ""
             return
         try:
             model.policy, error = read_policy(self.source / model.name), ""

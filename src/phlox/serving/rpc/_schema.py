@@ -86,6 +86,18 @@ TENSORFLOW: dict[str, str] = {
     "SignatureDefMap": "signature_def 1 {SignatureDef}",
     "GetModelStatusRequest": "model_spec 1 ModelSpec",
     "StatusProto": "error_code 1 int32, error_message 2 string",
+    "Nothing": "",
+    "Latest": "num_versions 1 uint32",
+    "Specific": "versions 1 int64*",
+    "ServableVersionPolicy": "latest 100 Latest, all 101 Nothing, specific 102 Specific",
+    "ModelConfig": (
+        "name 1 string, base_path 2 string, model_type 3 int32, model_platform 4 string, "
+        "model_version_policy 7 ServableVersionPolicy, version_labels 8 {int64}"
+    ),
+    "ModelConfigList": "config 1 ModelConfig*",
+    "ModelServerConfig": "model_config_list 1 ModelConfigList, custom_model_config 2 Any",
+    "ReloadConfigRequest": "config 1 ModelServerConfig, metric_names 2 string*",
+    "ReloadConfigResponse": "status 1 StatusProto",
     "ModelVersionStatus": "version 1 int64, state 2 int32, status 3 StatusProto",
     "GetModelStatusResponse": "model_version_status 1 ModelVersionStatus*",
 }

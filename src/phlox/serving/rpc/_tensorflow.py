@@ -14,6 +14,7 @@ from phlox.serving.http._kserve import text_or_numbers
 from phlox.serving.http._tensorflow import classes_of, features_of, foreign, regressions_of
 from phlox.serving.repository._version import State, Version
 from phlox.serving.rpc._calls import Call, Handler
+from phlox.serving.rpc._config import policies_of
 from phlox.serving.rpc._messages import tensorflow
 from phlox.serving.rpc._tensor_proto import NUMBERS, read_tensor, write_tensor
 from phlox.weights import BundleArray, Signature
@@ -92,6 +93,12 @@ async def status(call: Call, request: Any) -> Any:
     return answer
 
 
+async def reload(call: Call, request: Any) -> Any:
+    """Serve the models that a configuration names, and these alone."""
+    await call.repository.configure(policies_of(request.config, call.repository.source))
+    return tensorflow().ReloadConfigResponse(status={"error_code": 0})
+
+
 PREDICTION = "tensorflow.serving.PredictionService"
 PREDICTION_METHODS: dict[str, tuple[Handler, str, str]] = {
     "Predict": (predict, "PredictRequest", "PredictResponse"),
@@ -101,7 +108,8 @@ PREDICTION_METHODS: dict[str, tuple[Handler, str, str]] = {
 }
 MODEL = "tensorflow.serving.ModelService"
 MODEL_METHODS: dict[str, tuple[Handler, str, str]] = {
-    "GetModelStatus": (status, "GetModelStatusRequest", "GetModelStatusResponse")
+    "GetModelStatus": (status, "GetModelStatusRequest", "GetModelStatusResponse"),
+    "HandleReloadConfigRequest": (reload, "ReloadConfigRequest", "ReloadConfigResponse"),
 }
 """Handlers with the messages that they take and give."""
 
