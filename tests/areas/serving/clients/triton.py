@@ -16,11 +16,7 @@ for kind, module, port in (("http", tritonclient.http, "port"), ("grpc", tritonc
     one.set_data_from_numpy(x)
     wrong = module.InferInput("x", [1, 3], "FP32")
     wrong.set_data_from_numpy(np.zeros((1, 3), np.float32))
-    found = {
-        "live": client.is_server_live(),
-        "ready": client.is_model_ready("net"),
-        "none": client.is_model_ready("no"),
-    }
+    found = {"live": client.is_server_live(), "ready": client.is_model_ready("net")}
     found["y"] = client.infer("net", [one], request_id="7").as_numpy("output").tolist()
     asked = module.InferRequestedOutput("output")
     found["asked"] = client.infer("net", [one], model_version="1", outputs=[asked]).as_numpy("output").tolist()
