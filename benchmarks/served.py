@@ -298,7 +298,7 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return command("serving", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
+    return command("served", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
 
 
 if __name__ == "__main__":
