@@ -370,3 +370,45 @@ def test_answers_do_not_depend_on_who_else_asks():
     with Server({"m": Scaled()}, port=0) as server:
         found = [in_thread(ask, server, "POST", PREDICT, {"instances": [row.tolist()]}) for row in x]
         np.testing.assert_allclose([one()[1]["predictions"][0] for one in found], 2 * x, rtol=1e-6)
+
+
+CONFIG = """
+model_config_list {
+  config { name: "m" base_path: "%s/m" model_platform: "tensorflow"
+           model_version_policy { specific { versions: 1 versions: 2 } } version_labels { key: "old" value: 1 } }
+  config { name: "broken" }
+}
+"""
+
+
+def test_a_model_config_file_of_tensorflow_serving(tmp_path):
+    oracle("onnxruntime")
+    oracle("google.protobuf")
+    folder, file = tmp_path / "models", tmp_path / "models.config"
+    for name in ("m", "n"):
+        for number in (1, 2, 3):
+            write_onnx(folder / name / str(number) / "model.onnx", float(number))
+    (folder / "broken" / "1").mkdir(parents=True)
+    (folder / "broken" / "1" / "model.onnx").write_bytes(b"no model")
+    file.write_text(CONFIG % folder)
+    with Server(folder, port=0, config=file) as server:
+        found = ask(server, "GET", "/readyz")[1]["models"]
+        assert found == {"m": [1, 2], "broken": [], "n": []} or found == {"m": [1, 2], "broken": []}
+        for where, factor in (("", 2), ("/versions/1", 1), ("/labels/old", 1)):
+            told = ask(server, "POST", f"/v1/models/m{where}:predict", ROW)[1]
+            assert told == {"predictions": [[factor, 2 * factor]]}
+        assert ask(server, "POST", "/v1/models/m/versions/3:predict", ROW)[0] == 404
+        assert ask(server, "POST", "/v1/models/n:predict", ROW)[0] in (404, 503)
+    wrong = [
+        (b"model_config_list {", px.OptionError, "models.config expects a ModelServerConfig as text"),
+        (b"\xff", px.OptionError, "a ModelServerConfig as text"),
+        (b"", px.serving.InvalidRequestError, "a list of models, got none"),
+        (b'model_config_list { config { name: "odd" } }', px.serving.UnknownModelError, "models among broken, m, n"),
+        (b'model_config_list { config { name: "m" base_path: "/" } }', px.serving.InvalidRequestError, "folder of m"),
+    ]
+    for text, error, message in wrong:
+        file.write_bytes(text)
+        with pytest.raises(error, match=message), Server(folder, port=0, config=file):
+            pass
+    with pytest.raises(px.weights.MissingFileError, match="nowhere"), Server(folder, port=0, config="nowhere"):
+        pass

@@ -184,6 +184,9 @@ def _add_serve(commands: Any) -> None:
     command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
     command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
     command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")
+    command.add_argument(
+        "--model-config", metavar="FILE", type=Path, help="TensorFlow Serving's: which models of the folder are served"
+    )
     command.add_argument("--memory", metavar="BYTES", help="weights that may be loaded, such as 4G [what there is]")
     command.add_argument(
         "--poll", metavar="S", type=_within(0.01, 86400), default=1.0, help="seconds between looks [%(default)s]"

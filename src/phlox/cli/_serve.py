@@ -41,6 +41,7 @@ def run_serve(options: Namespace) -> None:
         inputs=dict(read_spec(text, WHERE) for text in options.input) or None,
         allow=options.allow,
         memory=None if options.memory is None else bytes_of(options.memory),
+        config=options.model_config,
         poll=options.poll,
         token=_token(options.token_file),
         certificate=options.certificate,

@@ -46,6 +46,8 @@ class Server:
         inputs: what a file of ``px.save`` takes, as for ``px.export``.
         allow: packages, classes and functions that a model may name, as for ``px.load``.
         memory: bytes of weights that may be loaded; by default what the machine has.
+        config: a file of TensorFlow Serving's, ``model_config_list``: which models of the folder are served, and which
+            of their versions; ``base_path`` may lead nowhere else.
         poll: seconds between looks at the folder.
         token: what a client must send as ``Authorization: Bearer``; health alone is told without.
         certificate, key: files in PEM, for TLS.
@@ -81,6 +83,7 @@ class Server:
         inputs: Mapping[str, Any] | None = None,
         allow: Iterable[Any] = (),
         memory: int | None = None,
+        config: str | os.PathLike[str] | None = None,
         poll: float = 1.0,
         token: str | None = None,
         certificate: str | os.PathLike[str] | None = None,
@@ -88,12 +91,15 @@ class Server:
         journal: TextIO | None = None,
         requests: bool = False,
     ):
-        _require(_PACKAGES if grpc_port is None else (*_PACKAGES, "grpc", "google.protobuf"), "px.serving.Server")
+        more = ("google.protobuf",) if config is not None else ()
+        more = more if grpc_port is None else ("grpc", "google.protobuf")
+        _require((*_PACKAGES, *more), "px.serving.Server")
         self.source = _source(source)
         self.host, self.port, self.grpc_port, self.limits = host, port, grpc_port, limits or Limits()
         self.how, self.memory, self.poll = Opening(inputs, tuple(allow)), memory, poll
         self.token, self.journal, self.requests = token, journal, requests
         self.certificate, self.key = certificate, key
+        self.config = None if config is None else Path(config)
         self._check()
         self._thread: threading.Thread | None = None
         self._stop: Any = None
@@ -234,7 +240,7 @@ class Server:
 
     async def _begin(self, repository: Repository, journal: Any, serving: Any, leave: asyncio.Event) -> None:
         """Load what is there. Health is answered meanwhile; a source that cannot be read ends the server."""
-        loading = asyncio.ensure_future(repository.refresh())
+        loading = asyncio.ensure_future(self._load(repository))
         await _first(loading, asyncio.ensure_future(leave.wait()), serving, keep=True)
         if loading.done():
             loading.result()
@@ -247,6 +253,15 @@ class Server:
                 raise UnavailableError("a model that loads", got=errors[0], fix="see above", where=str(self.source))
         told = {} if self.grpc_port is None else {"grpc": _address(self.host, self.grpc_port)}
         journal.tell("serving", {"url": self.url, **told, "models": sorted(repository.models)})
+
+    async def _load(self, repository: Repository) -> None:
+        if self.config is None:
+            await repository.refresh()
+            return
+        from phlox.serving.rpc._config import read_config
+
+        with suppress(UnavailableError):  # one that fails to load is told of, and leaves the others serving
+            await repository.configure(read_config(self.config, self.source))
 
     async def _keep(self, repository: Repository, journal: Any) -> None:
         """Look at the folder again and again."""

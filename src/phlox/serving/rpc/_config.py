@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
+
+from phlox.core import OptionError
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.repository._policy import Policy
+from phlox.serving.rpc._messages import tensorflow
+from phlox.weights import file_error
 
 _WHERE = "ModelServerConfig"
 
@@ -32,6 +37,26 @@ def policies_of(config: Any, source: Any) -> dict[str, Policy]:
         _check_path(one, source)
         found[one.name] = _policy(one)
     return found
+
+
+def read_config(path: Path, source: Any) -> dict[str, Policy]:
+    """The policies of a file, in protobuf's text format, as TensorFlow Serving's ``--model_config_file`` has it.
+
+    Raises:
+        FileError: it cannot be read.
+        OptionError: it is no such file.
+        InvalidRequestError: it says what ``policies_of`` refuses.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise file_error(error, path, _WHERE) from error
+    try:
+        config = text_format.Parse(text.decode("utf-8"), tensorflow().ModelServerConfig())
+    except (text_format.ParseError, UnicodeError) as error:
+        fix = "write model_config_list { config { name: 'digits' } }"
+        raise OptionError("a ModelServerConfig as text", got=str(error)[:200], fix=fix, where=str(path)) from error
+    return policies_of(config, source)
 
 
 def _check_path(one: Any, source: Any) -> None:
