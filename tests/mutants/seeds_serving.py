@@ -352,4 +352,18 @@ MUTANTS = [
         "        if self.configured is not None and model.name in self.configured and False:",
         (_REPOSITORY + "test_what_a_client_configures_holds_until_another_does",),
     ),
+    (
+        "serving: one model that fails ends a configured server",
+        _ROOM + "_server.py",
+        "        with suppress(UnavailableError):  # one that fails",
+        "        with suppress(KeyError):  # one that fails",
+        (_SERVER + "test_a_model_config_file_of_tensorflow_serving",),
+    ),
+    (
+        "serving: a model-config file's labels are lost",
+        _ROOM + "rpc/_config.py",
+        "Policy(versions, dict(one.version_labels), where=where)",
+        "Policy(versions, {}, where=where)",
+        (_SERVER + "test_a_model_config_file_of_tensorflow_serving",),
+    ),
 ]
