@@ -366,4 +366,11 @@ MUTANTS = [
         "Policy(versions, {}, where=where)",
         (_SERVER + "test_a_model_config_file_of_tensorflow_serving",),
     ),
+    (
+        "serving: a version that leaves while a body comes leaves its request",
+        _ROOM + "http/_bodies.py",
+        "return version if version.state is State.AVAILABLE else asked.choose(), body",
+        "return version, body",
+        (_SERVER + "test_a_version_that_leaves_while_a_body_comes_is_followed_by_the_next",),
+    ),
 ]

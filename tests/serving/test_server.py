@@ -281,6 +281,40 @@ def test_versions_change_while_the_server_is_asked(tmp_path):
     assert set(factors) == {1.0, 2.0, 3.0}, [f for f in factors if not isinstance(f, float)][:3]
 
 
+def test_a_version_that_leaves_while_a_body_comes_is_followed_by_the_next(tmp_path):
+    oracle("onnxruntime")
+    write_onnx(tmp_path / "m" / "1" / "model.onnx", 1.0)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
+    asked = [
+        ("/v1/models/m:predict", ROW, {"predictions": [[2, 4]]}),
+        ("/v2/models/m/infer", {"inputs": [tensor]}, None),
+        ("/predict/m", {"x": [1, 2]}, {"model": "m", "version": 2, "outputs": {"y": [2, 4]}}),
+        ("/v1/models/m/versions/1:predict", ROW, None),
+    ]
+    with Server(tmp_path, port=0, poll=0.02) as server:
+        lines = []
+        for path, body, _ in asked:
+            line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            text = json.dumps(body).encode()
+            line.putrequest("POST", path)
+            line.putheader("Content-Length", str(len(text)))
+            line.endheaders(text[:5])
+            lines.append((line, text[5:]))
+        write_onnx(tmp_path / "new" / "model.onnx", 2.0)
+        os.rename(tmp_path / "new", tmp_path / "m" / "2")
+        until(lambda: ask(server, "GET", "/v1/models/m/versions/1")[0] == 404)
+        answers = []
+        for line, rest in lines:
+            line.send(rest)
+            answer = line.getresponse()
+            answers.append((answer.status, json.loads(answer.read())))
+            line.close()
+    assert [status for status, _ in answers] == [200, 200, 200, 404]
+    for (_, told), (_, _, wanted) in zip(answers, asked, strict=True):
+        assert wanted is None or told == wanted
+    assert (answers[1][1]["model_version"], answers[1][1]["outputs"][0]["data"]) == ("2", [2, 4])
+
+
 def test_who_is_connected_is_answered_and_told_to_leave(monkeypatch):
     monkeypatch.setattr(px.serving._server, "_SETTLING", 2.0)
     with Server({"m": Scaled()}, port=0) as server:

@@ -9,9 +9,22 @@ from typing import Any
 from phlox.serving._errors import InvalidRequestError, TooLargeError
 from phlox.serving._limits import Limits
 from phlox.serving.http._asked import Asked, ClientGoneError, Watch
+from phlox.serving.repository._version import State, Version
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+async def read_request(asked: Asked) -> tuple[Version, bytes]:
+    """The version that answers, and the body; the next version, where the first one left while the body came.
+
+    Raises:
+        UnknownModelError, UnavailableError: no version can be asked.
+        TooLargeError, SlowRequestError, InvalidRequestError: the body cannot be taken.
+    """
+    version = asked.choose()
+    body = await read_body(asked, version.limits)
+    return version if version.state is State.AVAILABLE else asked.choose(), body
 
 
 async def read_body(asked: Asked, limits: Limits) -> bytes:

@@ -14,7 +14,7 @@ from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._binary import DATATYPES, NAMES, from_bytes, to_bytes
-from phlox.serving.http._bodies import json_object, read_body
+from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._health import phlox_version
 from phlox.serving.http._json_arrays import read_array, write_array
 from phlox.serving.repository._version import State, Version
@@ -26,8 +26,7 @@ _LARGEST = 1 << 40
 
 async def infer(asked: Asked) -> Answer:
     """Outputs for inputs, in JSON or as bytes behind it."""
-    version = asked.choose()
-    body = await read_body(asked, version.limits)
+    version, body = await read_request(asked)
     told, tail = _parted(asked, body, version)
     with version.used():
         parameters = _object(told, "parameters", str(version))

@@ -13,7 +13,7 @@ from phlox.serving.engine._rows import batch_symbol
 from phlox.serving.engine._servable import TEXT
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
-from phlox.serving.http._bodies import json_object, read_body
+from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._images import read_image, takes_image
 from phlox.serving.http._json_arrays import decoded, read_array, scores_of, write_array
 from phlox.serving.http._multipart import read_form
@@ -23,8 +23,7 @@ from phlox.weights import BundleArray
 
 async def predict(asked: Asked) -> Answer:
     """The outputs for one observation, without the axis of the batch."""
-    version = asked.choose()
-    body = await read_body(asked, version.limits)
+    version, body = await read_request(asked)
     with version.used():
         signature = version.signature(_query(asked).get("signature"))
         where = f"{version} {signature}"

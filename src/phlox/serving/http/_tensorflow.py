@@ -11,7 +11,7 @@ from phlox.core import RangeError
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.http._answers import Answer, answer_json
 from phlox.serving.http._asked import Asked
-from phlox.serving.http._bodies import json_object, read_body
+from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._json_arrays import labels_of, read_array, scores_of, write_array
 from phlox.serving.repository._version import State, Version
 from phlox.weights import BundleArray, Signature
@@ -77,9 +77,8 @@ async def metadata(asked: Asked) -> Answer:
 
 async def _read(asked: Asked) -> tuple[Version, dict[str, Any], str]:
     """The version, the body, and the name of the signature."""
-    version = asked.choose()
-    limits = version.limits
-    told = json_object(await read_body(asked, limits), limits, asked.path)
+    version, body = await read_request(asked)
+    told = json_object(body, version.limits, asked.path)
     with version.used():
         name = told.get("signature_name")
         if name is not None and not isinstance(name, str):
