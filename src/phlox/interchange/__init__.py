@@ -20,6 +20,7 @@ onnx_reading/               px.load_onnx: from an ONNX file to a Module whose we
 litert/                     from traced programs to a LiteRT file
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
@@ -29,7 +30,6 @@ from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
 from phlox.interchange._spec import Spec
-from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
 from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
@@ -55,8 +55,13 @@ __all__ = [
     "targets",
 ]
 
-if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+if TYPE_CHECKING:
+    from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
+else:  # a checker shall go on knowing which names there are
+    _READING = {"OnnxArray", "OnnxModel", "OnnxOperator", "OnnxStructure", "load_onnx"}
 
     def __getattr__(name: str) -> object:
-        """Say where ours is, for a name of another room or of another library."""
+        """The reader of ONNX files, half of the room, at first use; else say where ours is, for another room's name."""
+        if name in _READING:
+            return getattr(import_module("phlox.interchange.onnx_reading"), name)
         raise _unknown_name(__name__, name)
