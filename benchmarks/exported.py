@@ -167,7 +167,7 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     theirs = np.ascontiguousarray(example.transpose(0, 3, 1, 2)) if example.ndim == 4 else example.astype(np.int64)
     feeds = {OURS: example, THEIRS: theirs}
     a, b = (calls[key](feeds[key]) for key in (OURS, THEIRS))
-    if a.shape != b.shape or not np.abs(a - b).max() <= EQUAL * np.abs(b).max():
+    if not agree(a, b):
         return f"{name} is left out: its two files do not agree"
     tell(f"{name}: timing")
     step = lambda key: lambda: seconds_a_step(lambda: calls[key](feeds[key]), settings.steps, lambda y: y)  # noqa: E731
@@ -177,13 +177,23 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     return Race(title, times, export, sizes)
 
 
-def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
+def agree(found: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether two programs give the same, to a share of the largest number."""
+    return found.shape == wanted.shape and bool(np.abs(found - wanted).max() <= EQUAL * np.abs(wanted).max())
+
+
+def in_folders(names: Sequence[str], race: Callable[[str, Path], Any]) -> tuple[list[Any], list[str]]:
+    """What was measured of each network, in a folder of its own, and why others are left out."""
     races, notes = [], []
-    for name in MODELS:
+    for name in names:
         with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
-            found = raced(name, Path(made), settings, tell)
+            found = race(name, Path(made))
             (notes if isinstance(found, str) else races).append(found)
-    return Results(races, notes)
+    return races, notes
+
+
+def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
+    return Results(*in_folders(MODELS, lambda name, folder: raced(name, folder, settings, tell)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,6 @@ ONNX Runtime runs the same file. docs/performance.md says what is measured.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from _measure import Bar, Table, Times, command, interleave, median, quartiles, record, seconds_a_step, short, spreads
-from exported import EQUAL, OURS, PACKAGES, PAGE, QUICK, Settings, export_ours, session, write
+from exported import OURS, PACKAGES, PAGE, QUICK, Settings, agree, export_ours, in_folders, session, write
 
 import phlox as px
 
@@ -75,7 +74,7 @@ def raced(name: str, folder: Path, settings: Settings, tell: Callable[[str], Non
     calls[RUNTIME] = partial(runtime, example)
     results = {key: np.asarray(call()) for key, call in calls.items()}
     for key, y in results.items():
-        if y.shape != results[OURS].shape or not np.abs(y - results[OURS]).max() <= EQUAL * np.abs(results[OURS]).max():
+        if not agree(y, results[OURS]):
             return f"{name} is left out: {key} gives something else"
     tell(f"{name}: timing")
     step = lambda key: lambda: seconds_a_step(calls[key], settings.steps, _wait)  # noqa: E731
@@ -88,12 +87,7 @@ def _wait(y: Any) -> None:
 
 
 def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
-    races, notes = [], []
-    for name in MODELS:
-        with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
-            found = raced(name, Path(made), settings, tell)
-            (notes if isinstance(found, str) else races).append(found)
-    return Results(races, notes)
+    return Results(*in_folders(MODELS, lambda name, folder: raced(name, folder, settings, tell)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 
 import phlox as px
+from kit import oracle
 from phlox.models._catalogue import family_of
+
+torch = oracle("torch")
 
 # Relative to the largest number of each array. Float32's bar is the field's; its gradients pass through many sums.
 BARS = {"float32": {"value": 1e-5, "grad": 1e-4}, "float64": {"value": 1e-10, "grad": 1e-10}}

@@ -6,12 +6,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import torch
 
 import phlox as px
 from hub import BARS, agrees, first, gradients, in_dtype, in_files, note
 from hub_text import _precise, in_double
+from kit import oracle
 from phlox.models._catalogue import family_of
+
+torch = oracle("torch")
 
 
 def compare(

@@ -7,13 +7,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import torch
 
 import phlox as px
 from hub import BARS, agrees, gradients, in_dtype, in_files, note
 from hub_text import in_double
 from hub_text import step_by_step as steps
+from kit import oracle
 from phlox.models._catalogue import family_of
+
+torch = oracle("torch")
 
 
 def compare(

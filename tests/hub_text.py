@@ -11,11 +11,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import BARS, agrees, gradients, in_dtype, in_files, note
+from kit import oracle
 from phlox.models._catalogue import family_of, variant
+
+torch = oracle("torch")
 
 
 def tokens(batch: int, time: int, vocabulary: int, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 import phlox as px
@@ -14,6 +13,7 @@ from hub import agrees, first, images, tiny
 from hub_text import padded, tokens
 from kit import oracle
 
+torch = oracle("torch")
 transformers, peft = oracle("transformers"), oracle("peft")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # which PEFT reads
 TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40}

@@ -5,7 +5,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
 import phlox as px
@@ -14,6 +13,7 @@ from hub_text import compare, padded, tokens
 from kit import oracle
 from phlox.models.language.encoders._encoder_heads import LabelHead
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -6,7 +6,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import agrees, covered, first, images, note, there_again, tiny
@@ -14,6 +13,7 @@ from hub_pairs import compare
 from hub_text import padded
 from kit import oracle
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 END = 39
 TEXT = {

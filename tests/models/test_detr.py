@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from scipy.optimize import linear_sum_assignment
 
 import phlox as px
@@ -18,6 +17,7 @@ from phlox.models.vision._detr import DecoderLayer, EncoderLayer
 from phlox.models.vision._detr_loss import match
 from phlox.models.vision._resnet import TIMM
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 hub_loss = oracle("transformers.loss.loss_for_object_detection")
 

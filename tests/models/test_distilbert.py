@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import covered, there_again, tiny
 from hub_text import compare, padded, tokens
 from kit import oracle
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 4, "initializer_range": 0.3,

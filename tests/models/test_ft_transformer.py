@@ -5,8 +5,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +14,7 @@ from hub import BARS, agrees, covered, distance, gradients, in_dtype, note
 from kit import oracle
 from phlox.models._catalogue import family_of
 
+torch, safetensors = oracle("torch"), oracle("safetensors.torch")
 rtdl = oracle("rtdl_revisiting_models")
 
 FIELDS = ("n_cont_features", "n_blocks", "d_block", "attention_n_heads", "ffn_d_hidden_multiplier", "ffn_d_hidden")
@@ -45,7 +44,7 @@ def pair_of(folder, **options):
             if name.endswith(".bias") or "normalization" in name:
                 x.add_(0.3 * torch.randn(x.shape))
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    save_file(theirs.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    safetensors.save_file(theirs.state_dict(), folder / "model.safetensors", {"format": "pt"})
     return theirs, px.models.load(folder)
 
 
@@ -112,7 +111,7 @@ def test_tables_of_one_kind(tmp_path, options):
 def test_written_here_and_loaded_there(pair, tmp_path):
     theirs, ours = pair
     px.models.save(ours, tmp_path)
-    theirs.float().eval().load_state_dict(load_file(tmp_path / "model.safetensors"))
+    theirs.float().eval().load_state_dict(safetensors.load_file(tmp_path / "model.safetensors"))
     numbers, categories = table(ours.config, seed=3)
     want = theirs(torch.tensor(numbers), torch.tensor(categories)).detach().numpy()
     agrees(px.jit(px.models.load(tmp_path))(numbers, categories), want, "scores", 1e-5)

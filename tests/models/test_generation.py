@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import tiny
@@ -15,6 +14,7 @@ from kit import oracle
 from phlox.models.generation import _choosing, _prompts, _recalling, _stepping
 from phlox.models.generation._settings import Settings
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import covered, there_again, tiny
 from hub_text import compare, padded, tokens
 from kit import oracle
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,

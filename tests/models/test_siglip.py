@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import agrees, covered, first, images, note, there_again, tiny
@@ -11,6 +10,7 @@ from hub_pairs import compare
 from hub_text import padded, tokens
 from kit import oracle
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 TEXT = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 4,

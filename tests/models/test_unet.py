@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 import phlox as px
 from hub import BARS, agrees, covered, first, gradients, images, in_dtype, note
+from kit import oracle
 from phlox.models._catalogue import family_of, variant
+
+torch, safetensors = oracle("torch"), oracle("safetensors.torch")
+nn = torch.nn
 
 
 def double(channels, middle, filters, norm):
@@ -80,7 +81,7 @@ def pair_of(folder, **options):
             elif x.ndim == 1 and x.is_floating_point():
                 x.add_(0.3 * torch.randn(x.shape))
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    save_file(theirs.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    safetensors.save_file(theirs.state_dict(), folder / "model.safetensors", {"format": "pt"})
     return theirs, px.models.load(folder)
 
 
@@ -125,7 +126,7 @@ def last(x):
 def test_answers_learns_and_keeps_statistics_as_in_pytorch_and_is_written_back(pair, tmp_path):
     theirs, ours = pair
     px.models.save(ours, tmp_path)
-    there = load_file(tmp_path / "model.safetensors")
+    there = safetensors.load_file(tmp_path / "model.safetensors")
     theirs.load_state_dict(there)  # every name, none over
     x = images(2, 12, 16, 2)
     with torch.no_grad():

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
 import phlox as px
@@ -17,6 +16,7 @@ from kit import oracle
 from phlox.models.speech._head import ClassHead
 from phlox.models.speech._spans import spans
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 hub = transformers.models.wav2vec2.modeling_wav2vec2
 SMALL = {

@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import phlox as px
 from hub import covered, in_dtype, there_again, tiny
@@ -12,6 +11,7 @@ from hub_text import padded, tokens
 from kit import oracle
 from phlox.models.speech._whisper import Places
 
+torch = oracle("torch")
 transformers = oracle("transformers")
 SMALL = {
     "vocab_size": 40, "d_model": 16, "num_mel_bins": 6, "encoder_layers": 2, "decoder_layers": 2,

@@ -5,6 +5,7 @@ _spec _about                what is said of an input, and of a bundle
 _binding _forms             inputs to a function's parameters, and its result to named outputs
 _program                    a model's function of its arrays and inputs, traced
 _scopes                     layers' paths, left in a traced program
+_xla_only                   operations that no runtime but XLA has
 _sizes                      symbols: what they may be, and at which sizes a file is tried
 _examples _comparing        inputs that are given or drawn; how far two results are apart
 _layers                     at which layer a difference begins
@@ -20,6 +21,7 @@ onnx_reading/               px.load_onnx: from an ONNX file to a Module whose we
 litert/                     from traced programs to a LiteRT file
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
@@ -39,7 +41,6 @@ from phlox.interchange._running import runnables_of_model as runnables_of_model
 from phlox.interchange._running import runnables_of_stablehlo as runnables_of_stablehlo
 from phlox.interchange._sizes import Sizes as Sizes
 from phlox.interchange._spec import Spec
-from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
 from phlox.interchange.targets._target import Target, targets
 from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
@@ -65,8 +66,13 @@ __all__ = [
     "targets",
 ]
 
-if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+if TYPE_CHECKING:
+    from phlox.interchange.onnx_reading import OnnxArray, OnnxModel, OnnxOperator, OnnxStructure, load_onnx
+else:  # a checker shall go on knowing which names there are
+    _READING = {"OnnxArray", "OnnxModel", "OnnxOperator", "OnnxStructure", "load_onnx"}
 
     def __getattr__(name: str) -> object:
-        """Say where ours is, for a name of another room or of another library."""
+        """The reader of ONNX files, half of the room, at first use; else say where ours is, for another room's name."""
+        if name in _READING:
+            return getattr(import_module("phlox.interchange.onnx_reading"), name)
         raise _unknown_name(__name__, name)
