@@ -3,13 +3,19 @@
 import contextlib
 import importlib
 import io
+import json
 import re
+import shlex
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 import phlox as px
 import phlox.weights
+from kit import oracle
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -17,14 +23,21 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", README,
 ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (yes|not yet) \|$", README, re.MULTILINE)
 
 
-def test_every_block_prints_what_stands_below_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) == README.count("```python") == README.count("```text") == 5
-    namespace = {"__name__": "__main__"}
-    for code, expected in BLOCKS:
-        with contextlib.redirect_stdout(io.StringIO()) as shown:
-            exec(compile(code, "README.md", "exec"), namespace)
-        assert shown.getvalue() == expected
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """All blocks, run in one folder: the folder, their names, and what each printed."""
+    folder, namespace, shown = tmp_path_factory.mktemp("readme"), {"__name__": "__main__"}, []
+    with contextlib.chdir(folder):
+        for code, _ in BLOCKS:
+            with contextlib.redirect_stdout(io.StringIO()) as text:
+                exec(compile(code, "README.md", "exec"), namespace)
+            shown.append(text.getvalue())
+    return folder, namespace, shown
+
+
+def test_every_block_prints_what_stands_below_it(ran):
+    assert len(BLOCKS) == README.count("```python") == README.count("```text") == 6
+    assert ran[2] == [expected for _, expected in BLOCKS]
 
 
 def test_the_example_learns_and_the_unseen_points_agree(tmp_path, monkeypatch):
@@ -37,6 +50,34 @@ def test_the_example_learns_and_the_unseen_points_agree(tmp_path, monkeypatch):
     x = np.random.default_rng(1).uniform(-1, 1, (2000, 2)).astype("float32")
     inside = (x**2).sum(1) < 0.5
     assert np.mean(np.asarray(namespace["model"](x)).argmax(-1) == inside) > 0.95
+
+
+def test_what_it_exports_is_served_as_it_says(ran):
+    for package in ("uvicorn", "httptools", "prometheus_client"):
+        oracle(package)
+    folder, namespace, _ = ran
+    [serve, *asking] = re.findall(r"^(phlox .*) &$|^(curl .*)  #", README, re.MULTILINE)
+    command = [sys.executable, "-m", *serve[0].replace("8501", "0").split()]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        told = next(json.loads(line) for line in process.stderr if '"serving"' in line)
+        answers = []
+        for _, line in asking:
+            _, url, flag, body = shlex.split(line)
+            assert flag == "-d"
+            url = url.replace("http://127.0.0.1:8501", told["url"])
+            with urllib.request.urlopen(url, body.encode(), timeout=30) as answer:
+                answers.append(json.load(answer))
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+    one, rows = answers
+    assert one["class"] == "inside"
+    np = importlib.import_module("numpy")
+    found = np.asarray(rows["predictions"])
+    np.testing.assert_allclose(found, namespace["model"](np.float32([[0.1, 0.2], [1, 1]])), atol=1e-4)
+    assert found.argmax(-1).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("names", "there"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])

@@ -200,7 +200,7 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, weights
+    from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
@@ -453,6 +453,7 @@ __all__ = [
     "scan",
     "seed",
     "selu",
+    "serving",
     "set_at",
     "sigmoid",
     "silu",
@@ -527,6 +528,7 @@ _LATER = {
     "models": ("generate",),
     "optim": ("Optimizer",),
     "parallel": (),
+    "serving": (),
     "weights": ("load", "save"),
 }
 _HOME = {name: folder for folder, names in _LATER.items() for name in names}

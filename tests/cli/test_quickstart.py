@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from phlox import cli, weights
 from phlox.cli import _digits, _outputs, _quickstart
 
 ROOT = Path(__file__).parents[2]
-FILES = ["curves.png", "metrics.json", "model.safetensors"]
+FILES = ["curves.png", "metrics.json", "model.phlox", "model.safetensors"]
 
 
 def run(out, *arguments):
@@ -71,9 +73,32 @@ def test_it_shows_the_model_the_run_and_the_times(full):
     assert re.search(r"epoch  1 of 20: loss \d\.\d{4}, validation accuracy", shown)
     assert re.search(r"training took \d+\.\d s, beside \d+\.\d s of compiling", shown)
     assert "all test predictions are identical, bit for bit" in shown
-    assert f"wrote {out}/model.safetensors, {out}/metrics.json, {out}/curves.png" in shown
+    assert f"wrote {out}/model.safetensors, {out}/model.phlox, {out}/metrics.json, {out}/curves.png" in shown
     assert "\x1b" not in shown  # no terminal, no escape codes
     assert sorted(os.listdir(out)) == FILES
+
+
+def test_its_last_line_serves_what_it_trained(full):
+    for package in ("uvicorn", "httptools", "prometheus_client"):
+        oracle(package)
+    out, shown = full
+    last = shown.strip().splitlines()[-1]
+    assert last.startswith("serve it: phlox serve ")
+    command = [sys.executable, "-m", *shlex.split(last.removeprefix("serve it: ")), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        told = next(json.loads(line) for line in process.stderr if '"serving"' in line)
+        _, _, test = _digits.load()
+        body = json.dumps({"instances": test.images[:50].tolist()}).encode()
+        with urllib.request.urlopen(told["url"] + "/v1/models/model:predict", body, timeout=30) as answer:
+            scores = np.asarray(json.load(answer)["predictions"])
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+    model = _quickstart.build()
+    weights.load_safetensors(model, out / "model.safetensors")
+    np.testing.assert_allclose(scores, model(test.images[:50]), atol=1e-4)
 
 
 def test_the_metrics_say_what_the_run_was_made_with(full):

@@ -5,6 +5,7 @@ _quickstart _digits _history    phlox quickstart, its data, what it measured
 _report _outputs                what a run shows, and the folder that it writes
 _chat _conversation _pieces     phlox chat, what was said as tokens, answers as they come
 _export                         phlox export
+_serve                          phlox serve
 _doctor _versions               phlox doctor, and what is installed
 """
 

@@ -72,7 +72,7 @@ def _of_model(
     if not inputs:
         fix = "say what the model takes: --input image=batch,28,28,1"
         raise RangeError("--input for a model that is no bundle", got="none", fix=fix, where=WHERE)
-    specs = dict(map(_spec, inputs))
+    specs = dict(read_spec(text, WHERE) for text in inputs)
     beside = source if source.is_dir() else source.parent
     return export(
         _model(source, allow), out or beside / "exported", inputs=specs, to=list(to) or ["stablehlo"], name=source.stem
@@ -88,16 +88,19 @@ def _model(source: Path, allow: Sequence[str]) -> Any:
     return load(source, allow=list(allow))
 
 
-def _spec(text: str) -> tuple[str, Spec]:
+def read_spec(text: str, where: str) -> tuple[str, Spec]:
     """An input as it is written on the command line.
 
-    >>> _spec("tokens=batch,time:int32<50257")
+    Raises:
+        RangeError: it is written otherwise.
+
+    >>> read_spec("tokens=batch,time:int32<50257", "")
     ('tokens', Spec('batch', 'time', dtype='int32', below=50257))
     """
     found = _INPUT.fullmatch(text)
     if found is None:
         fix = "write it as --input image=batch,28,28,1 or --input tokens=batch,time:int32"
-        raise RangeError("--input NAME=SIZES[:DTYPE][<BELOW]", got=repr(text), fix=fix, where=WHERE)
+        raise RangeError("--input NAME=SIZES[:DTYPE][<BELOW]", got=repr(text), fix=fix, where=where)
     name, sizes, dtype, below = found.groups()
     shape = [int(n) if n.isdecimal() else n for n in sizes.split(",") if n]
     return name, Spec(*shape, dtype=dtype or "float32", below=None if below is None else int(below))

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quickstart(commands)
     _add_chat(commands)
     _add_export(commands)
+    _add_serve(commands)
     _add_doctor(commands)
     return parser
 
@@ -158,6 +159,51 @@ def _export(options: argparse.Namespace) -> None:
     run_export(
         options.source, options.to, inputs=options.input, out=options.out, anew=options.refresh, allow=options.allow
     )
+
+
+def _add_serve(commands: Any) -> None:
+    command = commands.add_parser(
+        "serve",
+        help="serve models over HTTP",
+        description="Answer requests of TensorFlow Serving's REST, of KServe's version 2, and in a plain form, by "
+        "models that px.export or px.save wrote, or by ONNX files. SIGTERM ends it when all is answered.",
+    )
+    command.add_argument(
+        "source", metavar="SOURCE", type=Path, help="a folder of models, NAME/VERSION/; a bundle, ONNX file or model"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="where it listens; 0.0.0.0 for everywhere [%(default)s]")
+    command.add_argument("--port", metavar="N", type=_at_least(0), default=8501, help="0 for a free one [%(default)s]")
+    command.add_argument("--grpc-port", metavar="N", type=_at_least(0), help="of gRPC; 0 for a free one [no gRPC]")
+    command.add_argument(
+        "--input", metavar="NAME=SIZES", action="append", default=[],
+        help="an input of a model that is no bundle: image=batch,28,28,1 or tokens=batch,time:int32",
+    )  # fmt: skip
+    command.add_argument(
+        "--allow", metavar="PACKAGE", action="append", default=[], help="a package that a model may name"
+    )
+    command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
+    command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
+    command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")
+    command.add_argument(
+        "--model-config", metavar="FILE", type=Path, help="TensorFlow Serving's: which models of the folder are served"
+    )
+    command.add_argument("--memory", metavar="BYTES", help="weights that may be loaded, such as 4G [what there is]")
+    command.add_argument(
+        "--poll", metavar="S", type=_within(0.01, 86400), default=1.0, help="seconds between looks [%(default)s]"
+    )
+    command.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="what clients must send [PHLOX_SERVE_TOKEN of the environment]"
+    )
+    command.add_argument("--certificate", metavar="FILE", type=Path, help="for TLS, in PEM")
+    command.add_argument("--key", metavar="FILE", type=Path, help="of the certificate, in PEM")
+    command.add_argument("--access-log", action="store_true", help="a line of JSON for each request")
+    command.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from phlox.cli._serve import run_serve  # with all that it needs, which no other command does
+
+    run_serve(options)
 
 
 def _formats(text: str) -> list[str]:

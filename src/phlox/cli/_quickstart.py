@@ -99,7 +99,7 @@ def quickstart(out: Path, epochs: int, seed: int) -> None:
     """Train, test, save, load again, and show each of it."""
     report = Report()
     require_drawing()
-    with Outputs(out, ("model.safetensors", "metrics.json", "curves.png")) as outputs:
+    with Outputs(out, ("model.safetensors", "model.phlox", "metrics.json", "curves.png")) as outputs:
         data, watch, test = _digits.load()
         px.seed(seed)
         model = build()
@@ -111,6 +111,7 @@ def quickstart(out: Path, epochs: int, seed: int) -> None:
 
         with outputs.staged() as folder:
             weights.save_safetensors(model, folder / "model.safetensors")
+            px.save(model, folder / "model.phlox")  # with its structure, where the other file has weights alone
             report.write_metrics(folder / "metrics.json", history, seed)
             draw_curves(folder / "curves.png", history)
 
@@ -119,3 +120,4 @@ def quickstart(out: Path, epochs: int, seed: int) -> None:
             weights.load_safetensors(fresh, folder / "model.safetensors")
             report.reloaded(bool(np.array_equal(predict(fresh, test), logits)))
         report.written(out, outputs.names)
+        report.serve_it(out / "model.phlox", "image=batch,8,8,1")

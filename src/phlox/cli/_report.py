@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ class Report:
     def written(self, folder: Path, names: tuple[str, ...]) -> None:
         """Where the files are."""
         self.say(f"wrote {', '.join(str(folder / name) for name in names)}")
+
+    def serve_it(self, model: Path, given: str) -> None:
+        """How others ask the model."""
+        self.say(f"serve it: phlox serve {shlex.quote(str(model))} --input {given}")
 
     def write_metrics(self, path: Path, history: History, seed: int) -> None:
         """All numbers of the run as JSON; those that differ from run to run are under "seconds"."""

@@ -13,7 +13,8 @@ _proving                    a file of a target beside the model
 _report                     what px.export found, as a table
 _provenance _card _writing   where a bundle comes from; what people read first; what else is in it
 _loaded _checking           px.load_exported: a bundle as a function, and what it refuses
-_refresh                    files made anew from model.phlox beside them
+_refresh _requests          files made anew from model.phlox beside them, its functions found by their names
+_running                    signatures as compiled functions of arrays, for a server
 targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
 onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
@@ -25,10 +26,20 @@ from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.interchange._about import About
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.interchange._checking import ready as ready
+from phlox.interchange._comparing import largest as largest
+from phlox.interchange._examples import drawn as drawn
 from phlox.interchange._export import export
 from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
 from phlox.interchange._report import ExportReport, ExportRow
+from phlox.interchange._running import Runnable as Runnable
+from phlox.interchange._running import runnables_of_bundle as runnables_of_bundle
+from phlox.interchange._running import runnables_of_model as runnables_of_model
+from phlox.interchange._running import runnables_of_stablehlo as runnables_of_stablehlo
+from phlox.interchange._sizes import Sizes as Sizes
 from phlox.interchange._spec import Spec
 from phlox.interchange.targets._target import Target, targets
 from phlox.interchange.targets._web import Web

@@ -10,9 +10,9 @@ from phlox.core import ExportError
 from phlox.interchange._about import About
 from phlox.interchange._export import export
 from phlox.interchange._report import ExportReport
-from phlox.interchange._spec import Spec
+from phlox.interchange._requests import functions_again, specs_again
 from phlox.interchange.targets._target import DEFAULT, Target, as_written
-from phlox.weights import MODEL, Allowed, Bundle, Signature, load, read_bundle, read_examples
+from phlox.weights import MODEL, Allowed, Bundle, load, read_bundle, read_examples
 
 
 def refresh(
@@ -51,14 +51,16 @@ def refresh(
     first = bundle.signatures.get(DEFAULT)
     others = {name: told for name, told in bundle.signatures.items() if name != DEFAULT}
     examples = {name: [dict(e.inputs) for e in several] for name, several in read_examples(bundle).items() if several}
-    named = {} if first is None else _functions(first, allowed, where)
+    named = {} if first is None else functions_again(first, allowed, where)
     called = named.pop("function", model)
     return export(
         model if not isinstance(called, str) else getattr(model, called),
         folder,
-        inputs=None if first is None else _specs(first),
+        inputs=None if first is None else specs_again(first),
         to=_formats(bundle, [to] if isinstance(to, str) else to),
-        signatures={n: (_functions(told, allowed, where)["function"], _specs(told)) for n, told in others.items()},
+        signatures={
+            n: (functions_again(told, allowed, where)["function"], specs_again(told)) for n, told in others.items()
+        },
         sizes={n: bounds for told in bundle.signatures.values() for n, bounds in told.sizes.items()} or None,
         examples=examples or None,
         tolerance=_tolerance(bundle),
@@ -67,21 +69,6 @@ def refresh(
         overwrite=True,
         **named,
     )
-
-
-def _specs(told: Signature) -> dict[str, Spec]:
-    return {x.name: Spec(*x.shape, dtype=x.dtype, below=x.below) for x in told.inputs}
-
-
-def _functions(told: Signature, allowed: Allowed, where: str) -> dict[str, Any]:
-    """What a signature is made of, by the names that the bundle has; a method as its name."""
-    found: dict[str, Any] = {}
-    for key, name in told.program.items():
-        if not name:
-            fix = f"export the model anew, where its code is, with a {key} that stands in a module under its own name"
-            raise ExportError(f"a {key} with a name to find it by", got="one without", fix=fix, where=where)
-        found["function" if key == "method" else key] = name if key == "method" else allowed.function(name)
-    return found
 
 
 def _formats(bundle: Bundle, more: Sequence[str]) -> list[str | Target]:

@@ -35,17 +35,12 @@ STATE = "phlox.state"
 def model_proto(graph: Graph, opset: int, state: Sequence[str] = ()) -> onnx.ModelProto:
     """The model: nodes, the arrays that they read, types of inputs and outputs."""
     onnx = needed()
-    import phlox
-
     made = _graph_proto(onnx, graph)
     used = _read_names(graph)
     made.initializer.extend(_tensor(onnx, n, a) for n, a in graph.store.arrays.items() if n in used)
     operators = [onnx.helper.make_opsetid("", opset)]
     version = onnx.helper.find_min_ir_version_for(operators)
-    model = onnx.helper.make_model(
-        made, opset_imports=operators, ir_version=version, producer_name="phlox",
-        producer_version=getattr(phlox, "__version__", ""),
-    )  # fmt: skip
+    model = onnx.helper.make_model(made, opset_imports=operators, ir_version=version, producer_name="phlox")
     if still := [name for name in state if name in used]:
         model.metadata_props.add(key=STATE, value=json.dumps(still))
     return model

@@ -1,0 +1,80 @@
+"""phlox serve: models behind the protocols that clients speak."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from phlox.cli._export import read_spec
+from phlox.core import RangeError
+from phlox.serving import Limits, Server
+from phlox.weights import file_error
+
+WHERE = "phlox serve"
+TOKEN = "PHLOX_SERVE_TOKEN"
+_ASYNC = "jax_cpu_enable_async_dispatch"
+
+
+def run_serve(options: Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C; lines of JSON on standard error say what happens.
+
+    Arguments:
+        options: what the command line says.
+
+    Raises:
+        FileError: there is nothing to serve, or a file that cannot be read.
+        RangeError: arguments that do not go together, or a port that is taken.
+    """
+    chosen = {"batch": options.max_batch, "queue": options.queue, "seconds": options.timeout}
+    limits = Limits(**{name: value for name, value in chosen.items() if value is not None})
+    server = Server(
+        options.source,
+        host=options.host,
+        port=options.port,
+        grpc_port=options.grpc_port,
+        limits=limits,
+        inputs=dict(read_spec(text, WHERE) for text in options.input) or None,
+        allow=options.allow,
+        memory=None if options.memory is None else bytes_of(options.memory),
+        config=options.model_config,
+        poll=options.poll,
+        token=_token(options.token_file),
+        certificate=options.certificate,
+        key=options.key,
+        journal=sys.stderr,
+        requests=options.access_log,
+    )
+    jax.config.update(_ASYNC, False)  # whoever asks waits anyway; without a change of thread for less long
+    server.run()
+
+
+def _token(path: Path | None) -> str | None:
+    """The token of a file, or of the environment; not of the command line, which everybody can read."""
+    if path is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise file_error(error, path, WHERE) from error
+
+
+def bytes_of(text: str) -> int:
+    """Bytes as they are written on the command line.
+
+    Raises:
+        RangeError: something else.
+
+    >>> bytes_of("2G"), bytes_of("512MB"), bytes_of("1024")
+    (2147483648, 536870912, 1024)
+    """
+    plain = text.upper().removesuffix("IB").removesuffix("B")
+    factor: Any = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(plain[-1:], 1)
+    number = plain if factor == 1 else plain[:-1]
+    if not number.isdecimal() or not int(number):
+        raise RangeError("--memory such as 4G", got=repr(text)[:40], fix="write 512M, 4G", where=WHERE)
+    return int(number) * factor

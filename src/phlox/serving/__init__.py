@@ -1,0 +1,52 @@
+"""A model server: exports, ONNX files and code of one's own behind the protocols that clients already speak.
+
+_server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
+_limits _errors             what it takes on; what it answers in place of a result
+engine/                     what is served, and batches of requests for it
+repository/                 models and their versions, kept as a folder says
+http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
+rpc/                        both protocols over gRPC
+"""
+
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
+from phlox.serving._client import Client
+from phlox.serving._errors import (
+    DeadlineError,
+    InvalidRequestError,
+    ModelFailedError,
+    QueueFullError,
+    ServingError,
+    SlowRequestError,
+    TooLargeError,
+    UnauthorizedError,
+    UnavailableError,
+    UnknownModelError,
+)
+from phlox.serving._limits import Limits
+from phlox.serving._server import Server
+from phlox.serving.engine._servable import Servable
+
+__all__ = [
+    "Client",
+    "DeadlineError",
+    "InvalidRequestError",
+    "Limits",
+    "ModelFailedError",
+    "QueueFullError",
+    "Servable",
+    "Server",
+    "ServingError",
+    "SlowRequestError",
+    "TooLargeError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnknownModelError",
+]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

@@ -1,0 +1,79 @@
+"""What a server answers in place of a result: each in four parts, with its status of HTTP and its code of gRPC."""
+
+from __future__ import annotations
+
+from phlox.core import DtypeError, OptionError, PhloxError, RangeError, ShapeError
+
+
+class ServingError(PhloxError, RuntimeError):
+    """A request that a server does not answer with a result."""
+
+    status = 500
+    code = "INTERNAL"
+
+
+class ModelFailedError(ServingError):
+    """A model whose code failed, or gave something else than its signature says."""
+
+
+class InvalidRequestError(ServingError, ValueError):
+    """A request that is not of the protocol's form."""
+
+    status, code = 400, "INVALID_ARGUMENT"
+
+
+class UnauthorizedError(ServingError):
+    """A request without the token that the server asks for."""
+
+    status, code = 401, "UNAUTHENTICATED"
+
+
+class UnknownModelError(ServingError, LookupError):
+    """A model, a version, a label or a signature that is not served."""
+
+    status, code = 404, "NOT_FOUND"
+
+
+class TooLargeError(ServingError, ValueError):
+    """A request beyond the server's limits."""
+
+    status, code = 413, "RESOURCE_EXHAUSTED"
+
+
+class QueueFullError(ServingError):
+    """A model whose queue is full; ``retry_after`` says in how many seconds there is likely to be room."""
+
+    status, code = 429, "RESOURCE_EXHAUSTED"
+    retry_after = 1
+
+
+class UnavailableError(ServingError):
+    """A model that is being loaded or put away, or a server that is leaving."""
+
+    status, code = 503, "UNAVAILABLE"
+
+
+class DeadlineError(ServingError, TimeoutError):
+    """A request that was not answered in its time."""
+
+    status, code = 504, "DEADLINE_EXCEEDED"
+
+
+class SlowRequestError(ServingError, TimeoutError):
+    """A request that did not arrive in its time."""
+
+    status, code = 408, "DEADLINE_EXCEEDED"
+
+
+_REQUESTS_FAULT = (ShapeError, DtypeError, RangeError, OptionError)
+
+
+def status_of(error: BaseException) -> tuple[int, str]:
+    """The status of HTTP and the code of gRPC that an error has.
+
+    >>> status_of(ShapeError("x float32[batch, 4]")), status_of(KeyError())
+    ((400, 'INVALID_ARGUMENT'), (500, 'INTERNAL'))
+    """
+    if isinstance(error, ServingError):
+        return error.status, error.code
+    return (400, "INVALID_ARGUMENT") if isinstance(error, _REQUESTS_FAULT) else (500, "INTERNAL")

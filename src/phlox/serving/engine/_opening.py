@@ -1,0 +1,96 @@
+"""A path as a servable, by what is there: a bundle, an ONNX file, or a file of px.save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phlox.core import ExportError, PhloxError
+from phlox.interchange import runnables_of_bundle, runnables_of_model, runnables_of_stablehlo
+from phlox.serving.engine._compiled import CompiledServable
+from phlox.serving.engine._onnx import ONNXServable
+from phlox.serving.engine._servable import Servable
+from phlox.serving.engine._warming import check_examples
+from phlox.weights import MANIFEST, Bundle, MissingFileError, load, read_bundle
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How sources are opened.
+
+    Arguments:
+        inputs: of a model that is no bundle, as ``px.export`` takes them.
+        allow: packages, classes and functions that a model may name, as for ``px.load``.
+    """
+
+    inputs: Mapping[str, Any] | None = None
+    allow: tuple[Any, ...] = ()
+
+
+def opened(path: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
+    """What is to be served of a path, and what is to be told of it.
+
+    Raises:
+        MissingFileError: nothing is there that can be served.
+        ExportError, FileError, MissingExtraError: it cannot be run.
+    """
+    if path.is_dir():
+        if (path / MANIFEST).is_file():
+            return _of_bundle(path, how, where)
+        files = sorted(path.glob("*.onnx"))
+        if len(files) != 1:
+            got = f"{len(files)} ONNX files" if files else "neither"
+            fix = "put there what px.export writes, or one file that ends in .onnx"
+            raise MissingFileError(f"{path} to hold a bundle, or one ONNX file", got=got, fix=fix, where=where)
+        path = files[0]
+    if path.suffix == ".onnx":
+        return ONNXServable({"default": path}, where), []
+    return _of_model(path, how, where), []
+
+
+def _of_model(path: Path, how: Opening, where: str) -> Servable:
+    model = load(path, allow=how.allow)
+    if not how.inputs:
+        fix = "say it: --input image=batch,28,28,1; or write a bundle of it with px.export, which holds it"
+        raise ExportError("what a model takes, where it is no bundle", got=path.name, fix=fix, where=where)
+    return CompiledServable(runnables_of_model(model, how.inputs, where=where), "px.save")
+
+
+def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
+    """The first form of a bundle that runs here and gives what its examples say."""
+    bundle = read_bundle(folder, where=where)
+    notes, errors = list[str](), list[PhloxError]()
+    for form in _forms(bundle, how, where):
+        try:
+            servable = form()
+            check_examples(servable, _tolerance(bundle), where)
+            return servable, notes
+        except PhloxError as error:
+            notes.append(str(error))
+            errors.append(error)
+    if errors:
+        raise errors[-1]
+    fix = f"make a file that runs: phlox export {folder} --to stablehlo"
+    raise ExportError("a bundle that can be run", got=", ".join(bundle.targets) or "none", fix=fix, where=where)
+
+
+def _forms(bundle: Bundle, how: Opening, where: str) -> Iterable[Callable[[], Servable]]:
+    """The forms of a bundle, the fastest first."""
+    if "model.phlox" in bundle.files:
+        yield lambda: CompiledServable(runnables_of_bundle(bundle, allow=how.allow, where=where), "model.phlox", bundle)
+    if bundle.targets.get("stablehlo"):
+        yield lambda: CompiledServable(runnables_of_stablehlo(bundle), "StableHLO", bundle)
+    if written := bundle.targets.get("onnx"):
+        files = {name: bundle.folder / one.file for name, one in written.items()}
+        yield lambda: ONNXServable(files, where, bundle)
+
+
+def _tolerance(bundle: Bundle) -> dict[str, float]:
+    """What every file of a signature met when it was made; never below what kernels of two machines differ by."""
+    found: dict[str, float] = {}
+    for several in bundle.targets.values():
+        for name, written in several.items():
+            found[name] = max(found.get(name, 1e-5), written.tolerance)
+    return found

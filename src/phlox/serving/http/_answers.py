@@ -1,0 +1,51 @@
+"""Answers: JSON, and errors with their status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from phlox.core import PhloxError
+from phlox.serving._errors import QueueFullError, status_of
+
+JSON = "application/json"
+CLIENT_GONE = 499  # as nginx writes it into its log; nobody reads it
+_INTERNAL = "the model failed for this request; the server's journal says why"
+
+
+class Answer(NamedTuple):
+    """What a request is answered with."""
+
+    status: int
+    body: bytes = b""
+    kind: str = JSON
+    headers: Mapping[str, str] | None = None
+
+    def start(self, *, closing: bool) -> dict[str, Any]:
+        """The first of ASGI's two messages."""
+        headers = [(b"content-type", self.kind.encode()), (b"content-length", b"%d" % len(self.body))]
+        if self.headers:
+            headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if closing:
+            headers.append((b"connection", b"close"))
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+
+def answer_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer in JSON; numbers that JSON does not have are ``NaN``, ``Infinity`` and ``-Infinity``."""
+    return Answer(status, json.dumps(content).encode(), JSON, headers)
+
+
+def answer_error(error: Exception) -> Answer:
+    """An error as all protocols answer it: ``{"error": text}``."""
+    status, _ = status_of(error)
+    headers = {}
+    if isinstance(error, QueueFullError):
+        headers["retry-after"] = str(error.retry_after)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status in (401, 408, 413):
+        headers["connection"] = "close"  # the rest of the body is not read
+    told = isinstance(error, PhloxError) and (status < 500 or status in (503, 504))
+    return answer_json({"error": str(error) if told else _INTERNAL}, status, headers)

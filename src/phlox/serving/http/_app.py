@@ -1,0 +1,106 @@
+"""What all requests pass: the token, the address, errors as answers, the clock, the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from typing import Any
+
+from phlox.serving._errors import UnauthorizedError, status_of
+from phlox.serving.http._answers import CLIENT_GONE, Answer, answer_error, answer_json
+from phlox.serving.http._asked import Asked, ClientGoneError
+from phlox.serving.http._journal import Journal
+from phlox.serving.http._metrics import Metrics
+from phlox.serving.http._routes import Routes
+from phlox.serving.repository._repository import Repository
+
+OPEN = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Addresses that are answered without a token."""
+
+
+class App:
+    """The application that uvicorn calls.
+
+    Arguments:
+        repository: the models that there are.
+        token: what ``Authorization: Bearer`` must say; None for nothing.
+        metrics: where answers are counted.
+        journal: where they are written down.
+    """
+
+    def __init__(self, repository: Repository, token: str | None, metrics: Metrics, journal: Journal):
+        self.repository, self.metrics, self.journal = repository, metrics, journal
+        self._token = None if token is None else token.encode()
+        self._routes = Routes()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return  # nothing else is served
+        start = time.perf_counter()
+        scope["phlox.metrics"] = self.metrics
+        asked = Asked(scope, receive, self.repository)
+        answer = await self._answered(asked)
+        if answer.status != CLIENT_GONE:
+            await send(answer.start(closing=self.repository.leaving))
+            await send({"type": "http.response.body", "body": answer.body})
+        self._note(asked, answer.status, time.perf_counter() - start)
+
+    async def _answered(self, asked: Asked) -> Answer:
+        """The answer, whatever happens."""
+        try:
+            return await self._called(asked)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if asked.watch is None or asked.watch.why is None or task is None:
+                raise
+            task.uncancel()
+            return self._failed(asked, asked.watch.why)
+        except Exception as error:
+            return self._failed(asked, error)
+        finally:
+            if asked.watch is not None:
+                asked.watch.end()
+
+    async def _called(self, asked: Asked) -> Answer:
+        if self._token is not None and asked.path not in OPEN and not self._lets_in(asked):
+            fix = "send Authorization: Bearer TOKEN"
+            raise UnauthorizedError("a token", got="none, or another", fix=fix, where="server")
+        found = self._routes.find(asked.path)
+        method = asked.scope["method"]
+        for wanted, handler, params in found:
+            if method == wanted or (method == "HEAD" and wanted == "GET"):
+                asked.params = params
+                return await handler(asked)
+        if not found:
+            return answer_json({"error": f"{asked.path[:200]!r} is no address of this server"}, 404)
+        allowed = ", ".join(sorted({wanted for wanted, _, _ in found}))
+        text = f"{asked.path[:200]} expects {allowed}, got {method}"
+        return answer_json({"error": text}, 405, {"allow": allowed})
+
+    def _lets_in(self, asked: Asked) -> bool:
+        assert self._token is not None
+        given = [value for name, value in asked.scope["headers"] if name == b"authorization"]
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        return hmac.compare_digest(token.strip(), self._token) and scheme.lower() == b"bearer"
+
+    def _failed(self, asked: Asked, error: Exception) -> Answer:
+        if isinstance(error, ClientGoneError):
+            return Answer(CLIENT_GONE)
+        if status_of(error)[0] == 500:  # all else is what a client did, or how busy it is
+            told = {"path": asked.path[:200], "version": str(asked.version)}
+            self.journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
+        return answer_error(error)
+
+    def _note(self, asked: Asked, status: int, seconds: float) -> None:
+        version = asked.version
+        if version is not None:
+            protocol = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
+            self.metrics.answered(version.name, version.number, protocol, status, seconds)
+        if self.journal.requests:
+            told = {
+                "client": (asked.scope.get("client") or ("",))[0], "method": asked.scope["method"],
+                "path": asked.path[:200], "status": status, "seconds": round(seconds, 6),
+                "version": None if version is None else str(version),
+            }  # fmt: skip
+            self.journal.tell("request", told)

@@ -1,0 +1,83 @@
+"""Numbers for Prometheus: requests, batches, queues and memory, by model and version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from phlox.serving.repository._repository import Repository
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+_ROWS = tuple(2**n for n in range(11))
+_MODEL = ("model", "version")
+
+
+class Metrics:
+    """What is counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "phlox_requests", "Requests answered", (*_MODEL, "protocol", "status"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "phlox_request_seconds", "From a request to its answer", _MODEL, buckets=_SECONDS, registry=self.registry
+        )
+        self._rows = Histogram("phlox_batch_rows", "Rows of a batch", _MODEL, buckets=_ROWS, registry=self.registry)
+        self._batches = Histogram(
+            "phlox_batch_seconds", "One batch of a model", _MODEL, buckets=_SECONDS, registry=self.registry
+        )
+        self._known: dict[Any, Any] = {}
+
+    def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        key = (model, version, protocol, status)
+        found = self._known.get(key)
+        if found is None:
+            found = self._requests.labels(*key), self._seconds.labels(model, version)
+            self._known[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def ran(self, model: str, version: int, rows: int, seconds: float) -> None:
+        """Count a batch."""
+        key = (model, version)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._rows.labels(model, version), self._batches.labels(model, version)
+        found[0].observe(rows)
+        found[1].observe(seconds)
+
+    def watch(self, repository: Repository) -> None:
+        """Tell of queues and memory too, as they are when somebody asks."""
+        self.registry.register(_Now(repository))
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+
+class _Now:
+    def __init__(self, repository: Repository):
+        self.repository = repository
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        told = {
+            "phlox_queue": ("Requests that wait", lambda v: v.batcher.waiting),
+            "phlox_in_flight": ("Requests in the batch that runs", lambda v: v.batcher.running),
+            "phlox_weights_bytes": ("Bytes of the weights", lambda v: v.kept),
+        }
+        for name, (text, read) in told.items():
+            family = GaugeMetricFamily(name, text, labels=_MODEL)
+            for model in self.repository.models.values():
+                for number, version in model.available().items():
+                    family.add_metric((model.name, str(number)), read(version))
+            yield family
