@@ -63,7 +63,18 @@ def _by_wrk(target: Target, clients: int, seconds: float) -> Load:
         lines = [f'wrk.method, wrk.body = "POST", io.open("{body}", "rb"):read("*a")']
         script.write_text("\n".join([*lines, 'wrk.headers["Content-Type"] = "application/json"']) + "\n", "utf-8")
         url = f"http://127.0.0.1:{target.port}{target.path}"
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(script), url]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{clients}",
+            f"-d{max(1, round(seconds))}s",
+            "--latency",
+            "--timeout",
+            "60s",
+            "-s",
+            str(script),
+            url,
+        ]
         return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

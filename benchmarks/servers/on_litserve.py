@@ -1,6 +1,7 @@
-"""An ONNX file behind LitServe, with its batches: ``on_litserve.py FILE PORT``."""
+"""An ONNX file behind LitServe, with its batches: ``on_litserve.py FILE PORT``.
 
-from __future__ import annotations
+LitServe reads the annotation of a request, which so must not be text.
+"""
 
 import sys
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import litserve
 import numpy as np
 import onnxruntime
+from fastapi import Request
 
 
 class Network(litserve.LitAPI):
@@ -18,7 +20,7 @@ class Network(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request: Request) -> Any:
         return np.asarray(request["x"], np.float32)
 
     def batch(self, inputs: Any) -> Any:

@@ -28,7 +28,7 @@ from phlox.weights import file_error
 if TYPE_CHECKING:
     import uvicorn
 
-_PACKAGES = ("uvicorn", "httptools", "prometheus_client")
+_PACKAGES = ("uvicorn", "httptools", "orjson", "prometheus_client")
 _SETTLING = 0.2  # seconds without a request in flight before idle connections are closed
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 
+CLIENTS = Path(__file__).parent / "clients"
+
 
 def test_tritonclient_over_both_transports_in_one_process(served):
-    told = served.client("triton")
+    told = served.client(CLIENTS / "triton.py")
     for kind, statuses in (("http", ("404", "400")), ("grpc", ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT"))):
         found = told[kind]
         for name in ("y", "asked"):
@@ -24,7 +27,7 @@ def test_tritonclient_over_both_transports_in_one_process(served):
 
 
 def test_the_stubs_of_tensorflow_serving(served):
-    told = served.client("tensorflow_serving")
+    told = served.client(CLIENTS / "tensorflow_serving.py")
     np.testing.assert_allclose(told["y"], served.y, atol=1e-5, rtol=0)
     assert (told["version"], told["states"]) == (1, [[1, 30]])
     assert told["unpacked"] is True

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from phlox.core import PhloxError
 from phlox.serving._errors import QueueFullError, status_of
 
@@ -35,6 +37,16 @@ class Answer(NamedTuple):
 def answer_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer in JSON; numbers that JSON does not have are ``NaN``, ``Infinity`` and ``-Infinity``."""
     return Answer(status, json.dumps(content).encode(), JSON, headers)
+
+
+def answer_arrays(content: Any) -> Answer:
+    """An answer in JSON that has arrays in it, each by ``write_array``; no other number may be infinite or NaN."""
+    return Answer(200, json_of_arrays(content), JSON)
+
+
+def json_of_arrays(content: Any) -> bytes:
+    """The text of such an answer."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def answer_error(error: Exception) -> Answer:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import orjson
 
 from phlox.core import DtypeError, RangeError, ShapeError
 from phlox.serving._errors import InvalidRequestError
@@ -96,19 +98,25 @@ def decoded(text: Any, where: str) -> bytes:
         raise InvalidRequestError("base64 in b64", got=str(error)[:100], fix=fix, where=where) from error
 
 
-def write_array(found: np.ndarray) -> Any:
-    """An output as JSON has it: numbers in lists, text, and bytes as base64.
+def write_array(found: np.ndarray | np.generic) -> Any:
+    """An output as ``answer_arrays`` takes it: an array of numbers as it is, text, and bytes as base64.
 
-    >>> write_array(np.array([[1.5, 2.0]], np.float32)), write_array(np.array(["a", b"b"], object))
-    ([[1.5, 2.0]], ['a', {'b64': 'Yg=='}])
+    Numbers have as few digits as tell them from their neighbours in their dtype. Those that JSON does not have are
+    written by Python, as ``NaN``, ``Infinity`` and ``-Infinity``.
+
+    >>> write_array(np.array([1.5, 2.0], np.float32)), write_array(np.array(["a", b"b"], object))
+    (array([1.5, 2. ], dtype=float32), ['a', {'b64': 'Yg=='}])
     """
+    found = np.asarray(found)
     if found.dtype.kind == "V":  # bfloat16 and its like
-        return found.astype(np.float32).tolist()
+        found = found.astype(np.float32)
     if found.dtype.kind == "c":
-        return np.stack([np.real(found), np.imag(found)], -1).tolist()
+        found = np.stack([np.real(found), np.imag(found)], -1)
     if found.dtype.kind in "OSU":
         return _plain(found.tolist())
-    return found.tolist()
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        return orjson.Fragment(json.dumps(found.tolist()))
+    return np.ascontiguousarray(found) if found.ndim else found.item()
 
 
 def _plain(value: Any) -> Any:

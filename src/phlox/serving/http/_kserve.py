@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from phlox.serving._errors import InvalidRequestError, UnavailableError
 from phlox.serving.engine._servable import TEXT
-from phlox.serving.http._answers import Answer, answer_json
+from phlox.serving.http._answers import Answer, answer_arrays, answer_json, json_of_arrays
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._binary import DATATYPES, NAMES, from_bytes, to_bytes
 from phlox.serving.http._bodies import json_object, read_request
@@ -211,8 +210,8 @@ def _answered(
     if isinstance(told.get("id"), str):
         made["id"] = told["id"]
     if not tail:
-        return answer_json(made)
-    head = json.dumps(made).encode()
+        return answer_arrays(made)
+    head = json_of_arrays(made)
     headers = {_HEADER.decode(): str(len(head))}
     return Answer(200, b"".join([head, *tail]), "application/octet-stream", headers)
 

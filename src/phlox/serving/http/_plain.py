@@ -11,7 +11,7 @@ import numpy as np
 from phlox.serving._errors import InvalidRequestError
 from phlox.serving.engine._rows import batch_symbol
 from phlox.serving.engine._servable import TEXT
-from phlox.serving.http._answers import Answer, answer_json
+from phlox.serving.http._answers import Answer, answer_arrays
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._images import read_image, takes_image
@@ -40,7 +40,7 @@ async def predict(asked: Asked) -> Answer:
             values = json_object(body, version.limits, asked.path)
         inputs = {n: await _row(x, known[n], version, where) if n in known else [x] for n, x in values.items()}
         found = await asked.answer(version, signature, inputs)
-    return answer_json(_told(version, found))
+    return answer_arrays(_told(version, found))
 
 
 def _query(asked: Asked) -> dict[str, str]:
@@ -70,5 +70,5 @@ def _told(version: Version, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if scored is not None and len(version.servable.classes) == scored[1].shape[1]:
         scores = np.asarray(scored[1][0], np.float64)
         made["class"] = version.servable.classes[int(np.argmax(scores))]
-        made["classes"] = dict(zip(version.servable.classes, scores.tolist(), strict=True))
+        made["classes"] = dict(zip(version.servable.classes, map(write_array, scores), strict=True))
     return made

@@ -9,7 +9,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.serving._errors import InvalidRequestError
-from phlox.serving.http._answers import Answer, answer_json
+from phlox.serving.http._answers import Answer, answer_arrays, answer_json
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._json_arrays import labels_of, read_array, scores_of, write_array
@@ -34,7 +34,7 @@ async def predict(asked: Asked) -> Answer:
     by_row = "instances" in told
     columns = _columns(told, version.servable.signatures[signature], where)
     outputs = await _outputs(asked, version, signature, columns)
-    return answer_json({"predictions": _rows(outputs, where)} if by_row else {"outputs": _one_or_all(outputs)})
+    return answer_arrays({"predictions": _rows(outputs, where)} if by_row else {"outputs": _one_or_all(outputs)})
 
 
 async def classify(asked: Asked) -> Answer:
@@ -43,7 +43,7 @@ async def classify(asked: Asked) -> Answer:
     where = f"{version} {signature}"
     columns, count = features_of(told, version.servable.signatures[signature], where)
     outputs = await _outputs(asked, version, signature, columns)
-    return answer_json({"results": classes_of(version, outputs, count, where)})
+    return answer_arrays({"results": classes_of(version, outputs, count, where)})
 
 
 async def regress(asked: Asked) -> Answer:
@@ -52,7 +52,7 @@ async def regress(asked: Asked) -> Answer:
     where = f"{version} {signature}"
     columns, count = features_of(told, version.servable.signatures[signature], where)
     outputs = await _outputs(asked, version, signature, columns)
-    return answer_json({"results": regressions_of(outputs, count, where)})
+    return answer_arrays({"results": regressions_of(outputs, count, where)})
 
 
 async def status(asked: Asked) -> Answer:
@@ -108,7 +108,7 @@ def classes_of(version: Version, outputs: Outputs, count: int, where: str) -> li
         raise InvalidRequestError("a model that scores classes", got=_shapes(outputs), fix=fix, where=where)
     scores = np.asarray(scored[1], np.float64 if scored[1].dtype == np.float64 else np.float32)
     labels = labels_of(version.servable, scores.shape[1])
-    return [[list(pair) for pair in zip(labels, row, strict=True)] for row in scores.tolist()]
+    return [[list(pair) for pair in zip(labels, map(write_array, row), strict=True)] for row in scores]
 
 
 def regressions_of(outputs: Outputs, count: int, where: str) -> list[float]:
@@ -201,8 +201,7 @@ def _rows(outputs: Mapping[str, np.ndarray], where: str) -> list[Any]:
         raise InvalidRequestError("a model whose outputs have rows", got=got, fix=fix, where=where)
     if len(outputs) == 1:
         return write_array(next(iter(outputs.values())))
-    columns = {name: write_array(y) for name, y in outputs.items()}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [{name: write_array(y[i]) for name, y in outputs.items()} for i in range(counts.pop())]
 
 
 def _one_or_all(outputs: Mapping[str, np.ndarray]) -> Any:
