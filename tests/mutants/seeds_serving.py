@@ -367,6 +367,20 @@ MUTANTS = [
         (_SERVER + "test_a_model_config_file_of_tensorflow_serving",),
     ),
     (
+        "serving: what JSON has no number for becomes null",
+        _ROOM + "http/_json_arrays.py",
+        "        return orjson.Fragment(json.dumps(found.tolist()))",
+        "        return found.tolist()",
+        (_PROTOCOLS + "test_numbers_that_json_does_not_have",),
+    ),
+    (
+        "serving: NaN in a body is refused",
+        _ROOM + "http/_bodies.py",
+        "        return json.loads(text)",
+        "        raise",
+        (_PROTOCOLS + "test_numbers_that_json_does_not_have",),
+    ),
+    (
         "serving: a version that leaves while a body comes leaves its request",
         _ROOM + "http/_bodies.py",
         "return version if version.state is State.AVAILABLE else asked.choose(), body",

@@ -13,6 +13,8 @@ from areas.serving_net import Served, served_net
 for needed in ("kserve", "uvicorn", "grpc"):
     assert importlib.util.find_spec(needed) is not None, f"{needed} is missing"
 
+collect_ignore = ["clients"]  # programs
+
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

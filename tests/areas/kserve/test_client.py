@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-CLIENT = Path(__file__).with_name("client.py")
+CLIENT = Path(__file__).parent / "clients" / "kserve_client.py"
 
 
 @pytest.fixture(scope="module")

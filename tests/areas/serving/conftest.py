@@ -15,6 +15,8 @@ for needed in ("tritonclient", "tensorflow_serving", "schemathesis", "onnxruntim
     assert importlib.util.find_spec(needed) is not None, f"{needed} is missing"
 assert shutil.which("curl") is not None, "curl is missing"
 
+collect_ignore = ["clients"]  # programs
+
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

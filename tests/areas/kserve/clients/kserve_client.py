@@ -24,7 +24,7 @@ def request(model: str, x: np.ndarray, binary: bool) -> InferRequest:
 
 async def over_http() -> dict[str, Any]:
     address = f"http://127.0.0.1:{given['port']}"
-    client = InferenceRESTClient(RESTConfig(protocol="v2", retries=1))
+    client = InferenceRESTClient(RESTConfig(protocol="v2", retries=2))
     answers = {
         name: await client.infer(address, request("net", x, binary), model_name="net")
         for name, binary in (("y", True), ("in JSON", False))
@@ -35,7 +35,7 @@ async def over_http() -> dict[str, Any]:
             await client.infer(address, request(model, sent, binary=False), model_name=model)
         except httpx.HTTPStatusError as error:
             errors.append(error.response.status_code)
-    first = InferenceRESTClient(RESTConfig(protocol="v1", retries=1))
+    first = InferenceRESTClient(RESTConfig(protocol="v1", retries=2))
     predictions = await first.infer(address, {"instances": x.tolist()}, model_name="net")
     return {
         **{name: answer.outputs[0].as_numpy().tolist() for name, answer in answers.items()},
@@ -48,7 +48,7 @@ async def over_http() -> dict[str, Any]:
 
 
 async def over_grpc() -> dict[str, Any]:
-    async with InferenceGRPCClient(f"127.0.0.1:{given['grpc_port']}", retries=1) as client:
+    async with InferenceGRPCClient(f"127.0.0.1:{given['grpc_port']}", retries=2) as client:
         answer = await client.infer(request("net", x, binary=True))
         errors = []
         for model, sent in (("no", x), ("net", x[:, :3])):
