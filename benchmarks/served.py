@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "onnxruntime", "uvicorn", "httptools", "uvloop")
 OURS, ON_ONNX = "Phlox", "Phlox, the ONNX file"
-PEERS = ("kserve", "mlserver", "litserve")
+PEERS = ("kserve", "mlserver", "litserve", "rayserve")
+BY_ROW = ("litserve", "rayserve")  # those that are asked for a row without the axis of the batch
 MODELS = {"small MLP": (16,), "ResNet-18 at 64²": (64, 64, 3), "encoder, 8 × 128": (8, 128)}
 ASKED = {"small MLP": 3.0}  # times the best peer's requests a second, at most clients
 LARGER = 1.2
@@ -134,7 +135,7 @@ def running(name: str, line: Sequence[str], port: int, x: np.ndarray) -> Iterato
         line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        server = Server(name, port, name == "litserve")
+        server = Server(name, port, name in BY_ROW)
         wait(server, made, x)
         yield server
     finally:
