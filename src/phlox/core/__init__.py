@@ -58,13 +58,14 @@ from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
 from phlox.core.context._random import advance, is_key, key_or_draw, seed
 from phlox.core.context._warning import warn_once
+from phlox.core.context._ways import way, ways
 from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
 from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
 from phlox.core.looking._plain_text import plain_text
-from phlox.core.looking._watch import NonFiniteError, capture, watch_nonfinite
+from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
 from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
 from phlox.core.module._copy import constant, copy, freeze, thaw
@@ -198,6 +199,7 @@ __all__ = [
     "static_key",
     "stop_gradient",
     "testmode",
+    "tapped",
     "thaw",
     "tie",
     "tied_class",
@@ -216,6 +218,8 @@ __all__ = [
     "warn_of_one_array_twice",
     "warn_once",
     "watch_nonfinite",
+    "way",
+    "ways",
     "while_loop",
     "write_arrays",
 ]

@@ -29,7 +29,7 @@ from phlox.loop.steps._precision import Precision
 from phlox.loop.steps._step import Hooks, OwnStep, Step
 from phlox.loop.steps._weighing import as_class_weight
 from phlox.optim import Optimizer
-from phlox.parallel import DataParallel
+from phlox.parallel import Placement
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Task:
     precision: Precision
     clip: Clip
     metrics: Any
-    parallel: DataParallel | None
+    parallel: Placement | None
     feed: Feed
     validation: Feed | None
     data: Mapping[str, Any]  # as it was given, by the name of its argument
@@ -160,7 +160,9 @@ def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
     hooks, saving = _hooks(run), _saving(run)
     objective, own = task.objective, settings.step
     return Plan(
-        step=OwnStep(own, hooks) if own else Step(objective, task.clip, task.precision, hooks),
+        step=OwnStep(own, hooks, placement=task.parallel)
+        if own
+        else Step(objective, task.clip, task.precision, hooks, placement=task.parallel),
         feed=task.feed,
         objective=objective,
         validation=task.validation,

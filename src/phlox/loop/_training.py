@@ -30,7 +30,7 @@ from phlox.loop.steps._chunk import MOST, Part, Program, program, slots_for
 from phlox.loop.steps._objective import Objective
 from phlox.loop.steps._precision import AS_IT_IS, Precision
 from phlox.loop.steps._step import Others, OwnStep, Step, Sums
-from phlox.parallel import DataParallel
+from phlox.parallel import Placement
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Plan:
     validation_every: int = 1  # epochs, or steps where ``steps`` says how many there are
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
     memory: Any = None  # whether it is checked, or chosen, what a step needs
-    parallel: DataParallel | None = None
+    parallel: Placement | None = None
     data: dict[str, Any] = field(default_factory=dict)  # as it was given, by the name of its argument
 
 
@@ -214,7 +214,9 @@ class Training:
         steps = 1 if watched and plan.chunk is None else plan.chunk
         others, batch = self.others(), self.placed(batch)
         if plan.parallel is not None:
-            plan.parallel.replicate(run.model, self.opt, *others.values())
+            plan.parallel.place(run.model)
+            self.opt.repack(run.model)
+            plan.parallel.place(run.model, self.opt, *others.values())
         slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
         plan.step, slots = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive

@@ -270,6 +270,10 @@ class Optimizer(Module):
         self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
 
+    def repack(self, model: _models.Models) -> None:
+        """Hold the same state with small arrays together where they now lie together, after the model was moved."""
+        self._keep(self.state, _models.trained(model))
+
     def adjust(self, group: str | None = None, **numbers: float) -> None:
         """Set numbers that the rule holds as state, such as ``learning_rate``, without a new trace.
 

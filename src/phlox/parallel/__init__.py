@@ -1,8 +1,15 @@
-"""Several devices: a mesh of them, weights on each, batches spread over them.
+"""Several devices: a mesh of them, and strategies that say how a model, its optimiser and its batches are spread.
 
-_data_parallel    the whole model on every device, a part of the batch on each
+_mesh          devices along named axes
+_strategy      strategies as values that multiply
+_placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+strategies/    the strategies, a file each
 """
 
-from phlox.parallel._data_parallel import DataParallel, data_parallel
+from phlox.parallel._mesh import mesh
+from phlox.parallel._placement import Placement
+from phlox.parallel._strategy import Product, Strategy
+from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
+from phlox.parallel.strategies._fsdp import FSDP, fsdp
 
-__all__ = ["DataParallel", "data_parallel"]
+__all__ = ["FSDP", "DataParallel", "Placement", "Product", "Strategy", "data_parallel", "fsdp", "mesh"]

@@ -1,0 +1,74 @@
+"""Fully sharded data parallelism: each device holds a part of every weight, and of all that goes with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phlox.core import RangeError
+from phlox.parallel._strategy import Cut, Place, Strategy
+
+WHOLE = 1024  # elements up to which an array stays whole: sending it costs more than holding it
+
+
+@dataclass(frozen=True)
+class FSDP(Strategy):
+    """Each device holds a part of every weight, gradient and moment, and works on its part of each batch.
+
+    Attributes:
+        size: how many parts; -1 is as many as there are devices left.
+        axis: the axis of the mesh.
+        whole: elements up to which an array stays whole on every device.
+    """
+
+    size: int = -1
+    axis: str = "fsdp"
+    whole: int = WHOLE
+
+    @property
+    def axes(self) -> Mapping[str, int]:
+        return {self.axis: self.size}
+
+    @property
+    def batch(self) -> tuple[str, ...]:
+        return (self.axis,)
+
+    def cut(self, place: Place, so_far: Cut, sizes: Mapping[str, int]) -> Cut:
+        """Cut the longest axis that is whole and that the devices share evenly."""
+        parts, left = sizes[self.axis], place.shape
+        if math.prod(place.shape) <= self.whole or parts == 1:
+            return so_far
+        free = [at for at, cut in enumerate(so_far) if cut is None and left[at] % parts == 0 and left[at]]
+        if not free:
+            return so_far
+        longest = max(free, key=lambda at: (left[at], at))
+        return (*so_far[:longest], self.axis, *so_far[longest + 1 :])
+
+    def __repr__(self) -> str:
+        return f"fsdp({'' if self.size == -1 else self.size})"
+
+
+def fsdp(size: int = -1, *, axis: str = "fsdp", whole: int = WHOLE) -> FSDP:
+    """Fully sharded data parallelism: weights, gradients and the optimiser's state in parts, one on each device.
+
+    A layer's weights are gathered where it computes, in both directions, and dropped again; gradients are summed
+    straight to the device that holds the part. Numbers are those of one device, to rounding.
+
+    Arguments:
+        size: how many parts; -1 is as many as there are devices left.
+        axis: the name of its axis in the mesh.
+        whole: elements up to which an array stays whole on every device.
+
+    Raises:
+        RangeError: a size below 1 that is not -1.
+
+    >>> from phlox.parallel import fsdp, data_parallel
+    >>> fsdp() * data_parallel(2)
+    fsdp() * data_parallel(2)
+
+    Source: Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter models", 2020.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
+        raise RangeError("a number of devices, or -1 for all", got=repr(size), fix="leave it out", where="fsdp")
+    return FSDP(size, axis, whole)
