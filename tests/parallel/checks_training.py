@@ -43,13 +43,13 @@ def statistical() -> Any:
 
 
 def check_convnet_with_batch_norm() -> None:
-    many, _ = assert_trains_alike(statistical, images(), fsdp(), data_parallel(), **CLASSES)
+    (many,) = assert_trains_alike(statistical, images(), fsdp(), **CLASSES)
     cut = [path for path, v in px.paths(many).items() if not v.sharding.is_fully_replicated]
     assert "layers.2.weight" in cut, cut
 
 
 def check_gpt_repeated() -> None:
-    assert_trains_alike(gpt, sentences(), fsdp(), fsdp(2) * data_parallel(4), **WORDS, clip=0.5)
+    assert_trains_alike(gpt, sentences(), fsdp(2) * data_parallel(4), **WORDS, clip=0.5)
 
 
 def check_gpt_unrolled() -> None:
@@ -57,10 +57,9 @@ def check_gpt_unrolled() -> None:
 
 
 def check_float32() -> None:
-    """Half the rows that float64 has to be equal to: losses alone, to 1e-4."""
-    for strategy in (fsdp(), data_parallel()):
-        first, second = (trained(gpt, sentences(), s, loss=next_token)[1] for s in (None, strategy))
-        np.testing.assert_allclose(first.losses, second.losses, rtol=1e-4)
+    first, *others = (trained(gpt, sentences(), s, loss=next_token)[1] for s in (None, fsdp(), data_parallel()))
+    for other in others:
+        np.testing.assert_allclose(first.losses, other.losses, rtol=1e-4)
 
 
 def check_accumulate_and_average() -> None:
@@ -189,9 +188,18 @@ def check_nothing_is_compiled_twice() -> None:
 
 
 def check_resumed() -> None:
-    """A spread training goes on from its checkpoint, and so does one on another number of devices."""
+    """A spread training goes on from its checkpoint."""
+    _resumed(fsdp())
+
+
+def check_resumed_elsewhere() -> None:
+    """And so does one on another number of devices."""
+    _resumed(data_parallel(2), None)
+
+
+def _resumed(*strategies: Any) -> None:
     whole, _ = trained(mlp, points(), fsdp(), **CLASSES, steps=None, epochs=3)
-    for then in (fsdp(), data_parallel(2), None):
+    for then in strategies:
         with tempfile.TemporaryDirectory() as folder:
             saved = {"checkpoint_dir": folder, "steps": None, **CLASSES}
             trained(mlp, points(), fsdp(), **saved, epochs=2)
@@ -202,7 +210,7 @@ def check_resumed() -> None:
 def check_an_alias_stays_alive() -> None:
     """The user's own name for a weight does not die with the buffers that a spread step donates."""
     for strategy in (data_parallel(), fsdp()):
-        model = mlp()
+        model = px.Chain(px.Dense(12, 8), px.Dropout(0.1), px.Dense(8, 256), px.Dense(256, 3))
         held, before = model[2].weight, np.asarray(model[2].weight)
         options = {"optimizer": px.optim.Adam(1e-2), "loss": px.losses.cross_entropy, "progress": False}
         px.fit(model, points(64, "float32"), batch_size=16, parallel=strategy, **options)
