@@ -56,7 +56,9 @@ def spread_step(model: Any, strategy: Any, loss_of: Any, *batch: Any) -> tuple[A
 def deep() -> tuple[Any, ...]:
     """A decoder of 32 blocks under fsdp."""
     with px.seed(0):
-        model = px.parallel.create(functools.partial(GPT, width=128, depth=32, dropout=0.0, remat=True), px.parallel.fsdp())
+        model = px.parallel.create(
+            functools.partial(GPT, width=128, depth=32, dropout=0.0, remat=True), px.parallel.fsdp()
+        )
     return spread_step(model, px.parallel.fsdp(), next_token, sentences(32, 17))
 
 
