@@ -56,15 +56,16 @@ from phlox.core._static import static_key
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
-from phlox.core.context._random import advance, is_key, key_or_draw, seed
+from phlox.core.context._random import advance, drawing_on, is_key, key_or_draw, seed
 from phlox.core.context._warning import warn_once
+from phlox.core.context._ways import way, ways
 from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
 from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
 from phlox.core.looking._plain_text import plain_text
-from phlox.core.looking._watch import NonFiniteError, capture, watch_nonfinite
+from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
 from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
 from phlox.core.module._copy import constant, copy, freeze, thaw
@@ -99,7 +100,7 @@ from phlox.core.transforms._functionalize import functionalize
 from phlox.core.transforms._grad import grad, value_and_grad
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
-from phlox.core.transforms._remat import remat
+from phlox.core.transforms._remat import check_policy, remat
 from phlox.core.transforms._shapes import eval_shape
 from phlox.core.transforms._vmap import vmap
 
@@ -141,6 +142,7 @@ __all__ = [
     "bf16",
     "bytes_text",
     "capture",
+    "check_policy",
     "clear_compile_cache",
     "compile_cache",
     "cond",
@@ -151,6 +153,7 @@ __all__ = [
     "destructure",
     "devices",
     "disguised",
+    "drawing_on",
     "dtypes",
     "eval_shape",
     "explain",
@@ -197,6 +200,7 @@ __all__ = [
     "state_dict",
     "static_key",
     "stop_gradient",
+    "tapped",
     "testmode",
     "thaw",
     "tie",
@@ -216,6 +220,8 @@ __all__ = [
     "warn_of_one_array_twice",
     "warn_once",
     "watch_nonfinite",
+    "way",
+    "ways",
     "while_loop",
     "write_arrays",
 ]

@@ -22,7 +22,7 @@ from phlox.loop._settings import Settings
 from phlox.loop._training import Training
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.logs._history import History
-from phlox.parallel import DataParallel
+from phlox.parallel import Placement, Strategy
 
 
 @answering
@@ -54,7 +54,7 @@ def fit(
     multi_step: int | str = "auto",
     progress: bool | str = "auto",
     devices: Any = None,
-    parallel: DataParallel | None = None,
+    parallel: Strategy | Placement | None = None,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int | str = "epoch",
     resume: bool | str = False,
@@ -102,7 +102,8 @@ def fit(
         progress: True, False, ``"plain"`` for lines of text, or ``"auto"``.
         devices: ``"all"``, a number or a list of devices to spread batches over; None for one. It is short for
             ``parallel=px.parallel.data_parallel(devices)``.
-        parallel: how devices share the work, in place of ``devices``: what ``px.parallel.data_parallel`` gives.
+        parallel: how devices share the work, in place of ``devices``: a strategy such as ``px.parallel.fsdp()``, a
+            product of several, or a ``px.parallel.Placement``.
         checkpoint_dir, checkpoint_every: where and how often to save: ``"epoch"`` or a number of steps. A
             ``px.Checkpoint`` among the callbacks, in their place, has more to choose.
         resume: go on from the newest checkpoint, if there is one; from the ``"best"``, or from the folder of one.
@@ -137,7 +138,7 @@ def fit(
         asked.check(model)
         settings = asked.of_a_dry_run() if dry_run else asked
         task = task_of(settings, data)
-        model, opt = model_and_optimizer(model, settings, task.precision)
+        model, opt = model_and_optimizer(model, settings, task)
         run = run_of(model, opt, task, settings, asked.logged(), interruption)
         scalars = look_at_first_batches(run, task, settings)
         plan = plan_of(run, task, settings)

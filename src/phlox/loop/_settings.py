@@ -17,7 +17,7 @@ from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.preflight._fit import check_memory
 from phlox.loop.steps._by_output import as_loss
 from phlox.loop.steps._objective import check_loss
-from phlox.parallel import DataParallel, data_parallel
+from phlox.parallel import Placement, Strategy, data_parallel
 
 WHERE = "px.fit"
 
@@ -95,9 +95,10 @@ class Settings:
             progress=False,
         )
 
-    def placement(self) -> DataParallel | None:
+    def placement(self) -> Placement | None:
         """How devices share the work, None for one device."""
-        return self.parallel if self.devices is None else data_parallel(self.devices)
+        strategy = self.parallel if self.devices is None else data_parallel(self.devices)
+        return None if strategy is None else Placement.of(strategy)
 
     # --- refused, before anything is made ------------------------------------------------------------
 
@@ -150,10 +151,10 @@ class Settings:
         if self.parallel is not None and self.devices is not None:
             fix = "leave devices out: parallel says which they are"
             raise RangeError("devices or parallel", got="both", fix=fix, where=WHERE)
-        if self.parallel is not None and not isinstance(self.parallel, DataParallel):
+        if self.parallel is not None and not isinstance(self.parallel, Strategy | Placement):
             meant = repr(self.parallel) if isinstance(self.parallel, (str, int)) else '"all"'
             fix = f"pass parallel=px.parallel.data_parallel({meant}), or devices={meant} for short"
-            what = "a px.parallel.DataParallel as parallel"
+            what = "a strategy of px.parallel as parallel"
             raise RangeError(what, got=told(self.parallel), fix=fix, where=WHERE)
 
 

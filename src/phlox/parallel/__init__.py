@@ -1,8 +1,35 @@
-"""Several devices: a mesh of them, weights on each, batches spread over them.
+"""Several devices: a mesh of them, and strategies that say how a model, its optimiser and its batches are spread.
 
-_data_parallel    the whole model on every device, a part of the batch on each
+_mesh          devices along named axes
+_strategy      strategies as values that multiply
+_placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+_alike         what goes with a model's arrays lies as they do
+_results       results of layers held where batches lie
+_shard         for loops by hand: a model placed, or made in its place
+_inspect       which device holds what, as a table and a picture
+strategies/    the strategies, a file each
 """
 
-from phlox.parallel._data_parallel import DataParallel, data_parallel
+from phlox.parallel._inspect import Layout, inspect
+from phlox.parallel._mesh import mesh
+from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._shard import create, shard
+from phlox.parallel._strategy import Product, Strategy
+from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
+from phlox.parallel.strategies._fsdp import FSDP, fsdp
 
-__all__ = ["DataParallel", "data_parallel"]
+__all__ = [
+    "FSDP",
+    "DataParallel",
+    "Layout",
+    "Placement",
+    "Product",
+    "Strategy",
+    "create",
+    "data_parallel",
+    "fsdp",
+    "inspect",
+    "mesh",
+    "placement_of",
+    "shard",
+]

@@ -9,5 +9,6 @@ _mode       training or inference
 _random     the stream that constructors draw from, and the keys that layers own
 _dtypes     no silent conversion: one policy
 _warning    a warning once for each place, at the user's line
+_ways       other ways of computing what layers compute, in a block
 _outlives   whether what is traced here may be used again untraced
 """

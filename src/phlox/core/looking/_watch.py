@@ -66,7 +66,7 @@ def capture(model: Module, *args: Any, only: Choice | None = None, **kwargs: Any
             found[name if calls[name] == 1 else f"{name}#{calls[name]}"] = y
         return y
 
-    with _tapped(tap):
+    with tapped(tap):
         function(*first, *args, **{**named, **kwargs})
     if only is not None and not found:
         called = ", ".join(list(filter(None, names.values()))[:4])
@@ -80,7 +80,7 @@ def capture(model: Module, *args: Any, only: Choice | None = None, **kwargs: Any
 
 
 @contextmanager
-def _tapped(tap: Any) -> Iterator[None]:
+def tapped(tap: Any) -> Iterator[None]:
     before = here.taps
     here.taps = tap if before is None else lambda module, y: tap(module, before(module, y))
     try:
@@ -113,7 +113,7 @@ def watch_nonfinite() -> Iterator[None]:
         place = f"{path_of(module)} {module._brief()}"
         return jax.tree.map(lambda v: _looked_at(module, place, v), y)
 
-    with _tapped(look):
+    with tapped(look):
         here.line_by_line += 1
         try:
             yield

@@ -17,6 +17,7 @@ from phlox.loop.steps._clip import NO_CLIP, Clip
 from phlox.loop.steps._objective import Objective, Report, scalar_and_more
 from phlox.loop.steps._precision import AS_IT_IS, Guard, Precision, all_finite
 from phlox.optim import Optimizer
+from phlox.parallel import Placement
 
 Others = dict[str, Module]  # what else a step changes, by name: metrics, a guard, sums, Modules of callbacks
 
@@ -125,6 +126,7 @@ class Step:
         objective: what is minimised.
         clip, precision, hooks: what else is done.
         saving: how it is done in less memory.
+        placement: how it is spread over devices.
     """
 
     objective: Objective
@@ -132,8 +134,13 @@ class Step:
     precision: Precision = AS_IT_IS
     hooks: Hooks = NO_HOOKS
     saving: Saving = ALL_AT_ONCE
+    placement: Placement | None = None
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
+        with spread(self.placement, batch, model, opt, *others.values()):
+            return self._taken(model, opt, others, batch, last)
+
+    def _taken(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any) -> Record:
         loss, report, grads = self.backward(model, others, batch)
         if "metrics" in others:
             others["metrics"].update(report.prediction, report.target, report.counted)  # pyright: ignore[reportAttributeAccessIssue]  # a Metrics
@@ -163,6 +170,8 @@ class Step:
 
         with self.hooks.lent(others):
             (_, (loss, report)), grads = value_and_grad(loss_fn, has_aux=True)(model)
+        if self.placement is not None:
+            self.placement.hold(grads)
         if guard is not None:
             write_arrays(grads, guard.unscaled(paths(grads)))
             _keep_state(model, before, guard.keeps(all_finite(loss, paths(grads))))
@@ -196,6 +205,17 @@ class Step:
         return guard.told(loss, weight, admitted)
 
 
+@contextmanager
+def spread(placement: Placement | None, batch: Any, *changed: Module) -> Iterator[None]:
+    """What runs in the block is spread as a placement says, and leaves the arrays that it changes where they were."""
+    if placement is None:
+        yield
+        return
+    with placement.step(batch):
+        yield
+    placement.hold(*changed)
+
+
 def _guard(others: Others) -> Guard | None:
     guard = others.get("guard")
     return guard if isinstance(guard, Guard) else None
@@ -217,12 +237,13 @@ class OwnStep:
     fn: Callable[..., Any]
     hooks: Hooks = NO_HOOKS
     where: str = "px.fit"
+    placement: Placement | None = None
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
         del last
         read = read_batch(batch)
         parts = (read.whole,) if read.parts is None else read.parts
-        with self.hooks.lent(others):
+        with spread(self.placement, batch, model, opt, *others.values()), self.hooks.lent(others):
             loss, scalars = scalar_and_more(self.fn(model, opt, *parts), "step", self.where)
             self.hooks.after_update(model, opt)
         return Record(loss, read.count(read.mask), scalars)

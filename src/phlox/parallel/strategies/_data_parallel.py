@@ -2,68 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from phlox.core import Module, RangeError, ShapeError, describe, paths, write_arrays
-
-AXIS = "batch"
+from phlox.core import RangeError
+from phlox.parallel._strategy import Strategy
 
 
 @dataclass(frozen=True)
-class DataParallel:
-    """Where arrays go: ``replicate`` puts Modules on every device, ``spread`` a batch over them.
+class DataParallel(Strategy):
+    """Every device holds the whole model and works on its part of each batch.
 
     The compiler adds what is needed between devices. So means, statistics of BatchNorm and gradients are those of the
     whole batch, and a step gives what it gives on one device, to rounding.
 
     Attributes:
-        mesh: the devices along one axis, ``batch``.
+        size: how many parts; -1 is as many as there are devices left.
+        axis: the axis of the mesh.
+        chosen: the devices, where some were named.
     """
 
-    mesh: Mesh
+    size: int = -1
+    axis: str = "data"
+    chosen: tuple[Any, ...] | None = None
+
+    @property
+    def axes(self) -> Mapping[str, int]:
+        return {self.axis: self.size}
+
+    @property
+    def batch(self) -> tuple[str, ...]:
+        return (self.axis,)
+
+    @property
+    def devices(self) -> tuple[Any, ...] | None:
+        return self.chosen
 
     @property
     def count(self) -> int:
         """How many devices there are."""
-        return self.mesh.size
+        return jax.device_count() if self.size == -1 else self.size
 
-    def replicate(self, *modules: Module) -> None:
-        """Put all arrays of Modules on every device, in place."""
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        for module in modules:
-            write_arrays(module, {path: jax.device_put(v, everywhere) for path, v in paths(module).items()})
-
-    def spread(self, batch: Any) -> Any:
-        """A batch with its first axis cut over the devices; scalars go to each.
-
-        Raises:
-            ShapeError: a first axis that the devices do not share evenly.
-        """
-        return jax.tree.map(self._cut, batch)
-
-    def _cut(self, leaf: Any) -> jax.Array:
-        axes = PartitionSpec(AXIS) if np.ndim(leaf) else PartitionSpec()
-        if np.ndim(leaf) and np.shape(leaf)[0] % self.count:
-            raise ShapeError(
-                f"batches that {self.count} devices share evenly",
-                got=describe(leaf),
-                fix="choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it",
-                where="data_parallel",
-            )
-        return jax.device_put(leaf, NamedSharding(self.mesh, axes))
+    def __repr__(self) -> str:
+        return f"data_parallel({'' if self.size == -1 else self.size})"
 
 
-def data_parallel(devices: str | int | Sequence[Any] = "all") -> DataParallel:
+def data_parallel(devices: str | int | Sequence[Any] = "all", *, axis: str = "data") -> DataParallel:
     """Data parallelism over devices.
 
     Arguments:
         devices: ``"all"``, those of a platform such as ``"gpu"``, how many of them, or which.
+        axis: the name of its axis in the mesh.
 
     Raises:
         RangeError: more devices than there are, none, or what names no devices.
@@ -72,6 +64,8 @@ def data_parallel(devices: str | int | Sequence[Any] = "all") -> DataParallel:
     >>> data_parallel(1).count
     1
     """
+    if devices == "all":
+        return DataParallel(axis=axis)
     chosen = _chosen(devices)
     if not chosen:
         there = jax.devices()
@@ -81,7 +75,7 @@ def data_parallel(devices: str | int | Sequence[Any] = "all") -> DataParallel:
             fix=f"leave devices out for one; there are {len(there)} of {there[0].platform}: see jax.devices()",
             where="data_parallel",
         )
-    return DataParallel(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))
+    return DataParallel(len(chosen), axis, None if isinstance(devices, int) else tuple(chosen))
 
 
 def _chosen(devices: Any) -> list[Any]:
@@ -89,7 +83,7 @@ def _chosen(devices: Any) -> list[Any]:
     there = jax.devices()
     if isinstance(devices, str):
         try:
-            return there if devices == "all" else jax.devices(devices)
+            return jax.devices(devices)
         except RuntimeError:  # no such platform
             return []
     if isinstance(devices, int):

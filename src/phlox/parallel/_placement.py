@@ -1,0 +1,260 @@
+"""A strategy on a mesh: where each array of a model lies, and how a step keeps it there."""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from phlox.core import Module, ShapeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
+from phlox.nn import parameter_kinds
+from phlox.parallel._alike import Cuts, alike
+from phlox.parallel._mesh import check_mesh, mesh
+from phlox.parallel._results import Results
+from phlox.parallel._strategy import Cut, Place, Strategy
+
+F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Module)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A strategy on the devices of a mesh; ``px.fit(…, parallel=)`` and ``px.parallel.shard`` take it.
+
+    Attributes:
+        strategy: how arrays and batches are spread.
+        mesh: the devices along named axes.
+    """
+
+    strategy: Strategy
+    mesh: Mesh
+
+    @classmethod
+    def of(cls, strategy: Strategy | Placement, where: Mesh | None = None) -> Placement:
+        """A strategy on a mesh; by default on one of the axes that it needs, over its devices or all.
+
+        Raises:
+            RangeError: a mesh without an axis that it goes by, with one of another size, or with one that nothing is
+                spread along; fewer devices than it asks for.
+        """
+        if isinstance(strategy, Placement):
+            return strategy
+        if where is None:
+            where = mesh(strategy.axes, devices=_devices(strategy))
+        check_mesh(where, strategy.axes, repr(strategy))
+        return cls(strategy, where)
+
+    @property
+    def count(self) -> int:
+        """How many devices there are."""
+        return self.mesh.size
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Devices along each axis of the mesh."""
+        return dict(self.mesh.shape)
+
+    @property
+    def rows(self) -> int:
+        """In how many parts a batch is cut."""
+        return math.prod(self.sizes[name] for name in self.strategy.batch)
+
+    # --- where arrays lie ---------------------------------------------------------------------------
+
+    def cuts(self, model: Module) -> dict[str, PartitionSpec]:
+        """How each array of a model is cut, by path; State lies whole on every device."""
+        found = {path: PartitionSpec() for path in paths(model)}
+        kinds = parameter_kinds(model)
+        for path, value, ways_to in owners(model):
+            stacked = kinds[path].stacked if path in kinds else 0
+            found[path] = self._cut(path, value, stacked, ways_to)
+        return found
+
+    def _cut(self, path: str, value: Any, stacked: int, ways_to: Any) -> PartitionSpec:
+        """How one array is cut: as the first of its owners that cuts it at all says."""
+        whole: Cut = (None,) * value.ndim
+        for above, _ in ways_to:
+            place = Place(path, tuple(value.shape), value.dtype, tuple((m, head) for m, head in above), stacked)
+            cut = self.strategy.cut(place, whole, self.sizes)
+            if cut != whole:
+                return PartitionSpec(*cut)
+        return PartitionSpec()
+
+    def place(self, model: Module, *others: Module) -> None:
+        """Put the arrays of a model where they belong, in place, and those of others that go with it.
+
+        What another Module, an optimiser or an average of weights, keeps for an array of the model lies as that array
+        does: it has its path at the end of its own, and its shape. The rest lies whole on every device.
+
+        Raises:
+            PhloxError: a model that the strategy cannot spread; nothing was moved.
+        """
+        self.strategy.check(model, self.sizes)
+        modules = (model, *others)
+        for module, cuts in zip(modules, self._all_cuts(modules), strict=True):
+            write_arrays(module, {path: self.put(v, cuts[path]) for path, v in paths(module).items()})
+        placed(model, self)
+
+    def _all_cuts(self, modules: Sequence[Module]) -> list[Cuts]:
+        """How the arrays of several Modules are cut: those with arrays to train by themselves, others as these."""
+        known: dict[str, tuple[PartitionSpec, tuple[int, ...]]] = {}
+        found: list[Cuts | None] = []
+        for module in modules:
+            cuts = self.cuts(module) if owners(module) else None
+            found.append(cuts)
+            if cuts is not None:
+                known = {path: (cuts[path], v.shape) for path, v in paths(module).items()} | known
+        return [alike(known, m) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
+
+    def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
+        """An array, the same in every process, spread over the mesh."""
+        where = NamedSharding(self.mesh, cut)
+        lies = getattr(value, "sharding", None)
+        if isinstance(lies, NamedSharding) and lies.mesh == self.mesh and lies.is_equivalent_to(where, value.ndim):
+            return value
+        if where.is_fully_addressable:
+            return jax.device_put(value, where)
+        if is_key(value):
+            return jax.random.wrap_key_data(self.put(jax.random.key_data(value), cut), impl=jax.random.key_impl(value))
+        host = np.asarray(value)
+        return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
+
+    def spread(self, batch: Any, *, strict: bool = True) -> Any:
+        """A batch cut along the axes that the strategy has for it; scalars go to every device.
+
+        With several processes each gives its part of the batch, of one size in all of them.
+
+        Arguments:
+            strict: whether to refuse what the devices do not share evenly; else each gets it whole.
+
+        Raises:
+            ShapeError: a first axis, or a second one of time, that the devices do not share evenly.
+        """
+        return jax.tree.map(lambda leaf: self._spread(leaf, strict), batch)
+
+    def _spread(self, leaf: Any, strict: bool) -> jax.Array:
+        uneven = self._uneven(np.shape(leaf))
+        if uneven is not None and strict:
+            raise _refused(leaf, *uneven)
+        cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
+        where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
+        if where.is_fully_addressable:
+            return jax.device_put(leaf, where)
+        return jax.make_array_from_process_local_data(where, np.asarray(leaf))
+
+    def _uneven(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
+        """The first axis that is not shared evenly, and in how many parts; None where all are."""
+        processes = len({device.process_index for device in self.mesh.devices.flat})
+        for axis, (names, size) in enumerate(zip((self.strategy.batch, self.strategy.sequence), shape, strict=False)):
+            parts = math.prod(self.sizes[name] for name in names)
+            parts = max(1, parts // processes) if axis == 0 else parts
+            if size % parts:
+                return axis, parts
+        return None
+
+    # --- inside a compiled step ----------------------------------------------------------------------
+
+    def jit(self, fn: F, **options: Any) -> F:
+        """``px.jit`` of a step of yours, spread as this says: layers compute its ways, and arrays stay where they lie.
+
+        Arguments:
+            fn: the step; the Modules among its arguments were placed, and what else it gets are batches.
+            options: of ``px.jit``.
+
+        >>> import jax.numpy as jnp, phlox as px
+        >>> model = px.Dense.of(jnp.ones((2, 1)), None)
+        >>> placement = px.parallel.shard(model, px.parallel.data_parallel())
+        >>> @placement.jit
+        ... def step(model, x):
+        ...     loss, grads = px.value_and_grad(lambda model: model(x).sum())(model)
+        ...     model.weight = model.weight - grads.weight
+        ...     return loss
+        >>> step(model, placement.spread(jnp.ones((4, 2)))).tolist(), model.weight.tolist()
+        (8.0, [[-3.0], [-3.0]])
+        """
+
+        @functools.wraps(fn)
+        def spread(*args: Any, **kwargs: Any) -> Any:
+            leaves = jax.tree.leaves((args, kwargs), is_leaf=_is_module)
+            modules = list({id(v): v for v in leaves if _is_module(v)}.values())
+            with self.step([v for v in leaves if not _is_module(v)]):
+                result = fn(*args, **kwargs)
+            self.hold(*modules)
+            return result
+
+        compiled: Any = jit(spread, **options)
+        return compiled
+
+    @contextmanager
+    def step(self, batch: Any) -> Iterator[None]:
+        """Within the block, in a trace, layers compute in the strategy's ways and their results lie as batches do."""
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
+        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shapes[0] if shapes else ())
+        with ways(self.strategy.ways(self.mesh)), tapped(hold):
+            yield
+
+    def hold(self, *modules: Module, all_of_it: bool = False) -> None:
+        """Tell the compiler, in a trace, that arrays of Modules lie where ``place`` puts them.
+
+        Arguments:
+            all_of_it: what is not traced too.
+        """
+        for module, cuts in zip(modules, self._all_cuts(modules), strict=True):
+            traced = {path: v for path, v in paths(module).items() if all_of_it or isinstance(v, Tracer)}
+            write_arrays(module, {path: self.constrained(v, cuts[path]) for path, v in traced.items()})
+
+    def constrained(self, value: Any, cut: PartitionSpec) -> Any:
+        """A traced array that the compiler shall lay out so."""
+        return jax.lax.with_sharding_constraint(value, NamedSharding(self.mesh, cut))
+
+
+_placed: weakref.WeakKeyDictionary[Module, Placement] = weakref.WeakKeyDictionary()
+
+
+def placed(model: M, placement: Placement) -> M:
+    """The same model, known as one that lies so."""
+    _placed[model] = placement
+    return model
+
+
+def placement_of(model: Module) -> Placement | None:
+    """How a model was placed over several devices, where its arrays still lie there; None else."""
+    found = _placed.get(model)
+    if found is None or found.count == 1:
+        return None
+    devices = set(found.mesh.devices.flat)
+    there = [isinstance(v, jax.Array) and v.sharding.device_set == devices for v in paths(model).values()]
+    return found if all(there) else None
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Module)
+
+
+def _refused(leaf: Any, axis: int, parts: int) -> ShapeError:
+    what = "batches" if axis == 0 else "sequences"
+    fix = "choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it"
+    return ShapeError(
+        f"{what} that {parts} devices share evenly",
+        got=describe(leaf),
+        fix=fix if axis == 0 else "pad the sequences to a multiple",
+        where="px.parallel",
+    )
+
+
+def _devices(strategy: Strategy) -> tuple[Any, ...] | None:
+    """The devices to go over: those that were given, or the first so many of one process; None is all."""
+    sizes = strategy.axes.values()
+    if strategy.devices is not None or -1 in sizes or jax.process_count() > 1:
+        return strategy.devices
+    wanted, there = math.prod(sizes), jax.devices()
+    return tuple(there[:wanted]) if wanted < len(there) else None
