@@ -80,6 +80,10 @@ class Placement:
             found[path] = self._cut(path, value, ways_to)
         return found
 
+    def shardings(self, model: Module) -> dict[str, NamedSharding]:
+        """Where each array of a model belongs, by path; of an abstract model too."""
+        return {path: NamedSharding(self.mesh, cut) for path, cut in self.cuts(model).items()}
+
     def _cut(self, path: str, value: Any, ways_to: Any) -> PartitionSpec:
         """How one array is cut: as the first of its owners that cuts it at all says."""
         whole: Cut = (None,) * value.ndim
