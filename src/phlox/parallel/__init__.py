@@ -3,12 +3,18 @@
 _mesh          devices along named axes
 _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+_alike         what goes with a model's arrays lies as they do
+_results       results of layers held where batches lie
+_shard         for loops by hand: a model placed, or made in its place
+_inspect       which device holds what, as a table and a picture
 strategies/    the strategies, a file each
 tables/        which part of a layer tensor parallelism cuts how
 """
 
+from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
-from phlox.parallel._placement import Placement
+from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
@@ -18,14 +24,19 @@ from phlox.parallel.tables._shown import TensorRules, tensor_rules
 __all__ = [
     "FSDP",
     "DataParallel",
+    "Layout",
     "Placement",
     "Product",
     "Strategy",
     "TensorParallel",
     "TensorRules",
+    "create",
     "data_parallel",
     "fsdp",
+    "inspect",
     "mesh",
+    "placement_of",
+    "shard",
     "tensor_parallel",
     "tensor_rules",
 ]
