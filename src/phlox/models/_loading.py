@@ -33,7 +33,7 @@ from phlox.models._config import Config, read_json
 from phlox.models._family import Family
 from phlox.models._hub import folder_of
 from phlox.models._timm import config_of_timm
-from phlox.parallel import Placement, Strategy
+from phlox.parallel import Placement, Strategy, placed
 from phlox.weights import Arrays, NameMap, Slot, file_error, open_regular, place, read
 
 _WHERE = "px.models.load"
@@ -126,12 +126,13 @@ def load(
         names = found.maps(config)[spoken]
         new = (*_new(found, config, trunk), *_absent(found.family.optional, names, model, shapes))
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
-        where = None if parallel is None else Placement.of(parallel).shardings(model)
+        placement = None if parallel is None else Placement.of(parallel)
+        where = None if placement is None else placement.shardings(model)
         place(model, plan.slots, arrays, where=where)
     if plan.drawn:
         drawn = _drawn(partial(made, config), tuple(plan.drawn), key_or_draw(key), where)
         load_state_dict(model, drawn, strict=False)
-    return model
+    return model if placement is None else placed(model, placement)
 
 
 def _described(folder: Path, task: str | None) -> _Source:

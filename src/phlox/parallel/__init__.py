@@ -14,6 +14,7 @@ tables/        which part of a layer tensor parallelism cuts how
 from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel

@@ -80,7 +80,12 @@ class Placement:
         return found
 
     def shardings(self, model: Module) -> dict[str, NamedSharding]:
-        """Where each array of a model belongs, by path; of an abstract model too."""
+        """Where each array of a model belongs, by path; of an abstract model too.
+
+        Raises:
+            PhloxError: a model that the strategy cannot spread.
+        """
+        self.strategy.check(model, self.sizes)
         return {path: NamedSharding(self.mesh, cut) for path, cut in self.cuts(model).items()}
 
     def _cut(self, path: str, value: Any, stacked: int, ways_to: Any) -> PartitionSpec:

@@ -37,14 +37,8 @@ _AXES: dict[type[Module], Arrays | Callable[[Any], Arrays]] = {
     Embedding: {"weight": ("in", "out")},
     EmbeddingBag: {"weight": ("in", "out")},
 }
-# How a map is cut that nothing around it says anything of; the first way whose axis the devices share evenly.
-_ALONE: dict[type[Module], tuple[str, ...]] = {
-    Dense: ("column",),
-    Conv: ("column",),
-    ConvTranspose: ("column",),
-    Embedding: ("row", "column"),
-    EmbeddingBag: ("row", "column"),
-}
+# How a map is cut that nothing around it says anything of.
+_ALONE = {Dense: "column", Conv: "column", ConvTranspose: "column", Embedding: "row", EmbeddingBag: "row"}
 
 
 def axes_of(layer: Module, name: str) -> Axes:
@@ -56,9 +50,9 @@ def axes_of(layer: Module, name: str) -> Axes:
     return (found(layer) if callable(found) else found).get(name, ())
 
 
-def alone(layer: Module) -> tuple[str, ...]:
-    """The ways to cut a layer that nothing around it says anything of."""
-    return () if is_each_by_itself(layer) else _known(_ALONE, type(layer)) or ()
+def alone(layer: Module) -> str:
+    """How a layer is cut that nothing around it says anything of."""
+    return "whole" if is_each_by_itself(layer) else _known(_ALONE, type(layer)) or "whole"
 
 
 def is_map(layer: Module) -> bool:
@@ -71,7 +65,7 @@ def is_each_by_itself(layer: Any) -> bool:
     return isinstance(layer, DepthwiseConv) or (isinstance(layer, Conv) and 1 < layer.groups == layer.in_channels)
 
 
-def _known(table: dict[type[Module], Any], cls: type[Module]) -> Any:
+def _known(table: Mapping[Any, Any], cls: type[Module]) -> Any:
     return next((table[c] for c in _family(cls) if c in table), None)
 
 

@@ -16,9 +16,8 @@ _BY = {"column": "out", "row": "in"}
 def cut_of(place: Place, parts: int) -> Cut:
     """How an array's last axes are cut over so many devices; ``()`` where it stays whole."""
     part = _said(place, parts)
-    ways = alone(place.layer) if part is None else (part.how,)
-    cuts = [cut_by(way, place) for way in ways]
-    return next((cut for cut in cuts if fits(cut, place.shape, parts)), ())
+    cut = cut_by(alone(place.layer) if part is None else part.how, place)
+    return cut if fits(cut, place.shape, parts) else ()
 
 
 def cut_by(how: str | Cut, place: Place) -> Cut:

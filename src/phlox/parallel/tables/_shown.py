@@ -41,7 +41,7 @@ class TensorRules:
 _ALONE = (
     ("any other", "Dense", "column"),
     ("any other", "Conv, ConvTranspose", "column, each channel by itself whole"),
-    ("any other", "Embedding", "row, where that is uneven column"),
+    ("any other", "Embedding", "row, by words"),
     ("any other", "array", "whole"),
 )
 
