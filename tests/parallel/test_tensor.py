@@ -1,15 +1,17 @@
 """Tensor parallelism: what is cut in every family of models, what is refused, and rules of a user's own."""
 
 import dataclasses
+import functools
 import math
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
+from typing import ClassVar
 
 import jax.numpy as jnp
 import pytest
 
 import phlox as px
-from phlox.models._catalogue import FAMILIES
+from phlox.models._catalogue import FAMILIES, family_of_type
 from phlox.parallel import Placement, fsdp, tensor_parallel, tensor_rules
 
 LARGE = 1 << 14
@@ -41,6 +43,15 @@ def shallow(config):
     return dataclasses.replace(config, **one, **towers)
 
 
+@functools.cache
+def made(kind):
+    """A model of a family by its shapes alone, as wide as its first variant is."""
+    family, others = family_of_type(kind, "tests"), OTHERS.get(kind, {})
+    found = next(iter(family.variants.values()), None)
+    config = shallow(family.config(**others) if found is None else dataclasses.replace(found, **others))
+    return px.eval_shape(lambda: family.model(config))
+
+
 def cuts(model, parts=2, **options):
     """How a model is cut, on a mesh of as many devices as there are in name only."""
     strategy = tensor_parallel(parts, **options)
@@ -49,12 +60,9 @@ def cuts(model, parts=2, **options):
     return {path: tuple(cut) for path, cut in fake.cuts(model).items()}
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
-def test_large_matrices_of_every_family_are_cut(family):
-    others = OTHERS.get(family.config.model_type, {})
-    found = next(iter(family.variants.values()), None)
-    config = shallow(family.config(**others) if found is None else dataclasses.replace(found, **others))
-    model = px.eval_shape(lambda: family.model(config))
+@pytest.mark.parametrize("kind", [family.config.model_type for family in FAMILIES])
+def test_large_matrices_of_every_family_are_cut(kind):
+    model = made(kind)
     found = cuts(model)
     large = {path: v.shape for path, v in px.paths(model).items() if v.ndim > 1 and math.prod(v.shape) >= LARGE}
     whole = {path: shape for path, shape in large.items() if not any(found[path])}
@@ -98,7 +106,7 @@ def test_maps_in_a_row_take_turns_and_stacked_axes_stay_in_front():
 
 
 def test_convolutions_of_a_residual_block_take_turns_each_channel_by_itself_goes_along():
-    found = cuts(px.eval_shape(lambda: px.models.create("mobilenet_v3_small", classes=4)))
+    found = cuts(made("mobilenet_v3"))
     stem = next(path for path in found if "expand.conv" in path).partition("expand")[0]
     assert found[f"{stem}expand.conv.weight"] == (None, None, None, "tensor")
     assert found[f"{stem}depthwise.conv.weight"] == (None, None, None, "tensor")
@@ -111,7 +119,7 @@ def test_words_are_cut_where_devices_share_them():
 
 
 class Own(px.Module):
-    tensor_rules = {"up": "column", "down": "row", "table": ("tensor", None)}
+    tensor_rules: ClassVar = {"up": "column", "down": "row", "table": ("tensor", None)}
 
     def __init__(self):
         self.up, self.down, self.beside = px.Dense(4, 8), px.Dense(8, 4), px.Dense(4, 4)

@@ -6,10 +6,10 @@ from parallel.kit import Checks
 
 CHECKS, PROGRAMS = Checks("checks_tensor"), Checks("checks_tensor_program", as_users=True)
 QUICK = (
-    "check_decoder_with_experts_over_data_fsdp_and_tensor",
+    "check_decoder_over_data_fsdp_and_tensor",
     "check_files_are_read_to_their_shards",
     "check_models_are_made_where_they_lie",
-    "check_a_block_sums_twice_in_each_direction_and_sends_nothing_else",
+    "check_a_block_sends_sums_alone",
 )
 
 

@@ -38,7 +38,8 @@ class TensorParallel(Strategy):
         if parts == 1 or not fits(mine, place.shape, parts):
             return so_far
         front = len(so_far) - len(mine)
-        return (*so_far[:front], *(was or (self.axis if name else None) for was, name in zip(so_far[front:], mine)))
+        both = zip(so_far[front:], mine, strict=True)
+        return (*so_far[:front], *(was or (self.axis if name else None) for was, name in both))
 
     def _mine(self, place: Place, parts: int) -> Cut:
         rule = self._rule(place.path)

@@ -46,8 +46,9 @@ def axes_of(layer: Module, name: str) -> Axes:
     declared = getattr(type(layer), "tensor_axes", {})
     if name in declared:
         return declared[name]
-    found = _known(_AXES, type(layer)) or {}
-    return (found(layer) if callable(found) else found).get(name, ())
+    known: Any = _known(_AXES, type(layer)) or {}
+    arrays: Arrays = known(layer) if callable(known) else known
+    return arrays.get(name, ())
 
 
 def alone(layer: Module) -> str:
