@@ -54,4 +54,18 @@ MUTANTS = [
         "return cut_of(place, parts) if True else",
         (_TEST + "test_a_class_says_how_its_own_parts_are_cut_and_a_pattern_beats_it",),
     ),
+    (
+        "tensor: every device reads the first part of an array",
+        "weights/_on_device.py",
+        "ready = _prepared(array[index], None, dtype, _wide())",
+        "ready = _prepared(array[next(iter(parts.values()))[0]], None, dtype, _wide())",
+        (_CHECK + "test_numbers_are_those_of_one_device[check_files_are_read_to_their_shards]",),
+    ),
+    (
+        "tensor: of a stack all layers are read",
+        "weights/matching/_placing.py",
+        "for view in self.views[index[0]]])",
+        "for view in self.views])",
+        ("tests/weights/test_on_device.py::test_a_part_of_a_stack_is_read_by_itself",),
+    ),
 ]
