@@ -24,7 +24,7 @@ MUTANTS = [
         _ROOM + "tables/_choice.py",
         "for i in reversed(range(len(place.owners))):",
         "for i in range(len(place.owners)):",
-        (_TEST + "test_pairs_are_cut_by_outputs_then_by_inputs",),
+        (_TEST + "test_the_innermost_layer_has_the_last_word",),
     ),
     (
         "tensor: stacked axes are cut in place of the map's",
@@ -38,7 +38,7 @@ MUTANTS = [
         _ROOM + "strategies/_tensor_parallel.py",
         "was or (self.axis if name else None)",
         "(self.axis if name else None)",
-        (_TEST + "test_with_fsdp_an_array_is_cut_twice",),
+        (_TEST + "test_what_another_strategy_cut_stays_as_it_is",),
     ),
     (
         "tensor: heads that do not divide are cut through",

@@ -13,6 +13,7 @@ import pytest
 import phlox as px
 from phlox.models._catalogue import FAMILIES, family_of_type
 from phlox.parallel import Placement, fsdp, tensor_parallel, tensor_rules
+from phlox.parallel._strategy import Place
 
 LARGE = 1 << 14
 WHOLE = {  # large, and not cut: what it is
@@ -135,6 +136,28 @@ def test_a_class_says_how_its_own_parts_are_cut_and_a_pattern_beats_it():
     assert found["down.weight"] == found["table"] == (None, "tensor")
     assert found["up.weight"] == found["beside.weight"] == ()
     assert "Own" in str(tensor_rules())
+
+
+class Around(px.Module):
+    tensor_rules: ClassVar = {"inner": "row"}
+
+    def __init__(self):
+        self.inner = Own()
+
+
+def test_the_innermost_layer_has_the_last_word():
+    found = cuts(px.eval_shape(Around))
+    assert found["inner.up.weight"] == (None, "tensor")
+    assert found["inner.beside.weight"] == ("tensor", None)
+
+
+def test_what_another_strategy_cut_stays_as_it_is():
+    model = px.eval_shape(lambda: px.nn.MixtureOfExperts(4, 4, lambda: px.nn.GatedMLP(4, 8)))
+    place = Place(
+        "up.weight", (4, 4, 8), None, ((model, "experts"), (model.experts, "up"), (model.experts.up, "weight"))
+    )
+    strategy = tensor_parallel(2, rules={"up.*": ("tensor", None, "tensor")})
+    assert strategy.cut(place, ("expert", None, None), {"tensor": 2}) == ("expert", None, "tensor")
 
 
 def test_with_fsdp_an_array_is_cut_twice():
