@@ -65,7 +65,9 @@ def check_perceptron() -> None:
 
 def check_repeated_blocks_with_a_tied_head_over_data_fsdp_and_tensor() -> None:
     options = {"loss": next_token, "precision": "float64"}
-    many, *_ = assert_trains_alike(gpt, sentences(), data_parallel(2) * fsdp(2) * tensor_parallel(2), **options)
+    many, *_ = assert_trains_alike(
+        gpt, sentences(), data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2), **options
+    )
     assert_cut(many, blocks__block__attention__q_proj__weight=(2, 16, 16), token__weight=(20, 16))
 
 
@@ -102,14 +104,16 @@ def stepped(strategy: Any = None) -> tuple[Any, list[float]]:
 def check_decoder_over_data_fsdp_and_tensor() -> None:
     """With dropout in attention, and fewer heads of keys than of queries."""
     one, first = stepped()
-    many, second = stepped(data_parallel(2) * fsdp(2) * tensor_parallel(2))
+    many, second = stepped(data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2))
     np.testing.assert_allclose(first, second, rtol=1e-9)
     assert_same(many, one, 1e-9)
     assert_cut(many, blocks__0__attention__k_proj__weight=(16, 4), embed__weight=(16, 16))
 
 
 def check_decoder_with_experts_over_data_fsdp_and_tensor() -> None:
-    (many,) = assert_trains_alike(experts, texts(), data_parallel(2) * fsdp(2) * tensor_parallel(2), **CLASSES)
+    (many,) = assert_trains_alike(
+        experts, texts(), data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2), **CLASSES
+    )
     assert_cut(many, blocks__0__mlp__experts__up__weight=(4, 8, 16), blocks__0__mlp__router__weight=(16, 4))
 
 
