@@ -14,6 +14,7 @@ from parallel.kit import assert_same, assert_trains_alike
 from parallel.networks import gpt, mlp, next_token, points, sentences
 
 data_parallel, fsdp, tensor_parallel = px.parallel.data_parallel, px.parallel.fsdp, px.parallel.tensor_parallel
+ALL = data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2)
 CLASSES = {"loss": px.losses.cross_entropy, "precision": "float64"}
 GATED = px.models.LlamaConfig(
     vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4,
@@ -65,9 +66,7 @@ def check_perceptron() -> None:
 
 def check_repeated_blocks_with_a_tied_head_over_data_fsdp_and_tensor() -> None:
     options = {"loss": next_token, "precision": "float64"}
-    many, *_ = assert_trains_alike(
-        gpt, sentences(), data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2), **options
-    )
+    many, *_ = assert_trains_alike(gpt, sentences(), ALL, **options)
     assert_cut(many, blocks__block__attention__q_proj__weight=(2, 16, 16), token__weight=(20, 16))
 
 
@@ -104,16 +103,14 @@ def stepped(strategy: Any = None) -> tuple[Any, list[float]]:
 def check_decoder_over_data_fsdp_and_tensor() -> None:
     """With dropout in attention, and fewer heads of keys than of queries."""
     one, first = stepped()
-    many, second = stepped(data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2))
+    many, second = stepped(ALL)
     np.testing.assert_allclose(first, second, rtol=1e-9)
     assert_same(many, one, 1e-9)
-    assert_cut(many, blocks__0__attention__k_proj__weight=(16, 4), embed__weight=(16, 16))
+    assert_cut(many, blocks__0__attention__k_proj__weight=(8, 4), embed__weight=(16, 8), norm__scale=(16,))
 
 
 def check_decoder_with_experts_over_data_fsdp_and_tensor() -> None:
-    (many,) = assert_trains_alike(
-        experts, texts(), data_parallel(2) * fsdp(2, whole=64) * tensor_parallel(2), **CLASSES
-    )
+    (many,) = assert_trains_alike(experts, texts(), ALL, **CLASSES)
     assert_cut(many, blocks__0__mlp__experts__up__weight=(4, 8, 16), blocks__0__mlp__router__weight=(16, 4))
 
 
