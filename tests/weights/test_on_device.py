@@ -9,6 +9,8 @@ from safetensors.numpy import save_file
 
 import phlox as px
 from phlox import weights
+from phlox.weights._on_device import spread_arrays
+from phlox.weights.matching._placing import Stack
 
 rng = np.random.default_rng(0)
 
@@ -184,3 +186,16 @@ def test_threads_have_the_settings_of_their_caller(monkeypatch):
 def test_large_arrays_are_whole_to_the_last_byte():
     array = rng.integers(0, 255, 3 * 2**20 + 5, np.uint8)  # blocks, pages, and some more
     assert np.array_equal(weights.to_device(array), array)
+
+
+def test_a_part_of_a_stack_is_read_by_itself():
+    """What several devices share: of layers that stand apart in a file, each reads its part."""
+    layers = [np.arange(6.0, dtype="f").reshape(2, 3) + 10 * i for i in range(4)]
+    stack = Stack(layers)
+    assert stack.shape == (4, 2, 3)
+    np.testing.assert_array_equal(stack[slice(1, 3), slice(0, 1), slice(None)], np.stack(layers)[1:3, :1])
+    np.testing.assert_array_equal(np.asarray(stack), np.stack(layers))
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    found = spread_arrays([("a", stack), ("b", np.ones((), "f"))], {"a": one, "b": one}, {"b": np.dtype("float16")})
+    np.testing.assert_array_equal(found["a"], np.stack(layers))
+    assert (found["b"].shape, found["b"].dtype) == ((), np.float16)

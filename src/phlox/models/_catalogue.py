@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from functools import partial
 from typing import Any
 
 from phlox.core import RangeError, describe, seed
@@ -37,6 +38,8 @@ from phlox.models.vision import (
     _unet,
     _vit,
 )
+from phlox.parallel import Placement, Strategy
+from phlox.parallel import create as created
 from phlox.weights import NameMap
 
 FAMILIES: tuple[Family, ...] = (
@@ -86,7 +89,14 @@ for _family in FAMILIES:  # a model finds its family by its config
     _family.config.family = _family
 
 
-def create(name: str | Config, *, classes: int | None = None, task: str | None = None, key: Any = None) -> Any:
+def create(
+    name: str | Config,
+    *,
+    classes: int | None = None,
+    task: str | None = None,
+    key: Any = None,
+    parallel: Strategy | Placement | None = None,
+) -> Any:
     """A model with fresh weights, by the name of a variant or by a config.
 
     Arguments:
@@ -94,6 +104,7 @@ def create(name: str | Config, *, classes: int | None = None, task: str | None =
         classes: how many classes the head tells apart; 0 for no head; None for as many as the config says.
         task: of models of text, what the head is for, such as ``"text-classification"``; None for what the config says.
         key: where the weights are drawn from; by default the stream of ``px.seed``.
+        parallel: how it is spread over devices, ``px.parallel.fsdp()``: each weight is drawn where it lies.
 
     Raises:
         RangeError: a name that no variant has; the message has those that are close.
@@ -106,10 +117,12 @@ def create(name: str | Config, *, classes: int | None = None, task: str | None =
     config = name if isinstance(name, Config) else variant(name, "px.models.create")
     config = config.with_task(task).with_classes(classes)
     family = family_of(config, "px.models.create")
+    made = partial(family.model, config)
+    made = made if parallel is None else partial(created, made, parallel)
     if key is None:
-        return family.model(config)
+        return made()
     with seed(key):
-        return family.model(config)
+        return made()
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
 from phlox.core import (
     RangeError,
@@ -32,6 +33,7 @@ from phlox.models._config import Config, read_json
 from phlox.models._family import Family
 from phlox.models._hub import folder_of
 from phlox.models._timm import config_of_timm
+from phlox.parallel import Placement, Strategy, placed
 from phlox.weights import Arrays, NameMap, Slot, file_error, open_regular, place, read
 
 _WHERE = "px.models.load"
@@ -73,6 +75,7 @@ def load(
     task: str | None = None,
     revision: str | None = None,
     key: Any = None,
+    parallel: Strategy | Placement | None = None,
 ) -> Any:
     """A model with its weights, from a folder or from the hub.
 
@@ -89,6 +92,8 @@ def load(
             ``"feature-extraction"`` is none.
         revision: of a repository: a branch, a tag or a commit.
         key: where what is new is drawn from; by default the stream of ``px.seed``.
+        parallel: how it is spread over devices, ``px.parallel.tensor_parallel(8)``: of each array a process reads what
+            its own devices hold, and none holds all. Go on with the same one: ``px.fit(model, …, parallel=)``.
 
     Raises:
         FileError: a file that is missing or cannot be read.
@@ -121,10 +126,13 @@ def load(
         names = found.maps(config)[spoken]
         new = (*_new(found, config, trunk), *_absent(found.family.optional, names, model, shapes))
         plan = _planned(model, names, {n: s for n, s in shapes.items() if not _below(head.get(n, ""), new)}, new)
-        place(model, plan.slots, arrays)
+        placement = None if parallel is None else Placement.of(parallel)
+        where = None if placement is None else placement.shardings(model)
+        place(model, plan.slots, arrays, where=where)
     if plan.drawn:
-        load_state_dict(model, _drawn(partial(made, config), tuple(plan.drawn), key_or_draw(key)), strict=False)
-    return model
+        drawn = _drawn(partial(made, config), tuple(plan.drawn), key_or_draw(key), where)
+        load_state_dict(model, drawn, strict=False)
+    return model if placement is None else placed(model, placement)
 
 
 def _described(folder: Path, task: str | None) -> _Source:
@@ -279,12 +287,15 @@ def _made(family: Family, dtype: str, config: Config) -> Any:
     return model if dtype == "float32" else _CONVERT[dtype](model)
 
 
-def _drawn(make: Callable[[], Any], paths: tuple[str, ...], key: Any) -> dict[str, jax.Array]:
-    """What a fresh model has at some paths; only these are computed."""
+def _drawn(
+    make: Callable[[], Any], paths: tuple[str, ...], key: Any, where: Mapping[str, Sharding] | None
+) -> dict[str, jax.Array]:
+    """What a fresh model has at some paths, spread as they shall lie; only these are computed."""
 
     def at_paths(key: jax.Array) -> dict[str, jax.Array]:
         with seed(key):
             fresh = state_dict(make())
         return {path: fresh[path] for path in paths}
 
-    return jax.jit(at_paths)(key)
+    spread = None if where is None else {path: where[path] for path in paths}
+    return jax.jit(at_paths, out_shardings=spread)(key)

@@ -8,15 +8,19 @@ _results       results of layers held where batches lie
 _shard         for loops by hand: a model placed, or made in its place
 _inspect       which device holds what, as a table and a picture
 strategies/    the strategies, a file each
+tables/        which part of a layer tensor parallelism cuts how
 """
 
 from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
+from phlox.parallel.strategies._tensor_parallel import TensorParallel, tensor_parallel
+from phlox.parallel.tables._shown import TensorRules, tensor_rules
 
 __all__ = [
     "FSDP",
@@ -25,6 +29,8 @@ __all__ = [
     "Placement",
     "Product",
     "Strategy",
+    "TensorParallel",
+    "TensorRules",
     "create",
     "data_parallel",
     "fsdp",
@@ -32,4 +38,6 @@ __all__ = [
     "mesh",
     "placement_of",
     "shard",
+    "tensor_parallel",
+    "tensor_rules",
 ]

@@ -79,6 +79,15 @@ class Placement:
             found[path] = self._cut(path, value, stacked, ways_to)
         return found
 
+    def shardings(self, model: Module) -> dict[str, NamedSharding]:
+        """Where each array of a model belongs, by path; of an abstract model too.
+
+        Raises:
+            PhloxError: a model that the strategy cannot spread.
+        """
+        self.strategy.check(model, self.sizes)
+        return {path: NamedSharding(self.mesh, cut) for path, cut in self.cuts(model).items()}
+
     def _cut(self, path: str, value: Any, stacked: int, ways_to: Any) -> PartitionSpec:
         """How one array is cut: as the first of its owners that cuts it at all says."""
         whole: Cut = (None,) * value.ndim

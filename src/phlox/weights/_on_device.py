@@ -10,6 +10,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
 from phlox.core import DtypeError, RangeError, describe
 from phlox.weights._pages import own_copy
@@ -81,6 +82,40 @@ def device_arrays(
             before = begun
         found.update(_on_device(before))
     return found
+
+
+def spread_arrays(
+    items: Iterable[tuple[str, Any]], where: Mapping[str, Sharding], dtype: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+    """Arrays of files as arrays of JAX over several devices: of each a process copies what its own devices hold.
+
+    Arguments:
+        items: names and arrays, or what gives a part of one by its slices.
+        where: by name, over which devices an array is spread.
+        dtype: by name, what an array is converted to that does not stay as it is.
+
+    Raises:
+        DtypeError, RangeError: as ``to_device``.
+    """
+    return {name: _spread(array, where[name], dtype.get(name)) for name, array in items}
+
+
+def _spread(array: Any, where: Sharding, dtype: Any) -> jax.Array:
+    """One array, whose parts are read one after the other, each once however many devices hold it."""
+    shape, parts = tuple(array.shape), {}
+    for device, index in where.addressable_devices_indices_map(shape).items():
+        parts.setdefault(_bounds(index, shape), (index, []))[1].append(device)
+    held = []
+    for index, devices in parts.values():
+        ready = _prepared(array[index], None, dtype, _wide())
+        first = jax.device_put(ready if ready.flags.c_contiguous else ready.copy(), devices[0])
+        held += [first, *(jax.device_put(first, device) for device in devices[1:])]
+    return jax.make_array_from_single_device_arrays(shape, where, jax.block_until_ready(held))
+
+
+def _bounds(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Slices as what can be a key."""
+    return tuple(part.indices(size) for part, size in zip(index, shape, strict=True))
 
 
 def _on_device(begun: Mapping[str, Future[Any]]) -> dict[str, jax.Array]:

@@ -39,6 +39,9 @@ class LoRA(Module):
     b: Param  # (rank, out)
     magnitude: Param | None  # (out,)
     parameter_kinds: ClassVar[dict[str, tuple[str, int]]] = {"magnitude": ("scale", 1)}
+    tensor_axes: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        "a": ("in", None), "b": (None, "out"), "magnitude": ("out",),
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,7 @@ class TimeEmbedding(Module):
     size: int
     freq_shift: float
     cos_first: bool
+    tensor_rules: ClassVar[dict[str, Any]] = {"linear_1": "column", "linear_2": "row"}
 
     def __init__(self, size: int, dim: int, *, freq_shift: float = 0.0, cos_first: bool = True, key: Any = None):
         timestep_embedding(0, size, freq_shift=freq_shift)  # refuses what does not fit

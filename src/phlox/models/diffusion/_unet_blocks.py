@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,7 @@ class ResidualBlock(Module):
     """
 
     scale_shift: bool
+    tensor_rules: ClassVar[dict[str, Any]] = {"conv1": "column", "conv2": "row"}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ class ClassHead(Module):
     """
 
     weights: Param | None  # (states,) one for each layer's features
+    tensor_rules: ClassVar[dict[str, Any]] = {"projector": "column", "classifier": "row"}
 
     def __init__(self, dim: int, size: int, classes: int, *, states: int | None, std: float):
         draw = normal(std=std)

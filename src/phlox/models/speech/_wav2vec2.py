@@ -207,6 +207,7 @@ class Wav2Vec2(Model):
     blocks: list[EncoderBlock]
     layer_drop: LayerDrop
     final_drop: Any
+    tensor_rules: ClassVar[dict[str, Any]] = {"convs": "in turn"}
 
     def __init__(self, config: Wav2Vec2Config):
         self.config = config

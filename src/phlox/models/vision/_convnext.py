@@ -115,6 +115,7 @@ class ConvNextBlock(Module):
     shrink: Dense
     scale: Param | None  # (channels,)
     drop: DropPath
+    tensor_rules: ClassVar[dict[str, Any]] = {"grow": "column", "shrink": "row"}
 
     def __init__(self, config: ConvNextConfig, channels: int, drop: float):
         self.depthwise = DepthwiseConv((7, 7), channels, padding=3)

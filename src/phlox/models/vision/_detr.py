@@ -5,7 +5,7 @@ Source: Carion et al., "End-to-end object detection with transformers", 2020.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +130,7 @@ class DetectionHead(Module):
 
     classes: Dense
     boxes: list[Dense]
+    tensor_rules: ClassVar[dict[str, Any]] = {"boxes": "in turn"}
 
     def __init__(self, dim: int, classes: int):
         self.classes = Dense(dim, classes + 1)

@@ -7,7 +7,7 @@ Source: Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks"
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ class SqueezeExcite(Module):
 
     reduce: Conv
     expand: Conv
+    tensor_rules: ClassVar[dict[str, Any]] = {"reduce": "row", "expand": "column"}
 
     def __init__(self, channels: int, squeezed: int, act: Callable[..., Any], gate: Callable[..., Any] = sigmoid):
         self.reduce = Conv((1, 1), channels, squeezed, act)
@@ -56,6 +57,7 @@ class InvertedResidual(Module):
     excite: SqueezeExcite | None
     project: ConvNorm
     drop: DropPath | None
+    tensor_rules: ClassVar[dict[str, Any]] = {"expand": "column", "depthwise": "column", "project": "row"}
 
     def __init__(
         self,

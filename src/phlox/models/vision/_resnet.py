@@ -75,6 +75,7 @@ class ResidualBlock(Module):
 
     layers: list[ConvNorm]
     shortcut: ConvNorm | None
+    tensor_rules: ClassVar[dict[str, Any]] = {"layers": "in turn"}
 
     def __init__(self, layers: list[ConvNorm], shortcut: ConvNorm | None, act: Callable[..., Any]):
         self.layers, self.shortcut, self.act = layers, shortcut, act

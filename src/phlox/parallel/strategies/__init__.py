@@ -2,4 +2,5 @@
 
 _data_parallel    the whole model on every device, a part of the batch on each
 _fsdp             a part of every weight on each device, a part of the batch too
+_tensor_parallel  a part of the features on each device, of the whole batch
 """

@@ -1,21 +1,30 @@
-"""Arrays of a file written into a model: file by file, turned and cut as views, copied once on their way."""
+"""Arrays of a file written into a model: file by file, turned and cut as views, copied once on their way.
+
+Onto several devices each device's part is read by itself: a process reads what its own devices hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
 from phlox.core import DtypeError, Module, StructureError, load_state_dict, state_dict
-from phlox.weights._on_device import device_arrays
+from phlox.weights._on_device import device_arrays, spread_arrays
 from phlox.weights.matching._slots import Slot
 from phlox.weights.readers._arrays import Arrays
 
 
-def place(model: Module, slots: list[Slot], arrays: Mapping[str, Any]) -> dict[str, str]:
+def place(
+    model: Module, slots: list[Slot], arrays: Mapping[str, Any], *, where: Mapping[str, Sharding] | None = None
+) -> dict[str, str]:
     """Fill the model's arrays, in its dtypes; say which of them were converted.
+
+    Arguments:
+        where: by path, over which devices an array is spread; None for the one of JAX.
 
     Raises:
         DtypeError: numbers that the model's dtype cannot hold, such as complex ones for a real array.
@@ -28,7 +37,11 @@ def place(model: Module, slots: list[Slot], arrays: Mapping[str, Any]) -> dict[s
             if kind != wanted[slot.ours]:
                 changed[slot.ours] = wanted[slot.ours]
                 converted[slot.ours] = _conversion(slot, name, kind, wanted[slot.ours])
-    loaded = load_state_dict(model, device_arrays(_turned(slots, arrays), dtype=changed), strict=False)
+    if where is None:
+        found = device_arrays(((path, np.asarray(view)) for path, view in _turned(slots, arrays)), dtype=changed)
+    else:
+        found = spread_arrays(_turned(slots, arrays), where, changed)
+    loaded = load_state_dict(model, found, strict=False)
     if loaded.mismatched:  # slots are checked by shape and dtype: no file leads here
         raise StructureError("arrays of the model's shapes and dtypes", got=str(loaded), where="px.weights.convert")
     return converted
@@ -40,7 +53,7 @@ def _turned(slots: Iterable[Slot], arrays: Mapping[str, Any]) -> Iterator[tuple[
     for slot in slots:
         for i, name in enumerate(slot.theirs):
             uses.setdefault(name, []).append((slot, i))
-    stacks: dict[str, list[Any]] = {}
+    stacks: dict[str, list[Any]] = {}  # of views
     for name, array in arrays.stream() if isinstance(arrays, Arrays) else arrays.items():
         for slot, i in uses.get(name, ()):
             view = slot.read(np.asarray(array))
@@ -50,7 +63,21 @@ def _turned(slots: Iterable[Slot], arrays: Mapping[str, Any]) -> Iterator[tuple[
             stack = stacks.setdefault(slot.ours, [None] * len(slot.theirs))
             stack[i] = view
             if all(one is not None for one in stack):
-                yield slot.ours, np.stack(stacks.pop(slot.ours))
+                yield slot.ours, Stack(stacks.pop(slot.ours))
+
+
+class Stack:
+    """Views of equal arrays along a new first axis, of which a part is read by itself."""
+
+    def __init__(self, views: Sequence[np.ndarray]):
+        self.views = views
+        self.shape: tuple[int, ...] = (len(views), *views[0].shape)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        return np.stack([view[index[1:]] for view in self.views[index[0]]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.stack(self.views, dtype=dtype)
 
 
 def _dtype(arrays: Mapping[str, Any], name: str) -> np.dtype[Any]:

@@ -96,6 +96,8 @@ class GPT2Embedding(Module):
         tokens, positions: (batch, time), integers; y: (batch, time, features).
     """
 
+    tensor_rules: ClassVar[dict[str, Any]] = {"positions": "whole"}
+
     def __init__(self, config: GPT2Config):
         draw = normal(std=config.initializer_range)
         self.tokens: Embedding = Embedding(config.vocab_size, config.n_embd, init=draw)

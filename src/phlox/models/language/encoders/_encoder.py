@@ -65,6 +65,8 @@ class TextEmbedding(Module):
         pad_places: the same of a place.
     """
 
+    tensor_rules: ClassVar[dict[str, Any]] = {"positions": "whole", "types": "whole"}
+
     def __init__(
         self,
         words: int,

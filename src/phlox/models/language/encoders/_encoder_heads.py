@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,8 @@ class SentenceHead(Module):
         before: the same before it.
         init: initialiser of both weights.
     """
+
+    tensor_rules: ClassVar[dict[str, Any]] = {"dense": "column", "out": "row"}
 
     def __init__(
         self, dim: int, classes: int, act: Callable[..., Any], *, dropout: float, before: float = 0.0, init: Init

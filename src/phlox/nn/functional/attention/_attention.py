@@ -157,13 +157,14 @@ def causal_mask(
 def _rows(q: Array, index: Array, k: Array, v: Array, given: Given, options: Options) -> tuple[Array, Array]:
     """The results of some queries, those at ``index``, and their weights (batch, heads, queries, keys).
 
-    Products are those of (batch * kv_heads) matrices that lie together: XLA's CPU compiler takes up to three times as
-    long where heads stand behind time, and its gradients up to twice.
+    Products are those of batch and kv_heads matrices that lie together: XLA's CPU compiler takes up to three times as
+    long where heads stand behind time, and its gradients up to twice. Batch and heads stay two axes, so that either can
+    be cut over devices.
     """
     batch, rows, heads, _ = q.shape
     keys, shared = k.shape[1], k.shape[2]
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    scores = jnp.einsum("nqd,nsd->nqs", _matrices(q, shared), _matrices(k, shared), preferred_element_type=wide)
+    scores = jnp.einsum("bgqd,bgsd->bgqs", _matrices(q, shared), _matrices(k, shared), preferred_element_type=wide)
     scores = options.scale * scores.reshape(batch, heads, rows, keys)
     if options.soft_cap is not None:
         scores = options.soft_cap * jnp.tanh(scores / options.soft_cap)
@@ -175,15 +176,15 @@ def _rows(q: Array, index: Array, k: Array, v: Array, given: Given, options: Opt
     if given.key is not None:
         weights = _dropped(weights, index, given.key, options.dropout)
     weights = weights.astype(v.dtype)
-    together = weights.reshape(batch * shared, heads // shared * rows, keys)
-    y = jnp.einsum("nqs,nsd->nqd", together, _matrices(v, shared), preferred_element_type=wide)
+    together = weights.reshape(batch, shared, heads // shared * rows, keys)
+    y = jnp.einsum("bgqs,bgsd->bgqd", together, _matrices(v, shared), preferred_element_type=wide)
     return jnp.swapaxes(y.reshape(batch, heads, rows, v.shape[-1]), 1, 2).astype(v.dtype), weights
 
 
 def _matrices(x: Array, shared: int) -> Array:
-    """Rows of the heads that share keys, together: (batch, time, heads, size) → (batch * shared, …, size)."""
+    """Rows of the heads that share keys, together: (batch, time, heads, size) → (batch, shared, …, size)."""
     batch, time, heads, size = x.shape
-    return jnp.swapaxes(x, 1, 2).reshape(batch * shared, heads // shared * time, size)
+    return jnp.swapaxes(x, 1, 2).reshape(batch, shared, heads // shared * time, size)
 
 
 def _softmax(scores: Array) -> Array:
