@@ -4,12 +4,29 @@ _mesh          devices along named axes
 _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
 strategies/    the strategies, a file each
+ring/          attention over sequences that are cut over devices
+experts/       tokens that go to experts on other devices, and come back
 """
 
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement
 from phlox.parallel._strategy import Product, Strategy
+from phlox.parallel.strategies._context_parallel import ContextParallel, context_parallel
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
+from phlox.parallel.strategies._expert_parallel import ExpertParallel, expert_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
 
-__all__ = ["FSDP", "DataParallel", "Placement", "Product", "Strategy", "data_parallel", "fsdp", "mesh"]
+__all__ = [
+    "FSDP",
+    "ContextParallel",
+    "DataParallel",
+    "ExpertParallel",
+    "Placement",
+    "Product",
+    "Strategy",
+    "context_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "fsdp",
+    "mesh",
+]

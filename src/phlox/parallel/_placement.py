@@ -188,7 +188,8 @@ class Results:
 
     def __call__(self, module: Module, y: Any) -> Any:
         del module
-        if not self.placement.strategy.batch or jax.sharding.get_abstract_mesh().manual_axes:
+        strategy = self.placement.strategy
+        if not (strategy.batch or strategy.sequence) or jax.sharding.get_abstract_mesh().manual_axes:
             return y
         return jax.tree.map(self._held, y)
 
@@ -198,7 +199,7 @@ class Results:
         if not jnp.issubdtype(y.dtype, jnp.inexact):
             return y
         free = PartitionSpec.UNCONSTRAINED
-        cut = [self.placement.strategy.batch, *(free,) * (y.ndim - 1)]
+        cut = [self.placement.strategy.batch or None, *(free,) * (y.ndim - 1)]
         steps = self.placement.strategy.sequence
         if steps and y.ndim > 2 and len(self.shape) > 1 and y.shape[1] == self.shape[1]:
             cut[1] = steps
