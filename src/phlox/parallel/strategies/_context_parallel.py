@@ -98,10 +98,10 @@ class RingAttention:
         if not q.size or options.dropout >= 1.0 or self.axis in jax.sharding.get_abstract_mesh().manual_axes:
             return None
         width, known = options.scale, isinstance(options.scale, (int, float))
-        ring, soft, hard = self._ring(q, k, given, options._replace(scale=width if known else 1.0), chunk)
+        ring, soft, hard = self.ring(q, k, given, options._replace(scale=width if known else 1.0), chunk)
         return ring.attend(self.mesh, q if known else q * jnp.asarray(width, q.dtype), k, v, soft, hard)
 
-    def _ring(self, q: Array, k: Array, given: Any, options: Any, chunk: int | None) -> tuple[Ring, Soft, Hard]:
+    def ring(self, q: Array, k: Array, given: Any, options: Any, chunk: int | None) -> tuple[Ring, Soft, Hard]:
         """The round, and the arrays that go into it beside queries, keys and values."""
         devices, (batch, queries, heads, _), keys = self.mesh.shape[self.axis], q.shape, k.shape[1]
         by_row = tuple(x is not None and x.shape[2] > 1 for x in (given.mask, given.bias))
