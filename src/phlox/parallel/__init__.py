@@ -3,13 +3,19 @@
 _mesh          devices along named axes
 _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+_alike         what goes with a model's arrays lies as they do
+_results       results of layers held where batches lie
+_shard         for loops by hand: a model placed, or made in its place
+_inspect       which device holds what, as a table and a picture
 strategies/    the strategies, a file each
 ring/          attention over sequences that are cut over devices
 experts/       tokens that go to experts on other devices, and come back
 """
 
+from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
-from phlox.parallel._placement import Placement
+from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.strategies._context_parallel import ContextParallel, context_parallel
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
@@ -21,12 +27,17 @@ __all__ = [
     "ContextParallel",
     "DataParallel",
     "ExpertParallel",
+    "Layout",
     "Placement",
     "Product",
     "Strategy",
     "context_parallel",
+    "create",
     "data_parallel",
     "expert_parallel",
     "fsdp",
+    "inspect",
     "mesh",
+    "placement_of",
+    "shard",
 ]
