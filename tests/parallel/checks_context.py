@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import phlox as px
+from parallel.by_hand import assert_learns_alike
 from parallel.kit import assert_trains_alike, refused
 from parallel.networks import WORDS, gpt
 from phlox.core import ways
@@ -106,21 +107,21 @@ def check_masks_by_row_and_queries_that_see_nothing() -> None:
 
 def check_a_window_sends_keys_no_further() -> None:
     """Of four devices' keys a causal window of a device's length shows two: one step of the ring."""
-    q, k, v = map(jnp.asarray, _qkv())
-    attend = functools.partial(F.dot_product_attention, causal=True)
-    for window, steps in (((4, 0), (0, 2)), ((5, 0), (0, 3)), ((None, 0), (0, 4))):
-        placement = px.parallel.Placement.of(context_parallel(4))
-        way = placement.strategy.ways(placement.mesh)["attention"]
-        seen: list[tuple[int, int]] = []
+    placement = px.parallel.Placement.of(context_parallel(4))
+    way = placement.strategy.ways(placement.mesh)["attention"]
+    seen: list[tuple[int, int]] = []
 
-        def noted(q: Any, k: Any, v: Any, given: Any, options: Any, chunk: Any, way: Any = way, seen: Any = seen) -> Any:
-            ring = way.ring(q, k, given, options, chunk)[0]
-            seen.append((ring.first, ring.steps))
+    def noted(q: Any, k: Any, v: Any, *more: Any) -> None:
+        del v
+        ring = way.ring(q, k, *more)[0]
+        seen.append((ring.first, ring.steps))
 
+    for causal, window in ((True, (4, 0)), (True, (5, 0)), (True, None), (False, (3, 2)), (False, (3, 5))):
+        look = functools.partial(F.dot_product_attention, causal=causal, window=window)
         with ways({"attention": noted}):
-            attend(q, k, v, window=window)
-        assert seen == [steps], (window, seen)
-    _assert_alike(functools.partial(attend, window=(4, 0)), q, k, v)
+            jax.eval_shape(look, *_qkv())
+    assert seen == [(0, 2), (0, 3), (0, 4), (-1, 3), (0, 4)], seen
+    _assert_alike(functools.partial(F.dot_product_attention, causal=True, window=(4, 0)), *_qkv())
 
 
 def check_other_generators() -> None:
@@ -148,13 +149,21 @@ def check_what_it_leaves_to_the_compiler() -> None:
             with ways(placement.strategy.ways(placement.mesh)):
                 return attend(*arrays)
 
-        for ours, theirs in zip(
-            jax.tree.leaves(jax.jit(spread)(q, k, v)), jax.tree.leaves(attend(q, k, v)), strict=True
-        ):
+        many, one = jax.jit(spread)(*[placement.spread(x, strict=False) for x in (q, k, v)]), jax.jit(attend)(q, k, v)
+        for ours, theirs in zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
-# --- trainings ----------------------------------------------------------------------------------------
+def check_refusals() -> None:
+    placement = px.parallel.Placement.of(context_parallel())
+    with refused(px.ShapeError, "sequences that 8 devices share evenly", "[16, 12]", "pad the sequences"):
+        placement.spread(_texts(16, 12))
+    for size in (0, True, 1.5):
+        with refused(px.RangeError, "context_parallel", "a number of devices", repr(size)):
+            context_parallel(size)
+
+
+# --- trainings, of which the longer ones are for soak: see test_context ---------------------------------
 
 
 def _texts(count: int = 32, length: int = 16) -> tuple[Any, Any]:
@@ -164,6 +173,12 @@ def _texts(count: int = 32, length: int = 16) -> tuple[Any, Any]:
 
 
 LEARN = {"loss": px.losses.cross_entropy, "precision": "float64"}
+
+
+def check_a_decoder_in_small() -> None:
+    """With dropout in attention and outside."""
+    build = functools.partial(gpt, depth=1, repeated=False)
+    assert_learns_alike(build, _texts(16), context_parallel(4) * fsdp(2))
 
 
 def check_gpt() -> None:
@@ -199,11 +214,3 @@ def _neighbours() -> Neighbours:
 
 def check_what_looks_at_neighbours() -> None:
     assert_trains_alike(_neighbours, _texts(), context_parallel(4) * fsdp(2), **LEARN)
-
-
-def check_refusals() -> None:
-    with refused(px.ShapeError, "sequences that 8 devices share evenly", "[16, 12]", "pad the sequences"):
-        assert_trains_alike(gpt, _texts(16, 12), context_parallel(), loss=px.losses.cross_entropy)
-    for size in (0, True, 1.5):
-        with refused(px.RangeError, "context_parallel", "a number of devices", repr(size)):
-            context_parallel(size)

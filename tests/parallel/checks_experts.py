@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import phlox as px
+from parallel.by_hand import assert_learns_alike
 from parallel.kit import assert_same, assert_trains_alike, refused
 from parallel.networks import WORDS
 
@@ -56,28 +57,49 @@ def _rows(*shape: int) -> Any:
 
 
 def check_every_expert_computes_every_token() -> None:
-    """Draws of dropout within experts are one device's; a batch of rows, as many as there are tokens, too."""
+    """Draws of dropout within experts are one device's."""
     _assert_alike(_rows(8, 6, 8), expert_parallel(4) * data_parallel(2), dropout=0.2)
+
+
+def check_a_batch_of_rows() -> None:
+    """As many as there are tokens, so that experts see what looks like a batch."""
     _assert_alike(_rows(16, 8), expert_parallel(8))
 
 
-def check_tokens_are_sent_by_their_slots() -> None:
-    _assert_alike(_rows(8, 32, 8), expert_parallel(8), capacity=1.1, dropout=0.2)
-
-
 def check_tokens_are_sent_within_groups() -> None:
-    """Five rooms for two groups: one is filled up. Experts run out of room, in the order of the whole batch."""
+    """Five places for two groups: a sixth stays empty. Experts run out of room, in the order of the whole batch."""
     _assert_alike(_rows(8, 16, 8), expert_parallel(4) * data_parallel(2), capacity=0.3, top_k=1)
 
 
 def check_tokens_that_do_not_fit_their_slots_are_gathered() -> None:
     """All of a device's tokens are for one expert, another device's for another."""
     x = np.repeat(_rows(8, 1, 8), 32, axis=1) + 0.01 * _rows(8, 32, 8)
-    _assert_alike(x, expert_parallel(8), capacity=2.0, top_k=1)
     _assert_alike(x, expert_parallel(4) * data_parallel(2), capacity=1.0, top_k=1)
 
 
-# --- trainings ----------------------------------------------------------------------------------------
+def check_tokens_are_sent_by_their_slots() -> None:
+    _assert_alike(_rows(8, 32, 8), expert_parallel(8), capacity=1.1, dropout=0.2)
+
+
+def check_tokens_of_eight_devices_are_gathered() -> None:
+    x = np.repeat(_rows(8, 1, 8), 32, axis=1) + 0.01 * _rows(8, 32, 8)
+    _assert_alike(x, expert_parallel(8), capacity=2.0, top_k=1)
+
+
+def check_refusals() -> None:
+    dense = lambda: px.Chain(px.Dense(8, 8))  # noqa: E731
+    with refused(px.RangeError, "expert_parallel", "a model with a MixtureOfExperts", "Chain without one"):
+        px.parallel.shard(dense(), expert_parallel())
+    few = px.Chain(px.nn.MixtureOfExperts(8, 6, lambda: px.nn.GatedMLP(8, 16)))
+    with refused(px.RangeError, "experts that 4 devices share", "6 in layers.0", "a divisor of 6"):
+        px.parallel.shard(few, expert_parallel(4))
+    for size in (0, True, "all"):
+        with refused(px.RangeError, "expert_parallel", "a number of devices", repr(size)):
+            expert_parallel(size)
+    assert jax.device_count() == 8
+
+
+# --- trainings, of which the longer ones are for soak: see test_experts ---------------------------------
 
 
 class Decoder(px.Module):
@@ -100,18 +122,23 @@ def _decoder(**options: Any) -> Decoder:
         return Decoder(**options)
 
 
-def _texts() -> tuple[Any, Any]:
-    words = np.random.default_rng(2).integers(0, WORDS, (32, 17)).astype(np.int32)
+def _texts(count: int = 32) -> tuple[Any, Any]:
+    words = np.random.default_rng(2).integers(0, WORDS, (count, 17)).astype(np.int32)
     return words[:, :-1], words[:, 1:]
 
 
+def check_a_decoder_in_small() -> None:
+    """Experts that stand behind the axis of repeated blocks, sequences that are cut too, dropout, a loss that balances."""
+    strategy = expert_parallel(2) * px.parallel.context_parallel(2) * fsdp(2, whole=64)
+    model = assert_learns_alike(functools.partial(_decoder, capacity=1.25), _texts(8), strategy)
+    up = model.blocks.block.mlp.experts.up.weight
+    assert up.sharding.spec[1] == "expert", up.sharding
+
+
 def check_a_decoder_with_capacity() -> None:
-    """Experts that stand behind the axis of repeated blocks, dropout outside them, a loss that balances."""
     build = functools.partial(_decoder, capacity=1.25)
     strategies = (expert_parallel(4) * data_parallel(2), expert_parallel(4) * fsdp(2, whole=64))
-    for model in assert_trains_alike(build, _texts(), *strategies, **LEARN):
-        up = model.blocks.block.mlp.experts.up.weight
-        assert up.sharding.spec[1] == "expert", up.sharding
+    assert_trains_alike(build, _texts(), *strategies, **LEARN)
 
 
 def check_a_decoder_whose_experts_compute_all() -> None:
@@ -139,16 +166,3 @@ def check_models_of_the_hub() -> None:
     for config in (mixtral, qwen):
         strategy = expert_parallel(4) * data_parallel(2)
         assert_trains_alike(functools.partial(build, config), _texts(), strategy, **LEARN, steps=6)
-
-
-def check_refusals() -> None:
-    dense = lambda: px.Chain(px.Dense(8, 8))  # noqa: E731
-    with refused(px.RangeError, "expert_parallel", "a model with a MixtureOfExperts", "Chain without one"):
-        px.parallel.shard(dense(), expert_parallel())
-    few = px.Chain(px.nn.MixtureOfExperts(8, 6, lambda: px.nn.GatedMLP(8, 16)))
-    with refused(px.RangeError, "experts that 4 devices share", "6 in layers.0", "a divisor of 6"):
-        px.parallel.shard(few, expert_parallel(4))
-    for size in (0, True, "all"):
-        with refused(px.RangeError, "expert_parallel", "a number of devices", repr(size)):
-            expert_parallel(size)
-    assert jax.device_count() == 8

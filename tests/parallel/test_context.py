@@ -5,14 +5,9 @@ import pytest
 from parallel.kit import Checks
 
 CHECKS = Checks("checks_context")
-PROGRAM = Checks("checks_context_program", as_users=True)
+LONG = {"check_gpt", "check_what_looks_at_neighbours", "check_other_generators", "check_a_decoder_in_small"}
 
 
-@pytest.mark.parametrize("name", CHECKS.names)
+@pytest.mark.parametrize("name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.soak) for n in CHECKS.names])
 def test_cut_sequences_give_what_whole_ones_give(request, name):
     CHECKS.passed(request, name)
-
-
-@pytest.mark.parametrize("name", PROGRAM.names)
-def test_what_devices_hold_and_send(request, name):
-    PROGRAM.passed(request, name)

@@ -114,7 +114,7 @@ class Product(Strategy):
 
     @property
     def batch(self) -> tuple[str, ...]:
-        return tuple(sorted({name for part in self.factors for name in part.batch}, key=_rank))
+        return tuple(sorted(dict.fromkeys(name for part in self.factors for name in part.batch), key=_rank))
 
     @property
     def sequence(self) -> tuple[str, ...]:

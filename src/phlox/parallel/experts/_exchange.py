@@ -44,6 +44,12 @@ def scattered(plan: Plan, ys: Array, weights: Array, at: Places) -> Array:  # (t
     return lax.psum_scatter(y, plan.batch, scatter_dimension=0, tiled=True)
 
 
+def summed(axis: str, weights: Array, ys: Array) -> Array:  # (tokens / devices, dim)
+    """What experts (experts here, tokens, dim) made of all tokens by their weights (tokens, experts here), summed."""
+    y = jnp.einsum("ne,end->nd", weights, ys)
+    return lax.psum_scatter(y, axis, scatter_dimension=0, tiled=True)
+
+
 def _weighted(rows: Array, weights: Array, token: Array, expert: Array) -> Array:
     """Rows (experts, …, dim) that belong to tokens, summed by token with their weights."""
     share = weights.astype(rows.dtype).at[token, expert].get(mode="fill", fill_value=0)

@@ -15,7 +15,7 @@ class Plan:
 
     Attributes:
         axis: the axis of the mesh that experts are cut along.
-        batch: all axes that tokens are cut along, with it.
+        batch: all axes that tokens are cut along, with it as the last.
         devices: devices along ``axis``.
         shards: parts that tokens are in.
         experts: how many there are.
@@ -34,7 +34,7 @@ class Plan:
     @property
     def others(self) -> tuple[str, ...]:
         """The axes along which experts are not cut, but the tokens in their room are."""
-        return tuple(name for name in self.batch if name != self.axis)
+        return self.batch[:-1]
 
     @property
     def groups(self) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.core import Tracer
 from jax.sharding import Mesh
 
 from phlox.core import RangeError, is_key
@@ -90,7 +89,7 @@ class RingAttention:
     axis: str
 
     def __call__(
-        self, q: Array, k: Array, v: Array, given: Any, options: Any, chunk: int | None = None
+        self, q: Array, k: Array, v: Array, given: Any, options: Any, chunk: int | None, offset: Any
     ) -> Array | None:
         devices = self.mesh.shape[self.axis]
         if devices == 1 or not isinstance(q.shape[1], int) or q.shape[1] % devices or not k.shape[1]:
@@ -98,10 +97,12 @@ class RingAttention:
         if not q.size or options.dropout >= 1.0 or self.axis in jax.sharding.get_abstract_mesh().manual_axes:
             return None
         width, known = options.scale, isinstance(options.scale, (int, float))
-        ring, soft, hard = self.ring(q, k, given, options._replace(scale=width if known else 1.0), chunk)
+        ring, soft, hard = self.ring(q, k, given, options._replace(scale=width if known else 1.0), chunk, offset)
         return ring.attend(self.mesh, q if known else q * jnp.asarray(width, q.dtype), k, v, soft, hard)
 
-    def ring(self, q: Array, k: Array, given: Any, options: Any, chunk: int | None) -> tuple[Ring, Soft, Hard]:
+    def ring(
+        self, q: Array, k: Array, given: Any, options: Any, chunk: int | None, offset: Any
+    ) -> tuple[Ring, Soft, Hard]:
         """The round, and the arrays that go into it beside queries, keys and values."""
         devices, (batch, queries, heads, _), keys = self.mesh.shape[self.axis], q.shape, k.shape[1]
         by_row = tuple(x is not None and x.shape[2] > 1 for x in (given.mask, given.bias))
@@ -117,7 +118,7 @@ class RingAttention:
             Layout(self.axis, devices, queries // devices, tiles[0], zigzag),
             Layout(self.axis, parts, rows, tiles[1], zigzag),
         )
-        first, steps = (0, parts) if whole or not alike else _needed(options, given.offset, devices, rows)
+        first, steps = (0, parts) if whole or not alike else _needed(options, offset, devices, rows)
         moving, floats, others = _hoisted(given.moving_bias, given.offset, tiles)
         key = None if given.key is None else given.key if is_key(given.key) else jax.random.wrap_key_data(given.key)
         rules = Rules(
@@ -130,12 +131,11 @@ class RingAttention:
         return ring, Soft(given.bias, floats), hard
 
 
-def _needed(options: Any, offset: Array, devices: int, rows: int) -> tuple[int, int]:
+def _needed(options: Any, offset: Any, devices: int, rows: int) -> tuple[int, int]:
     """Of whose keys a device sees the first, counted backwards from itself, and of how many devices."""
     left, right = options.window
     right = 0 if options.causal else right
-    far = left is None or right is None or isinstance(offset, Tracer) or offset.ndim or int(offset)
-    if far:
+    if left is None or right is None or not isinstance(offset, int) or offset:
         return 0, devices
     back, ahead = (math.ceil(side / rows) for side in (left, right))
     return (0, devices) if back + ahead + 1 >= devices else (-ahead, back + ahead + 1)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phlox.core import Module, RangeError, modules, tapped
 from phlox.nn import MixtureOfExperts, RepeatedLayer
 from phlox.parallel._strategy import Cut, Place, Strategy
-from phlox.parallel.experts._exchange import gathered, returned, scattered, sent
+from phlox.parallel.experts._exchange import gathered, returned, scattered, sent, summed
 from phlox.parallel.experts._places import Places, Plan, places
 
 SLACK = 2  # slots for this many times a device's fair share of an expert's room, before all tokens are gathered
@@ -60,7 +60,8 @@ class ExpertParallel(Strategy):
         return so_far
 
     def ways(self, mesh: Mesh) -> Mapping[str, Callable[..., Any]]:
-        return {"experts": SpreadExperts(mesh, self.axis, self.along or self.batch)}
+        others = tuple(name for name in self.along if name != self.axis)
+        return {"experts": SpreadExperts(mesh, self.axis, (*others, self.axis))}
 
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         """Refuse a model without experts, or with a number of them that the devices do not share evenly."""
@@ -115,7 +116,7 @@ class SpreadExperts:
 
     Attributes:
         axis: the axis of the mesh that experts are cut along.
-        batch: all axes that tokens are cut along, with it.
+        batch: all axes that tokens are cut along, with it as the last.
     """
 
     mesh: Mesh
@@ -137,14 +138,16 @@ class SpreadExperts:
     @property
     def others(self) -> tuple[str, ...] | None:
         """The axes that a batch is cut along and experts are not."""
-        return tuple(name for name in self.batch if name != self.axis) or None
+        return self.batch[:-1] or None
 
     def _all(self, compute: Callable[[Array], Array], tokens: Array, weights: Array) -> Array:
         """Every device gathers the tokens, and the results of its experts are summed where the tokens lie."""
         own, near = PartitionSpec(self.batch, FREE), PartitionSpec(self.others, FREE)
-        ys = self._computed(compute, self._moved(tokens, own, near))
-        mine = self._moved(weights.astype(ys.dtype), own, PartitionSpec(self.others, self.axis))
-        return self._moved(jnp.einsum("ne,end->nd", mine, ys), near, own)
+        by_expert = (PartitionSpec(self.others, self.axis), PartitionSpec(self.axis, self.others))
+        ys = self._computed(compute, self._moved(self._held(tokens, own), own, near))
+        weights = self._held(weights, PartitionSpec(self.batch, None))  # whole rows, as routing reads them
+        sum_up = self._spread(partial(summed, self.axis), by_expert, PartitionSpec(self.batch))
+        return sum_up(self._held(weights.astype(ys.dtype), by_expert[0]), ys)
 
     def _some(self, compute: Callable[[Array], Array], tokens: Array, weights: Array, plan: Plan) -> Array:
         """Tokens are sent to experts, as many as these have room for, and back."""

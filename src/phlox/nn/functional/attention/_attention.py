@@ -105,7 +105,7 @@ def dot_product_attention(
         counts = (jnp.arange(k.shape[1])[None] < given.kv_lengths[:, None])[..., None, None]
         k, v = jnp.where(counts, k, 0), jnp.where(counts, v, 0)
     spread = way("attention") if implementation in (None, "chunked") and not return_weights else None
-    y = None if spread is None else spread(q, k, v, given, options, chunk)
+    y = None if spread is None else spread(q, k, v, given, options, chunk, offset)
     if y is not None:
         return y
     if (
