@@ -16,7 +16,7 @@ MUTANTS = [
         "parallel/ring/_ring.py",
         "dkv = self._shifted(sums.dkv, -self._last)",
         "dkv = self._shifted(sums.dkv, 0)",
-        (_CONTEXT + "[check_masks_by_row_and_queries_that_see_nothing]",),
+        (_CONTEXT + "[check_masks_by_row_and_positions_that_move_scores]",),
     ),
     (
         "the sum of powers is not scaled to a new highest score",
@@ -72,6 +72,6 @@ MUTANTS = [
         "parallel/strategies/_expert_parallel.py",
         'stacked += isinstance(module, RepeatedLayer) and name == "block" and not module.share',
         "stacked += 0",
-        (_EXPERTS + "[check_a_decoder_with_capacity]",),
+        (_EXPERTS + "[check_experts_of_repeated_blocks_are_cut]",),
     ),
 ]

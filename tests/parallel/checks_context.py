@@ -1,4 +1,4 @@
-"""Sequences that are cut over devices: attention in a ring against attention on one, and trainings against one device's."""
+"""Sequences that are cut over devices: attention in a ring against attention on one device, and trainings likewise."""
 
 from __future__ import annotations
 
@@ -78,15 +78,6 @@ def check_window_lengths_and_a_learned_bias() -> None:
     _assert_alike(attend, *_qkv(), _draw(1, 4, 16, 16, seed=3))
 
 
-def check_positions_that_move_scores() -> None:
-    """A bias by positions with weights of its own, that of one place for all, and an offset for each example."""
-    def attend(q: Any, k: Any, v: Any, weight: Any) -> Any:
-        bias = lambda at, to: jnp.moveaxis(weight[jnp.clip(to - at[..., None] + 9, 0, 18)], -1, -3)  # noqa: E731
-        return F.dot_product_attention(q, k, v, bias=bias, offset=jnp.array([0, 5]), window=(7, None))
-
-    _assert_alike(attend, *_qkv(), _draw(19, 4, seed=4))
-
-
 def check_cross_attention_to_keys_that_lie_whole() -> None:
     """Seven keys on four devices, a mask of keys that is added, a bias and a scale that are learned, dropout."""
     mask = jnp.where(jnp.arange(14).reshape(2, 1, 1, 7) % 5 == 3, -jnp.inf, _draw(2, 1, 1, 7))
@@ -98,11 +89,22 @@ def check_cross_attention_to_keys_that_lie_whole() -> None:
     _assert_alike(attend, *_qkv(16, 7, shared=1), _draw(1, 4, 1, 7, seed=6), np.float64(0.7))
 
 
-def check_masks_by_row_and_queries_that_see_nothing() -> None:
-    """More keys than queries, causal from an offset; one query's mask hides all."""
+def check_masks_by_row_and_positions_that_move_scores() -> None:
+    """More keys than queries, offsets, a bias by positions with weights of its own; a query that sees nothing."""
     mask = jnp.asarray(_draw(2, 1, 8, 16) > -0.5).at[0, 0, 3].set(False)
-    attend = lambda q, k, v: F.dot_product_attention(q, k, v, mask=mask, causal=True, offset=6)  # noqa: E731
-    _assert_alike(attend, *_qkv(8, 16))
+
+    def attend(q: Any, k: Any, v: Any, weight: Any) -> Any:
+        bias = lambda at, to: jnp.moveaxis(weight[jnp.clip(to - at[..., None] + 9, 0, 18)], -1, -3)  # noqa: E731
+        options = {"mask": mask, "offset": jnp.array([2, 6]), "window": (7, None)}
+        return F.dot_product_attention(q, k, v, bias=bias, **options)
+
+    _assert_alike(attend, *_qkv(8, 16), _draw(19, 4, seed=4))
+
+
+def check_causal_from_an_offset() -> None:
+    """In pieces of several tiles, of which some are passed over."""
+    attend = lambda q, k, v: F.dot_product_attention(q, k, v, causal=True, offset=6, chunk=2)  # noqa: E731
+    _assert_alike(attend, *_qkv(16, 32))
 
 
 def check_a_window_sends_keys_no_further() -> None:
@@ -121,11 +123,10 @@ def check_a_window_sends_keys_no_further() -> None:
         with ways({"attention": noted}):
             jax.eval_shape(look, *_qkv())
     assert seen == [(0, 2), (0, 3), (0, 4), (-1, 3), (0, 4)], seen
-    _assert_alike(functools.partial(F.dot_product_attention, causal=True, window=(4, 0)), *_qkv())
 
 
 def check_other_generators() -> None:
-    """Their draws are not one device's, yet the same forward and backward: what is linear in v is its gradient times v."""
+    """Their draws are not one device's, yet the same both ways: what is linear in v is its gradient times v."""
     placement = px.parallel.Placement.of(context_parallel(4))
     q, k, v = _qkv()
 

@@ -86,6 +86,13 @@ def check_tokens_of_eight_devices_are_gathered() -> None:
     _assert_alike(x, expert_parallel(8), capacity=2.0, top_k=1)
 
 
+def check_experts_of_repeated_blocks_are_cut() -> None:
+    """Along their own axis, which stands behind that of the blocks; the router lies whole."""
+    cuts = px.parallel.Placement.of(expert_parallel(4)).cuts(_decoder())
+    assert cuts["blocks.block.mlp.experts.up.weight"][:2] == (None, "expert"), cuts
+    assert cuts["blocks.block.mlp.router.weight"] == jax.sharding.PartitionSpec(), cuts
+
+
 def check_refusals() -> None:
     dense = lambda: px.Chain(px.Dense(8, 8))  # noqa: E731
     with refused(px.RangeError, "expert_parallel", "a model with a MixtureOfExperts", "Chain without one"):
@@ -128,7 +135,7 @@ def _texts(count: int = 32) -> tuple[Any, Any]:
 
 
 def check_a_decoder_in_small() -> None:
-    """Experts that stand behind the axis of repeated blocks, sequences that are cut too, dropout, a loss that balances."""
+    """Experts behind the axis of repeated blocks, sequences that are cut too, dropout, a loss that balances."""
     strategy = expert_parallel(2) * px.parallel.context_parallel(2) * fsdp(2, whole=64)
     model = assert_learns_alike(functools.partial(_decoder, capacity=1.25), _texts(8), strategy)
     up = model.blocks.block.mlp.experts.up.weight

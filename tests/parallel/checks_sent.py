@@ -62,7 +62,7 @@ def _of_tokens(found: Any) -> Counter[str]:
 
 
 def check_without_capacity_tokens_are_gathered_and_results_summed() -> None:
-    """And backward the other way round; the last sum is one of two parts, for experts and router, where XLA adds both."""
+    """And backward the other way round, by a sum of which each device takes its part."""
     found = _of_tokens(_sent(px.parallel.expert_parallel(8)))
     assert found == {"all-gather": 2, "reduce-scatter": 1, "all-reduce": 1}, found
 

@@ -5,8 +5,11 @@ import pytest
 from parallel.kit import Checks
 
 CHECKS = Checks("checks_sent", as_users=True)
+LONG = {"check_without_capacity_tokens_are_gathered_and_results_summed"}
 
 
-@pytest.mark.parametrize("name", CHECKS.names)
+@pytest.mark.parametrize(
+    "name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.soak) for n in CHECKS.names]
+)
 def test_what_devices_hold_and_send(request, name):
     CHECKS.passed(request, name)

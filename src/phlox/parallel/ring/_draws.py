@@ -54,10 +54,8 @@ def _uniform(key: Array, places: Array) -> Array:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places.reshape(-1))
     high, low = jnp.moveaxis(jax.random.key_data(keys), -1, 0)
     dtype = np.dtype(jnp.result_type(float))
-    if dtype.itemsize == 8:
-        bits = (high.astype(jnp.uint64) << np.uint64(32)) | low.astype(jnp.uint64)
-    else:
-        bits = high ^ low
+    wide = lambda x: x.astype(jnp.uint64)  # noqa: E731
+    bits = (wide(high) << np.uint64(32)) | wide(low) if dtype.itemsize == 8 else high ^ low
     mantissa = bits >> np.asarray(dtype.itemsize * 8 - jnp.finfo(dtype).nmant, bits.dtype)
     one = np.ones((), dtype).view(bits.dtype)
     numbers = jax.lax.bitcast_convert_type(mantissa | one, dtype) - np.ones((), dtype)

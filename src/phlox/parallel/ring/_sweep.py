@@ -93,14 +93,16 @@ class Sweep:
         """Where the tiles of queries begin: on this device, and in the sequence."""
         return jnp.arange(0, self.queries.rows, self.queries.tile), self.queries.starts(device)
 
-    def _where_seen(self, do: Callable[..., Any], idle: Callable[..., Any], hard: Hard, at: Corner, *so_far: Any) -> Any:
+    def _where_seen(
+        self, do: Callable[..., Any], idle: Callable[..., Any], hard: Hard, at: Corner, *so_far: Any
+    ) -> Any:
         """What a tile adds, unless positions tell that it adds nothing."""
         seen = self.rules.visible(hard, at, self.tile)
         return do(*so_far) if seen is True else lax.cond(seen, do, idle, *so_far)
 
     def _pulled(self, so_far: Any, rows: Rows, kv: Pair, soft: Soft, hard: Hard, at: Corner) -> Any:
         dq, dsoft, (dk, dv) = so_far
-        more_q, more_k, more_v, more = self.rules.pulled(rows, *kv, soft, hard, at)
+        (more_q, more_k, more_v), more = self.rules.pulled(rows, *kv, soft, hard, at)
         bias = dsoft.bias if more.bias is None else added(dsoft.bias, more.bias, at)
         constants = jax.tree.map(jnp.add, dsoft.constants, more.constants)
         return dq + more_q, Soft(bias, constants), (dk + more_k, dv + more_v)

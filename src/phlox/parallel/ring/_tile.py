@@ -15,6 +15,8 @@ from jax import Array, lax
 
 from phlox.parallel.ring._draws import Corner, kept
 
+Three = tuple[Array, Array, Array]  # of queries, keys and values
+
 
 class Soft(NamedTuple):
     """What moves scores and has a gradient."""
@@ -142,8 +144,8 @@ class Rules:
         more = jnp.einsum("bgrqk,bgkd->bgrqd", weights, v, preferred_element_type=sums.y.dtype)
         return Sums(sums.y * shrink[..., None] + more, top, sums.total * shrink + jnp.sum(powers, -1))
 
-    def pulled(self, rows: Rows, k: Array, v: Array, soft: Soft, hard: Hard, at: Corner) -> tuple[Array, ...]:
-        """Gradients for queries, keys, values, and a ``Soft`` whose bias is the tile's."""
+    def pulled(self, rows: Rows, k: Array, v: Array, soft: Soft, hard: Hard, at: Corner) -> tuple[Three, Soft]:
+        """Gradients for queries, keys and values, and for a ``Soft`` whose bias is the tile's."""
         of_tile, wide = _of_tile(soft, at, rows.q, k), rows.log_total.dtype
         scores, back = jax.vjp(lambda q, k, soft: self.scores(q, k, soft, hard, at), rows.q, k, of_tile)
         powers = jnp.exp(scores - rows.log_total[..., None])
@@ -151,7 +153,7 @@ class Rules:
         dv = jnp.einsum("bgrqk,bgrqd->bgkd", weights, rows.dy, preferred_element_type=wide)
         pull = jnp.einsum("bgrqd,bgkd->bgrqk", rows.dy, v, preferred_element_type=wide)
         dq, dk, dsoft = back(powers * (self.drop(pull, hard, at) - rows.mean[..., None]))
-        return dq, dk, dv, dsoft
+        return (dq, dk, dv), dsoft
 
 
 class Rows(NamedTuple):

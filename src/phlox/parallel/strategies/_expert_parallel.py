@@ -128,7 +128,13 @@ class SpreadExperts:
         devices, shards = self.mesh.shape[self.axis], math.prod(self.mesh.shape[name] for name in self.batch)
         count, experts = weights.shape
         manual = jax.sharding.get_abstract_mesh().manual_axes
-        if not isinstance(count, int) or not count or count % shards or experts % devices or set(manual) & {*self.batch}:
+        if (
+            not isinstance(count, int)
+            or not count
+            or count % shards
+            or experts % devices
+            or set(manual) & {*self.batch}
+        ):
             return None
         if room is None:
             return self._all(compute, tokens, weights)
@@ -152,9 +158,8 @@ class SpreadExperts:
     def _some(self, compute: Callable[[Array], Array], tokens: Array, weights: Array, plan: Plan) -> Array:
         """Tokens are sent to experts, as many as these have room for, and back."""
         by_token, by_slot = PartitionSpec(self.batch), PartitionSpec(self.axis, self.others)
-        form: Any = Places(
-            *(PartitionSpec(*axes) for axes in ((), (self.batch,), (None, self.batch), (None, None, self.batch)))
-        )
+        by_batch = [PartitionSpec(*[None] * n, self.batch) for n in range(3)]
+        form = Places(PartitionSpec(), *by_batch)  # pyright: ignore[reportArgumentType]  # cuts, in the form of the arrays
         at = self._spread(partial(places, plan), (by_token,), form)(weights)
         send, gather = (self._spread(partial(fn, plan), (by_token, form), by_slot) for fn in (sent, gathered))
         back, scatter = (
@@ -177,7 +182,12 @@ class SpreadExperts:
         rows = x.shape[-2]
 
         def hold(_: Module, y: Any) -> Any:
-            if not isinstance(y, Tracer) or y.ndim < 2 or y.shape[0] != rows or not jnp.issubdtype(y.dtype, jnp.inexact):
+            if (
+                not isinstance(y, Tracer)
+                or y.ndim < 2
+                or y.shape[0] != rows
+                or not jnp.issubdtype(y.dtype, jnp.inexact)
+            ):
                 return y
             return self._held(y, PartitionSpec(self.others, *[FREE] * (y.ndim - 1)))
 
