@@ -4,18 +4,16 @@ import pytest
 
 from parallel.kit import Checks
 
-CHECKS = Checks("checks_context")
-LONG = {
+LONG = (
     "check_causal_from_an_offset",
     "check_gpt",
     "check_what_looks_at_neighbours",
     "check_other_generators",
     "check_a_decoder_in_small",
-}
-
-
-@pytest.mark.parametrize(
-    "name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.soak) for n in CHECKS.names]
 )
+CHECKS = Checks("checks_context", soak=LONG)
+
+
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_cut_sequences_give_what_whole_ones_give(request, name):
     CHECKS.passed(request, name)

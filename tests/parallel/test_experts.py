@@ -4,8 +4,7 @@ import pytest
 
 from parallel.kit import Checks
 
-CHECKS = Checks("checks_experts")
-LONG = {
+LONG = (
     "check_a_batch_of_rows",
     "check_tokens_are_sent_by_their_slots",
     "check_tokens_of_eight_devices_are_gathered",
@@ -13,11 +12,10 @@ LONG = {
     "check_a_decoder_with_capacity",
     "check_a_decoder_whose_experts_compute_all",
     "check_models_of_the_hub",
-}
-
-
-@pytest.mark.parametrize(
-    "name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.soak) for n in CHECKS.names]
 )
+CHECKS = Checks("checks_experts", soak=LONG)
+
+
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_experts_on_many_devices_give_what_those_on_one_give(request, name):
     CHECKS.passed(request, name)

@@ -4,12 +4,10 @@ import pytest
 
 from parallel.kit import Checks
 
-CHECKS = Checks("checks_sent", as_users=True)
-LONG = {"check_without_capacity_tokens_are_gathered_and_results_summed"}
+LONG = ("check_without_capacity_tokens_are_gathered_and_results_summed",)
+CHECKS = Checks("checks_sent", as_users=True, soak=LONG)
 
 
-@pytest.mark.parametrize(
-    "name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.soak) for n in CHECKS.names]
-)
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_what_devices_hold_and_send(request, name):
     CHECKS.passed(request, name)
