@@ -56,7 +56,7 @@ MUTANTS = [
     (
         "results of layers are not held",
         "parallel/_results.py",
-        "if not self.batch or not self.shape or",
+        "if not (self.batch or self.sequence) or not self.shape or",
         "if self.batch or not self.shape or",
         (_PROGRAM + "[check_fsdp_moves_weights_and_no_activations]",),
     ),

@@ -142,6 +142,7 @@ class _NONE:
 Primitive = _core.Primitive  # `jax.extend.core` has it too, and brings pallas along: a third of `import phlox`
 Literal = _core.Literal
 jaxpr_as_fun = _core.jaxpr_as_fun  # at a first call pallas would do more: JAX 0.12 traces all anew when it comes
+eval_jaxpr = _core.eval_jaxpr  # for arrays in place of those that the jaxpr closed over
 ShapedArray = _core.ShapedArray  # what a primitive's abstract evaluation gives back
 
 

@@ -9,6 +9,8 @@ _shard         for loops by hand: a model placed, or made in its place
 _inspect       which device holds what, as a table and a picture
 strategies/    the strategies, a file each
 tables/        which part of a layer tensor parallelism cuts how
+ring/          attention over sequences that are cut over devices
+experts/       tokens that go to experts on other devices, and come back
 """
 
 from phlox.parallel._inspect import Layout, inspect
@@ -17,22 +19,28 @@ from phlox.parallel._placement import Placement, placement_of
 from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
+from phlox.parallel.strategies._context_parallel import ContextParallel, context_parallel
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
+from phlox.parallel.strategies._expert_parallel import ExpertParallel, expert_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
 from phlox.parallel.strategies._tensor_parallel import TensorParallel, tensor_parallel
 from phlox.parallel.tables._shown import TensorRules, tensor_rules
 
 __all__ = [
     "FSDP",
+    "ContextParallel",
     "DataParallel",
+    "ExpertParallel",
     "Layout",
     "Placement",
     "Product",
     "Strategy",
     "TensorParallel",
     "TensorRules",
+    "context_parallel",
     "create",
     "data_parallel",
+    "expert_parallel",
     "fsdp",
     "inspect",
     "mesh",

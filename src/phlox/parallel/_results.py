@@ -34,7 +34,7 @@ class Results:
     def __call__(self, module: Module, y: Any) -> Any:
         """What a layer gave, held."""
         del module
-        if not self.batch or not self.shape or jax.sharding.get_abstract_mesh().manual_axes:
+        if not (self.batch or self.sequence) or not self.shape or jax.sharding.get_abstract_mesh().manual_axes:
             return y
         return jax.tree.map(self._held, y)
 
@@ -43,7 +43,7 @@ class Results:
             return y
         if y.shape[0] != self.shape[0] or y.shape[0] % self._devices(self.batch):
             return y
-        cut: list[Any] = [self.batch, *(PartitionSpec.UNCONSTRAINED,) * (y.ndim - 1)]
+        cut: list[Any] = [self.batch or None, *(PartitionSpec.UNCONSTRAINED,) * (y.ndim - 1)]
         if self._is_cut_in_time(y.shape):
             cut[1] = self.sequence
         return jax.lax.with_sharding_constraint(y, NamedSharding(self.mesh, PartitionSpec(*cut)))

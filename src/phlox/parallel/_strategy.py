@@ -77,6 +77,11 @@ class Strategy:
         del mesh
         return {}
 
+    def within(self, whole: Strategy) -> Strategy:
+        """The same as a part of a product, for what depends on the other parts."""
+        del whole
+        return self
+
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         """Refuse a model that it cannot spread, with the cure; nothing by default."""
         del model, sizes
@@ -109,7 +114,7 @@ class Product(Strategy):
 
     @property
     def batch(self) -> tuple[str, ...]:
-        return tuple(sorted({name for part in self.factors for name in part.batch}, key=_rank))
+        return tuple(sorted(dict.fromkeys(name for part in self.factors for name in part.batch), key=_rank))
 
     @property
     def sequence(self) -> tuple[str, ...]:
@@ -125,7 +130,7 @@ class Product(Strategy):
         return so_far
 
     def ways(self, mesh: Mesh) -> Mapping[str, Callable[..., Any]]:
-        return {name: found for part in self.factors for name, found in part.ways(mesh).items()}
+        return {name: found for part in self.factors for name, found in part.within(self).ways(mesh).items()}
 
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         for part in self.factors:

@@ -80,9 +80,10 @@ def capture(model: Module, *args: Any, only: Choice | None = None, **kwargs: Any
 
 
 @contextmanager
-def tapped(tap: Any) -> Iterator[None]:
+def tapped(tap: Any, *, alone: bool = False) -> Iterator[None]:
+    """Within the block ``tap(module, y)`` may replace what each Module gives, after those outside it, or alone."""
     before = here.taps
-    here.taps = tap if before is None else lambda module, y: tap(module, before(module, y))
+    here.taps = tap if alone or before is None else lambda module, y: tap(module, before(module, y))
     try:
         yield
     finally:

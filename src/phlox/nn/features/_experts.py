@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, describe, key_or_draw, seed, vmap
+from phlox.core import Module, RangeError, ShapeError, describe, key_or_draw, seed, vmap, way
 from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_size
@@ -88,7 +88,11 @@ class MixtureOfExperts(Module):
         tokens = x.reshape(math.prod(x.shape[:-1]), self.dim)
         logits = self.router(tokens)
         weights = F.top_k_routing(logits, self.top_k, normalise=self.normalise)
-        y = self._all(tokens, weights) if self.capacity is None else self._some(tokens, weights, self.capacity)
+        room = self._room(tokens.shape[0])
+        spread = way("experts")
+        y = None if spread is None else spread(self._computed, tokens, weights, room)
+        if y is None:
+            y = self._all(tokens, weights) if room is None else self._some(tokens, weights, room)
         y = y.reshape(*x.shape[:-1], self.dim)
         if not (return_loss or (self.balance and self.training)):
             return y
@@ -97,21 +101,30 @@ class MixtureOfExperts(Module):
             y = _pull(y, self.balance * loss)
         return (y, loss) if return_loss else y
 
+    def _room(self, tokens: int) -> int | None:
+        """For how many tokens each expert has room; None is all."""
+        if self.capacity is None:
+            return None
+        return max(1, min(math.ceil(self.capacity * tokens * self.top_k / self.num_experts), tokens))
+
     def _all(self, tokens: jax.Array, weights: jax.Array) -> jax.Array:
         """Every expert computes every token."""
-        ys = vmap(lambda expert: expert(tokens))(self.experts)  # (experts, tokens, dim)
+        ys = self._computed(tokens)
         return jnp.einsum("ne,end->nd", weights.astype(ys.dtype), ys)
 
-    def _some(self, tokens: jax.Array, weights: jax.Array, capacity: float) -> jax.Array:
+    def _some(self, tokens: jax.Array, weights: jax.Array, room: int) -> jax.Array:
         """Every expert computes the first tokens that chose it, as many as it has room for."""
-        room = math.ceil(capacity * tokens.shape[0] * self.top_k / self.num_experts)
-        room = max(1, min(room, tokens.shape[0]))
         chosen = weights > 0
         place = jnp.where(chosen, jnp.cumsum(chosen, 0) - 1, room)  # beyond its room one_hot is zero
         sent = jax.nn.one_hot(place, room, dtype=tokens.dtype)  # (tokens, experts, room)
-        inputs = jnp.einsum("nec,nd->ecd", sent, tokens)
-        ys = vmap(lambda expert, x: expert(x))(self.experts, inputs)
+        ys = self._computed(jnp.einsum("nec,nd->ecd", sent, tokens))
         return jnp.einsum("nec,ne,ecd->nd", sent.astype(ys.dtype), weights.astype(ys.dtype), ys)
+
+    def _computed(self, x: jax.Array) -> jax.Array:
+        """What each expert makes of tokens, (tokens, dim) for all or (experts, tokens, dim): (experts, tokens, dim)."""
+        if x.ndim == 2:
+            return vmap(lambda expert: expert(x))(self.experts)
+        return vmap(lambda expert, x: expert(x))(self.experts, x)
 
     def _brief(self) -> str:
         return f"MixtureOfExperts({self.dim}, {self.num_experts})"

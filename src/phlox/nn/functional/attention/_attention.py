@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from phlox.core import RangeError, answering
+from phlox.core import RangeError, answering, way
 from phlox.nn.functional._numeric import real
 from phlox.nn.functional.attention._checks import Window, check_heads, check_options, window_of
 from phlox.nn.functional.attention._cudnn import cudnn_attention, cudnn_refusal
@@ -101,6 +101,13 @@ def dot_product_attention(
     options = Options(causal, window_of(where, window), width, soft_cap, float(dropout))
     given = given_of(q, k, mask, bias, lengths, kv_lengths, offset, key if dropout else None)
     chosen = _chosen(q, k, v, given, options, chunk, implementation, return_weights)
+    if given.kv_lengths is not None:  # what stands behind may be anything, NaN too
+        counts = (jnp.arange(k.shape[1])[None] < given.kv_lengths[:, None])[..., None, None]
+        k, v = jnp.where(counts, k, 0), jnp.where(counts, v, 0)
+    spread = way("attention") if implementation in (None, "chunked") and not return_weights else None
+    y = None if spread is None else spread(q, k, v, given, options, chunk, offset)
+    if y is not None:
+        return y
     if (
         chosen != "cudnn"
         and implementation is chunk is None
@@ -110,9 +117,6 @@ def dot_product_attention(
         y = _attend(q, k, v, scale=width, causal=causal)
         if y is not None:
             return y
-    if given.kv_lengths is not None:  # what stands behind may be anything, NaN too
-        counts = (jnp.arange(k.shape[1])[None] < given.kv_lengths[:, None])[..., None, None]
-        k, v = jnp.where(counts, k, 0), jnp.where(counts, v, 0)
     if chosen == "cudnn":
         seen = _seen(jnp.arange(q.shape[1]), k.shape[1], given, options)
         return cudnn_attention(q, k, v, given, options, seen)

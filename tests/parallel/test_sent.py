@@ -1,0 +1,13 @@
+"""What is sent for sequences and experts: the checks of checks_sent, in a process with eight devices and every pass."""
+
+import pytest
+
+from parallel.kit import Checks
+
+LONG = ("check_without_capacity_tokens_are_gathered_and_results_summed",)
+CHECKS = Checks("checks_sent", as_users=True, soak=LONG)
+
+
+@pytest.mark.parametrize("name", CHECKS.params)
+def test_what_devices_hold_and_send(request, name):
+    CHECKS.passed(request, name)
