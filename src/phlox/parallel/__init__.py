@@ -11,5 +11,19 @@ from phlox.parallel._placement import Placement
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
+from phlox.parallel.strategies._pipeline import Pipeline, pipeline
+from phlox.parallel.strategies.pipelining._timetable import Timetable
 
-__all__ = ["FSDP", "DataParallel", "Placement", "Product", "Strategy", "data_parallel", "fsdp", "mesh"]
+__all__ = [
+    "FSDP",
+    "DataParallel",
+    "Pipeline",
+    "Placement",
+    "Product",
+    "Strategy",
+    "Timetable",
+    "data_parallel",
+    "fsdp",
+    "mesh",
+    "pipeline",
+]

@@ -76,6 +76,11 @@ class Strategy:
         del mesh
         return {}
 
+    def ways_within(self, mesh: Mesh, whole: Strategy) -> Mapping[str, Callable[..., Any]]:
+        """``ways`` as one factor of a product, for those that must know how the others cut a batch."""
+        del whole
+        return self.ways(mesh)
+
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         """Refuse a model that it cannot spread, with the cure; nothing by default."""
         del model, sizes
@@ -124,7 +129,7 @@ class Product(Strategy):
         return so_far
 
     def ways(self, mesh: Mesh) -> Mapping[str, Callable[..., Any]]:
-        return {name: found for part in self.factors for name, found in part.ways(mesh).items()}
+        return {name: found for part in self.factors for name, found in part.ways_within(mesh, self).items()}
 
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         for part in self.factors:

@@ -1,0 +1,179 @@
+"""Blocks over stages: each stage runs its own on one micro-batch after another, and hands on what they give.
+
+All stages run one program (``jax.shard_map`` over their axis; other axes stay the compiler's). At every tick each runs
+its blocks on what came in and passes the result to the next by a collective permute. Where a stage idles it
+computes all the same, on rows that it has, and what comes of that is dropped: zeros might give NaN in a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh, PartitionSpec
+
+from phlox.core import Module, is_key, python_control_flow, tapped
+from phlox.nn import RepeatedLayer
+from phlox.parallel.strategies.pipelining._arrays import Blocks, Rows, is_of_batch, rows_of
+from phlox.parallel.strategies.pipelining._timetable import Timetable
+
+WEIGHTS = "weights of a round"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The way "repeated": a ``RepeatedLayer`` whose blocks lie cut along an axis of the mesh.
+
+    Attributes:
+        axis: the axis of the stages.
+        rows: the other axes that a batch is cut along.
+        microbatches: how many; None is what suits the batch.
+        interleaved: whether the layer repeats one that is cut, so that micro-batches go round several times.
+        remat: whether a stage keeps what comes in alone, and computes the rest again for the gradient.
+    """
+
+    mesh: Mesh
+    axis: str
+    rows: tuple[str, ...]
+    microbatches: int | None
+    interleaved: bool
+    remat: bool
+
+    def __call__(self, layer: RepeatedLayer[Any], x: Any, extra: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """What the layer gives, or None where it is to compute as ever: line by line, or within a stage."""
+        if python_control_flow() or self.axis in jax.sharding.get_abstract_mesh().manual_axes:
+            return None
+        rounds = layer.repeats if self.interleaved else 1
+        stages = self.mesh.shape[self.axis]
+        others = math.prod(self.mesh.shape[name] for name in self.rows)
+        rows = rows_of(x, self.microbatches, stages, others, rounds)
+        blocks = Blocks(layer.block if self.interleaved else layer, x, extra, named)
+        again = self.remat or (self.interleaved and layer.remat)
+        run = Run(self, blocks, rows, Timetable(stages, rows.microbatches, rounds), again)
+        y, keys = run.spread()
+        blocks.keep(keys)
+        return jax.tree.unflatten(blocks.form, y)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One call of a layer over stages."""
+
+    way: Stages
+    blocks: Blocks
+    rows: Rows
+    times: Timetable
+    remat: bool
+
+    def spread(self) -> tuple[list[Any], list[Any]]:
+        """What the last block gives, and the keys of all blocks afterwards."""
+        axis, blocks = self.way.axis, self.blocks
+        stacked = PartitionSpec(None, axis) if self.way.interleaved else PartitionSpec(axis)
+        cut = [is_of_batch(v, self.rows.count, blocks.inputs) for v in blocks.more]
+        along, whole = PartitionSpec(axis), PartitionSpec()
+        run = jax.shard_map(
+            partial(self._stage, cut),
+            mesh=self.way.mesh,
+            in_specs=(along, stacked, stacked, along, [along if c else whole for c in cut]),
+            out_specs=(along, stacked),
+            axis_names={axis},
+            check_vma=False,
+        )
+        return run(jnp.arange(self.times.stages), blocks.fixed, blocks.keys, blocks.inputs, blocks.more)
+
+    def _stage(self, cut: list[bool], at: Any, fixed: Any, keys: Any, x: Any, more: Any) -> tuple[list[Any], list[Any]]:
+        """What one stage does: ``at`` is which, the rest are its blocks, its rows, and what all blocks read."""
+        axis = self.way.axis
+        x = [self.rows.split(v, axis) for v in x]
+        more = [self.rows.split(v, axis) if c else v for v, c in zip(more, cut, strict=True)]
+        here = Here(self, at[0], fixed, x, more, cut)
+        work = self._saving(here.work)
+
+        def tick(carry: Any, now: Any) -> Any:
+            arrived, given, keys = carry
+            item = jnp.clip(now - here.at, 0, self.times.items - 1)
+            works, (part, turn) = item == now - here.at, self.times.item(item)
+            y, moved = work(arrived, keys, part, turn)
+            keys = [jnp.where(works, new, old) for new, old in zip(moved, keys, strict=True)]
+            given = [out.at[part].set(v) for out, v in zip(given, y, strict=True)]  # the last time is the one that works
+            return ([self._passed(v) for v in y], given, keys), None
+
+        start = [v[0] for v in x], [jnp.zeros_like(v) for v in x], keys
+        (_, given, keys), _ = jax.lax.scan(tick, start, jnp.arange(self.times.ticks))
+        is_last = here.at == self.times.stages - 1
+        return [self.rows.joined(jnp.where(is_last, v, jnp.zeros_like(v)), axis) for v in given], keys
+
+    def _saving(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """A tick's work that keeps for the gradient what it should: never copies of the weights of a round."""
+        if self.remat:
+            return jax.checkpoint(compute, prevent_cse=False)
+        if self.times.rounds > 1:
+            policy = jax.checkpoint_policies.save_anything_except_these_names(WEIGHTS)
+            return jax.checkpoint(compute, prevent_cse=False, policy=policy)
+        return compute
+
+    def _passed(self, v: jax.Array) -> jax.Array:
+        """Handed to the next stage; from the last to the first where there is another round."""
+        stages = self.times.stages
+        links = [(n, (n + 1) % stages) for n in range(stages if self.times.rounds > 1 else stages - 1)]
+        return jax.lax.ppermute(v, self.way.axis, links)
+
+
+@dataclass(frozen=True, eq=False)
+class Here:
+    """What one stage has, and its work of a tick.
+
+    Attributes:
+        at: which stage it is.
+        fixed: the arrays of its blocks, (rounds,) blocks, ...; keys go from tick to tick.
+        x: all micro-batches (M, rows, ...) as the first block takes them.
+        more: what every block reads, in micro-batches where ``cut`` says so.
+    """
+
+    run: Run
+    at: Any
+    fixed: list[Any]
+    x: list[Any]
+    more: list[Any]
+    cut: list[bool]
+
+    def work(self, arrived: list[Any], keys: list[Any], part: Any, turn: Any) -> tuple[list[Any], list[Any]]:
+        """The blocks of one round on one micro-batch: what they give, and all keys afterwards."""
+        first = (self.at == 0) & (turn == 0)
+        h = [jnp.where(first, v[part], a) for v, a in zip(self.x, arrived, strict=True)]
+        more = [v[part] if c else v for v, c in zip(self.more, self.cut, strict=True)]
+        if self.run.times.rounds == 1:
+            return self._through(self.fixed, keys, h, more)
+        mine = [checkpoint_name(v[turn], WEIGHTS) for v in self.fixed]
+        y, moved = self._through(mine, [v[turn] for v in keys], h, more)
+        return y, [v.at[turn].set(new) for v, new in zip(keys, moved, strict=True)]
+
+    def _through(self, fixed: Any, keys: Any, h: Any, more: Any) -> tuple[list[Any], list[Any]]:
+        """Blocks one after another."""
+        blocks = self.run.blocks
+
+        def body(h: Any, block: Any) -> Any:
+            with tapped(self._held):
+                y, moved = blocks.run(*block, h, more)
+            return [self._along_rows(v) for v in y], moved
+
+        return jax.lax.scan(body, [self._along_rows(v) for v in h], (fixed, keys), unroll=blocks.layer.unroll)
+
+    def _held(self, module: Module, y: Any) -> Any:
+        """Results of layers within blocks, cut along rows as the batch is, so that weights move to them."""
+        del module
+        return jax.tree.map(self._along_rows, y)
+
+    def _along_rows(self, v: Any) -> Any:
+        """An array of a micro-batch, as the axes of the mesh that stay the compiler's cut its rows."""
+        rows, names = self.run.rows, self.run.way.rows
+        if not names or is_key(v) or not getattr(v, "ndim", 0) or v.shape[0] != rows.each * rows.stages:
+            return v
+        free = (PartitionSpec.UNCONSTRAINED,) * (v.ndim - 1)
+        return jax.lax.with_sharding_constraint(v, PartitionSpec(names, *free))
