@@ -33,9 +33,10 @@ from phlox.loop.steps._chunk import Part
 from phlox.loop.steps._ledger import Ledger
 from phlox.loop.steps._objective import Objective, check_loss
 from phlox.loop.steps._precision import Precision
-from phlox.loop.steps._step import Record
+from phlox.loop.steps._step import Record, spread
 from phlox.loop.steps._weighing import as_class_weight
 from phlox.metrics import Metric, Metrics
+from phlox.parallel import Placement, placement_of
 
 
 @answering
@@ -82,7 +83,7 @@ def evaluate(
     objective = Objective(loss or no_loss, as_class_weight(class_weight, where), where)
     loader = loader_of(data, batch_size, None, where=where)
     feed = Feed(loader, limit_batches, masked=objective.takes_weights, where=where)
-    found = evaluated(model, feed, objective, measured, Precision.of(precision, where))
+    found = evaluated(model, feed, objective, measured, Precision.of(precision, where), placement_of(model))
     if loss is None:
         del found["loss"]
     return found
@@ -94,22 +95,22 @@ def evaluated(
     objective: Objective,
     metrics: Metrics | None,
     precision: Precision,
-    place: Callable[[Any], Any] | None = None,
+    placement: Placement | None = None,
     opened: Callable[[Iterable[Any]], Iterator[Any]] = iter,
 ) -> dict[str, Any]:
     """Numbers of a model over an epoch of a feed; the metrics stay as they are.
 
     Arguments:
-        place: puts a batch on devices.
+        placement: how the model lies on several devices.
         opened: goes through the batches, and lets Ctrl-C act where one is fetched.
     """
     measured, ledger = copy(metrics), Ledger()
-    measure = _measure(objective, precision)
+    measure = _measure(objective, precision, placement)
     if measured is not None:
         measured.reset()
     with training(False):
         for fed in opened(feed.epoch()):
-            batch = fed.batch if place is None else place(fed.batch)
+            batch = fed.batch if placement is None else placement.spread(fed.batch, strict=False)
             with uninterrupted():
                 part = Part(measure(model, measured, batch), None)
             ledger.add([part])
@@ -117,12 +118,12 @@ def evaluated(
 
 
 @functools.lru_cache(maxsize=8)
-def _measure(objective: Objective, precision: Precision) -> Any:
+def _measure(objective: Objective, precision: Precision, placement: Placement | None) -> Any:
     """One batch of an evaluation, compiled."""
 
     @jit
     def measure(model: Module, metrics: Metrics | None, batch: Any) -> Record:
-        with precision.block():
+        with precision.block(), spread(placement, batch):
             loss, report = objective(model, batch)
             seen = None if metrics is None else _measured(objective, model, batch, report)
         if metrics is not None and seen is not None:
@@ -223,14 +224,16 @@ def predict(
     loader = loader_of(data, batch_size, None, where=where)
     places = _places(loader, limit_batches, where)
     feed = Feed(loader, limit_batches, masked=True, where=where)
-    call = _call(Precision.of(precision, where))
+    placement = placement_of(model)
+    call = _call(Precision.of(precision, where), placement)
     outputs: list[Any] = []
     with training(False):
         for fed in feed.epoch():
             read = read_batch(fed.batch)
+            x = read.whole if read.parts is None else read.parts[0]
             try:
                 with uninterrupted():
-                    output = call(model, read.whole if read.parts is None else read.parts[0])
+                    output = call(model, x if placement is None else placement.spread(x, strict=False))
             except PhloxError as error:
                 raise _without_batch(model, data, error, where) from None
             if read.mask is not None:
@@ -290,10 +293,10 @@ def _without_batch(model: Module, data: Any, error: PhloxError, where: str) -> P
 
 
 @functools.lru_cache(maxsize=8)
-def _call(precision: Precision) -> Any:
+def _call(precision: Precision, placement: Placement | None) -> Any:
     @jit
     def call(model: Module, x: Any) -> Any:
-        with precision.block():
+        with precision.block(), spread(placement, x):
             return model(x)
 
     return call

@@ -138,7 +138,7 @@ def fit(
         asked.check(model)
         settings = asked.of_a_dry_run() if dry_run else asked
         task = task_of(settings, data)
-        model, opt = model_and_optimizer(model, settings, task.precision)
+        model, opt = model_and_optimizer(model, settings, task)
         run = run_of(model, opt, task, settings, asked.logged(), interruption)
         scalars = look_at_first_batches(run, task, settings)
         plan = plan_of(run, task, settings)

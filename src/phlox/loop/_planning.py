@@ -63,20 +63,26 @@ def task_of(settings: Settings, data: Mapping[str, Any]) -> Task:
     return Task(objective, precision, Clip.of(settings.clip, WHERE), metrics, parallel, feed, validation, data)
 
 
-def model_and_optimizer(model: Module, settings: Settings, precision: Precision) -> tuple[Module, Optimizer]:
+def model_and_optimizer(model: Module, settings: Settings, task: Task) -> tuple[Module, Optimizer]:
     """The model that is trained, made ready for the precision, and its optimiser, made where a rule was given.
 
-    Copies of both for a dry run.
+    Copies of both for a dry run. Over several devices the model is spread first, so that the state of its optimiser is
+    made where it belongs.
     """
     optimizer = settings.optimizer
     if settings.dry_run:
         model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
-    precision.prepare(model, optimizer, WHERE)
+    task.precision.prepare(model, optimizer, WHERE)
+    if task.parallel is not None:
+        task.parallel.place(model)
     if isinstance(optimizer, Optimizer):  # making one looks too
         warn_of_one_array_twice(model)
     else:
         optimizer = Optimizer(optimizer, model)
     check_optimizer(optimizer, model, WHERE)
+    if task.parallel is not None:
+        optimizer.repack(model)
+        task.parallel.place(model, optimizer)
     return model, optimizer
 
 

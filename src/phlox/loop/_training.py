@@ -167,6 +167,7 @@ class Training:
         run.call("on_epoch_start")
         run.time_steps(afresh=True)
         self.sums = Sums(run.model) if plan.accumulate > 1 else None  # what is trained may be another part now
+        self.settle()
         for chunk in self.chunks():
             run.call("on_step_start")
             self.take(chunk)
@@ -213,14 +214,15 @@ class Training:
         watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
         steps = 1 if watched and plan.chunk is None else plan.chunk
         others, batch = self.others(), self.placed(batch)
-        if plan.parallel is not None:
-            plan.parallel.place(run.model)
-            self.opt.repack(run.model)
-            plan.parallel.place(run.model, self.opt, *others.values())
         slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
         plan.step, slots = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
         return program(plan.step, slots) if keep else Program(plan.step, slots)
+
+    def settle(self) -> None:
+        """Put everything that a step changes where it belongs; what was made anew since lies on one device."""
+        if self.plan.parallel is not None:
+            self.plan.parallel.place(self.run.model, self.opt, *self.others().values())
 
     def placed(self, batch: Any) -> Any:
         """A batch where the step wants it."""
@@ -339,9 +341,9 @@ class Training:
         run, plan = self.run, self.plan
         assert plan.validation is not None
         run.call("on_validation_start")
-        place = self.placed if plan.validation.masked else None  # batches of one size
         opened = functools.partial(run.interruption.opened, careful=plan.validation.is_ours)
-        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place, opened)
+        measures = plan.validation, plan.objective, run.metrics, plan.precision
+        found = evaluated(run.model, *measures, plan.parallel, opened)
         self.watch_validation(found)
         logs = {f"val_{name}": value for name, value in numbers_of(found).items()}
         run.logs |= logs

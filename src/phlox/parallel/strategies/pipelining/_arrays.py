@@ -20,7 +20,7 @@ class Rows:
     M-th belongs to one micro-batch.
 
     Attributes:
-        count: rows of the batch.
+        count: rows of the batch, with what was filled up.
         microbatches: M.
         stages: S, along which the batch is cut too.
     """
@@ -34,55 +34,96 @@ class Rows:
         """Rows of a micro-batch that one stage brings."""
         return self.count // (self.microbatches * self.stages)
 
-    def split(self, v: jax.Array, axis: str) -> jax.Array:
+    def filled(self, v: jax.Array) -> jax.Array:
+        """An array with as many rows as are wanted, its own again where it has fewer."""
+        return v if len(v) == self.count else v[jnp.arange(self.count) % len(v)]
+
+    def split(self, v: jax.Array, ring: Ring) -> jax.Array:
         """All micro-batches (M, rows, ...) on every stage, of an array whose rows (count / S, ...) are here."""
-        v = jax.lax.all_gather(v, axis)  # (S, count / S, ...)
+        v = ring.gathered(v)  # (S, count / S, ...)
         v = v.reshape(self.stages, self.each, self.microbatches, *v.shape[2:])
         v = jnp.moveaxis(v, 0, 2).swapaxes(0, 1)  # (M, each, S, ...)
         return v.reshape(self.microbatches, self.each * self.stages, *v.shape[3:])
 
-    def joined(self, v: jax.Array, axis: str) -> jax.Array:
+    def joined(self, v: jax.Array, ring: Ring) -> jax.Array:
         """The rows (count / S, ...) of this stage, of micro-batches (M, rows, ...) that are zero on all but one."""
-        kind = v.dtype
         v = v.reshape(self.microbatches, self.each, self.stages, *v.shape[2:])
-        v = v.astype(jnp.int32) if kind == bool else v
-        v = jax.lax.psum_scatter(v, axis, scatter_dimension=2).astype(kind)  # (M, each, ...)
+        v = ring.scattered(jnp.moveaxis(v, 2, 0))  # (M, each, ...)
         return v.swapaxes(0, 1).reshape(self.microbatches * self.each, *v.shape[2:])
 
 
-def rows_of(x: Any, wanted: int | None, stages: int, others: int, rounds: int) -> Rows:
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """Stages in a ring, each of which hands what it has to the next.
+
+    Collective permutes are all that is used: what the compiler gathers or scatters along one axis of a mesh it first
+    makes whole along the axes that are left to it, here at least.
+
+    Attributes:
+        at: which stage this is.
+    """
+
+    axis: str
+    stages: int
+    at: Any
+
+    def passed(self, v: jax.Array) -> jax.Array:
+        """What the stage before had."""
+        return jax.lax.ppermute(v, self.axis, [(n, (n + 1) % self.stages) for n in range(self.stages)])
+
+    def gathered(self, v: jax.Array) -> jax.Array:
+        """What all stages have, (S, ...) in their order."""
+        found = [v]
+        for _ in range(self.stages - 1):
+            found.append(self.passed(found[-1]))  # n steps later comes what stage at - n had
+        return jnp.stack(found)[(self.at - jnp.arange(self.stages)) % self.stages]
+
+    def scattered(self, v: jax.Array) -> jax.Array:
+        """The sum over all stages of what each has for this one; ``v`` is (S, ...)."""
+        total = v[(self.at - 1) % self.stages]
+        for n in range(2, self.stages + 1):
+            total = self.passed(total) + v[(self.at - n) % self.stages]
+        return total.astype(v.dtype)
+
+
+def rows_of(
+    inputs: list[jax.Array], wanted: int | None, stages: int, others: int, rounds: int, *, strict: bool
+) -> Rows:
     """How the first axis of what a block takes is split.
 
     Arguments:
         wanted: micro-batches; None is four for each stage, or fewer where the rows do not give as many.
         others: devices that share each micro-batch.
+        strict: whether to refuse rows that do not split so; else a few are filled up, as training alone may not.
 
     Raises:
         ShapeError: rows that do not split so.
     """
-    sizes = sorted({jnp.shape(v)[0] if jnp.ndim(v) else 0 for v in jax.tree.leaves(x)})
+    sizes = sorted({len(v) if v.ndim else 0 for v in inputs})
     if len(sizes) != 1 or not sizes[0]:
         fix = "give all that goes from block to block the batch as first axis; what blocks share are arguments of the call"
-        raise ShapeError("blocks that take rows of a batch", got=str(jax.tree.map(describe, x)), fix=fix)
+        raise ShapeError("blocks that take rows of a batch", got=", ".join(map(describe, inputs)), fix=fix)
     step = stages if rounds > 1 else 1  # with several rounds, as many at once as there are stages
-    parts = _parts(sizes[0], stages * others, step, wanted, 4 * stages)
+    count, unit = sizes[0], stages * others * step
+    if not strict:
+        return Rows(-(-count // unit) * unit, _parts(-(-count // unit) * unit, unit, step, None, stages), stages)
+    parts = _parts(count, unit, step, wanted, stages)
     if parts:
-        return Rows(sizes[0], parts, stages)
-    unit = stages * others * (wanted or step)
+        return Rows(count, parts, stages)
     what = f"{wanted or step} micro-batches, each of as many rows from {stages * others} devices"
-    fix = f"choose a multiple of {unit} as batch_size, or other microbatches"
+    fix = f"choose a multiple of {stages * others * (wanted or step)} as batch_size, or other microbatches"
     if wanted is not None and wanted % step:
         what, fix = f"micro-batches in {rounds} rounds as a multiple of the {stages} stages", "choose such microbatches"
-    raise ShapeError(what, got=f"{sizes[0]} rows" + (f" in {wanted}" if wanted else ""), fix=fix)
+    raise ShapeError(what, got=f"{count} rows" + (f" in {wanted}" if wanted else ""), fix=fix)
 
 
-def _parts(count: int, devices: int, step: int, wanted: int | None, most: int) -> int:
-    """The micro-batches that are wanted, or the largest number up to ``most``; 0 where rows do not split so."""
-    each, left = divmod(count, devices)
-    able = [] if left else [n for n in range(step, each + 1, step) if each % n == 0]
+def _parts(count: int, unit: int, step: int, wanted: int | None, stages: int) -> int:
+    """The micro-batches that are wanted, or up to four for each stage; 0 where ``unit`` rows at a time do not split so."""
+    times, left = divmod(count, unit)
+    able = [] if left else [step * n for n in range(1, times + 1) if times % n == 0]
     if wanted is not None:
         return wanted if wanted in able else 0
-    return max((n for n in able if n <= most), default=0)
+    return max((n for n in able if n <= 4 * stages), default=0)
 
 
 class Blocks:
@@ -135,16 +176,17 @@ class Blocks:
         write_arrays(self.layer.block, now)
 
 
-def is_of_batch(v: jax.Array, rows: int, x: list[jax.Array]) -> bool:
+def is_of_batch(v: jax.Array, inputs: list[jax.Array]) -> bool:
     """Whether an array that every block reads has a row for each of the batch, and so goes in micro-batches.
 
     Raises:
         ShapeError: rows as many as steps, where neither its size nor its rank tells which it has.
     """
-    if not v.ndim or v.shape[0] != rows:
+    rows = len(inputs[0])
+    if not v.ndim or len(v) != rows:
         return False
-    if v.ndim < 3 and any(rows in leaf.shape[1:] for leaf in x):
-        got = f"{describe(v)} beside {describe(x[0])}"
+    if v.ndim < 3 and any(rows in x.shape[1:] for x in inputs):
+        got = f"{describe(v)} beside {describe(inputs[0])}"
         fix = "choose another batch_size, or give a mask all its axes: (batch, 1, queries, keys)"
         raise ShapeError("arrays for all blocks whose first axis is the batch or is not, by its size", got=got, fix=fix)
     return True

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from phlox.core import Module, is_key, python_control_flow, tapped
 from phlox.nn import RepeatedLayer
-from phlox.parallel.strategies.pipelining._arrays import Blocks, Rows, is_of_batch, rows_of
+from phlox.parallel.strategies.pipelining._arrays import Blocks, Ring, Rows, is_of_batch, rows_of
 from phlox.parallel.strategies.pipelining._timetable import Timetable
 
 WEIGHTS = "weights of a round"
@@ -52,9 +52,9 @@ class Stages:
         rounds = layer.repeats if self.interleaved else 1
         stages = self.mesh.shape[self.axis]
         others = math.prod(self.mesh.shape[name] for name in self.rows)
-        rows = rows_of(x, self.microbatches, stages, others, rounds)
         blocks = Blocks(layer.block if self.interleaved else layer, x, extra, named)
-        again = self.remat or (self.interleaved and layer.remat)
+        rows = rows_of(blocks.inputs, self.microbatches, stages, others, rounds, strict=layer.training)
+        again = self.remat or bool(self.interleaved and layer.remat)
         run = Run(self, blocks, rows, Timetable(stages, rows.microbatches, rounds), again)
         y, keys = run.spread()
         blocks.keep(keys)
@@ -75,7 +75,9 @@ class Run:
         """What the last block gives, and the keys of all blocks afterwards."""
         axis, blocks = self.way.axis, self.blocks
         stacked = PartitionSpec(None, axis) if self.way.interleaved else PartitionSpec(axis)
-        cut = [is_of_batch(v, self.rows.count, blocks.inputs) for v in blocks.more]
+        cut = [is_of_batch(v, blocks.inputs) for v in blocks.more]
+        filled = [self.rows.filled(v) for v in blocks.inputs]
+        more = [self.rows.filled(v) if c else v for v, c in zip(blocks.more, cut, strict=True)]
         along, whole = PartitionSpec(axis), PartitionSpec()
         run = jax.shard_map(
             partial(self._stage, cut),
@@ -85,14 +87,15 @@ class Run:
             axis_names={axis},
             check_vma=False,
         )
-        return run(jnp.arange(self.times.stages), blocks.fixed, blocks.keys, blocks.inputs, blocks.more)
+        y, keys = run(jnp.arange(self.times.stages), blocks.fixed, blocks.keys, filled, more)
+        return [v[: len(x)] for v, x in zip(y, blocks.inputs, strict=True)], keys
 
     def _stage(self, cut: list[bool], at: Any, fixed: Any, keys: Any, x: Any, more: Any) -> tuple[list[Any], list[Any]]:
         """What one stage does: ``at`` is which, the rest are its blocks, its rows, and what all blocks read."""
-        axis = self.way.axis
-        x = [self.rows.split(v, axis) for v in x]
-        more = [self.rows.split(v, axis) if c else v for v, c in zip(more, cut, strict=True)]
-        here = Here(self, at[0], fixed, x, more, cut)
+        ring = Ring(self.way.axis, self.times.stages, at[0])
+        x = [self.rows.split(v, ring) for v in x]
+        more = [self.rows.split(v, ring) if c else v for v, c in zip(more, cut, strict=True)]
+        here = Here(self, ring.at, fixed, x, more, cut)
         work = self._saving(here.work)
 
         def tick(carry: Any, now: Any) -> Any:
@@ -102,12 +105,12 @@ class Run:
             y, moved = work(arrived, keys, part, turn)
             keys = [jnp.where(works, new, old) for new, old in zip(moved, keys, strict=True)]
             given = [out.at[part].set(v) for out, v in zip(given, y, strict=True)]  # the last time is the one that works
-            return ([self._passed(v) for v in y], given, keys), None
+            return ([ring.passed(v) for v in y], given, keys), None
 
         start = [v[0] for v in x], [jnp.zeros_like(v) for v in x], keys
         (_, given, keys), _ = jax.lax.scan(tick, start, jnp.arange(self.times.ticks))
         is_last = here.at == self.times.stages - 1
-        return [self.rows.joined(jnp.where(is_last, v, jnp.zeros_like(v)), axis) for v in given], keys
+        return [self.rows.joined(jnp.where(is_last, v, jnp.zeros_like(v)), ring) for v in given], keys
 
     def _saving(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         """A tick's work that keeps for the gradient what it should: never copies of the weights of a round."""
@@ -117,12 +120,6 @@ class Run:
             policy = jax.checkpoint_policies.save_anything_except_these_names(WEIGHTS)
             return jax.checkpoint(compute, prevent_cse=False, policy=policy)
         return compute
-
-    def _passed(self, v: jax.Array) -> jax.Array:
-        """Handed to the next stage; from the last to the first where there is another round."""
-        stages = self.times.stages
-        links = [(n, (n + 1) % stages) for n in range(stages if self.times.rounds > 1 else stages - 1)]
-        return jax.lax.ppermute(v, self.way.axis, links)
 
 
 @dataclass(frozen=True, eq=False)
