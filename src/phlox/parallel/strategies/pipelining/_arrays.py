@@ -185,7 +185,8 @@ def is_of_batch(v: jax.Array, inputs: list[jax.Array]) -> bool:
     rows = len(inputs[0])
     if not v.ndim or len(v) != rows:
         return False
-    if v.ndim < 3 and any(rows in x.shape[1:] for x in inputs):
+    steps = [n for x in inputs for n in (x.shape[1:-1] if x.ndim > 2 else x.shape[1:])]
+    if v.ndim < 3 and rows in steps:
         got = f"{describe(v)} beside {describe(inputs[0])}"
         fix = "choose another batch_size, or give a mask all its axes: (batch, 1, queries, keys)"
         raise ShapeError("arrays for all blocks whose first axis is the batch or is not, by its size", got=got, fix=fix)
