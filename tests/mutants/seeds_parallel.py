@@ -16,7 +16,7 @@ MUTANTS = [
         "parallel/_alike.py",
         "if rest in known and known[rest][1] == value.shape:",
         "if rest in known and known[rest][1] is value.shape:",
-        (_FIT + "[check_adam]",),
+        (_FIT + "[check_lookahead]",),
     ),
     (
         "what is made anew between epochs stays on one device",
@@ -51,7 +51,7 @@ MUTANTS = [
         "parallel/strategies/_fsdp.py",
         "if math.prod(shape) <= self.whole or parts == 1:",
         "if math.prod(shape) >= self.whole or parts == 1:",
-        (_FIT + "[check_adam]",),
+        (_FIT + "[check_lookahead]",),
     ),
     (
         "results of layers are not held",
