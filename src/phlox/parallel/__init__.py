@@ -21,8 +21,8 @@ from phlox.parallel.strategies._pipeline import Pipeline, pipeline
 from phlox.parallel.strategies.pipelining._timetable import Timetable
 
 __all__ = [
-    "DataParallel",
     "FSDP",
+    "DataParallel",
     "Layout",
     "Pipeline",
     "Placement",

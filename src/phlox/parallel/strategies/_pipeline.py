@@ -91,7 +91,9 @@ class Pipeline(Strategy):
         if norm is not None:
             got = f"a BatchNorm at {f'{path}.{norm}'.lstrip('.')}"
             fix = "norm by LayerNorm, RMSNorm or GroupNorm, or keep it out of the blocks"
-            raise StructureError("blocks that need no statistics of the whole batch", got=got, fix=fix, where=repr(self))
+            raise StructureError(
+                "blocks that need no statistics of the whole batch", got=got, fix=fix, where=repr(self)
+            )
 
     def schedule(self, microbatches: int | None = None, rounds: int = 1) -> Timetable:
         """Which stage works on which micro-batch when, as a value that prints a picture and knows the idle share.

@@ -15,15 +15,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phlox.core import Module, is_key, python_control_flow, tapped
 from phlox.nn import RepeatedLayer
 from phlox.parallel.strategies.pipelining._arrays import Blocks, Ring, Rows, is_of_batch, rows_of
 from phlox.parallel.strategies.pipelining._timetable import Timetable
 
-WEIGHTS = "weights of a round"
+# Results that are worked out again for the gradient at no cost. They may be weights, picked or in another dtype, of which
+# every tick would keep a copy.
+LIGHT = {"broadcast_in_dim", "convert_element_type", "dynamic_slice", "reshape", "squeeze", "transpose"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Run:
             axis_names={axis},
             check_vma=False,
         )
-        y, keys = run(jnp.arange(self.times.stages), blocks.fixed, blocks.keys, filled, more)
+        # State lies whole between steps; a loop over steps would else carry keys as the stages take them
+        keys = jax.lax.with_sharding_constraint(blocks.keys, NamedSharding(self.way.mesh, whole))
+        y, keys = run(jnp.arange(self.times.stages), blocks.fixed, keys, filled, more)
         return [v[: len(x)] for v, x in zip(y, blocks.inputs, strict=True)], keys
 
     def _stage(self, cut: list[bool], at: Any, fixed: Any, keys: Any, x: Any, more: Any) -> tuple[list[Any], list[Any]]:
@@ -104,7 +107,9 @@ class Run:
             works, (part, turn) = item == now - here.at, self.times.item(item)
             y, moved = work(arrived, keys, part, turn)
             keys = [jnp.where(works, new, old) for new, old in zip(moved, keys, strict=True)]
-            given = [out.at[part].set(v) for out, v in zip(given, y, strict=True)]  # the last time is the one that works
+            given = [
+                out.at[part].set(v) for out, v in zip(given, y, strict=True)
+            ]  # the last time is the one that works
             return ([ring.passed(v) for v in y], given, keys), None
 
         start = [v[0] for v in x], [jnp.zeros_like(v) for v in x], keys
@@ -113,13 +118,9 @@ class Run:
         return [self.rows.joined(jnp.where(is_last, v, jnp.zeros_like(v)), ring) for v in given], keys
 
     def _saving(self, compute: Callable[..., Any]) -> Callable[..., Any]:
-        """A tick's work that keeps for the gradient what it should: never copies of the weights of a round."""
-        if self.remat:
-            return jax.checkpoint(compute, prevent_cse=False)
-        if self.times.rounds > 1:
-            policy = jax.checkpoint_policies.save_anything_except_these_names(WEIGHTS)
-            return jax.checkpoint(compute, prevent_cse=False, policy=policy)
-        return compute
+        """A tick's work that keeps for the gradient what it should: its inputs alone, or never copies of weights."""
+        policy = None if self.remat else lambda primitive, *_, **__: primitive.name not in LIGHT
+        return jax.checkpoint(compute, prevent_cse=False, policy=policy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,21 +147,26 @@ class Here:
         h = [jnp.where(first, v[part], a) for v, a in zip(self.x, arrived, strict=True)]
         more = [v[part] if c else v for v, c in zip(self.more, self.cut, strict=True)]
         if self.run.times.rounds == 1:
-            return self._through(self.fixed, keys, h, more)
-        mine = [checkpoint_name(v[turn], WEIGHTS) for v in self.fixed]
-        y, moved = self._through(mine, [v[turn] for v in keys], h, more)
+            return self._through(self.fixed, lambda v: v, keys, h, more)
+        mine, count = [v[turn] for v in keys], self.run.blocks.layer.repeats // self.run.times.stages
+        y, moved = self._through(jnp.arange(count), partial(self._picked, turn), mine, h, more)
         return y, [v.at[turn].set(new) for v, new in zip(keys, moved, strict=True)]
 
-    def _through(self, fixed: Any, keys: Any, h: Any, more: Any) -> tuple[list[Any], list[Any]]:
-        """Blocks one after another."""
-        blocks = self.run.blocks
+    def _picked(self, turn: Any, block: Any) -> list[jax.Array]:
+        """The arrays of one block of a round; picked within the loop over them, so that no tick keeps a copy."""
+        return [v[turn, block] for v in self.fixed]
+
+    def _through(self, blocks: Any, pick: Any, keys: Any, h: Any, more: Any) -> tuple[list[Any], list[Any]]:
+        """Blocks one after another: ``pick`` gives the arrays of one of them."""
+        all_of_them = self.run.blocks
 
         def body(h: Any, block: Any) -> Any:
             with tapped(self._held):
-                y, moved = blocks.run(*block, h, more)
+                y, moved = all_of_them.run(pick(block[0]), block[1], h, more)
             return [self._along_rows(v) for v in y], moved
 
-        return jax.lax.scan(body, [self._along_rows(v) for v in h], (fixed, keys), unroll=blocks.layer.unroll)
+        start = [self._along_rows(v) for v in h]
+        return jax.lax.scan(body, start, (blocks, keys), unroll=all_of_them.layer.unroll)
 
     def _held(self, module: Module, y: Any) -> Any:
         """Results of layers within blocks, cut along rows as the batch is, so that weights move to them."""
