@@ -120,7 +120,7 @@ class RepeatedLayer(Module, Generic[M]):
         if y is not None:
             return y
 
-        def body(h: Any, block: Module | None) -> tuple[Any, None]:
+        def body(h: Any, block: M | None) -> tuple[Any, None]:
             return self.round(self.block if block is None else block, h, *extra, **named), None
 
         blocks = None if self.share else self.block

@@ -106,7 +106,8 @@ class Pipeline(Strategy):
             RangeError: a number below 1, or micro-batches that rounds do not take.
 
         >>> from phlox.parallel import pipeline
-        >>> round(pipeline(4).schedule(8).bubble, 2), round(pipeline(4, schedule="interleaved").schedule(8, 2).bubble, 2)
+        >>> flat, rounds = pipeline(4).schedule(8), pipeline(4, schedule="interleaved").schedule(8, rounds=2)
+        >>> round(flat.bubble, 2), round(rounds.bubble, 2)
         (0.27, 0.16)
         """
         parts = microbatches or self.microbatches or 4 * self.stages
@@ -142,9 +143,9 @@ def pipeline(
     Arguments:
         stages: how many; they divide the blocks.
         microbatches: M. None is up to four for each stage, as the batch allows.
-        schedule: ``"gpipe"``: forward through all blocks once. ``"interleaved"``: each stage holds a part of every
-            round of ``RepeatedLayer(lambda: RepeatedLayer(block, n), rounds)``, and idles $(S-1)/(MR+S-1)$ with R rounds;
-            M is a multiple of S.
+        schedule: ``"gpipe"``: once through all stages. ``"interleaved"``: each stage holds a part of every round of
+            ``RepeatedLayer(lambda: RepeatedLayer(block, n), rounds)``, and idles $(S-1)/(MR+S-1)$ with R rounds; M is a
+            multiple of S.
         remat: keep for the gradient what comes into a stage alone, and compute its blocks again.
         axis: the name of its axis in the mesh.
 

@@ -101,7 +101,7 @@ def rows_of(
     """
     sizes = sorted({len(v) if v.ndim else 0 for v in inputs})
     if len(sizes) != 1 or not sizes[0]:
-        fix = "give all that goes from block to block the batch as first axis; what blocks share are arguments of the call"
+        fix = "give all that goes from block to block the batch as first axis, and what all read as further arguments"
         raise ShapeError("blocks that take rows of a batch", got=", ".join(map(describe, inputs)), fix=fix)
     step = stages if rounds > 1 else 1  # with several rounds, as many at once as there are stages
     count, unit = sizes[0], stages * others * step
@@ -118,7 +118,7 @@ def rows_of(
 
 
 def _parts(count: int, unit: int, step: int, wanted: int | None, stages: int) -> int:
-    """The micro-batches that are wanted, or up to four for each stage; 0 where ``unit`` rows at a time do not split so."""
+    """The micro-batches that are wanted, or up to four for each stage; 0 where rows do not split so."""
     times, left = divmod(count, unit)
     able = [] if left else [step * n for n in range(1, times + 1) if times % n == 0]
     if wanted is not None:
@@ -172,7 +172,8 @@ class Blocks:
 
     def keep(self, keys: list[Any]) -> None:
         """Write the keys that the blocks moved back into the layer."""
-        now = {self.names[i]: jax.random.wrap_key_data(v, impl=kind) for (i, kind), v in zip(self.kinds.items(), keys, strict=True) if i in self.moved}  # fmt: skip
+        pairs = zip(self.kinds, keys, strict=True)
+        now = {self.names[i]: jax.random.wrap_key_data(v, impl=self.kinds[i]) for i, v in pairs if i in self.moved}
         write_arrays(self.layer.block, now)
 
 

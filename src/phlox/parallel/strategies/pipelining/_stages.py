@@ -22,8 +22,8 @@ from phlox.nn import RepeatedLayer
 from phlox.parallel.strategies.pipelining._arrays import Blocks, Ring, Rows, is_of_batch, rows_of
 from phlox.parallel.strategies.pipelining._timetable import Timetable
 
-# Results that are worked out again for the gradient at no cost. They may be weights, picked or in another dtype, of which
-# every tick would keep a copy.
+# What is worked out again for the gradient at no cost: it may be weights, picked or in another dtype, and every tick
+# would keep a copy of them.
 LIGHT = {"broadcast_in_dim", "convert_element_type", "dynamic_slice", "reshape", "squeeze", "transpose"}
 
 
@@ -107,9 +107,7 @@ class Run:
             works, (part, turn) = item == now - here.at, self.times.item(item)
             y, moved = work(arrived, keys, part, turn)
             keys = [jnp.where(works, new, old) for new, old in zip(moved, keys, strict=True)]
-            given = [
-                out.at[part].set(v) for out, v in zip(given, y, strict=True)
-            ]  # the last time is the one that works
+            given = [out.at[part].set(v) for out, v in zip(given, y, strict=True)]  # last when it works
             return ([ring.passed(v) for v in y], given, keys), None
 
         start = [v[0] for v in x], [jnp.zeros_like(v) for v in x], keys
