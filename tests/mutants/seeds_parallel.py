@@ -23,7 +23,7 @@ MUTANTS = [
         "loop/_training.py",
         "  # what is trained may be another part now\n        self.settle()\n",
         "  # what is trained may be another part now\n        self.program or self.settle()\n",
-        (_FIT + "[check_nothing_is_compiled_twice]",),
+        (_FIT + "[check_accumulate_and_average]",),
     ),
     (
         "an uneven batch is given whole to every device",
@@ -49,8 +49,8 @@ MUTANTS = [
     (
         "fsdp cuts what is small, and leaves what is large whole",
         "parallel/strategies/_fsdp.py",
-        "if math.prod(shape) <= self.whole or parts == 1:",
-        "if math.prod(shape) >= self.whole or parts == 1:",
+        "if math.prod(shape[place.stacked :]) <= self.whole or parts == 1:",
+        "if math.prod(shape[place.stacked :]) >= self.whole or parts == 1:",
         (_FIT + "[check_lookahead]",),
     ),
     (
@@ -65,21 +65,21 @@ MUTANTS = [
         "core/context/_random.py",
         "        here._stream.drawn = outside.drawn\n",
         "        here._stream.drawn = 0\n",
-        (_PROGRAM + "[check_an_array_is_made_in_parts]",),
+        (_PROGRAM + "[check_a_model_is_made_in_parts]",),
     ),
     (
         "a made model draws what the next one will draw too",
         "core/context/_random.py",
         "    outside.drawn = here._stream.drawn\n",
         "",
-        (_PROGRAM + "[check_an_array_is_made_in_parts]",),
+        (_PROGRAM + "[check_a_model_is_made_in_parts]",),
     ),
     (
         "a made model lies whole",
         "parallel/_shard.py",
         "        placement.hold(model, all_of_it=True)\n",
         "",
-        (_PROGRAM + "[check_an_array_is_made_in_parts]",),
+        (_PROGRAM + "[check_a_model_is_made_in_parts]",),
     ),
     (
         "a step by hand lets its arrays lie anywhere",

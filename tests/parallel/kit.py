@@ -5,7 +5,7 @@ functions ``check_NAME()`` of a file ``checks_FILE.py``, which raise where somet
 
     CHECKS = Checks("checks_fsdp")
 
-    @pytest.mark.parametrize("name", CHECKS.names)
+    @pytest.mark.parametrize("name", CHECKS.params)
     def test_fsdp(request, name):
         CHECKS.passed(request, name)
 
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,13 @@ class Checks:
     Arguments:
         module: its name, below ``tests/parallel``.
         as_users: with all of the compiler's passes, which the suite leaves out; for looks at compiled programs.
+        soak: the checks that are for the long run.
         env: further variables of the process.
     """
 
     module: str
     as_users: bool = False
+    soak: Collection[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)  # what went wrong, by check; empty where nothing did
 
@@ -56,6 +58,13 @@ class Checks:
         tree = ast.parse((HERE / f"{self.module}.py").read_text("utf-8"))
         named = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         return [name for name in named if name.startswith("check_")]
+
+    @property
+    def params(self) -> list[Any]:
+        """The same for ``pytest.mark.parametrize``, those for the long run marked."""
+        import pytest
+
+        return [pytest.param(name, marks=[pytest.mark.soak] * (name in self.soak)) for name in self.names]
 
     def passed(self, request: Any, name: str) -> None:
         """Fail where the check did; at the first one, all that this session has chosen are run."""

@@ -58,7 +58,9 @@ class GPT(px.Module):
     ):
         self.token, self.place = px.Embedding(WORDS, width), px.Embedding(16, width)
         build = lambda: Block(width, 4, dropout)  # noqa: E731
-        blocks = px.nn.RepeatedLayer(build, depth, remat=remat) if repeated else px.Chain(*[build() for _ in range(depth)])
+        blocks = (
+            px.nn.RepeatedLayer(build, depth, remat=remat) if repeated else px.Chain(*[build() for _ in range(depth)])
+        )
         self.blocks, self.norm = blocks, px.LayerNorm(width)
 
     def __call__(self, tokens: Any) -> Any:

@@ -7,6 +7,6 @@ from parallel.kit import Checks
 CHECKS = Checks("checks_program", as_users=True)
 
 
-@pytest.mark.parametrize("name", CHECKS.names)
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_what_devices_hold_and_send(request, name):
     CHECKS.passed(request, name)

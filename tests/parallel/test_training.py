@@ -4,9 +4,10 @@ import pytest
 
 from parallel.kit import Checks
 
-CHECKS = Checks("checks_training")
+LONG = ("check_gpt_unrolled", "check_float32", "check_average_with_batch_norm", "check_resumed_elsewhere")
+CHECKS = Checks("checks_training", soak=LONG)
 
 
-@pytest.mark.parametrize("name", CHECKS.names)
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_eight_devices_give_what_one_gives(request, name):
     CHECKS.passed(request, name)

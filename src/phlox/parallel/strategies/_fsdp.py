@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from phlox.core import Module, RangeError, ShapeError, describe, owners
+from phlox.nn import parameter_kinds
 from phlox.parallel._strategy import Cut, Place, Strategy
 
 WHOLE = 1024  # elements up to which an array stays whole: sending it costs more than holding it
@@ -19,7 +20,7 @@ class FSDP(Strategy):
     Attributes:
         size: how many parts; -1 is as many as there are devices left.
         axis: the axis of the mesh.
-        whole: elements up to which an array stays whole on every device.
+        whole: elements up to which an array stays whole on every device; in a stack those of one layer count.
     """
 
     size: int = -1
@@ -40,7 +41,7 @@ class FSDP(Strategy):
         A ``RepeatedLayer`` looks at one layer of its stack after the other: cut between them, all would be gathered.
         """
         parts, shape = sizes[self.axis], place.shape
-        if math.prod(shape) <= self.whole or parts == 1:
+        if math.prod(shape[place.stacked :]) <= self.whole or parts == 1:
             return so_far
         free = [at for at, cut in enumerate(so_far) if cut is None and shape[at] and shape[at] % parts == 0]
         if not free:
@@ -50,7 +51,9 @@ class FSDP(Strategy):
 
     def check(self, model: Module, sizes: Mapping[str, int]) -> None:
         """Refuse a model of which the larger part would lie whole."""
-        large = {path: v for path, v, _ in owners(model) if v.size > self.whole}
+        kinds = parameter_kinds(model)
+        own = {path: v.shape[kinds[path].stacked if path in kinds else 0 :] for path, v, _ in owners(model)}
+        large = {path: v for path, v, _ in owners(model) if math.prod(own[path]) > self.whole}
         odd = {path: v for path, v in large.items() if all(n % sizes[self.axis] for n in v.shape)}
         if 2 * sum(v.size for v in odd.values()) <= sum(v.size for v in large.values()):
             return
@@ -75,14 +78,14 @@ def fsdp(size: int = -1, *, axis: str = "fsdp", whole: int = WHOLE) -> FSDP:
     Arguments:
         size: how many parts; -1 is as many as there are devices left.
         axis: the name of its axis in the mesh.
-        whole: elements up to which an array stays whole on every device.
+        whole: elements up to which an array stays whole on every device; in a stack those of one layer count.
 
     Raises:
         RangeError: a size below 1 that is not -1.
 
     >>> from phlox.parallel import fsdp, data_parallel
-    >>> fsdp() * data_parallel(2)
-    fsdp() * data_parallel(2)
+    >>> fsdp(4) * data_parallel()
+    fsdp(4) * data_parallel()
 
     Source: Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter models", 2020.
     """
