@@ -155,8 +155,8 @@ def pipeline(
         ShapeError: later, a batch whose rows do not split so.
 
     >>> from phlox.parallel import data_parallel, pipeline
-    >>> pipeline(4, microbatches=8) * data_parallel(2)
-    pipeline(4, microbatches=8) * data_parallel(2)
+    >>> pipeline(4, microbatches=8) * data_parallel()
+    pipeline(4, microbatches=8) * data_parallel()
 
     Source: Huang et al., "GPipe: efficient training of giant neural networks using pipeline parallelism", 2019;
     Narayanan et al., "Efficient large-scale language model training on GPU clusters using Megatron-LM", 2021.
