@@ -97,11 +97,11 @@ def by_micro_batches(model, microbatches, stages, *inputs):
 def check_draws_depend_on_the_block_and_the_micro_batch_alone():
     """Injected input, arrays of rows and of all, dropout: as micro-batches one after another on one device."""
     rng = np.random.default_rng(3)
-    x, row, wanted = rng.normal(size=(16, WIDTH)), rng.normal(size=(16, 1)), rng.normal(size=(16, WIDTH))
+    x, row, wanted = rng.normal(size=(32, WIDTH)), rng.normal(size=(32, 1)), rng.normal(size=(32, WIDTH))
     one, many = made(Tall), made(Tall)
     loss = lambda y: jnp.sum(jnp.sin(y) * wanted)  # noqa: E731
     value, grads = px.jit(gradient(lambda m: loss(by_micro_batches(m, 4, 4, x, row))))(one)
-    placement = shard(many, pipeline(4, microbatches=4))
+    placement = shard(many, pipeline(4, microbatches=4) * data_parallel(2))
     step = placement.jit(gradient(lambda m, x, row: loss(m(x, row))))
     theirs, mine = step(many, *placement.spread((x, row)))
     np.testing.assert_allclose(theirs, value, rtol=1e-12)

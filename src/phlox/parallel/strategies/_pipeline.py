@@ -137,8 +137,8 @@ def pipeline(
     A batch goes through the stages in micro-batches: while one stage works on the second, the next works on the first.
     At the start and at the end of a pass stages idle, a share $(S-1)/(M+S-1)$ of it with M micro-batches on S stages.
     The layers before and after the blocks are whole on every stage, which works there on its part of the batch.
-    Numbers are those of one device, to rounding. Draws of dropout within blocks depend on the block and the
-    micro-batch: they are the same for any number of stages, and others than without a pipeline.
+    Numbers are those of one device, to rounding. Dropout within blocks draws for each block and micro-batch: the same
+    in every run and whatever the other axes are, and otherwise than without a pipeline.
 
     Arguments:
         stages: how many; they divide the blocks.
