@@ -113,8 +113,8 @@ MUTANTS = [
     (
         "RepeatedLayer injects the running value",
         "nn/containers/_repeated.py",
-        "h, *extra)",
-        "h, *(h for _ in extra))",
+        "block, h, *extra, **named), None",
+        "block, h, *(h for _ in extra), **named), None",
         (_CONTAINERS + "test_injection_gives_every_block_the_first_input",),
     ),
     (

@@ -124,8 +124,15 @@ def lowers_for_one_cpu(ctx: Any) -> bool:
     devices does not look into such calls: it would gather their whole operands on every device.
     """
     module = ctx.module_context
-    devices = getattr(module.axis_context, "num_devices", 1)
-    return not module.lowering_parameters.for_export and devices == 1
+    return not module.lowering_parameters.for_export and not _is_spread(module.axis_context)
+
+
+def _is_spread(context: Any) -> bool:
+    """Whether the partitioner spreads what is lowered here: also inside a `shard_map` that leaves it some axes."""
+    mesh = getattr(context, "mesh", None)
+    if mesh is None:
+        return getattr(context, "num_devices", 1) != 1
+    return any(size > 1 and name not in context.manual_axes for name, size in mesh.shape.items())
 
 
 def typed_by_mesh(x: Any) -> bool:

@@ -23,7 +23,9 @@ from phlox.parallel.strategies._context_parallel import ContextParallel, context
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._expert_parallel import ExpertParallel, expert_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
+from phlox.parallel.strategies._pipeline import Pipeline, pipeline
 from phlox.parallel.strategies._tensor_parallel import TensorParallel, tensor_parallel
+from phlox.parallel.strategies.pipelining._timetable import Timetable
 from phlox.parallel.tables._shown import TensorRules, tensor_rules
 
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "DataParallel",
     "ExpertParallel",
     "Layout",
+    "Pipeline",
     "Placement",
     "Product",
     "Strategy",
     "TensorParallel",
     "TensorRules",
+    "Timetable",
     "context_parallel",
     "create",
     "data_parallel",
@@ -44,6 +48,7 @@ __all__ = [
     "fsdp",
     "inspect",
     "mesh",
+    "pipeline",
     "placement_of",
     "shard",
     "tensor_parallel",

@@ -23,6 +23,7 @@ from phlox.core import (
     seed,
     tree_map,
     vmap,
+    way,
 )
 from phlox.nn._checks import check_size
 
@@ -49,6 +50,9 @@ class RepeatedLayer(Module, Generic[M]):
             of ``px.remat`` by name, such as ``"dots"``, of what to keep all the same.
         unroll: blocks per step of the compiled loop.
         key: where the weights are drawn from; by default the stream of ``px.seed``.
+
+    Options of a call:
+        others, named: what every block is called with behind its input: a mask, lengths, a memory.
 
     Raises:
         RangeError: a number below 1, or a ``build`` that makes no Module.
@@ -108,19 +112,27 @@ class RepeatedLayer(Module, Generic[M]):
         self.block = tree_map(lambda *parts: jnp.stack(parts), *blocks)
         return self
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, *others: Any, **named: Any) -> Any:
         x = self._in_dtype_of_parameters(x)
-        policy = self.remat if isinstance(self.remat, str) else None
-        run = remat(_apply, policy=policy, prevent_cse=False) if self.remat else _apply
-        extra = (x,) if self.inject else ()
+        extra = (x, *others) if self.inject else others
+        elsewhere = None if self.share else way("repeated")
+        y = None if elsewhere is None else elsewhere(self, x, extra, named)
+        if y is not None:
+            return y
 
-        def body(h: Any, block: Module | None) -> tuple[Any, None]:
-            y = run(self.block if block is None else block, h, *extra)
-            _check_kept(h, y)
-            return y, None
+        def body(h: Any, block: M | None) -> tuple[Any, None]:
+            return self.round(self.block if block is None else block, h, *extra, **named), None
 
         blocks = None if self.share else self.block
         return scan(body, x, blocks, self.repeats, unroll=self.unroll)[0]
+
+    def round(self, block: M, h: Any, *extra: Any, **named: Any) -> Any:
+        """One block as the loop applies it: $f_t(h_t)$, of the shape and dtype of $h_t$."""
+        policy = self.remat if isinstance(self.remat, str) else None
+        run = remat(_apply, policy=policy, prevent_cse=False) if self.remat else _apply
+        y = run(block, h, *extra, **named)
+        _check_kept(h, y)
+        return y
 
     def __getitem__(self, at: int) -> M:
         """A copy of block ``at``."""
@@ -152,8 +164,8 @@ def _seeded(build: Build[M], key: Any) -> M:
     return block
 
 
-def _apply(block: Module, *inputs: Any) -> Any:
-    return block(*inputs)
+def _apply(block: Module, *inputs: Any, **named: Any) -> Any:
+    return block(*inputs, **named)
 
 
 def _check_kept(h: Any, y: Any) -> None:
