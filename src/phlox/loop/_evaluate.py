@@ -25,6 +25,7 @@ from phlox.core import (
 )
 from phlox.loop._checks import told
 from phlox.loop._interruption import uninterrupted
+from phlox.loop._together import all_rows, gathered, over_all
 from phlox.loop.batches._batch import read_batch
 from phlox.loop.batches._feed import Feed
 from phlox.loop.batches._loading import loader_of
@@ -82,7 +83,8 @@ def evaluate(
     objective = Objective(loss or no_loss, as_class_weight(class_weight, where), where)
     loader = loader_of(data, batch_size, None, where=where)
     feed = Feed(loader, limit_batches, masked=objective.takes_weights, where=where)
-    found = evaluated(model, feed, objective, measured, Precision.of(precision, where))
+    with all_rows(loader):
+        found = evaluated(model, feed, objective, measured, Precision.of(precision, where), over_all(model))
     if loss is None:
         del found["loss"]
     return found
@@ -225,12 +227,13 @@ def predict(
     feed = Feed(loader, limit_batches, masked=True, where=where)
     call = _call(Precision.of(precision, where))
     outputs: list[Any] = []
-    with training(False):
+    put = over_all(model) or (lambda batch: batch)
+    with training(False), all_rows(loader):
         for fed in feed.epoch():
             read = read_batch(fed.batch)
             try:
                 with uninterrupted():
-                    output = call(model, read.whole if read.parts is None else read.parts[0])
+                    output = gathered(call(model, put(read.whole if read.parts is None else read.parts[0])))
             except PhloxError as error:
                 raise _without_batch(model, data, error, where) from None
             if read.mask is not None:

@@ -3,13 +3,37 @@
 _mesh          devices along named axes
 _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+processes/     several processes: brought together, compared, and ended together
 strategies/    the strategies, a file each
 """
 
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement
 from phlox.parallel._strategy import Product, Strategy
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.parallel.processes._agreement import FAILED as FAILED
+from phlox.parallel.processes._agreement import agree as agree
+from phlox.parallel.processes._agreement import checksum as checksum
+from phlox.parallel.processes._agreement import checksums as checksums
+from phlox.parallel.processes._ending import Ending as Ending
+from phlox.parallel.processes._group import Group as Group
+from phlox.parallel.processes._group import ProcessError
+from phlox.parallel.processes._group import group as group
+from phlox.parallel.processes._initialize import initialize
+from phlox.parallel.processes._rows import own_rows as own_rows
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
 
-__all__ = ["FSDP", "DataParallel", "Placement", "Product", "Strategy", "data_parallel", "fsdp", "mesh"]
+__all__ = [
+    "FSDP",
+    "DataParallel",
+    "Placement",
+    "ProcessError",
+    "Product",
+    "Strategy",
+    "data_parallel",
+    "fsdp",
+    "initialize",
+    "mesh",
+]

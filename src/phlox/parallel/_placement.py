@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phlox.core import Module, RangeError, ShapeError, describe, is_key, owners, paths, tapped, ways, write_arrays
 from phlox.parallel._mesh import mesh
 from phlox.parallel._strategy import Cut, Place, Strategy
+from phlox.parallel.processes._rows import assembled, parts_here
 
 Cuts = Mapping[str, PartitionSpec]
 
@@ -65,6 +67,16 @@ class Placement:
     def rows(self) -> int:
         """In how many parts a batch is cut."""
         return math.prod(self.sizes[name] for name in self.strategy.batch)
+
+    @property
+    def several(self) -> bool:
+        """Whether devices of other processes are among its own."""
+        return any(device.process_index != jax.process_index() for device in self.mesh.devices.flat)
+
+    @cached_property
+    def parts(self) -> tuple[tuple[int, ...], int]:
+        """Which of the equal parts of a batch this process gives, and how many parts there are."""
+        return parts_here(self.mesh, self.strategy.batch)
 
     # --- where arrays lie ---------------------------------------------------------------------------
 
@@ -129,17 +141,15 @@ class Placement:
         self._check_rows(leaf, cut)
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
-        return jax.make_array_from_process_local_data(where, np.asarray(leaf))
+        return assembled(leaf, where, *self.parts)
 
     def _batch_cut(self, shape: tuple[int, ...]) -> PartitionSpec:
         cut = [self.strategy.batch or None, self.strategy.sequence or None][: len(shape)]
         return PartitionSpec(*cut)
 
     def _check_rows(self, leaf: Any, cut: PartitionSpec) -> None:
-        processes = len({device.process_index for device in self.mesh.devices.flat})
         for axis, names in enumerate(cut):
-            parts = math.prod(self.sizes[name] for name in names or ())
-            parts = max(1, parts // processes) if axis == 0 else parts
+            parts = len(self.parts[0]) if axis == 0 else math.prod(self.sizes[name] for name in names or ())
             if np.shape(leaf)[axis] % parts:
                 what = "batches" if axis == 0 else "sequences"
                 raise ShapeError(
