@@ -64,7 +64,7 @@ def test_slurm_as_srun_sets_it(environment):
 
 def test_open_mpi_as_mpirun_sets_it(environment):
     environment(**OPEN_MPI)
-    assert seat() == Seat("10.96.0.1:64426", 4, 3, [1])
+    assert seat() == Seat("10.96.0.1:62624", 4, 3, [1])
     environment(JAX_COORDINATOR_PORT="7001")
     assert seat() == Seat("10.96.0.1:7001", 4, 3, [1])
 

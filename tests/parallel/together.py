@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 import phlox as px
 from phlox.loop._together import gathered
@@ -84,18 +86,24 @@ def fsdp(where):
     return fitted(**({"parallel": px.parallel.fsdp(whole=8)} if where else {}))
 
 
-def numbers():
-    """Each way together and alone."""
-    found = {}
-    for way in (arrays, stream, batches, loss_without_weights, fsdp):
-        together = way(DATA)
-        found[way.__name__] = {"together": told(*together), "alone": told(*way(ALONE))}
+def as_alone(way):
+    """A training of all, and one of process 0 by itself."""
+    model, history = way(DATA)
+    found = {"together": told(model, history)}
+    if way is fsdp:
+        found["cut"] = sorted(path for path, v in px.paths(model).items() if not v.is_fully_replicated)
+        found |= looked_at(model, "")
+    if ME == 0:
+        alone = way(ALONE)
+        found["alone"] = told(*alone)
         if way is fsdp:
-            model = together[0]
-            found["cut"] = sorted(path for path, v in px.paths(model).items() if not v.is_fully_replicated)
-            found["evaluated"] = px.evaluate(model, (X, Y), loss=px.losses.cross_entropy)
-            found["predicted"] = np.asarray(px.predict(model, X)).tolist()
+            found |= looked_at(alone[0], " whole")
     return found
+
+
+def looked_at(model, suffix):
+    measured = px.evaluate(model, (X, Y), loss=px.losses.cross_entropy, metrics={"accuracy": px.metrics.Accuracy()})
+    return {f"evaluated{suffix}": list(measured.values()), f"predicted{suffix}": px.predict(model, X).tolist()}
 
 
 # --- once, and ended together ------------------------------------------------------------------------
@@ -120,13 +128,28 @@ class Stops(px.Callback):
             run.stop("seen by one", alone=True)
 
 
-def ends():
-    """Ctrl-C to one process; a stop that one alone asks for; a checkpoint, and a training that goes on from it."""
-    found = {"interrupted": told(*fitted(callbacks=[Interrupts(2)], epochs=50, **DATA))}
-    found["stopped"] = told(*fitted(callbacks=[Stops()], epochs=50, **DATA))
-    saving = {"checkpoint_dir": FOLDER / "saved", "log_dir": FOLDER / "logs", **DATA}
-    fitted(**saving)
-    found["resumed"] = told(*fitted(**saving, epochs=3, resume=True))
+def interrupted():
+    return told(*fitted(callbacks=[Interrupts(2)], epochs=50, **DATA))
+
+
+def stopped():
+    return told(*fitted(callbacks=[Stops()], epochs=50, **DATA))
+
+
+class Sees(px.Callback):
+    """The callbacks that show and write here."""
+
+    names: tuple[str, ...] = ()
+
+    def on_fit_start(self, run):
+        self.names = [type(c).__name__ for c in run.callbacks if c is not self]
+
+
+def saved():
+    """A checkpoint, a training that goes on from it, and one that never stopped."""
+    saving, sees = {"checkpoint_dir": FOLDER / "saved", "log_dir": FOLDER / "logs", **DATA}, Sees()
+    fitted(**saving, callbacks=[sees])
+    found = {"resumed": told(*fitted(**saving, epochs=3, resume=True)), "callbacks": sees.names}
     found["straight"] = told(*fitted(epochs=3, **DATA))
     try:
         fitted(checkpoint_dir=FOLDER / "cut", parallel=px.parallel.fsdp(whole=8))
@@ -141,8 +164,8 @@ def ends():
 def differences():
     """The error of each process where they are about to do different things."""
 
-    def scaled(prediction, target):
-        return px.losses.cross_entropy(prediction, target) * (1.0 + ME)
+    def scaled(prediction, target, weight=None):
+        return px.losses.cross_entropy(prediction, target, weight=weight) * (1.0 + ME)
 
     tries = {
         "weights": dict(model=network(seed=ME)),
@@ -177,19 +200,33 @@ class Ends(px.Callback):
             raise ValueError("as asked for")
 
 
+class Waits(px.Callback):
+    """Process 0 waits, at the second step, for a sum that process 1 does not come to."""
+
+    def on_step_end(self, run):
+        if run.step == 2 and ME == 0:
+            multihost_utils.process_allgather(np.zeros(1))
+
+
 def ended(how):
     """The error of process 0 where the other one ends."""
+    stuck = [Waits()] if how == "stuck" else []
     try:
-        fitted(callbacks=[Ends(how)], epochs=50, **DATA)
+        fitted(callbacks=[*stuck, Ends(how)], epochs=50, **DATA)
     except px.parallel.ProcessError as error:
-        return {"error": str(error)}
+        return str(error)
 
 
 def main(scenarios):
     found = {}
     for name in scenarios.split(","):
-        found[name] = ended(name) if name in ("killed", "fails") else globals()[name]()
-    (FOLDER / f"{ME}.json").write_text(json.dumps(found))
+        scenario, began = globals().get(name), time.process_time()
+        if name in ("killed", "fails", "stuck"):
+            found[name] = ended(name)
+        else:
+            found[name] = scenario() if name in ("interrupted", "stopped", "saved", "differences") else as_alone(scenario)
+        (FOLDER / f"{ME}.json").write_text(json.dumps(found))
+        print(name, round(time.process_time() - began, 2), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ class Interruption:
             self._act()
         if first:
             then = "saving at the end" if self.saves else "waiting for the end"
-            print(f"{self.name}: {then} of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+            print(f"{self.asked_name}: {then} of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
     # --- what came -------------------------------------------------------------------------------
 

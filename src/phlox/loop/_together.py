@@ -117,14 +117,17 @@ class Together(Alone):
         self.name = group.meeting()
         self.ending = Ending(group, self.name, where)
         self.seen: dict[str, dict[str, str]] = {}  # checksums of arrays by Module, before the first step
-        self._agreed = self._left = False
+        self._agreed = self._left = self._saving = False
         self._open = ExitStack()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
             self._open.close()
-            if error is not None and not (self._left and isinstance(error, KeyboardInterrupt | SystemExit)):
+            ended = self._left and isinstance(error, KeyboardInterrupt | SystemExit)
+            if error is not None and not ended and not getattr(error, "everywhere", False):
                 self._fail(error)
+            elif self._saving:  # what process 0 still writes is there for all when fit returns
+                self.group.gathered(f"{self.name}/done", "", self.where, "the end")
         finally:
             self.ending.over()
 
@@ -133,7 +136,7 @@ class Together(Alone):
         self.group.broken = True
         if not self._agreed:
             told = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            self.group.tell(f"{self.name}/facts/{self.group.process}", json.dumps({_FAILED: told}))
+            self.group.tell(f"{self.name}/facts/all/{self.group.process}", json.dumps({_FAILED: told}))
         if self.ending.broken is None and not self.group.lost:
             self.ending.failed(error)
 
@@ -151,6 +154,7 @@ class Together(Alone):
 
     def begin(self, run: Run, feeds: Sequence[Feed | None], saving: bool) -> None:
         run.interruption.patient = True
+        self._saving = saving
         if saving:
             self._check_whole(run.model)
             run.interruption.before_saving()
@@ -168,12 +172,14 @@ class Together(Alone):
             if any(sizes[name] > 1 for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,)))
         ]
         if cut:
-            raise RangeError(
+            error: Any = RangeError(
                 "a model that each process holds whole, to save it",
                 got=f"{len(cut)} arrays in parts, {cut[0]} among them",
                 fix="leave checkpoints out, or use px.parallel.data_parallel(): arrays in parts are not written yet",
                 where=self.where,
             )
+            error.everywhere = True
+            raise error
 
     # --- batches ---------------------------------------------------------------------------------
 
@@ -218,10 +224,11 @@ class Together(Alone):
             "versions": ", ".join(f"{name} {_version(name)}" for name in _PACKAGES),
             **{name: checksum(json.dumps(part)) for name, part in parts.items()},
             "position": f"epoch {run.epoch + 1}, batch {run.batch}, step {run.step}",
-            "program": checksum(_without_addresses(program())),
         }
-        agree(self.group, self.name, facts, {name: _given(part) for name, part in parts.items()}, self.where)
+        agree(self.group, f"{self.name}/facts", facts, parts, self.where)
         self._agreed = True
+        text = {"program": checksum(_without_addresses(program()))}
+        agree(self.group, f"{self.name}/program", text, {}, self.where)
 
     # --- at each step ----------------------------------------------------------------------------
 
@@ -319,9 +326,6 @@ def _version(package: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
 
-
-def _given(part: dict[str, str]) -> Any:
-    return lambda: part
 
 
 # --- a model over data --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,28 +28,27 @@ _CURES = {
 
 
 def agree(
-    group: Group, name: str, facts: Mapping[str, str], parts: Mapping[str, Callable[[], dict[str, str]]], where: str
+    group: Group, name: str, facts: Mapping[str, str], parts: Mapping[str, Mapping[str, str]], where: str
 ) -> None:
     """Compare facts by name with those of all processes.
 
     Arguments:
         name: of the meeting.
         facts: short texts, or checksums.
-        parts: of what a fact is made, by its name: looked at where it differs, to say in what.
+        parts: of what a fact is made, by its name: compared where it differs, to say in what.
         where: who speaks in errors.
 
     Raises:
         ProcessError: a process differs, could not come, or did not; in all processes alike.
     """
-    texts = group.gathered(f"{name}/facts", json.dumps(facts), where, "the first step")
+    texts = group.gathered(f"{name}/all", json.dumps(facts), where, "the first step")
     all_facts: list[dict[str, str]] = [json.loads(text) for text in texts]
     check_failures(all_facts, group, where)
     for fact in facts:
         values = [found.get(fact, "") for found in all_facts]
         if len(set(values)) == 1:
             continue
-        mine = parts[fact]() if fact in parts else {}
-        shown = group.gathered(f"{name}/{fact}", json.dumps(mine), where, "the first step")
+        shown = group.gathered(f"{name}/{fact}", json.dumps(parts.get(fact, {})), where, "the first step")
         raise _difference(fact, values, [json.loads(text) for text in shown], where)
 
 
@@ -78,12 +77,14 @@ def _difference(fact: str, values: list[str], parts: list[dict[str, str]], where
     first, right = odd[0], values.index(usual)
     names = _names_apart(parts[right], parts[first]) or f"{_short(values[first])}, not {_short(usual)}"
     cure = f"{_CURES.get(fact, 'start the same program everywhere')}"
-    return ProcessError(
+    error = ProcessError(
         f"the same {fact} in all {len(values)} processes",
         got=f"another in {listed(odd)} than in process {right}: {names}",
         fix=cure,
         where=where,
     )
+    error.everywhere = True
+    return error
 
 
 def _names_apart(ours: Mapping[str, str], theirs: Mapping[str, str], most: int = 3) -> str:

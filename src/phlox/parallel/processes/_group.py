@@ -23,6 +23,8 @@ _STATUS = 70  # of a process that is ended for that
 class ProcessError(PhloxError, RuntimeError):
     """Another process that did not come, was lost, or does something else than this one."""
 
+    everywhere = False  # all processes raise it
+
 
 class Group:
     """This process and the others, from ``px.parallel.initialize`` to the end.
@@ -157,13 +159,27 @@ class Group:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):
                     stream.flush()
+            self._let_go()
             os._exit(1)
+
+    def _let_go(self) -> None:
+        """Tell process 0 that this one is about to end; process 0 waits, as JAX ends all others where it is not there."""
+        with contextlib.suppress(Exception):
+            if self.process:
+                self.tell(f"left/{self.process}", "")
+                return
+            until = time.monotonic() + 2 * _GRACE
+            for n in range(1, self.processes):
+                if n not in self.lost:
+                    self.heard(f"left/{n}", until - time.monotonic())
+            time.sleep(0.1)  # they say so just before
 
     def end_process(self, message: str) -> None:
         """End this process at once: what it waits for will not come, and no exception reaches it there."""
         with contextlib.suppress(Exception):
             print(f"ProcessError: {message}", file=sys.stderr, flush=True)
             sys.stdout.flush()
+        self._let_go()
         os._exit(_STATUS)
 
     def error_of_loss(self, where: str, seconds: float = 0.0) -> ProcessError:
