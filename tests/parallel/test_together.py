@@ -43,7 +43,7 @@ def two(launched):
 
 
 def assert_as_alone(first, second, way):
-    together, alone = first[way]["together"], first[way]["alone"]
+    together, alone = first[way]["together"], first["arrays" if way == "fsdp" else way]["alone"]
     assert together == second[way]["together"]
     assert len(together["losses"]) == len(alone["losses"]) > 3
     np.testing.assert_allclose(together["losses"], alone["losses"], rtol=0, atol=1e-9)

@@ -83,7 +83,7 @@ def loss_without_weights(where):
 
 
 def fsdp(where):
-    return fitted(**({"parallel": px.parallel.fsdp(whole=8)} if where else {}))
+    return arrays({"parallel": px.parallel.fsdp(whole=8)} if where else {})
 
 
 def as_alone(way):
@@ -93,12 +93,19 @@ def as_alone(way):
     if way is fsdp:
         found["cut"] = sorted(path for path, v in px.paths(model).items() if not v.is_fully_replicated)
         found |= looked_at(model, "")
-    if ME == 0:
-        alone = way(ALONE)
-        found["alone"] = told(*alone)
-        if way is fsdp:
-            found |= looked_at(alone[0], " whole")
+    if ME == 0 and way is fsdp:  # the same training as the one of arrays
+        found |= looked_at(whole(found["together"]["weights"]), " whole")
+    elif ME == 0:
+        found["alone"] = told(*way(ALONE))
     return found
+
+
+def whole(weights):
+    """A model of this process alone with weights of one that lies over all of them."""
+    mine = network()
+    for path, value in weights.items():
+        px.set_at(mine, path, jax.numpy.asarray(value))
+    return mine
 
 
 def looked_at(model, suffix):
