@@ -47,7 +47,9 @@ def mlp(size: int) -> tuple[px.Module, Any, Any]:
 
 def convolution(size: int) -> tuple[px.Module, Any, Any]:
     conv = lambda a, b: px.Conv((3, 3), a, b, px.relu, padding=1)  # noqa: E731
-    model = px.Chain(conv(3, size), conv(size, size), px.MaxPool((2, 2)), conv(size, size), px.GlobalMeanPool(), px.flatten)
+    model = px.Chain(
+        conv(3, size), conv(size, size), px.MaxPool((2, 2)), conv(size, size), px.GlobalMeanPool(), px.flatten
+    )
     return px.Chain(model, px.Dense(size, 10)), (16, 16, 3), 32
 
 

@@ -44,7 +44,9 @@ def run(settings: Settings) -> dict[str, Times]:
         subprocess.run(launch, check=True, stdout=sys.stderr)
         both = [json.loads(out.with_name(f"times.{n}").read_text()) for n in range(2)]
     return {
-        name: {way: [max(pair) for pair in zip(*(one[name][way] for one in both), strict=True)] for way in both[0][name]}
+        name: {
+            way: [max(pair) for pair in zip(*(one[name][way] for one in both), strict=True)] for way in both[0][name]
+        }
         for name in settings.sizes
     }
 

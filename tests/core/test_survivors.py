@@ -1,5 +1,6 @@
 """Corners in which seeded bugs once lived: renamed keys, loops from the end, axis 1, policies, threads, unsigned."""
 
+import re
 import threading
 
 import jax
@@ -107,6 +108,26 @@ def test_the_policy_of_remat_says_what_is_kept():
 
     assert count() == count(policy=jax.checkpoint_policies.nothing_saveable)
     assert count(policy=jax.checkpoint_policies.everything_saveable) < count()
+    assert count(policy="nothing") == count()
+    assert count(policy="everything") == count(policy=jax.checkpoint_policies.everything_saveable)
+
+
+def test_policies_of_remat_by_name():
+    """Products in a forward pass, and again in the backward one: one of two, where one has a batch axis."""
+    model = px.Dense.of(jnp.eye(2), None)
+
+    def count(policy):
+        f = lambda m, x: jnp.sin(jnp.einsum("bij,bjk->bik", y := jnp.sin(m(x)), y)).sum()  # noqa: E731
+        f = px.remat(f, policy=policy)
+        return str(jax.make_jaxpr(lambda m, x: px.grad(f)(m, x))(model, jnp.ones((3, 2, 2)))).count("dot_general")
+
+    assert count("nothing") == count(None) == count("dots") + 2
+    assert count("dots_without_batch") == count("dots") + 1
+    assert count("everything") == count("dots")
+    with pytest.raises(px.RangeError, match=re.escape("px.remat expects policy as 'nothing', 'everything', 'dots'")):
+        px.remat(model, policy="dot")
+    with pytest.raises(px.RangeError, match=r"RepeatedLayer expects policy as .*, got 'dot'"):
+        px.nn.RepeatedLayer(lambda: px.Dense(2, 2), 2, remat="dot")
 
 
 def test_reads_stay_watched_while_any_thread_compiles():

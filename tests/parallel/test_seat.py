@@ -78,7 +78,9 @@ def test_a_pod_with_the_client_of_kubernetes(environment, monkeypatch):
     environment(KUBERNETES_SERVICE_HOST="10.0.0.1", JOB_COMPLETION_INDEX="1")
     cluster = kubernetes.K8sCluster
     monkeypatch.setattr(cluster, "is_env_present", lambda: True)
-    monkeypatch.setattr(cluster, "get_coordinator_address", lambda timeout_secs, override_coordinator_port: "job-0:55527")
+    monkeypatch.setattr(
+        cluster, "get_coordinator_address", lambda timeout_secs, override_coordinator_port: "job-0:55527"
+    )
     monkeypatch.setattr(cluster, "get_process_count", lambda: 2)
     assert seat() == Seat("job-0:55527", 2, 1)
 

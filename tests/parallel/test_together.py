@@ -122,7 +122,11 @@ def test_a_model_in_parts_is_not_saved(two):
         ("data", "train_data float64[21, 4] #", "give each process all of the data"),
         ("rows", "train_data float64[22, 4] #", "give each process all of the data"),
         ("settings", "epochs 3, not 2", "call px.fit with the same arguments in each process"),
-        ("program", "another in process 1 than in process 0: ", "read no clock, file or process number inside the step"),
+        (
+            "program",
+            "another in process 1 than in process 0: ",
+            "read no clock, file or process number inside the step",
+        ),
         ("model", "model.layers.0.weight float64[4, 9], not float64[4, 8]", "start the same program everywhere"),
     ],
 )
@@ -150,7 +154,9 @@ def test_where_one_fails_the_others_say_why(launched, capfd):
 def test_where_one_is_killed_the_others_name_it(launched):
     status, found, _ = launched("killed")
     assert status == 137
-    assert found[0]["killed"].startswith("px.fit expects all 2 processes to go on, got no sign of life from process 1\n")
+    assert found[0]["killed"].startswith(
+        "px.fit expects all 2 processes to go on, got no sign of life from process 1\n"
+    )
 
 
 @pytest.mark.soak

@@ -231,7 +231,9 @@ def main(scenarios):
         if name in ("killed", "fails", "stuck"):
             found[name] = ended(name)
         else:
-            found[name] = scenario() if name in ("interrupted", "stopped", "saved", "differences") else as_alone(scenario)
+            found[name] = (
+                scenario() if name in ("interrupted", "stopped", "saved", "differences") else as_alone(scenario)
+            )
         (FOLDER / f"{ME}.json").write_text(json.dumps(found))
         print(name, round(time.process_time() - began, 2), file=sys.stderr)
 

@@ -56,7 +56,7 @@ from phlox.core._static import static_key
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
-from phlox.core.context._random import advance, is_key, key_or_draw, seed
+from phlox.core.context._random import advance, drawing_on, is_key, key_or_draw, seed
 from phlox.core.context._warning import warn_once
 from phlox.core.context._ways import way, ways
 from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
@@ -100,7 +100,7 @@ from phlox.core.transforms._functionalize import functionalize
 from phlox.core.transforms._grad import grad, value_and_grad
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
-from phlox.core.transforms._remat import remat
+from phlox.core.transforms._remat import check_policy, remat
 from phlox.core.transforms._shapes import eval_shape
 from phlox.core.transforms._vmap import vmap
 
@@ -142,6 +142,7 @@ __all__ = [
     "bf16",
     "bytes_text",
     "capture",
+    "check_policy",
     "clear_compile_cache",
     "compile_cache",
     "cond",
@@ -152,6 +153,7 @@ __all__ = [
     "destructure",
     "devices",
     "disguised",
+    "drawing_on",
     "dtypes",
     "eval_shape",
     "explain",
@@ -198,8 +200,8 @@ __all__ = [
     "state_dict",
     "static_key",
     "stop_gradient",
-    "testmode",
     "tapped",
+    "testmode",
     "thaw",
     "tie",
     "tied_class",

@@ -25,7 +25,7 @@ from phlox.core import (
 )
 from phlox.loop._checks import told
 from phlox.loop._interruption import uninterrupted
-from phlox.loop._together import all_rows, gathered, over_all
+from phlox.loop._together import all_rows, gathered
 from phlox.loop.batches._batch import read_batch
 from phlox.loop.batches._feed import Feed
 from phlox.loop.batches._loading import loader_of
@@ -34,9 +34,10 @@ from phlox.loop.steps._chunk import Part
 from phlox.loop.steps._ledger import Ledger
 from phlox.loop.steps._objective import Objective, check_loss
 from phlox.loop.steps._precision import Precision
-from phlox.loop.steps._step import Record
+from phlox.loop.steps._step import Record, spread
 from phlox.loop.steps._weighing import as_class_weight
 from phlox.metrics import Metric, Metrics
+from phlox.parallel import Placement, placement_of
 
 
 @answering
@@ -84,7 +85,7 @@ def evaluate(
     loader = loader_of(data, batch_size, None, where=where)
     feed = Feed(loader, limit_batches, masked=objective.takes_weights, where=where)
     with all_rows(loader):
-        found = evaluated(model, feed, objective, measured, Precision.of(precision, where), over_all(model))
+        found = evaluated(model, feed, objective, measured, Precision.of(precision, where), placement_of(model))
     if loss is None:
         del found["loss"]
     return found
@@ -96,35 +97,40 @@ def evaluated(
     objective: Objective,
     metrics: Metrics | None,
     precision: Precision,
-    place: Callable[[Any], Any] | None = None,
+    placement: Placement | None = None,
     opened: Callable[[Iterable[Any]], Iterator[Any]] = iter,
 ) -> dict[str, Any]:
     """Numbers of a model over an epoch of a feed; the metrics stay as they are.
 
     Arguments:
-        place: puts a batch on devices.
+        placement: how the model lies on several devices.
         opened: goes through the batches, and lets Ctrl-C act where one is fetched.
     """
     measured, ledger = copy(metrics), Ledger()
-    measure = _measure(objective, precision)
+    measure = _measure(objective, precision, placement)
     if measured is not None:
         measured.reset()
     with training(False):
         for fed in opened(feed.epoch()):
-            batch = fed.batch if place is None else place(fed.batch)
+            batch = _over_devices(placement, fed.batch)
             with uninterrupted():
                 part = Part(measure(model, measured, batch), None)
             ledger.add([part])
     return ledger.means() | computed(measured)
 
 
+def _over_devices(placement: Placement | None, batch: Any) -> Any:
+    """A batch, of which every process has the whole, where the model lies."""
+    return batch if placement is None else placement.spread(batch, strict=False, whole=True)
+
+
 @functools.lru_cache(maxsize=8)
-def _measure(objective: Objective, precision: Precision) -> Any:
+def _measure(objective: Objective, precision: Precision, placement: Placement | None) -> Any:
     """One batch of an evaluation, compiled."""
 
     @jit
     def measure(model: Module, metrics: Metrics | None, batch: Any) -> Record:
-        with precision.block():
+        with precision.block(), spread(placement, batch):
             loss, report = objective(model, batch)
             seen = None if metrics is None else _measured(objective, model, batch, report)
         if metrics is not None and seen is not None:
@@ -225,15 +231,16 @@ def predict(
     loader = loader_of(data, batch_size, None, where=where)
     places = _places(loader, limit_batches, where)
     feed = Feed(loader, limit_batches, masked=True, where=where)
-    call = _call(Precision.of(precision, where))
+    placement = placement_of(model)
+    call = _call(Precision.of(precision, where), placement)
     outputs: list[Any] = []
-    put = over_all(model) or (lambda batch: batch)
     with training(False), all_rows(loader):
         for fed in feed.epoch():
             read = read_batch(fed.batch)
+            x = read.whole if read.parts is None else read.parts[0]
             try:
                 with uninterrupted():
-                    output = gathered(call(model, put(read.whole if read.parts is None else read.parts[0])))
+                    output = gathered(call(model, _over_devices(placement, x)))
             except PhloxError as error:
                 raise _without_batch(model, data, error, where) from None
             if read.mask is not None:
@@ -293,10 +300,10 @@ def _without_batch(model: Module, data: Any, error: PhloxError, where: str) -> P
 
 
 @functools.lru_cache(maxsize=8)
-def _call(precision: Precision) -> Any:
+def _call(precision: Precision, placement: Placement | None) -> Any:
     @jit
     def call(model: Module, x: Any) -> Any:
-        with precision.block():
+        with precision.block(), spread(placement, x):
             return model(x)
 
     return call

@@ -141,7 +141,7 @@ def fit(
         with together_of(settings.placement(), WHERE) as together:
             task = task_of(settings, data, together)
             together.prepare((task.feed, task.validation))
-            model, opt = model_and_optimizer(model, settings, task.precision)
+            model, opt = model_and_optimizer(model, settings, task)
             run = run_of(model, opt, task, settings, asked.logged(), interruption)
             scalars = look_at_first_batches(run, task, settings)
             plan = plan_of(run, task, settings)

@@ -30,6 +30,7 @@ from phlox.loop.steps._precision import Precision
 from phlox.loop.steps._step import Hooks, OwnStep, Step
 from phlox.loop.steps._weighing import as_class_weight
 from phlox.optim import Optimizer
+from phlox.parallel import Placement
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Task:
     feed: Feed
     validation: Feed | None
     data: Mapping[str, Any]  # as it was given, by the name of its argument
+
+    @property
+    def parallel(self) -> Placement | None:
+        """How devices share the work."""
+        return self.together.placement
 
 
 def task_of(settings: Settings, data: Mapping[str, Any], together: Alone) -> Task:
@@ -63,20 +69,27 @@ def task_of(settings: Settings, data: Mapping[str, Any], together: Alone) -> Tas
     return Task(objective, precision, Clip.of(settings.clip, WHERE), metrics, together, feed, validation, data)
 
 
-def model_and_optimizer(model: Module, settings: Settings, precision: Precision) -> tuple[Module, Optimizer]:
+def model_and_optimizer(model: Module, settings: Settings, task: Task) -> tuple[Module, Optimizer]:
     """The model that is trained, made ready for the precision, and its optimiser, made where a rule was given.
 
-    Copies of both for a dry run.
+    Copies of both for a dry run. Over several devices the model is spread first, so that the state of its optimiser is
+    made where it belongs.
     """
     optimizer = settings.optimizer
     if settings.dry_run:
         model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
-    precision.prepare(model, optimizer, WHERE)
+    task.precision.prepare(model, optimizer, WHERE)
+    task.together.look({"model": model, "opt": optimizer})
+    if task.parallel is not None:
+        task.parallel.place(model)
     if isinstance(optimizer, Optimizer):  # making one looks too
         warn_of_one_array_twice(model)
     else:
         optimizer = Optimizer(optimizer, model)
     check_optimizer(optimizer, model, WHERE)
+    if task.parallel is not None:
+        optimizer.repack(model)
+        task.parallel.place(model, optimizer)
     return model, optimizer
 
 

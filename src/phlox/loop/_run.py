@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from phlox.optim import Optimizer
 
 
-
 class Run:
     """Where a training stands: the model, its optimiser, and every counter. Callbacks read it and call its methods.
 

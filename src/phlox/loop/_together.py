@@ -11,15 +11,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 from jax.sharding import PartitionSpec
 
 from phlox.core import Module, RangeError, StateError, describe, paths
 from phlox.loop._warning import warn
 from phlox.loop.batches._batch import Masked, examples
 from phlox.loop.batches._feed import Feed
-from phlox.parallel import Ending, Group, Placement, agree, checksum, checksums, group, own_rows
 from phlox.parallel import FAILED as _FAILED
+from phlox.parallel import Ending, Group, Placement, agree, checksum, checksums, group, own_rows
 
 Run = Any  # a ``Run``, which knows this file
 T = TypeVar("T")
@@ -57,16 +56,12 @@ class Alone:
     def prepare(self, feeds: Sequence[Feed | None]) -> None:
         """Until training starts, every process is to see whole batches."""
 
-    def begin(self, run: Run, feeds: Sequence[Feed | None], saving: bool) -> None:
+    def begin(self, run: Run, feed: Feed, saving: bool) -> None:
         """Training is about to start; what was looked at until now was whole."""
 
     def spread(self, batch: Any, feed: Feed) -> Any:
         """A batch of a feed where a step wants it."""
         return batch if self.placement is None else self.placement.spread(batch)
-
-    def whole(self, batch: Any) -> Any:
-        """A batch that no strategy cuts, for all devices."""
-        return batch
 
     def examples(self, batch: Any, feed: Feed) -> int:
         """How many real examples a batch holds, those of all processes together."""
@@ -152,16 +147,14 @@ class Together(Alone):
             if feed is not None:
                 self._open.enter_context(all_rows(feed.loader))
 
-    def begin(self, run: Run, feeds: Sequence[Feed | None], saving: bool) -> None:
+    def begin(self, run: Run, feed: Feed, saving: bool) -> None:
         run.interruption.patient = True
         self._saving = saving
         if saving:
             self._check_whole(run.model)
             run.interruption.before_saving()
-        for feed, cut in zip(feeds, (True, False), strict=True):
-            if feed is not None and hasattr(feed.loader, "sharing"):
-                parts = self.placement.parts if cut or feed.masked else ((0,), 1)
-                self._open.enter_context(feed.loader.sharing(*parts))
+        if hasattr(feed.loader, "sharing"):
+            self._open.enter_context(feed.loader.sharing(*self.placement.parts))
 
     def _check_whole(self, model: Module) -> None:
         """Refuse to save what no process holds whole."""
@@ -169,7 +162,9 @@ class Together(Alone):
         cut = [
             path
             for path, spec in self.placement.cuts(model).items()
-            if any(sizes[name] > 1 for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,)))
+            if any(
+                sizes[name] > 1 for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,))
+            )
         ]
         if cut:
             error: Any = RangeError(
@@ -195,9 +190,6 @@ class Together(Alone):
             return Masked(batch.batch, own_rows(batch.mask, parts, count))
         return batch
 
-    def whole(self, batch: Any) -> Any:
-        return jax.tree.map(lambda leaf: self.placement.put(np.asarray(leaf), PartitionSpec()), batch)
-
     def examples(self, batch: Any, feed: Feed) -> int:
         parts, count = self.placement.parts
         found = examples(batch)
@@ -206,7 +198,7 @@ class Together(Alone):
     # --- before the first step -------------------------------------------------------------------
 
     def look(self, modules: dict[str, Any]) -> None:
-        self.seen = {name: checksums(module) for name, module in modules.items()}
+        self.seen = {name: checksums(module) for name, module in modules.items() if isinstance(module, Module)}
 
     def agree(self, run: Run, program: Any) -> None:
         """Compare with the others what is about to be done.
@@ -218,7 +210,7 @@ class Together(Alone):
             "model": _told_model(run),
             "data": _told_data(run),
             "settings": _told_settings(run),
-            "weights": {f"{name}.{path}": text for name, seen in self.seen.items() for path, text in seen.items()},
+            "weights": self._told_weights(run),
         }
         facts = {
             "versions": ", ".join(f"{name} {_version(name)}" for name in _PACKAGES),
@@ -229,6 +221,12 @@ class Together(Alone):
         self._agreed = True
         text = {"program": checksum(_without_addresses(program()))}
         agree(self.group, f"{self.name}/program", text, {}, self.where)
+
+    def _told_weights(self, run: Run) -> dict[str, str]:
+        """Checksums of arrays before they were spread, and of those that lie whole in every process as they are now."""
+        now = {"model": checksums(run.model), "opt": checksums(run.opt)}
+        named = [(name, seen) for found in (self.seen, now) for name, seen in found.items()]
+        return {f"{name}.{path}": text for name, seen in named for path, text in seen.items()}
 
     # --- at each step ----------------------------------------------------------------------------
 
@@ -327,16 +325,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-
 # --- a model over data --------------------------------------------------------------------------------
-
-
-def mesh_of(model: Module) -> Any:
-    """The mesh that a model is spread over together with other processes; None for one that is all here."""
-    for value in paths(model).values():
-        if isinstance(value, jax.Array) and not value.is_fully_addressable:
-            return getattr(value.sharding, "mesh", None)
-    return None
 
 
 @contextmanager
@@ -347,21 +336,6 @@ def all_rows(loader: Any) -> Iterator[None]:
         return
     with loader.sharing((0,), 1):
         yield
-
-
-def over_all(model: Module) -> Any:
-    """What puts whole batches, the same in every process, where a spread model wants them; None where it is here."""
-    where = mesh_of(model)
-    if where is None:
-        return None
-
-    def put(leaf: Any) -> jax.Array:
-        host = np.asarray(leaf)
-        spec = PartitionSpec(where.axis_names) if host.ndim and host.shape[0] % where.size == 0 else PartitionSpec()
-        sharding = jax.sharding.NamedSharding(where, spec)
-        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
-
-    return lambda batch: jax.tree.map(put, batch)
 
 
 def gathered(output: Any) -> Any:

@@ -72,7 +72,7 @@ class Training:
         run = self.run
         for callback in run.callbacks:
             callback.check_run(run)
-        self.plan.together.begin(run, (self.plan.feed, self.plan.validation), self.plan.saving)
+        self.plan.together.begin(run, self.plan.feed, self.plan.saving)
         run.interruption.wait()
         try:
             with run.interruption.at(OPEN):  # what came before
@@ -174,6 +174,7 @@ class Training:
         run.call("on_epoch_start")
         run.time_steps(afresh=True)
         self.sums = Sums(run.model) if plan.accumulate > 1 else None  # what is trained may be another part now
+        self.settle()
         for chunk in self.chunks():
             run.call("on_step_start")
             self.take(chunk)
@@ -223,11 +224,6 @@ class Training:
         watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
         steps = 1 if watched and plan.chunk is None else plan.chunk
         others, batch = self.others(), self.placed(batch)
-        plan.together.look({"model": run.model, "opt": self.opt, **others})
-        if plan.parallel is not None:
-            plan.parallel.place(run.model)
-            self.opt.repack(run.model)
-            plan.parallel.place(run.model, self.opt, *others.values())
         several = plan.together.several
         slots = 1 if several else slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
         plan.step, slots = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
@@ -236,6 +232,11 @@ class Training:
         last = None if plan.accumulate == 1 else np.bool_(True)
         plan.together.agree(run, lambda: made.single.lower(run.model, self.opt, others, batch, last).as_text())
         return made
+
+    def settle(self) -> None:
+        """Put everything that a step changes where it belongs; what was made anew since lies on one device."""
+        if self.plan.parallel is not None:
+            self.plan.parallel.place(self.run.model, self.opt, *self.others().values())
 
     def placed(self, batch: Any) -> Any:
         """A training batch where the step wants it."""
@@ -357,10 +358,9 @@ class Training:
         run, plan = self.run, self.plan
         assert plan.validation is not None
         run.call("on_validation_start")
-        spread, whole = functools.partial(plan.together.spread, feed=plan.validation), plan.together.whole
-        place = spread if plan.validation.masked else whole  # batches of one size can be cut
         opened = functools.partial(run.interruption.opened, careful=plan.validation.is_ours)
-        found = evaluated(run.model, plan.validation, plan.objective, run.metrics, plan.precision, place, opened)
+        measures = plan.validation, plan.objective, run.metrics, plan.precision
+        found = evaluated(run.model, *measures, plan.parallel, opened)
         self.watch_validation(found)
         logs = {f"val_{name}": value for name, value in numbers_of(found).items()}
         run.logs |= logs

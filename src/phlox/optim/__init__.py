@@ -4,6 +4,7 @@ _optimizer          px.Optimizer: a rule's state for one model, changed in place
 rules/              what is subtracted from an array, given its gradient
 schedules/          numbers that are functions of the step
 _state _packing     state cut down, put together, carried; many small arrays as one
+_spread             state of a model that is spread over devices
 _adjusting          the numbers that opt.adjust sets
 _models             several models under one optimiser
 _calling            transformations of optax

@@ -26,6 +26,7 @@ from phlox.nn import ParameterKind
 from phlox.optim import _adjusting, _models, _state
 from phlox.optim._calling import called, extras
 from phlox.optim._packing import Packing
+from phlox.optim._spread import beside, spread_over
 from phlox.optim.rules import _habits
 from phlox.optim.rules._applied import ascent
 from phlox.optim.rules._choice import known_kinds
@@ -170,8 +171,10 @@ class Optimizer(Module):
         names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
         for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
             delattr(self.slots, gone)
+        where = spread_over(params)
         for name, (_, value) in zip(names, leaves, strict=True):
-            setattr(self.slots, name, jnp.asarray(value, jnp.asarray(value).dtype))  # weak types would trace twice
+            array = jnp.asarray(value, jnp.asarray(value).dtype)  # weak types would trace twice
+            setattr(self.slots, name, beside(array, where))
         arrays = frozenset((path, v.shape, str(v.dtype)) for path, v in params.items())
         self.form = Form(names, treedef, arrays, packing)
 

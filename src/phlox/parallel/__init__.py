@@ -3,12 +3,18 @@
 _mesh          devices along named axes
 _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
+_alike         what goes with a model's arrays lies as they do
+_results       results of layers held where batches lie
+_shard         for loops by hand: a model placed, or made in its place
+_inspect       which device holds what, as a table and a picture
 processes/     several processes: brought together, compared, and ended together
 strategies/    the strategies, a file each
 """
 
+from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
-from phlox.parallel._placement import Placement
+from phlox.parallel._placement import Placement, placement_of
+from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 
 # For the rooms above, and no user's business: not in __all__.
@@ -28,12 +34,17 @@ from phlox.parallel.strategies._fsdp import FSDP, fsdp
 __all__ = [
     "FSDP",
     "DataParallel",
+    "Layout",
     "Placement",
     "ProcessError",
     "Product",
     "Strategy",
+    "create",
     "data_parallel",
     "fsdp",
     "initialize",
+    "inspect",
     "mesh",
+    "placement_of",
+    "shard",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,3 +59,29 @@ def _filled(wanted: Mapping[str, int], count: int) -> dict[str, int]:
         fix = f"choose sizes whose product is {count}, or devices= for some of them"
         raise RangeError(f"axes for {count} devices", got=text, fix=fix, where=WHERE)
     return shape
+
+
+def check_mesh(given: Mesh, axes: Mapping[str, int], who: str) -> None:
+    """Refuse a mesh on which a strategy cannot be, or that has devices to which it gives nothing of their own.
+
+    Raises:
+        RangeError: see above.
+    """
+    refuse = functools.partial(RangeError, where=who)
+    missing = [name for name in axes if name not in given.shape]
+    has = f"a mesh of {', '.join(f'{name}={size}' for name, size in given.shape.items())}"
+    if missing:
+        fix = f"make one with px.parallel.mesh({missing[0]}=…), or leave it out"
+        raise refuse(f"a mesh with an axis {missing[0]!r}", got=has, fix=fix)
+    other = [name for name, size in axes.items() if size not in (-1, given.shape[name])]
+    if other:
+        fix = "leave the size out: the mesh says it"
+        raise refuse(f"{axes[other[0]]} devices along {other[0]!r}", got=has, fix=fix)
+    idle = [name for name, size in given.shape.items() if size > 1 and name not in axes]
+    if idle:
+        fix = f'multiply it by px.parallel.data_parallel(axis="{idle[0]}"), or leave the axis out'
+        raise refuse("something to be spread along each axis", got=f"{has}, and nothing along {idle[0]!r}", fix=fix)
+    typed = [name for name, kind in zip(given.axis_names, given.axis_types, strict=True) if kind != AxisType.Auto]
+    if typed:
+        fix = "make the mesh with px.parallel.mesh, or with axis_types=(jax.sharding.AxisType.Auto, …)"
+        raise refuse("axes of a mesh that the compiler shares work along", got=f"{typed[0]!r} of another type", fix=fix)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from phlox.core import Module, RangeError, ShapeError, describe, is_key, owners, paths, tapped, ways, write_arrays
-from phlox.parallel._mesh import mesh
+from phlox.core import Module, ShapeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
+from phlox.nn import parameter_kinds
+from phlox.parallel._alike import Cuts, alike
+from phlox.parallel._mesh import check_mesh, mesh
+from phlox.parallel._results import Results
 from phlox.parallel._strategy import Cut, Place, Strategy
 from phlox.parallel.processes._rows import assembled, parts_here
 
-Cuts = Mapping[str, PartitionSpec]
+F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Module)
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,14 @@ class Placement:
         """A strategy on a mesh; by default on one of the axes that it needs, over its devices or all.
 
         Raises:
-            RangeError: a mesh without an axis that it goes by; fewer devices than it asks for.
+            RangeError: a mesh without an axis that it goes by, with one of another size, or with one that nothing is
+                spread along; fewer devices than it asks for.
         """
         if isinstance(strategy, Placement):
             return strategy
         if where is None:
             where = mesh(strategy.axes, devices=_devices(strategy))
-        missing = [name for name in strategy.axes if name not in where.shape]
-        if missing:
-            got = f"a mesh of {', '.join(map(repr, where.axis_names))}"
-            fix = f"make one with px.parallel.mesh({missing[0]}=…), or leave it out"
-            raise RangeError(f"a mesh with an axis {missing[0]!r}", got=got, fix=fix, where=repr(strategy))
+        check_mesh(where, strategy.axes, repr(strategy))
         return cls(strategy, where)
 
     @property
@@ -73,7 +74,7 @@ class Placement:
         """Whether devices of other processes are among its own."""
         return any(device.process_index != jax.process_index() for device in self.mesh.devices.flat)
 
-    @cached_property
+    @functools.cached_property
     def parts(self) -> tuple[tuple[int, ...], int]:
         """Which of the equal parts of a batch this process gives, and how many parts there are."""
         return parts_here(self.mesh, self.strategy.batch)
@@ -81,22 +82,19 @@ class Placement:
     # --- where arrays lie ---------------------------------------------------------------------------
 
     def cuts(self, model: Module) -> dict[str, PartitionSpec]:
-        """How each array of a model is cut, by path; State lies whole on every device.
-
-        Raises:
-            PhloxError: a model that the strategy cannot spread.
-        """
-        self.strategy.check(model, self.sizes)
+        """How each array of a model is cut, by path; State lies whole on every device."""
         found = {path: PartitionSpec() for path in paths(model)}
+        kinds = parameter_kinds(model)
         for path, value, ways_to in owners(model):
-            found[path] = self._cut(path, value, ways_to)
+            stacked = kinds[path].stacked if path in kinds else 0
+            found[path] = self._cut(path, value, stacked, ways_to)
         return found
 
-    def _cut(self, path: str, value: Any, ways_to: Any) -> PartitionSpec:
+    def _cut(self, path: str, value: Any, stacked: int, ways_to: Any) -> PartitionSpec:
         """How one array is cut: as the first of its owners that cuts it at all says."""
         whole: Cut = (None,) * value.ndim
         for above, _ in ways_to:
-            place = Place(path, tuple(value.shape), value.dtype, tuple((m, head) for m, head in above))
+            place = Place(path, tuple(value.shape), value.dtype, tuple((m, head) for m, head in above), stacked)
             cut = self.strategy.cut(place, whole, self.sizes)
             if cut != whole:
                 return PartitionSpec(*cut)
@@ -107,11 +105,26 @@ class Placement:
 
         What another Module, an optimiser or an average of weights, keeps for an array of the model lies as that array
         does: it has its path at the end of its own, and its shape. The rest lies whole on every device.
+
+        Raises:
+            PhloxError: a model that the strategy cannot spread; nothing was moved.
         """
-        cuts = self.cuts(model)
-        for module in (model, *others):
-            mine = cuts if module is model else like(cuts, paths(model), paths(module))
-            write_arrays(module, {path: self.put(v, mine[path]) for path, v in paths(module).items()})
+        self.strategy.check(model, self.sizes)
+        modules = (model, *others)
+        for module, cuts in zip(modules, self._all_cuts(modules), strict=True):
+            write_arrays(module, {path: self.put(v, cuts[path]) for path, v in paths(module).items()})
+        placed(model, self)
+
+    def _all_cuts(self, modules: Sequence[Module]) -> list[Cuts]:
+        """How the arrays of several Modules are cut: those with arrays to train by themselves, others as these."""
+        known: dict[str, tuple[PartitionSpec, tuple[int, ...]]] = {}
+        found: list[Cuts | None] = []
+        for module in modules:
+            cuts = self.cuts(module) if owners(module) else None
+            found.append(cuts)
+            if cuts is not None:
+                known = {path: (cuts[path], v.shape) for path, v in paths(module).items()} | known
+        return [alike(known, m) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
 
     def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
         """An array, the same in every process, spread over the mesh."""
@@ -125,94 +138,124 @@ class Placement:
         host = np.asarray(value)
         return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
 
-    def spread(self, batch: Any) -> Any:
+    def spread(self, batch: Any, *, strict: bool = True, whole: bool = False) -> Any:
         """A batch cut along the axes that the strategy has for it; scalars go to every device.
 
-        With several processes each gives its part of the batch, of one size in all of them.
+        With several processes each gives the rows of its devices.
+
+        Arguments:
+            strict: whether to refuse what the devices do not share evenly; else each gets it whole.
+            whole: of several processes each gives the same whole batch, and not its rows alone.
 
         Raises:
             ShapeError: a first axis, or a second one of time, that the devices do not share evenly.
         """
-        return jax.tree.map(self._spread, batch)
+        return jax.tree.map(lambda leaf: self._spread(leaf, strict, whole or not self.several), batch)
 
-    def _spread(self, leaf: Any) -> jax.Array:
-        cut = self._batch_cut(np.shape(leaf))
-        where = NamedSharding(self.mesh, cut)
-        self._check_rows(leaf, cut)
+    def _spread(self, leaf: Any, strict: bool, whole: bool) -> jax.Array:
+        uneven = self._uneven(np.shape(leaf), self.rows if whole else len(self.parts[0]))
+        if uneven is not None and strict:
+            raise _refused(leaf, *uneven)
+        cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
+        where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
-        return assembled(leaf, where, *self.parts)
+        return self.put(leaf, where.spec) if whole else assembled(leaf, where, *self.parts)
 
-    def _batch_cut(self, shape: tuple[int, ...]) -> PartitionSpec:
-        cut = [self.strategy.batch or None, self.strategy.sequence or None][: len(shape)]
-        return PartitionSpec(*cut)
-
-    def _check_rows(self, leaf: Any, cut: PartitionSpec) -> None:
-        for axis, names in enumerate(cut):
-            parts = len(self.parts[0]) if axis == 0 else math.prod(self.sizes[name] for name in names or ())
-            if np.shape(leaf)[axis] % parts:
-                what = "batches" if axis == 0 else "sequences"
-                raise ShapeError(
-                    f"{what} that {parts} devices share evenly",
-                    got=describe(leaf),
-                    fix="choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it"
-                    if axis == 0
-                    else "pad the sequences to a multiple",
-                    where="px.parallel",
-                )
+    def _uneven(self, shape: tuple[int, ...], rows: int) -> tuple[int, int] | None:
+        """The first axis that is not shared evenly, and in how many parts; None where all are."""
+        steps = math.prod(self.sizes[name] for name in self.strategy.sequence)
+        found = ((axis, parts) for axis, parts in enumerate((rows, steps)[: len(shape)]) if shape[axis] % parts)
+        return next(found, None)
 
     # --- inside a compiled step ----------------------------------------------------------------------
+
+    def jit(self, fn: F, **options: Any) -> F:
+        """``px.jit`` of a step of yours, spread as this says: layers compute its ways, and arrays stay where they lie.
+
+        Arguments:
+            fn: the step; the Modules among its arguments were placed, and what else it gets are batches.
+            options: of ``px.jit``.
+
+        >>> import jax.numpy as jnp, phlox as px
+        >>> model = px.Dense.of(jnp.ones((2, 1)), None)
+        >>> placement = px.parallel.shard(model, px.parallel.data_parallel())
+        >>> @placement.jit
+        ... def step(model, x):
+        ...     loss, grads = px.value_and_grad(lambda model: model(x).sum())(model)
+        ...     model.weight = model.weight - grads.weight
+        ...     return loss
+        >>> step(model, placement.spread(jnp.ones((4, 2)))).tolist(), model.weight.tolist()
+        (8.0, [[-3.0], [-3.0]])
+        """
+
+        @functools.wraps(fn)
+        def spread(*args: Any, **kwargs: Any) -> Any:
+            leaves = jax.tree.leaves((args, kwargs), is_leaf=_is_module)
+            modules = list({id(v): v for v in leaves if _is_module(v)}.values())
+            with self.step([v for v in leaves if not _is_module(v)]):
+                result = fn(*args, **kwargs)
+            self.hold(*modules)
+            return result
+
+        compiled: Any = jit(spread, **options)
+        return compiled
 
     @contextmanager
     def step(self, batch: Any) -> Iterator[None]:
         """Within the block, in a trace, layers compute in the strategy's ways and their results lie as batches do."""
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
-        hold = Results(self, shapes[0] if shapes else ())
+        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shapes[0] if shapes else ())
         with ways(self.strategy.ways(self.mesh)), tapped(hold):
             yield
 
-    def hold(self, model: Module, *others: Module) -> None:
-        """Tell the compiler, at the end of a step, that what was changed lies where it lay."""
-        cuts = self.cuts(model)
-        for module in (model, *others):
-            mine = cuts if module is model else like(cuts, paths(model), paths(module))
-            traced = {path: v for path, v in paths(module).items() if isinstance(v, Tracer)}
-            write_arrays(module, {path: self.constrained(v, mine[path]) for path, v in traced.items()})
+    def hold(self, *modules: Module, all_of_it: bool = False) -> None:
+        """Tell the compiler, in a trace, that arrays of Modules lie where ``place`` puts them.
+
+        Arguments:
+            all_of_it: what is not traced too.
+        """
+        for module, cuts in zip(modules, self._all_cuts(modules), strict=True):
+            traced = {path: v for path, v in paths(module).items() if all_of_it or isinstance(v, Tracer)}
+            write_arrays(module, {path: self.constrained(v, cuts[path]) for path, v in traced.items()})
 
     def constrained(self, value: Any, cut: PartitionSpec) -> Any:
         """A traced array that the compiler shall lay out so."""
-        if is_key(value):
-            return value
         return jax.lax.with_sharding_constraint(value, NamedSharding(self.mesh, cut))
 
 
-@dataclass(frozen=True)
-class Results:
-    """Keeps the results of layers cut as batches are, so that the compiler moves weights to data and not data to weights.
+_placed: weakref.WeakKeyDictionary[Module, Placement] = weakref.WeakKeyDictionary()
 
-    Only what has the batch's first axis, and its second where that is cut, is held; the other axes are the compiler's.
-    """
 
-    placement: Placement
-    shape: tuple[int, ...]  # of the first array of the batch
+def placed(model: M, placement: Placement) -> M:
+    """The same model, known as one that lies so."""
+    _placed[model] = placement
+    return model
 
-    def __call__(self, module: Module, y: Any) -> Any:
-        del module
-        if not self.placement.strategy.batch or jax.sharding.get_abstract_mesh().manual_axes:
-            return y
-        return jax.tree.map(self._held, y)
 
-    def _held(self, y: Any) -> Any:
-        if not isinstance(y, Tracer) or not y.ndim or is_key(y) or not self.shape or y.shape[0] != self.shape[0]:
-            return y
-        if not jnp.issubdtype(y.dtype, jnp.inexact):
-            return y
-        free = PartitionSpec.UNCONSTRAINED
-        cut = [self.placement.strategy.batch, *(free,) * (y.ndim - 1)]
-        steps = self.placement.strategy.sequence
-        if steps and y.ndim > 2 and len(self.shape) > 1 and y.shape[1] == self.shape[1]:
-            cut[1] = steps
-        return self.placement.constrained(y, PartitionSpec(*cut))
+def placement_of(model: Module) -> Placement | None:
+    """How a model was placed over several devices, where its arrays still lie there; None else."""
+    found = _placed.get(model)
+    if found is None or found.count == 1:
+        return None
+    devices = set(found.mesh.devices.flat)
+    there = [isinstance(v, jax.Array) and v.sharding.device_set == devices for v in paths(model).values()]
+    return found if all(there) else None
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Module)
+
+
+def _refused(leaf: Any, axis: int, parts: int) -> ShapeError:
+    what = "batches" if axis == 0 else "sequences"
+    fix = "choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it"
+    return ShapeError(
+        f"{what} that {parts} devices share evenly",
+        got=describe(leaf),
+        fix=fix if axis == 0 else "pad the sequences to a multiple",
+        where="px.parallel",
+    )
 
 
 def _devices(strategy: Strategy) -> tuple[Any, ...] | None:
@@ -222,19 +265,3 @@ def _devices(strategy: Strategy) -> tuple[Any, ...] | None:
         return strategy.devices
     wanted, there = math.prod(sizes), jax.devices()
     return tuple(there[:wanted]) if wanted < len(there) else None
-
-
-def like(cuts: Cuts, arrays: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, PartitionSpec]:
-    """How arrays of another Module are cut: as the model's array whose path ends theirs and whose shape they have."""
-    return {path: _alike(path, v, cuts, arrays) for path, v in others.items()}
-
-
-def _alike(path: str, value: Any, cuts: Cuts, arrays: Mapping[str, Any]) -> PartitionSpec:
-    rest = path
-    while rest:
-        if rest in cuts and arrays[rest].shape == value.shape:
-            return cuts[rest]
-        rest = min((rest.partition(mark)[2] for mark in "./"), key=lambda part: -len(part))
-    return PartitionSpec()
-
-

@@ -28,6 +28,7 @@ class Place:
     shape: tuple[int, ...]
     dtype: Any
     owners: tuple[tuple[Module, str], ...]  # from the root down to the layer that has it, each with the attribute
+    stacked: int = 0  # axes in front of those of one layer, as a ``RepeatedLayer`` puts them there
 
     @property
     def layer(self) -> Module:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -90,6 +92,20 @@ def draw_key() -> Any:
     """
     streams = _opened.get()
     return (streams[-1] if streams else _everywhere[0]).draw()
+
+
+@contextmanager
+def drawing_on() -> Iterator[None]:
+    """Within the block, in a trace, constructors draw what they would draw outside it, and the stream goes on there.
+
+    For a trace that runs once: what it draws is a constant of the program.
+    """
+    streams = _opened.get()
+    outside = streams[-1] if streams else _everywhere[0]
+    with seed(outside.root) as here:
+        here._stream.drawn = outside.drawn
+        yield
+    outside.drawn = here._stream.drawn
 
 
 def key_or_draw(key: Any = None) -> Any:

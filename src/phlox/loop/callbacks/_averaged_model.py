@@ -52,7 +52,7 @@ class AveragedModel(Module):
             )
         self.decay, self.warmup = decay, warmup
         params = trainable_arrays(thaw(copy(model)))
-        self.weights = {path: jnp.zeros(v.shape, jnp.promote_types(v.dtype, jnp.float32)) for path, v in params.items()}
+        self.weights = {path: jnp.zeros_like(v, jnp.promote_types(v.dtype, jnp.float32)) for path, v in params.items()}
         self.count = jnp.zeros((), jnp.int32)
 
     def update(self, model: Module) -> None:

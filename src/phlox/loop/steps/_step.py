@@ -137,7 +137,7 @@ class Step:
     placement: Placement | None = None
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
-        with spread(self.placement, model, opt, others, batch):
+        with spread(self.placement, batch, model, opt, *others.values()):
             return self._taken(model, opt, others, batch, last)
 
     def _taken(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any) -> Record:
@@ -171,7 +171,7 @@ class Step:
         with self.hooks.lent(others):
             (_, (loss, report)), grads = value_and_grad(loss_fn, has_aux=True)(model)
         if self.placement is not None:
-            self.placement.hold(model, grads)
+            self.placement.hold(grads)
         if guard is not None:
             write_arrays(grads, guard.unscaled(paths(grads)))
             _keep_state(model, before, guard.keeps(all_finite(loss, paths(grads))))
@@ -206,16 +206,14 @@ class Step:
 
 
 @contextmanager
-def spread(
-    placement: Placement | None, model: Module, opt: Optimizer, others: Others, batch: Any
-) -> Iterator[None]:
-    """A step inside the block is spread as a placement says, and leaves every array where it was."""
+def spread(placement: Placement | None, batch: Any, *changed: Module) -> Iterator[None]:
+    """What runs in the block is spread as a placement says, and leaves the arrays of what it changes where they were."""
     if placement is None:
         yield
         return
     with placement.step(batch):
         yield
-    placement.hold(model, opt, *others.values())
+    placement.hold(*changed)
 
 
 def _guard(others: Others) -> Guard | None:
@@ -245,7 +243,7 @@ class OwnStep:
         del last
         read = read_batch(batch)
         parts = (read.whole,) if read.parts is None else read.parts
-        with spread(self.placement, model, opt, others, batch), self.hooks.lent(others):
+        with spread(self.placement, batch, model, opt, *others.values()), self.hooks.lent(others):
             loss, scalars = scalar_and_more(self.fn(model, opt, *parts), "step", self.where)
             self.hooks.after_update(model, opt)
         return Record(loss, read.count(read.mask), scalars)

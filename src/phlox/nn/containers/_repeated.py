@@ -13,6 +13,7 @@ from phlox.core import (
     RangeError,
     ShapeError,
     StructureError,
+    check_policy,
     describe,
     harmonise,
     key_or_draw,
@@ -44,7 +45,8 @@ class RepeatedLayer(Module, Generic[M]):
         repeats: how many blocks.
         inject: whether every block is called with the first input too, ``block(h, x)``.
         share: whether all rounds use the same block.
-        remat: whether a block's intermediate values are computed again for the gradient rather than kept.
+        remat: whether a block's intermediate values are computed again for the gradient rather than kept; or a policy
+            of ``px.remat`` by name, such as ``"dots"``, of what to keep all the same.
         unroll: blocks per step of the compiled loop.
         key: where the weights are drawn from; by default the stream of ``px.seed``.
 
@@ -61,7 +63,7 @@ class RepeatedLayer(Module, Generic[M]):
     block: M  # every array (repeats, ...), or those of one block with share
     inject: bool
     share: bool
-    remat: bool
+    remat: bool | str
 
     def __init__(
         self,
@@ -70,13 +72,13 @@ class RepeatedLayer(Module, Generic[M]):
         *,
         inject: bool = False,
         share: bool = False,
-        remat: bool = False,
+        remat: bool | str = False,
         unroll: int = 1,
         key: Any = None,
     ):
         self.repeats: int = check_size("RepeatedLayer", "repeats", repeats)
         self.unroll: int = check_size("RepeatedLayer", "unroll", unroll)
-        self.inject, self.share, self.remat = inject, share, remat
+        self.inject, self.share, self.remat = inject, share, check_policy(remat, "RepeatedLayer")
         if isinstance(build, Module) or not callable(build):
             got = build._brief() if isinstance(build, Module) else describe(build)
             raise RangeError(
@@ -86,7 +88,7 @@ class RepeatedLayer(Module, Generic[M]):
         self.block = _seeded(build, key) if share else vmap(lambda k: _seeded(build, k))(jax.random.split(key, repeats))
 
     @classmethod
-    def of(cls, blocks: Sequence[M], *, inject: bool = False, remat: bool = False, unroll: int = 1) -> Self:
+    def of(cls, blocks: Sequence[M], *, inject: bool = False, remat: bool | str = False, unroll: int = 1) -> Self:
         """A stack of given blocks of one structure; their arrays are copied into it."""
         if not blocks:
             raise RangeError("at least one block", got="none", fix="pass a list of blocks", where="RepeatedLayer.of")
@@ -102,13 +104,14 @@ class RepeatedLayer(Module, Generic[M]):
                 )
         self = cls.__new__(cls)
         self.repeats, self.unroll = len(blocks), check_size("RepeatedLayer", "unroll", unroll)
-        self.inject, self.share, self.remat = inject, False, remat
+        self.inject, self.share, self.remat = inject, False, check_policy(remat, "RepeatedLayer.of")
         self.block = tree_map(lambda *parts: jnp.stack(parts), *blocks)
         return self
 
     def __call__(self, x: Any) -> Any:
         x = self._in_dtype_of_parameters(x)
-        run = remat(_apply, prevent_cse=False) if self.remat else _apply
+        policy = self.remat if isinstance(self.remat, str) else None
+        run = remat(_apply, policy=policy, prevent_cse=False) if self.remat else _apply
         extra = (x,) if self.inject else ()
 
         def body(h: Any, block: Module | None) -> tuple[Any, None]:

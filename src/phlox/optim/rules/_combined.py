@@ -146,7 +146,7 @@ class AccumGrad(_Around):
         wide = lambda w: jnp.promote_types(w.dtype, jax.dtypes.canonicalize_dtype(float))  # noqa: E731
 
         def init(params: Any) -> Any:
-            mean = jax.tree.map(lambda w: jnp.zeros(w.shape, wide(w)), params)
+            mean = jax.tree.map(lambda w: jnp.zeros_like(w, wide(w)), params)
             zero = jnp.zeros((), jnp.int32)
             return optax.MultiStepsState(zero, zero, inner.init(params), mean, ())
 

@@ -117,4 +117,4 @@ def checksum(value: Any) -> str:
 
 def checksums(model: Module) -> dict[str, str]:
     """Of each array that this process has whole, by path."""
-    return {path: checksum(value) for path, value in paths(model).items() if value.is_fully_addressable}
+    return {path: checksum(v) for path, v in paths(model).items() if v.is_fully_addressable or v.is_fully_replicated}

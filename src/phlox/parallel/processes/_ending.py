@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from phlox.parallel.processes._agreement import failure
 from phlox.parallel.processes._group import _GRACE, _LOOK, OVER, Group, ProcessError
 
+
 class Asked(NamedTuple):
     """A stop that a process asked for."""
 

@@ -1,0 +1,56 @@
+"""Results of layers held where batches lie, so that the compiler moves weights to data and not data to weights.
+
+Left alone, XLA's partitioner may decide that the operands of a product lie well as they are, cut along the axis that is
+summed over, and add up partial results of the whole batch on every device: right numbers, with activations moved
+in place of weights. ``docs/design/scale.md`` has what was seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from phlox.core import Module, is_key
+
+
+@dataclass(frozen=True)
+class Results:
+    """Constrains what has a batch's first axis, and its second where that is cut; further axes are the compiler's.
+
+    Inside ``jax.shard_map`` over some axes nothing is held: there an array is a part already.
+    """
+
+    mesh: Mesh
+    batch: tuple[str, ...]  # axes of the mesh that the first axis of a batch is cut along
+    sequence: tuple[str, ...]  # and the second
+    shape: tuple[int, ...]  # of the first array of the batch
+
+    def __call__(self, module: Module, y: Any) -> Any:
+        """What a layer gave, held."""
+        del module
+        if not self.batch or not self.shape or jax.sharding.get_abstract_mesh().manual_axes:
+            return y
+        return jax.tree.map(self._held, y)
+
+    def _held(self, y: Any) -> Any:
+        if not isinstance(y, Tracer) or is_key(y) or not y.ndim or not jnp.issubdtype(y.dtype, jnp.inexact):
+            return y
+        if y.shape[0] != self.shape[0] or y.shape[0] % self._devices(self.batch):
+            return y
+        cut: list[Any] = [self.batch, *(PartitionSpec.UNCONSTRAINED,) * (y.ndim - 1)]
+        if self._is_cut_in_time(y.shape):
+            cut[1] = self.sequence
+        return jax.lax.with_sharding_constraint(y, NamedSharding(self.mesh, PartitionSpec(*cut)))
+
+    def _is_cut_in_time(self, shape: tuple[int, ...]) -> bool:
+        times = len(shape) > 2 and len(self.shape) > 1 and shape[1] == self.shape[1]
+        return bool(self.sequence) and times and shape[1] % self._devices(self.sequence) == 0
+
+    def _devices(self, axes: tuple[str, ...]) -> int:
+        return math.prod(self.mesh.shape[name] for name in axes)
