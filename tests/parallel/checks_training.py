@@ -22,12 +22,7 @@ WORDS = {"loss": next_token, "precision": "float64"}
 
 def check_mlp_with_validation_and_metrics() -> None:
     """Five batches and a half an epoch; the last is filled up, and what fills it up does not count."""
-    options = {
-        "metrics": {"accuracy": px.metrics.Accuracy()},
-        "validation_data": points(24),
-        "steps": None,
-        "epochs": 4,
-    }
+    options = {"metrics": {"accuracy": px.metrics.Accuracy()}, "validation_data": points(24), "steps": None, "epochs": 4}
     one, first = trained(mlp, points(), **CLASSES, **options)
     assert len(first.losses) == 24
     for strategy in (data_parallel(), fsdp(4) * data_parallel(2)):
@@ -244,9 +239,7 @@ def check_uneven_batches_are_looked_at_whole() -> None:
     batches = [(x[:3], y[:3]), (x[3:13], y[3:13]), (x[13:], y[13:])]
     np.testing.assert_allclose(px.predict(model, batches), px.predict(mlp(), x), atol=1e-6)
     found = px.evaluate(model, batches, loss=px.losses.cross_entropy)
-    np.testing.assert_allclose(
-        found["loss"], px.evaluate(mlp(), (x, y), loss=px.losses.cross_entropy)["loss"], rtol=1e-6
-    )
+    np.testing.assert_allclose(found["loss"], px.evaluate(mlp(), (x, y), loss=px.losses.cross_entropy)["loss"], rtol=1e-6)
 
 
 def check_refusals() -> None:

@@ -97,9 +97,11 @@ def test_a_slice_of_cloud_tpus(environment, monkeypatch):
     [
         (
             {"PHLOX_PROCESSES": "2", "PHLOX_PROCESS": "1"},
-            "px.parallel.initialize expects the coordinator's address, the number of processes, and which of them this "
-            "is, got PHLOX_PROCESSES=2, PHLOX_PROCESS=1 alone\n  fix: set PHLOX_COORDINATOR in the environment, or start "
-            "the program by phlox launch, srun or mpirun",
+            (
+                "px.parallel.initialize expects the coordinator's address, the number of processes, and which of them "
+                "this is, got PHLOX_PROCESSES=2, PHLOX_PROCESS=1 alone\n  fix: set PHLOX_COORDINATOR in the "
+                "environment, or start the program by phlox launch, srun or mpirun"
+            ),
         ),
         ({"JOB_COMPLETION_INDEX": "1"}, "got PHLOX_PROCESS=1 alone"),
         (
@@ -135,7 +137,8 @@ def test_after_jax_was_used_it_is_too_late(environment):
         px.parallel.initialize()
     assert str(caught.value) == (
         "px.parallel.initialize expects to be called before JAX is used, got a backend that runs already, for this "
-        "process alone\n  fix: call it first in the program: before arrays and models are made, and before jax.devices()"
+        "process alone\n  fix: call it first in the program: before arrays and models are made, and before "
+        "jax.devices()"
     )
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -224,18 +223,17 @@ def ended(how):
         return str(error)
 
 
+WAYS = {way.__name__: way for way in (arrays, stream, batches, loss_without_weights, fsdp)}
+
+
 def main(scenarios):
     found = {}
     for name in scenarios.split(","):
-        scenario, began = globals().get(name), time.process_time()
-        if name in ("killed", "fails", "stuck"):
-            found[name] = ended(name)
+        if name in WAYS:
+            found[name] = as_alone(WAYS[name])
         else:
-            found[name] = (
-                scenario() if name in ("interrupted", "stopped", "saved", "differences") else as_alone(scenario)
-            )
+            found[name] = ended(name) if name in ("killed", "fails", "stuck") else globals()[name]()
         (FOLDER / f"{ME}.json").write_text(json.dumps(found))
-        print(name, round(time.process_time() - began, 2), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ Shard = tuple[int, int]
 
 
 class Share(NamedTuple):
-    """Which of the ``count`` equal parts of each batch a process gets; no two parts are one, but others may get them too."""
+    """Which of the ``count`` equal parts of each batch a process gets; others may get them too."""
 
     parts: tuple[int, ...]
     count: int

@@ -23,7 +23,7 @@ _CURES = {
     "data": "give each process all of the data; px.fit takes the rows of its devices",
     "settings": "call px.fit with the same arguments in each process",
     "position": "let each process see the same checkpoints",
-    "program": "start the same program everywhere, and read no clock, file or process number inside the step",
+    "program": "start the same program everywhere, and read no clock, file or process number inside it",
 }
 
 

@@ -163,7 +163,7 @@ class Group:
             os._exit(1)
 
     def _let_go(self) -> None:
-        """Tell process 0 that this one is about to end; process 0 waits, as JAX ends all others where it is not there."""
+        """Tell process 0 that this one is about to end; process 0 waits, as JAX ends all others without it."""
         with contextlib.suppress(Exception):
             if self.process:
                 self.tell(f"left/{self.process}", "")

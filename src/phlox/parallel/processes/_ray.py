@@ -22,8 +22,8 @@ def ray(
     """Train in processes that Ray starts, and return what the function returned in process 0.
 
     Ray Train starts the processes, sends the function to each of them, brings them together as
-    ``px.parallel.initialize`` would, and starts all of them anew where it is told to. What the function needs it imports
-    or makes itself. To go on a cluster, call ``ray.init(address)`` before.
+    ``px.parallel.initialize`` would. What the function needs it imports or makes itself. To go on a cluster, call
+    ``ray.init(address)`` before.
 
     Arguments:
         train: a function of nothing; in it, ``px.fit(…, parallel=…)`` is one training of all processes.

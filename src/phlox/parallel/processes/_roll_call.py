@@ -1,7 +1,7 @@
 """A roll call at the coordinator's address, before JAX meets there: who is missing, or there twice, is known by name.
 
-JAX ends a process whose peers do not come, without an exception. So process 0 first listens there itself, for as long as
-it takes until all have called, and tells each of them how it went; then the address is JAX's.
+JAX ends a process whose peers do not come, without an exception. So process 0 first listens there itself, until all
+have called or the time is over, and tells each of them how it went; then the address is JAX's.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _listening(seat: Seat) -> socket.socket:
         raise ProcessError(
             f"a free port for the coordinator at {seat.coordinator}",
             got=f"one that is taken ({error.strerror})",
-            fix=f"give each process a {PROCESS} of its own, for one of them may be process 0 there already; else choose "
-            f"another port in {COORDINATOR}",
+            fix=f"give each process a {PROCESS} of its own, for one of them may be process 0 there already; else "
+            f"choose another port in {COORDINATOR}",
             where=WHERE,
         ) from error
 
@@ -119,8 +119,8 @@ def _answer(seat: Seat, until: float, seconds: float) -> None:
         raise ProcessError(
             f"process 0 at {seat.coordinator} within {seconds:g} s",
             got="no answer",
-            fix="start process 0 too, or look at what it printed: it may have given up; the address must be that of its "
-            "machine, with a port that the others reach",
+            fix="start process 0 too, or look at what it printed: it may have given up; the address must be that of "
+            "its machine, with a port that the others reach",
             where=WHERE,
         )
     if said.get("error") == _TWICE:

@@ -14,7 +14,7 @@ from phlox.core import ShapeError, describe
 
 
 def parts_here(mesh: Mesh, axes: Sequence[str]) -> tuple[tuple[int, ...], int]:
-    """Which of the equal parts of a batch, cut along these axes, this process's devices work on, and how many there are.
+    """Which of the equal parts of a batch, cut along these axes, this process's devices work on; how many there are.
 
     Of two processes whose devices work on one part, both give it.
 
