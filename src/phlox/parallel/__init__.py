@@ -27,6 +27,7 @@ from phlox.parallel.processes._group import Group as Group
 from phlox.parallel.processes._group import ProcessError
 from phlox.parallel.processes._group import group as group
 from phlox.parallel.processes._initialize import initialize
+from phlox.parallel.processes._ray import ray
 from phlox.parallel.processes._rows import own_rows as own_rows
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._fsdp import FSDP, fsdp
@@ -46,5 +47,6 @@ __all__ = [
     "inspect",
     "mesh",
     "placement_of",
+    "ray",
     "shard",
 ]

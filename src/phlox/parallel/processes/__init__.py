@@ -4,6 +4,7 @@ _seat         which process of how many this is
 _group        what they tell each other, and who was lost
 _roll_call    who is there, before JAX meets
 _initialize   px.parallel.initialize
+_ray          px.parallel.ray
 _rows         which rows of a batch each gives, and the array of them all
 _agreement    what must be the same in all, compared
 _ending       ends and failures that are those of all

@@ -129,7 +129,7 @@ class Group:
             while not self._over.wait(self.heartbeat / 4):
                 now, beats = time.monotonic(), dict(self.client.key_value_dir_get("phlox/beat/"))
                 for name, beat in beats.items():
-                    if name not in seen or seen[name][0] != beat:
+                    if name not in seen or seen[name][0] != beat or beat == OVER:
                         seen[name] = beat, now
                 late = [int(name.rpartition("/")[2]) for name, (_, at) in seen.items() if now - at > self.heartbeat]
                 if late:
@@ -155,6 +155,7 @@ class Group:
             self.tell(f"lost/{self.process}", OVER)
             for thread in self._threads:
                 thread.join(_GRACE)
+            self.tell(f"beat/{self.process}", OVER)
         if self.broken or self.lost:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):

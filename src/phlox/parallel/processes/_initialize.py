@@ -11,7 +11,7 @@ from phlox.parallel.processes._group import Group, group, joined
 from phlox.parallel.processes._roll_call import roll_call
 from phlox.parallel.processes._seat import WHERE, Seat, seat_of
 
-_LEAVING = 60  # seconds that a process which is done waits for the others to be done too
+_LATER = 60  # seconds by which JAX gives up later than what is looked at here
 
 
 def initialize(
@@ -36,7 +36,7 @@ def initialize(
         coordinator: ``host:port`` of process 0, with a port that is free there.
         processes: how many there are.
         process: which of them this is, from 0.
-        timeout: seconds to wait for the others, here and wherever all come together.
+        timeout: seconds to wait for the others, here, wherever all come together, and at the end of the program.
         heartbeat: seconds without a sign of life after which a process is lost, and the others end.
 
     Raises:
@@ -85,9 +85,9 @@ def _meet(seat: Seat, timeout: float, heartbeat: float) -> None:
         seat.processes,
         seat.process,
         seat.devices,
-        seconds=max(_LEAVING, int(timeout)),
-        heartbeat=int(heartbeat) + _LEAVING,  # so that it is seen here first, where there is an error for it
-        leaving=_LEAVING,
+        seconds=int(timeout) + _LATER,
+        heartbeat=int(heartbeat) + _LATER,  # so that it is seen here first, where there is an error for it
+        leaving=int(timeout),
     )
     found = joined(Group(_compat.coordination().client, seat.process, seat.processes, timeout, heartbeat))
     found.watch()

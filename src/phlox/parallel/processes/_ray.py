@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from phlox.core import MissingExtraError, RangeError
 
 WHERE = "px.parallel.ray"
-_RESULT = "result"
 
 
 def ray(
@@ -52,7 +53,7 @@ def ray(
         scaling_config=scaling(num_workers=workers, resources_per_worker=wanted, use_gpu=wanted.get("GPU", 0) > 0),
         run_config=running(storage_path=storage),
     )
-    return _unpacked(made.fit().metrics)
+    return _result(made.fit())
 
 
 def _library() -> tuple[Any, Any, Any, Any]:
@@ -67,22 +68,26 @@ def _library() -> tuple[Any, Any, Any, Any]:
 
 
 def _reported(train: Callable[[], Any]) -> Callable[[], None]:
-    """The function of each worker: process 0 hands back what it returned."""
+    """The function of each worker: process 0 hands back what it returned, as a file, which Ray brings to the driver."""
 
     def run() -> None:
         import pickle
+        import tempfile
+        from pathlib import Path
 
         import ray.train as of_ray
 
         result = train()
-        first = of_ray.get_context().get_world_rank() == 0
-        of_ray.report({"result": pickle.dumps(result) if first else b""})
+        if of_ray.get_context().get_world_rank():
+            return of_ray.report({})
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "result").write_bytes(pickle.dumps(result))
+            of_ray.report({}, checkpoint=of_ray.Checkpoint.from_directory(folder))
 
     return run
 
 
-def _unpacked(metrics: Any) -> Any:
-    import pickle
-
-    packed = (metrics or {}).get(_RESULT)
-    return pickle.loads(packed) if packed else None
+def _result(ended: Any) -> Any:
+    """What process 0 returned."""
+    with ended.checkpoint.as_directory() as folder:
+        return pickle.loads(Path(folder, "result").read_bytes())
