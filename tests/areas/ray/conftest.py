@@ -5,4 +5,4 @@ import os
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-import ray.train.v2.jax  # noqa: E402, F401
+import ray.train.v2.jax  # noqa: F401
