@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 import phlox as px
 
 
-def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def digits(dtype: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """1797 digits of 8 × 8 pixels in [0, 1] and what they are, a fifth of them for the test."""
     images, labels = load_digits(return_X_y=True)
-    images = images.reshape(-1, 8, 8, 1) / 16
+    images = (images.reshape(-1, 8, 8, 1) / 16).astype(dtype)
     return px.data.splitobs((images, labels.astype(np.int32)), 0.8, shuffle=True, seed=0)
 
 
@@ -32,18 +32,18 @@ def main(strategy: str, steps: int, wide: bool, out: str | None) -> px.History:
     """Train, print the accuracy on the test images, and return what was measured."""
     px.parallel.initialize()  # does nothing in one process
     jax.config.update("jax_enable_x64", wide)
-    train, test = digits()
+    train, test = digits("float64" if wide else "float32")
     px.seed(0)
     model = px.f64(network()) if wide else network()
     kinds = {"none": None, "data": px.parallel.data_parallel(), "fsdp": px.parallel.fsdp(whole=64)}
     history = px.fit(
         model,
-        px.f64(train) if wide else px.f32(train),
+        train,
         loss=px.losses.cross_entropy,
         optimizer=px.optim.AdamW(3e-3),
         steps=steps,
         batch_size=64,
-        validation_data=px.f64(test) if wide else px.f32(test),
+        validation_data=test,
         validation_every=max(1, steps // 2),
         metrics={"accuracy": px.metrics.Accuracy()},
         parallel=kinds[strategy],

@@ -17,8 +17,7 @@ from phlox.core import Module, RangeError, StateError, describe, paths
 from phlox.loop._warning import warn
 from phlox.loop.batches._batch import Masked, examples
 from phlox.loop.batches._feed import Feed
-from phlox.parallel import FAILED as _FAILED
-from phlox.parallel import Ending, Group, Placement, agree, checksum, checksums, group, own_rows
+from phlox.parallel import FAILED, Ending, Group, Placement, agree, checksum, checksums, group, own_rows
 
 Run = Any  # a ``Run``, which knows this file
 T = TypeVar("T")
@@ -131,7 +130,7 @@ class Together(Alone):
         self.group.broken = True
         if not self._agreed:
             told = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            self.group.tell(f"{self.name}/facts/all/{self.group.process}", json.dumps({_FAILED: told}))
+            self.group.tell(f"{self.name}/facts/all/{self.group.process}", json.dumps({FAILED: told}))
         if self.ending.broken is None and not self.group.lost:
             self.ending.failed(error)
 
@@ -158,14 +157,7 @@ class Together(Alone):
 
     def _check_whole(self, model: Module) -> None:
         """Refuse to save what no process holds whole."""
-        sizes = self.placement.sizes
-        cut = [
-            path
-            for path, spec in self.placement.cuts(model).items()
-            if any(
-                sizes[name] > 1 for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,))
-            )
-        ]
+        cut = [path for path, spec in self.placement.cuts(model).items() if self._is_cut(spec)]
         if cut:
             error: Any = RangeError(
                 "a model that each process holds whole, to save it",
@@ -175,6 +167,11 @@ class Together(Alone):
             )
             error.everywhere = True
             raise error
+
+    def _is_cut(self, spec: PartitionSpec) -> bool:
+        """Whether some axis of an array is in several parts."""
+        names = [name for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,))]
+        return any(self.placement.sizes[name] > 1 for name in names)
 
     # --- batches ---------------------------------------------------------------------------------
 

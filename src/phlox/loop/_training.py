@@ -123,7 +123,7 @@ class Training:
         run.call_all("on_fit_end", failure=error)
         with suppress(Exception):  # what failed may have taken the numbers with it
             self.keep_open_epoch()
-        if interrupted and not error.args[:1] and not run.interruption.forced and self.plan.together.first:
+        if interrupted and not any(error.args) and not run.interruption.forced and self.plan.together.first:
             text = f"px.fit: {run.history.reason}: model, optimiser and history are those of this step"
             print(text, file=sys.stderr, flush=True)
 
