@@ -386,7 +386,7 @@ class DataLoader:
             self._order.share = share
 
     def _check_share(self, share: Share) -> None:
-        if self.shard_given and share[:2] != self._share[:2]:
+        if self.shard_given and (share.parts, share.count) != (self._share.parts, self._share.count):
             fix = "leave shard out: px.fit finds the rows of each process by parallel"
             what = f"parts {', '.join(map(str, share.parts))} of {share.count}, those of this process's devices"
             raise RangeError(what, got=f"shard={self.shard}", fix=fix, where="DataLoader")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +13,13 @@ from phlox.data._shuffling import generator
 Shard = tuple[int, int]
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """Which of the ``count`` equal parts of each batch a process gets; others may get them too."""
 
     parts: tuple[int, ...]
     count: int
     whole_masks: bool = False  # masks are of whole batches, whatever rows come
-
-
-ALL = Share((0,), 1)
 
 
 class Take(NamedTuple):

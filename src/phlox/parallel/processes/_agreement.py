@@ -110,7 +110,7 @@ def checksum(value: Any) -> str:
     found = 0
     for leaf in jax.tree.leaves(value):
         array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-        data = str(leaf).encode() if array.dtype.kind in "OSU" else np.ascontiguousarray(array).view(np.uint8)
+        data: Any = str(leaf).encode() if array.dtype.kind in "OSU" else np.ascontiguousarray(array).view(np.uint8)
         found = zlib.crc32(data, zlib.crc32(f"{array.dtype}{array.shape}".encode(), found))
     return f"{found:08x}"
 

@@ -60,8 +60,8 @@ def _library() -> tuple[Any, Any, Any, Any]:
     """What of Ray Train is needed, in the version in which it knows JAX."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     try:
-        from ray.train import RunConfig, ScalingConfig
-        from ray.train.v2.jax import JaxConfig, JaxTrainer
+        from ray.train import RunConfig, ScalingConfig  # pyright: ignore[reportMissingImports]  # an extra
+        from ray.train.v2.jax import JaxConfig, JaxTrainer  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtraError("Ray", got="none", fix='pip install "phlox[ray]"', where=WHERE) from None
     return JaxTrainer, JaxConfig, ScalingConfig, RunConfig
@@ -75,7 +75,7 @@ def _reported(train: Callable[[], Any]) -> Callable[[], None]:
         import tempfile
         from pathlib import Path
 
-        import ray.train as of_ray
+        import ray.train as of_ray  # pyright: ignore[reportMissingImports]
 
         result = train()
         if of_ray.get_context().get_world_rank():

@@ -24,9 +24,10 @@ def parts_here(mesh: Mesh, axes: Sequence[str]) -> tuple[tuple[int, ...], int]:
     """
     names = mesh.axis_names
     sizes = [mesh.shape[name] for name in axes]
-    here = set()
-    for place in np.ndindex(mesh.devices.shape):
-        if mesh.devices[place].process_index == jax.process_index():
+    here, devices = set(), mesh.devices
+    for place in np.ndindex(devices.shape):
+        device: Any = devices[place]
+        if device.process_index == jax.process_index():
             along = tuple(place[names.index(name)] for name in axes)
             here.add(int(np.ravel_multi_index(along, sizes)) if sizes else 0)
     return tuple(sorted(here)), math.prod(sizes)
@@ -62,7 +63,7 @@ def assembled(leaf: Any, where: NamedSharding, parts: Sequence[int], count: int)
     size = len(host) // len(parts)
     starts = {part * size: n * size for n, part in enumerate(parts)}
 
-    def piece(index: tuple[slice, ...]) -> Any:
+    def piece(index: Any) -> Any:
         at = starts[index[0].start or 0]
         return host[(slice(at, at + size), *index[1:])]
 
