@@ -100,7 +100,8 @@ def test_files_are_written_once_and_a_run_goes_on_from_them(two):
     assert first["saved"]["resumed"]["losses"] == pytest.approx(first["saved"]["straight"]["losses"], abs=1e-12)
     assert first["saved"]["resumed"]["weights"] == first["saved"]["straight"]["weights"]
     assert sorted(path.name for path in (folder / "logs").iterdir()) == ["history.csv", "log.jsonl"]
-    rows = list(csv.DictReader((folder / "logs" / "history.csv").open()))
+    with (folder / "logs" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in first["saved"]["resumed"]["rows"]]
     assert first["saved"]["callbacks"] == ["CSVLogger", "JSONLinesLogger", "Checkpoint"]
     assert second["saved"]["callbacks"] == []
