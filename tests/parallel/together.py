@@ -82,7 +82,8 @@ def loss_without_weights(where):
 
 
 def fsdp(where):
-    return arrays({"parallel": px.parallel.fsdp(whole=8)} if where else {})
+    """As ``arrays``, whose validation moves nothing."""
+    return fitted(**({"parallel": px.parallel.fsdp(whole=8)} if where else {}))
 
 
 def as_alone(way):
