@@ -1,7 +1,7 @@
 """What a step over two devices costs in Phlox beside the loop that you would write in plain JAX, on the same mesh.
 
-The devices are two virtual ones of this machine's CPU: what goes between them is a copy in memory, so this measures what
-Phlox adds to a step, and not what a network does. docs/performance.md says what is measured.
+The devices are two virtual ones of this machine's CPU: what goes between them is a copy in memory, so this measures
+what Phlox adds to a step, and not what a network does. docs/performance.md says what is measured.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def test_checks_keep_their_order():
     assert seen == list(wrong)
 
 
-AS_PARALLEL = "px.fit expects a px.parallel.DataParallel as parallel, got "
+AS_PARALLEL = "px.fit expects a strategy of px.parallel as parallel, got "
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_devices_are_short_for_parallel():
     meshes = [getattr(px.paths(model)["layers.0.weight"].sharding, "mesh", None) for model in models]
     assert [run.device_count for run in runs] == [1, 1, 1]
     assert meshes[0] is None
-    assert meshes[1] == meshes[2] == px.parallel.data_parallel(1).mesh
+    assert meshes[1] == meshes[2] == px.parallel.Placement.of(px.parallel.data_parallel(1)).mesh
     assert arrays(models[1]).keys() == arrays(models[2]).keys()
     for path, v in arrays(models[1]).items():
         np.testing.assert_array_equal(v, arrays(models[2])[path])

@@ -23,7 +23,7 @@ MUTANTS = [
         "loop/_training.py",
         "  # what is trained may be another part now\n        self.settle()\n",
         "  # what is trained may be another part now\n        self.program or self.settle()\n",
-        (_FIT + "[check_nothing_is_compiled_twice]",),
+        (_FIT + "[check_accumulate_and_average]",),
     ),
     (
         "an uneven batch is given whole to every device",

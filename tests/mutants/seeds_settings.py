@@ -78,22 +78,22 @@ MUTANTS = [
     (
         "anything is taken for parallel",
         "loop/_settings.py",
-        "not isinstance(self.parallel, DataParallel):",
+        "not isinstance(self.parallel, Strategy | Placement):",
         "False:",
         (_SETTINGS + "test_what_parallel_is_not",),
     ),
     (
         "parallel is forgotten",
         "loop/_settings.py",
-        "return self.parallel if self.devices is None else data_parallel(self.devices)",
-        "return None if self.devices is None else data_parallel(self.devices)",
+        "strategy = self.parallel if self.devices is None else data_parallel(self.devices)",
+        "strategy = None if self.devices is None else data_parallel(self.devices)",
         (_SETTINGS + "test_devices_are_short_for_parallel",),
     ),
     (
         "devices are forgotten",
         "loop/_settings.py",
-        "return self.parallel if self.devices is None else data_parallel(self.devices)",
-        "return self.parallel",
+        "strategy = self.parallel if self.devices is None else data_parallel(self.devices)",
+        "strategy = self.parallel",
         (_SETTINGS + "test_devices_are_short_for_parallel",),
     ),
     (

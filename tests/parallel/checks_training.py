@@ -22,7 +22,12 @@ WORDS = {"loss": next_token, "precision": "float64"}
 
 def check_mlp_with_validation_and_metrics() -> None:
     """Five batches and a half an epoch; the last is filled up, and what fills it up does not count."""
-    options = {"metrics": {"accuracy": px.metrics.Accuracy()}, "validation_data": points(24), "steps": None, "epochs": 4}
+    options = {
+        "metrics": {"accuracy": px.metrics.Accuracy()},
+        "validation_data": points(24),
+        "steps": None,
+        "epochs": 4,
+    }
     one, first = trained(mlp, points(), **CLASSES, **options)
     assert len(first.losses) == 24
     for strategy in (data_parallel(), fsdp(4) * data_parallel(2)):
@@ -62,21 +67,40 @@ def check_float32() -> None:
         np.testing.assert_allclose(first.losses, other.losses, rtol=1e-4)
 
 
+class Compiled(px.Callback):
+    """How many programs XLA has compiled by the end of each epoch."""
+
+    def __init__(self) -> None:
+        self.seen, self.counts = 0, list[int]()
+        jax.monitoring.register_event_duration_secs_listener(self.listen)
+
+    def listen(self, event: str, *_: Any, **__: Any) -> None:
+        self.seen += "backend_compile" in event
+
+    def on_epoch_end(self, run: Any) -> None:
+        self.counts.append(self.seen)
+
+
 def check_accumulate_and_average() -> None:
-    """Gradients of two batches in a step, an average of the weights by step and one by epoch, over three epochs."""
+    """Gradients of two batches in a step, an average of the weights by step and one by epoch, over four epochs.
 
-    def run(strategy: Any) -> tuple[Any, Any]:
-        ema = px.EMA(0.9)
-        swa = px.SWA(start=1, batch_norm=False)
-        model, _ = trained(mlp, points(), strategy, **CLASSES, accumulate=2, callbacks=[ema, swa], steps=None, epochs=3)
-        return model, ema
+    Sums, metrics and validation begin each epoch with fresh arrays. They must lie where the first ones lay: nothing is
+    compiled for a second time.
+    """
 
-    one, first = run(None)
-    many, second = run(fsdp())
+    def run(strategy: Any) -> tuple[Any, Any, Any]:
+        ema, swa, compiled = px.EMA(0.9), px.SWA(start=1, batch_norm=False), Compiled()
+        options = {"metrics": px.metrics.Accuracy(), "validation_data": points(24), "steps": None, "epochs": 4}
+        callbacks = [ema, swa, compiled]
+        model, _ = trained(mlp, points(), strategy, **CLASSES, **options, accumulate=2, callbacks=callbacks)
+        return model, ema, compiled
+
+    (one, first, _), (many, second, compiled) = run(None), run(fsdp())
     assert_same(many, one, 1e-9)
     assert_same(second.average, first.average, 1e-9)
     weight = second.average.weights["layers.2.weight"]
     assert weight.addressable_shards[0].data.size * 8 == weight.size
+    assert 0 < compiled.counts[0] <= compiled.counts[2] == compiled.counts[3], compiled.counts
 
 
 def check_average_with_batch_norm() -> None:
@@ -166,27 +190,6 @@ def check_optax() -> None:
     _rule("optax")
 
 
-def check_nothing_is_compiled_twice() -> None:
-    """Epochs, sums, metrics and validation start with fresh arrays, which must lie where the first ones lay."""
-    seen: list[str] = []
-    listen = lambda event, *_, **__: seen.append(event) if "backend_compile" in event else None  # noqa: E731
-
-    class Count(px.Callback):
-        counts: list[int] = []  # noqa: RUF012
-
-        def on_epoch_end(self, run: Any) -> None:
-            self.counts.append(len(seen))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    count = Count()
-    trained(
-        mlp, points(), fsdp(), **CLASSES, accumulate=2, metrics=px.metrics.Accuracy(), validation_data=points(24),
-        callbacks=[count], steps=None, epochs=3,
-    )  # fmt: skip
-    assert count.counts[0] > 0
-    assert count.counts[-1] == count.counts[-2], count.counts
-
-
 def check_resumed() -> None:
     """A spread training goes on from its checkpoint."""
     _resumed(fsdp())
@@ -207,28 +210,23 @@ def _resumed(*strategies: Any) -> None:
         assert_same(model, whole, 1e-9, repr(then))
 
 
-def check_an_alias_stays_alive() -> None:
-    """The user's own name for a weight does not die with the buffers that a spread step donates."""
-    for strategy in (data_parallel(), fsdp()):
-        model = px.Chain(px.Dense(12, 8), px.Dropout(0.1), px.Dense(8, 256), px.Dense(256, 3))
-        held, before = model[2].weight, np.asarray(model[2].weight)
-        options = {"optimizer": px.optim.Adam(1e-2), "loss": px.losses.cross_entropy, "progress": False}
-        px.fit(model, points(64, "float32"), batch_size=16, parallel=strategy, **options)
-        np.testing.assert_array_equal(held, before)
-
-
 def check_an_optimiser_goes_on() -> None:
-    """Ten steps on one device and ten on eight, by one optimiser, are twenty on one."""
+    """Ten steps on one device and ten on eight, by one optimiser, are twenty on one.
+
+    And the user's own name for a weight does not die with the buffers that a spread step donates.
+    """
 
     def run(*strategies: Any) -> Any:
         model = px.f64(mlp())
         opt = px.Optimizer(px.optim.Adam(1e-2), model)
         for strategy in strategies:
+            held, before = model[2].weight, np.asarray(model[2].weight)
             given = {"batch_size": 16, "steps": 10, "progress": False, "parallel": strategy}
             px.fit(model, points(80), optimizer=opt, loss=px.losses.cross_entropy, **given)
+            np.testing.assert_array_equal(held, before)
         return model
 
-    assert_same(run(None, fsdp()), run(None, None), 1e-9)
+    assert_same(run(None, data_parallel()), run(None, None), 1e-9)
 
 
 def check_uneven_batches_are_looked_at_whole() -> None:
@@ -239,7 +237,9 @@ def check_uneven_batches_are_looked_at_whole() -> None:
     batches = [(x[:3], y[:3]), (x[3:13], y[3:13]), (x[13:], y[13:])]
     np.testing.assert_allclose(px.predict(model, batches), px.predict(mlp(), x), atol=1e-6)
     found = px.evaluate(model, batches, loss=px.losses.cross_entropy)
-    np.testing.assert_allclose(found["loss"], px.evaluate(mlp(), (x, y), loss=px.losses.cross_entropy)["loss"], rtol=1e-6)
+    np.testing.assert_allclose(
+        found["loss"], px.evaluate(mlp(), (x, y), loss=px.losses.cross_entropy)["loss"], rtol=1e-6
+    )
 
 
 def check_refusals() -> None:

@@ -1,7 +1,7 @@
 """The state of a model that is spread over devices: what is on one of them goes to all.
 
-Moments are made in the likeness of weights and lie as these do. Counts and rates are made on one device; a compiled step
-would leave them on all, and be compiled once more for that.
+Moments are made in the likeness of weights and lie as these do. Counts and rates are made on one device; a compiled
+step would leave them on all, and be compiled once more for that.
 """
 
 from __future__ import annotations

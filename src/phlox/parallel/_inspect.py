@@ -154,8 +154,8 @@ def inspect(model: Module) -> Layout:
     >>> import phlox as px
     >>> px.parallel.inspect(px.Dense(4, 2))
     Dense: 40 bytes over 1 device, 40 bytes on each, 40 bytes of it whole
-    array  │ shape         │ cut   │ a device
-    ───────┼───────────────┼───────┼─────────
+    array  ┃ shape         ┃ cut   ┃ a device
+    ━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━╇━━━━━━━━━
     weight │ float32[4, 2] │ whole │ 32 bytes
     bias   │ float32[2]    │ whole │  8 bytes
     """

@@ -30,8 +30,8 @@ def mesh(axes: Mapping[str, int] | None = None, /, *, devices: Sequence[Any] | N
         RangeError: sizes whose product is not the number of devices, or two that are -1.
 
     >>> from phlox.parallel import mesh
-    >>> mesh(data=-1, model=1).shape
-    OrderedDict({'data': 1, 'model': 1})
+    >>> dict(mesh(data=-1, model=1).shape)
+    {'data': 1, 'model': 1}
     """
     wanted = {**(axes or {}), **sizes}
     there = list(jax.devices() if devices is None else devices)

@@ -129,7 +129,8 @@ class Placement:
     def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
         """An array, the same in every process, spread over the mesh."""
         where = NamedSharding(self.mesh, cut)
-        if isinstance(value, jax.Array) and value.sharding.is_equivalent_to(where, value.ndim):
+        lies = getattr(value, "sharding", None)
+        if isinstance(lies, NamedSharding) and lies.mesh == self.mesh and lies.is_equivalent_to(where, value.ndim):
             return value
         if where.is_fully_addressable:
             return jax.device_put(value, where)

@@ -49,8 +49,9 @@ class Results:
         return jax.lax.with_sharding_constraint(y, NamedSharding(self.mesh, PartitionSpec(*cut)))
 
     def _is_cut_in_time(self, shape: tuple[int, ...]) -> bool:
-        times = len(shape) > 2 and len(self.shape) > 1 and shape[1] == self.shape[1]
-        return bool(self.sequence) and times and shape[1] % self._devices(self.sequence) == 0
+        if not self.sequence or len(shape) < 3 or shape[1:2] != self.shape[1:2]:
+            return False
+        return shape[1] % self._devices(self.sequence) == 0
 
     def _devices(self, axes: tuple[str, ...]) -> int:
         return math.prod(self.mesh.shape[name] for name in axes)

@@ -207,7 +207,7 @@ class Step:
 
 @contextmanager
 def spread(placement: Placement | None, batch: Any, *changed: Module) -> Iterator[None]:
-    """What runs in the block is spread as a placement says, and leaves the arrays of what it changes where they were."""
+    """What runs in the block is spread as a placement says, and leaves the arrays that it changes where they were."""
     if placement is None:
         yield
         return

@@ -84,8 +84,8 @@ def fsdp(size: int = -1, *, axis: str = "fsdp", whole: int = WHOLE) -> FSDP:
         RangeError: a size below 1 that is not -1.
 
     >>> from phlox.parallel import fsdp, data_parallel
-    >>> fsdp() * data_parallel(2)
-    fsdp() * data_parallel(2)
+    >>> fsdp(4) * data_parallel()
+    fsdp(4) * data_parallel()
 
     Source: Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter models", 2020.
     """
