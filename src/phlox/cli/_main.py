@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_export(commands)
     _add_serve(commands)
+    _add_launch(commands)
     _add_doctor(commands)
     return parser
 
@@ -204,6 +205,35 @@ def _serve(options: argparse.Namespace) -> None:
     from phlox.cli._serve import run_serve  # with all that it needs, which no other command does
 
     run_serve(options)
+
+
+def _add_launch(commands: Any) -> None:
+    command = commands.add_parser(
+        "launch",
+        help="run a program in several processes of this machine",
+        usage="phlox launch [-h] --processes N [--port P] (PROGRAM | -m MODULE) ...",
+        description="Run a Python program in several processes, each with its share of the cores. The program calls "
+        "px.parallel.initialize() first. Lines are printed behind the number of their process; Ctrl-C and SIGTERM go "
+        "to all; where one ends badly, all are ended, with its exit status.",
+    )
+    command.add_argument("--processes", metavar="N", type=_at_least(1), required=True, help="how many")
+    command.add_argument("--port", metavar="P", type=_at_least(1), help="where they meet, on this machine [a free one]")
+    command.add_argument(
+        "-m", dest="module", metavar="MODULE", nargs=argparse.REMAINDER, help="a module, and its arguments"
+    )
+    command.add_argument("program", metavar="PROGRAM", nargs=argparse.REMAINDER, help="a program, and its arguments")
+    command.set_defaults(run=_launch, refuse=command.error)
+
+
+def _launch(options: argparse.Namespace) -> None:
+    from phlox.cli._launch import launch  # which no other command needs
+
+    command = ["-m", *options.module] if options.module else options.program
+    if not command:
+        options.refuse("the following arguments are required: PROGRAM or -m MODULE")
+    status = launch(command, options.processes, options.port)
+    if status:
+        raise SystemExit(status)
 
 
 def _formats(text: str) -> list[str]:

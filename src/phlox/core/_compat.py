@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax._src import clusters as _clusters
 from jax._src import config as _config
 from jax._src import core as _core
+from jax._src import distributed as _distributed
+from jax._src import xla_bridge as _xla_bridge
 from jax._src.interpreters import batching as _batching
 
 # The public `jax.extend.core.get_opaque_trace_state` tells two traces apart but not what they are,
@@ -177,3 +181,54 @@ def known_as(run: Any, name: str, source: str, traced_for: str, arguments: list[
 def without_places() -> Any:
     """A block in which lowered programs do not tell from which lines of whose files they come."""
     return _config.traceback_in_locations_limit(0)
+
+
+# --- several processes --------------------------------------------------------------------------------
+
+
+def has_backend() -> bool:
+    """Whether a backend runs; ``jax.devices()`` would start one, and then it is too late for other processes."""
+    return _xla_bridge.backends_are_initialized()
+
+
+def coordination() -> Any:
+    """What JAX knows of the other processes: ``client``, ``process_id``, ``num_processes``, ``coordinator_address``."""
+    return _distributed.global_state
+
+
+def cluster_here() -> Any:
+    """The cluster that started this process, as JAX recognises it; None where it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a package is missing by which it would look further
+        known = (kind for kind in _clusters.ClusterEnv._cluster_types if not kind.opt_in_only_method)
+        return next((kind for kind in known if kind.is_env_present()), None)
+
+
+def connect(
+    coordinator: str,
+    processes: int,
+    process: int,
+    devices: Sequence[int] | None,
+    *,
+    seconds: int,
+    heartbeat: int,
+    leaving: int,
+) -> None:
+    """``jax.distributed.initialize`` without its service for preemption, which keeps SIGTERM for itself.
+
+    A process would not end by it.
+    """
+    with _enable_preemption(False):
+        _distributed.global_state.initialize(
+            coordinator_address=coordinator,
+            num_processes=processes,
+            process_id=process,
+            local_device_ids=devices,
+            cluster_detection_method="deactivate",
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=leaving,
+        )
+
+
+_enable_preemption = _distributed._ENABLE_PREEMPTION_SERVICE

@@ -15,6 +15,7 @@ preflight/        the memory of a step, before it runs
 _run              where a training stands, as callbacks see it and as checkpoints keep it
 _hooked           what runs and steps ask of a callback
 _interruption     Ctrl-C and SIGTERM
+_together         several processes: rows, what is done once, where they begin and end
 _checks _warning  arguments refused; warnings that point to the user's line
 """
 

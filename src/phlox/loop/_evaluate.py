@@ -25,6 +25,7 @@ from phlox.core import (
 )
 from phlox.loop._checks import told
 from phlox.loop._interruption import uninterrupted
+from phlox.loop._together import all_rows, gathered
 from phlox.loop.batches._batch import read_batch
 from phlox.loop.batches._feed import Feed
 from phlox.loop.batches._loading import loader_of
@@ -83,7 +84,8 @@ def evaluate(
     objective = Objective(loss or no_loss, as_class_weight(class_weight, where), where)
     loader = loader_of(data, batch_size, None, where=where)
     feed = Feed(loader, limit_batches, masked=objective.takes_weights, where=where)
-    found = evaluated(model, feed, objective, measured, Precision.of(precision, where), placement_of(model))
+    with all_rows(loader):
+        found = evaluated(model, feed, objective, measured, Precision.of(precision, where), placement_of(model))
     if loss is None:
         del found["loss"]
     return found
@@ -110,11 +112,16 @@ def evaluated(
         measured.reset()
     with training(False):
         for fed in opened(feed.epoch()):
-            batch = fed.batch if placement is None else placement.spread(fed.batch, strict=False)
+            batch = _over_devices(placement, fed.batch)
             with uninterrupted():
                 part = Part(measure(model, measured, batch), None)
             ledger.add([part])
     return ledger.means() | computed(measured)
+
+
+def _over_devices(placement: Placement | None, batch: Any) -> Any:
+    """A batch, of which every process has the whole, where the model lies."""
+    return batch if placement is None else placement.spread(batch, strict=False, whole=True)
 
 
 @functools.lru_cache(maxsize=8)
@@ -227,13 +234,13 @@ def predict(
     placement = placement_of(model)
     call = _call(Precision.of(precision, where), placement)
     outputs: list[Any] = []
-    with training(False):
+    with training(False), all_rows(loader):
         for fed in feed.epoch():
             read = read_batch(fed.batch)
             x = read.whole if read.parts is None else read.parts[0]
             try:
                 with uninterrupted():
-                    output = call(model, x if placement is None else placement.spread(x, strict=False))
+                    output = gathered(call(model, _over_devices(placement, x)))
             except PhloxError as error:
                 raise _without_batch(model, data, error, where) from None
             if read.mask is not None:

@@ -18,7 +18,8 @@ from phlox.loop._planning import (
     run_of,
     task_of,
 )
-from phlox.loop._settings import Settings
+from phlox.loop._settings import WHERE, Settings
+from phlox.loop._together import together_of
 from phlox.loop._training import Training
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.logs._history import History
@@ -137,11 +138,13 @@ def fit(
     with interruption.listening():
         asked.check(model)
         settings = asked.of_a_dry_run() if dry_run else asked
-        task = task_of(settings, data)
-        model, opt = model_and_optimizer(model, settings, task)
-        run = run_of(model, opt, task, settings, asked.logged(), interruption)
-        scalars = look_at_first_batches(run, task, settings)
-        plan = plan_of(run, task, settings)
-        run.names = logged_names(run, scalars, plan.train_metrics)
-        note_origin(run, task, settings)
-        return Training(run, plan).go()
+        with together_of(settings.placement(), WHERE) as together:
+            task = task_of(settings, data, together)
+            together.prepare((task.feed, task.validation))
+            model, opt = model_and_optimizer(model, settings, task)
+            run = run_of(model, opt, task, settings, asked.logged(), interruption)
+            scalars = look_at_first_batches(run, task, settings)
+            plan = plan_of(run, task, settings)
+            run.names = logged_names(run, scalars, plan.train_metrics)
+            note_origin(run, task, settings)
+            return Training(run, plan).go()

@@ -66,11 +66,13 @@ class Interruption:
         forced: whether a further Ctrl-C acted.
         at_once: called in place of raising ``KeyboardInterrupt``, where a signal may act.
         saves: whether a checkpoint is to be made first: a signal then acts where ``at_once`` is set alone.
+        asked: of the first signal too; where this is ``patient``, other processes are asked before it is ``number``.
     """
 
     forced: bool
     saves: bool
     terminated: bool
+    patient: bool
 
     def __init__(self) -> None:
         self.at_once: Callable[[], None] | None = None
@@ -79,7 +81,8 @@ class Interruption:
 
     def _forget(self) -> None:
         self.number: int | None = None
-        self.forced = self.saves = self.terminated = False
+        self.asked: int | None = None
+        self.forced = self.saves = self.terminated = self.patient = False
         self._count, self._level, self._process = 0, OPEN, os.getpid()
 
     # --- from when to when -----------------------------------------------------------------------
@@ -125,11 +128,11 @@ class Interruption:
         """Let signals do what they did before; what ends this training ends the one around it."""
         before = dict(self._before)
         self.let_go()
-        around: Any = before.get(self.number or 0)
+        around: Any = before.get(self.number or self.asked or 0)
         if self in _LISTENING:
             _LISTENING.remove(self)
         if isinstance(getattr(around, "__self__", None), Interruption):
-            around(self.number, None)
+            around(self.number or self.asked, None)
 
     def let_go(self) -> None:
         """Put the handlers back that were there before."""
@@ -178,10 +181,10 @@ class Interruption:
     def _may_act(self) -> bool:
         if self._count > 1 and self._level <= (BETWEEN if self._count == 2 else MOVING):
             return True
-        return self._level == OPEN and (not self.saves or self.at_once is not None)
+        return not self.patient and self._level == OPEN and (not self.saves or self.at_once is not None)
 
     def _act(self) -> None:
-        self.forced = self._count > 1
+        self.forced, self.number = self._count > 1, self.number or self.asked
         if self.at_once is not None and not self.forced:
             self.at_once()
         raise KeyboardInterrupt
@@ -191,8 +194,10 @@ class Interruption:
             signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
             os.kill(os.getpid(), number)
             return
-        first = self.number is None
-        self.number = number if first else self.number
+        first = self.asked is None
+        self.asked = number if first else self.asked
+        if not self.patient:
+            self.number = self.asked
         self._count += number == signal.SIGINT
         self.terminated |= number == signal.SIGTERM
         if number == signal.SIGTERM and not first:
@@ -201,14 +206,24 @@ class Interruption:
             self._act()
         if first:
             then = "saving at the end" if self.saves else "waiting for the end"
-            print(f"{self.name}: {then} of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+            print(f"{self.asked_name}: {then} of this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
     # --- what came -------------------------------------------------------------------------------
+
+    def agreed(self, number: int) -> None:
+        """All processes end here, as a signal to one of them asks."""
+        self.number = number
+        self.terminated |= number == signal.SIGTERM
 
     @property
     def name(self) -> str:
         """What came, in words; empty where nothing did."""
         return "" if self.number is None else _NAMES[signal.Signals(self.number)]
+
+    @property
+    def asked_name(self) -> str:
+        """As ``name``, of what others are asked about."""
+        return "" if self.asked is None else _NAMES[signal.Signals(self.asked)]
 
     def error(self, message: str) -> BaseException:
         """What to raise once the training is saved."""

@@ -13,6 +13,7 @@ from phlox.loop._hooked import Hooked, called
 from phlox.loop._interruption import Interruption
 from phlox.loop._run import Run
 from phlox.loop._settings import WHERE, Settings
+from phlox.loop._together import Alone
 from phlox.loop._training import Plan
 from phlox.loop.batches._feed import Feed
 from phlox.loop.batches._loading import loader_of
@@ -40,27 +41,32 @@ class Task:
     precision: Precision
     clip: Clip
     metrics: Any
-    parallel: Placement | None
+    together: Alone
     feed: Feed
     validation: Feed | None
     data: Mapping[str, Any]  # as it was given, by the name of its argument
 
+    @property
+    def parallel(self) -> Placement | None:
+        """How devices share the work."""
+        return self.together.placement
 
-def task_of(settings: Settings, data: Mapping[str, Any]) -> Task:
+
+def task_of(settings: Settings, data: Mapping[str, Any], together: Alone) -> Task:
     """What the loss, the data and the devices come to; refused before anything of the user's is changed.
 
     Arguments:
         data: ``train_data`` and ``validation_data`` as given.
+        together: where it is done, and what it is to that that there are other processes.
     """
     precision = Precision.of(settings.precision, WHERE)
-    parallel = settings.placement()
     weights = as_class_weight(settings.class_weight, WHERE, data["train_data"])
     objective = Objective(settings.whole_loss or no_loss, weights, WHERE)
     masked = objective.takes_weights
     feed = _training_feed(settings, data["train_data"], masked)
     validation = _validation_feed(settings, data["validation_data"], masked)
     metrics = as_metrics(settings.metrics, WHERE, settings.whole_loss)
-    return Task(objective, precision, Clip.of(settings.clip, WHERE), metrics, parallel, feed, validation, data)
+    return Task(objective, precision, Clip.of(settings.clip, WHERE), metrics, together, feed, validation, data)
 
 
 def model_and_optimizer(model: Module, settings: Settings, task: Task) -> tuple[Module, Optimizer]:
@@ -73,6 +79,7 @@ def model_and_optimizer(model: Module, settings: Settings, task: Task) -> tuple[
     if settings.dry_run:
         model, optimizer = copy(model), copy(optimizer) if isinstance(optimizer, Optimizer) else optimizer
     task.precision.prepare(model, optimizer, WHERE)
+    task.together.look({"model": model, "opt": optimizer})
     if task.parallel is not None:
         task.parallel.place(model)
     if isinstance(optimizer, Optimizer):  # making one looks too
@@ -119,14 +126,15 @@ def run_of(
         loader=task.feed.loader,
         validation=None if task.validation is None else task.validation.loader,
         metrics=task.metrics,
-        callbacks=[*settings.callbacks, *_implied(settings)],
+        callbacks=task.together.those_here([*settings.callbacks, *_implied(settings)]),
         epochs=None if settings.steps else settings.epochs,
         steps_per_epoch=_steps_in(task.feed.count(), settings.accumulate),
         log_dir=settings.log_dir,
         seed=settings.seed,
-        device_count=1 if task.parallel is None else task.parallel.count,
+        device_count=1 if task.together.placement is None else task.together.placement.count,
         config=config,
         interruption=interruption,
+        together=task.together,
     )
     scale = task.precision.scale()
     if scale is not None:
@@ -163,12 +171,12 @@ def look_at_first_batches(run: Run, task: Task, settings: Settings) -> list[str]
 
 def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
     """What the engine is to do."""
-    hooks, saving = _hooks(run), _saving(run)
-    objective, own = task.objective, settings.step
+    hooks, folder = _hooks(run), _folder(settings)
+    objective, own, placement = task.objective, settings.step, task.together.placement
     return Plan(
-        step=OwnStep(own, hooks, placement=task.parallel)
+        step=OwnStep(own, hooks, placement=placement)
         if own
-        else Step(objective, task.clip, task.precision, hooks, placement=task.parallel),
+        else Step(objective, task.clip, task.precision, hooks, placement=placement),
         feed=task.feed,
         objective=objective,
         validation=task.validation,
@@ -178,15 +186,19 @@ def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
         accumulate=settings.accumulate,
         chunk=None if settings.multi_step == "auto" else int(settings.multi_step),
         validation_every=settings.validation_every,
-        resume=(saving[0].store.folder, settings.resume) if settings.resume and saving else None,
+        resume=(folder, settings.resume) if settings.resume and folder is not None else None,
         memory=settings.memory,
-        parallel=task.parallel,
+        parallel=placement,
+        together=task.together,
+        saving=folder is not None,
         data=dict(task.data),
     )
 
 
-def _saving(run: Run) -> list[Checkpoint]:
-    return [callback for callback in run.callbacks if isinstance(callback, Checkpoint)]
+def _folder(settings: Settings) -> Any:
+    """The folder of the checkpoints, also where another process writes them; None without any."""
+    given = [callback.store.folder for callback in settings.callbacks if isinstance(callback, Checkpoint)]
+    return given[0] if given else settings.checkpoint_dir
 
 
 def _hooks(run: Run) -> Hooks:
@@ -230,8 +242,8 @@ def _told_by(callback: Hooked) -> Collection[str] | None:
 
 
 def note_origin(run: Run, task: Task, settings: Settings) -> None:
-    """Where the run is saved, note what it was made of, for a resumed one to compare with."""
-    if _saving(run) and run.opt is not None:
+    """Where the run is saved, or is one of several processes, note what it was made of, to be compared with."""
+    if (_folder(settings) is not None or task.together.several) and run.opt is not None:
         feeds = {"train_data": task.feed, "validation_data": task.validation}
         data = {name: (given, feeds[name]) for name, given in task.data.items()}
         run.made = made_of(run.model, run.opt.rule, settings.given(), data)

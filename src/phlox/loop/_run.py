@@ -13,6 +13,7 @@ import numpy as np
 from phlox.core import Module, StructureError, describe, is_key, paths, write_arrays
 from phlox.loop._hooked import Hooked, called
 from phlox.loop._interruption import Interruption
+from phlox.loop._together import LOOKING_ON, Alone
 from phlox.loop.callbacks._names import constructed, matched
 from phlox.loop.checkpoints._changes import warn_of_changes
 from phlox.loop.checkpoints._plain_state import decoded, encoded
@@ -22,9 +23,6 @@ from phlox.loop.steps._ledger import Ledger
 if TYPE_CHECKING:
     from phlox.loop.steps._objective import Objective
     from phlox.optim import Optimizer
-
-
-LOOKING_ON = 40  # the least order of callbacks that show and write what the others do
 
 
 class Run:
@@ -46,6 +44,7 @@ class Run:
         row: what was logged in the epoch that is going on; it becomes a part of its row in the history.
         fresh: the names of what was logged since callbacks last looked, at the end of an epoch or behind a validation.
         interruption: what Ctrl-C finds.
+        together: what it is to the training that there are other processes.
     """
 
     model: Module
@@ -63,6 +62,7 @@ class Run:
     device_count: int
     batch: int
     interruption: Interruption
+    together: Alone
     ledger: Ledger
     history: History
     stopping: bool
@@ -84,6 +84,7 @@ class Run:
         config: dict[str, Any] | None = None,
         device_count: int = 1,
         interruption: Interruption | None = None,
+        together: Alone | None = None,
     ):
         self.model, self.opt, self.metrics = model, opt, metrics
         self.loader, self.validation = loader, validation
@@ -96,6 +97,7 @@ class Run:
         self.row: dict[str, Any] = {}
         self.fresh: set[str] = set()
         self.interruption = interruption or Interruption()
+        self.together = together or Alone(None)
         self._early: list[tuple[int, dict[str, Any]]] | None = None  # logged before loggers were ready
         self.ledger = Ledger()  # the losses of this epoch
         self._losses: Any = np.zeros(0, np.float32)
@@ -127,8 +129,15 @@ class Run:
 
     # --- what callbacks call ---------------------------------------------------------------------
 
-    def stop(self, reason: str) -> None:
-        """End training after this chunk of steps; the epoch is closed as usual. The first reason counts."""
+    def stop(self, reason: str, *, alone: bool = False) -> None:
+        """End training after this chunk of steps; the epoch is closed as usual. The first reason counts.
+
+        Arguments:
+            reason: in words, for the history.
+            alone: of several processes this one alone may see it, as by its clock; all then end a few steps later.
+        """
+        if alone and self.together.asks(reason):
+            return
         if not self.stopping:
             self.stopping, self.history.reason = True, reason
 

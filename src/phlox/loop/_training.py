@@ -19,8 +19,9 @@ from phlox.loop._evaluate import computed, evaluated
 from phlox.loop._hooked import Hooked
 from phlox.loop._interruption import OPEN
 from phlox.loop._run import Run
+from phlox.loop._together import Alone
 from phlox.loop._warning import warn
-from phlox.loop.batches._batch import Slot, alone, examples
+from phlox.loop.batches._batch import Slot, alone
 from phlox.loop.batches._feed import Fed, Feed
 from phlox.loop.batches._first_look import where_nan
 from phlox.loop.callbacks._callback import Callback
@@ -50,6 +51,8 @@ class Plan:
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
     memory: Any = None  # whether it is checked, or chosen, what a step needs
     parallel: Placement | None = None
+    together: Alone = field(default_factory=lambda: Alone(None))  # what there is to the other processes
+    saving: bool = False  # whether there are checkpoints to be written
     data: dict[str, Any] = field(default_factory=dict)  # as it was given, by the name of its argument
 
 
@@ -69,6 +72,7 @@ class Training:
         run = self.run
         for callback in run.callbacks:
             callback.check_run(run)
+        self.plan.together.begin(run, self.plan.feed, self.plan.saving)
         run.interruption.wait()
         try:
             with run.interruption.at(OPEN):  # what came before
@@ -93,8 +97,11 @@ class Training:
                 self.epoch()
             if not run.stopping:
                 run.history.reason = f"{run.step} steps" if self.plan.steps else f"{run.epoch} epochs"
-        except BaseException as error:
+        except BaseException as found:
+            error = self.plan.together.told_of(found)
             self.broken_off(error)
+            if error is not found:
+                raise error from found
             if not isinstance(error, KeyboardInterrupt) or run.interruption.forced:
                 raise
             return
@@ -116,7 +123,7 @@ class Training:
         run.call_all("on_fit_end", failure=error)
         with suppress(Exception):  # what failed may have taken the numbers with it
             self.keep_open_epoch()
-        if interrupted and not error.args and not run.interruption.forced:
+        if interrupted and not any(error.args) and not run.interruption.forced and self.plan.together.first:
             text = f"px.fit: {run.history.reason}: model, optimiser and history are those of this step"
             print(text, file=sys.stderr, flush=True)
 
@@ -172,6 +179,7 @@ class Training:
             run.call("on_step_start")
             self.take(chunk)
             run.call("on_step_end")
+            plan.together.leave(run)
             if self.validation_follows():
                 self.validate_inside()
             if self.over():
@@ -200,6 +208,8 @@ class Training:
         run, plan = self.run, self.plan
         if self.program is None:
             self.program = self.compiled(batch)
+        if plan.together.several:  # whose clocks would make chunks of their own
+            return 1
         slots = batch.left if isinstance(batch, Slot) else self.program.slots
         asked = [callback.steps_until(run) for callback in run.callbacks]
         if plan.steps:
@@ -214,10 +224,14 @@ class Training:
         watched = any(callback.steps_until(run) == 1 and looks_always(callback) for callback in run.callbacks)
         steps = 1 if watched and plan.chunk is None else plan.chunk
         others, batch = self.others(), self.placed(batch)
-        slots = slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
+        several = plan.together.several
+        slots = 1 if several else slots_for(steps, plan.accumulate, plan.step, run.model, self.opt, others, batch)
         plan.step, slots = step_that_fits(plan.memory, plan.step, slots, run.model, self.opt, others, batch)
         keep = not plan.step.hooks.callbacks  # a program with hooks would keep its callbacks alive
-        return program(plan.step, slots) if keep else Program(plan.step, slots)
+        made = program(plan.step, slots) if keep else Program(plan.step, slots)
+        last = None if plan.accumulate == 1 else np.bool_(True)
+        plan.together.agree(run, lambda: made.single.lower(run.model, self.opt, others, batch, last).as_text())
+        return made
 
     def settle(self) -> None:
         """Put everything that a step changes where it belongs; what was made anew since lies on one device."""
@@ -225,8 +239,8 @@ class Training:
             self.plan.parallel.place(self.run.model, self.opt, *self.others().values())
 
     def placed(self, batch: Any) -> Any:
-        """A batch where the step wants it."""
-        return batch if self.plan.parallel is None else self.plan.parallel.spread(batch)
+        """A training batch where the step wants it."""
+        return self.plan.together.spread(batch, self.plan.feed)
 
     def others(self) -> Others:
         """What else a step changes."""
@@ -242,7 +256,9 @@ class Training:
         assert self.program is not None
         ends = [(run.batch + n + 1) % accumulate == 0 or fed.last for n, fed in enumerate(chunk)]
         batches, flags = [fed.batch for fed in chunk], None if accumulate == 1 else ends
-        placed, count = [self.placed(batch) for batch in batches], sum(map(examples, batches))
+        together, feed = self.plan.together, self.plan.feed
+        placed, count = [self.placed(batch) for batch in batches], sum(together.examples(b, feed) for b in batches)
+        together.enter(run)
         with run.interruption.moving():
             parts = self.program(run.model, self.opt, self.others(), placed, flags)
             run.ledger.add(parts)
@@ -251,6 +267,7 @@ class Training:
             run.examples += count
             run.batches, run.position = batches, chunk[-1].position
             run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
+        together.after(run)
         self.watch()
         self.pace.note(parts, sum(ends))
         run.time_steps(afresh=self.pace.first)

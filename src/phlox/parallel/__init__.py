@@ -7,6 +7,7 @@ _alike         what goes with a model's arrays lies as they do
 _results       results of layers held where batches lie
 _shard         for loops by hand: a model placed, or made in its place
 _inspect       which device holds what, as a table and a picture
+processes/     several processes: brought together, compared, and ended together
 strategies/    the strategies, a file each
 tables/        which part of a layer tensor parallelism cuts how
 ring/          attention over sequences that are cut over devices
@@ -19,6 +20,19 @@ from phlox.parallel._placement import Placement, placement_of
 from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.parallel.processes._agreement import FAILED as FAILED
+from phlox.parallel.processes._agreement import agree as agree
+from phlox.parallel.processes._agreement import checksum as checksum
+from phlox.parallel.processes._agreement import checksums as checksums
+from phlox.parallel.processes._ending import Ending as Ending
+from phlox.parallel.processes._group import Group as Group
+from phlox.parallel.processes._group import ProcessError
+from phlox.parallel.processes._group import group as group
+from phlox.parallel.processes._initialize import initialize
+from phlox.parallel.processes._ray import ray
+from phlox.parallel.processes._rows import own_rows as own_rows
 from phlox.parallel.strategies._context_parallel import ContextParallel, context_parallel
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel
 from phlox.parallel.strategies._expert_parallel import ExpertParallel, expert_parallel
@@ -36,6 +50,7 @@ __all__ = [
     "Layout",
     "Pipeline",
     "Placement",
+    "ProcessError",
     "Product",
     "Strategy",
     "TensorParallel",
@@ -46,10 +61,12 @@ __all__ = [
     "data_parallel",
     "expert_parallel",
     "fsdp",
+    "initialize",
     "inspect",
     "mesh",
     "pipeline",
     "placement_of",
+    "ray",
     "shard",
     "tensor_parallel",
     "tensor_rules",

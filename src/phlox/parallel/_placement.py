@@ -21,6 +21,7 @@ from phlox.parallel._alike import Cuts, alike
 from phlox.parallel._mesh import check_mesh, mesh
 from phlox.parallel._results import Results
 from phlox.parallel._strategy import Cut, Place, Strategy
+from phlox.parallel.processes._rows import assembled, parts_here
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Module)
@@ -67,6 +68,16 @@ class Placement:
     def rows(self) -> int:
         """In how many parts a batch is cut."""
         return math.prod(self.sizes[name] for name in self.strategy.batch)
+
+    @property
+    def several(self) -> bool:
+        """Whether devices of other processes are among its own."""
+        return any(device.process_index != jax.process_index() for device in self.mesh.devices.flat)
+
+    @functools.cached_property
+    def parts(self) -> tuple[tuple[int, ...], int]:
+        """Which of the equal parts of a batch this process gives, and how many parts there are."""
+        return parts_here(self.mesh, self.strategy.batch)
 
     # --- where arrays lie ---------------------------------------------------------------------------
 
@@ -137,38 +148,35 @@ class Placement:
         host = np.asarray(value)
         return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
 
-    def spread(self, batch: Any, *, strict: bool = True) -> Any:
+    def spread(self, batch: Any, *, strict: bool = True, whole: bool = False) -> Any:
         """A batch cut along the axes that the strategy has for it; scalars go to every device.
 
-        With several processes each gives its part of the batch, of one size in all of them.
+        With several processes each gives the rows of its devices.
 
         Arguments:
             strict: whether to refuse what the devices do not share evenly; else each gets it whole.
+            whole: of several processes each gives the same whole batch, and not its rows alone.
 
         Raises:
             ShapeError: a first axis, or a second one of time, that the devices do not share evenly.
         """
-        return jax.tree.map(lambda leaf: self._spread(leaf, strict), batch)
+        return jax.tree.map(lambda leaf: self._spread(leaf, strict, whole or not self.several), batch)
 
-    def _spread(self, leaf: Any, strict: bool) -> jax.Array:
-        uneven = self._uneven(np.shape(leaf))
+    def _spread(self, leaf: Any, strict: bool, whole: bool) -> jax.Array:
+        uneven = self._uneven(np.shape(leaf), self.rows if whole else len(self.parts[0]))
         if uneven is not None and strict:
             raise _refused(leaf, *uneven)
         cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
         where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
-        return jax.make_array_from_process_local_data(where, np.asarray(leaf))
+        return self.put(leaf, where.spec) if whole else assembled(leaf, where, *self.parts)
 
-    def _uneven(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    def _uneven(self, shape: tuple[int, ...], rows: int) -> tuple[int, int] | None:
         """The first axis that is not shared evenly, and in how many parts; None where all are."""
-        processes = len({device.process_index for device in self.mesh.devices.flat})
-        for axis, (names, size) in enumerate(zip((self.strategy.batch, self.strategy.sequence), shape, strict=False)):
-            parts = math.prod(self.sizes[name] for name in names)
-            parts = max(1, parts // processes) if axis == 0 else parts
-            if size % parts:
-                return axis, parts
-        return None
+        steps = math.prod(self.sizes[name] for name in self.strategy.sequence)
+        found = ((axis, parts) for axis, parts in enumerate((rows, steps)[: len(shape)]) if shape[axis] % parts)
+        return next(found, None)
 
     # --- inside a compiled step ----------------------------------------------------------------------
 

@@ -103,6 +103,12 @@ def placer(device: Any) -> Callable[[Any], Any]:
     return put
 
 
+def on_host(tree: Any) -> Any:
+    """A batch as NumPy arrays of the dtypes that it has on a device."""
+    found = jax.tree.map(np.asarray, tree)
+    return jax.tree.map(lambda leaf: leaf if leaf.dtype.kind in "OSUMmT" else _narrow(leaf), found)
+
+
 def _narrow(array: Any) -> Any:
     """64-bit numbers as 32-bit ones where JAX has no others; refused where a whole number would wrap."""
     dtype = jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype.itemsize >= 8 else array.dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import jax
@@ -10,9 +11,9 @@ import numpy as np
 
 from phlox.core import RangeError, ShapeError, StructureError, answering
 from phlox.data._observations import whole
-from phlox.data.loading._ahead import Ahead, placer
+from phlox.data.loading._ahead import Ahead, on_host, placer
 from phlox.data.loading._buckets import Buckets
-from phlox.data.loading._order import Order, Take, checked_shard, seed_words
+from phlox.data.loading._order import Order, Share, Take, checked_shard, seed_words
 from phlox.data.loading._sources import Source, Stream, source_of
 from phlox.data.loading._streaming import Streamed
 from phlox.data.loading._workers import Workers
@@ -42,7 +43,8 @@ class DataLoader:
     lengths.
 
     **Processes.** ``batch_size`` counts the observations of all processes of a ``jax.distributed`` run together. Each
-    process gets its own rows of every batch, so that they all take the same steps as one process would.
+    process gets its own rows of every batch, so that they all take the same steps as one process would. In ``px.fit``
+    these are the rows that its devices work on, as ``parallel`` has them spread.
 
     Arguments:
         data: arrays, tensors, frames and tables of pandas, polars and pyarrow, sparse matrices, lists, or tuples and
@@ -61,7 +63,8 @@ class DataLoader:
         bucket_by: a key or a place, or several in a tuple; ``len`` where an observation is itself a sequence.
         buckets: the lengths that sequences are padded to; by default powers of two up to the longest.
         pad_value: what sequences are padded with.
-        shard: (index, count) of this process among those that share the data; by default what JAX says.
+        shard: (index, count) of this process among those that share the data; by default what JAX says, and in
+            ``px.fit`` what ``parallel`` does.
         device: a device, or a ``jax.sharding.Sharding``; by default JAX's.
 
     Raises:
@@ -114,6 +117,9 @@ class DataLoader:
         self.shuffle, self.seed, self.drop_last, self.pad_last = shuffle, seed, drop_last, pad_last
         self.device = device
         self.shard: tuple[int, int] = checked_shard(shard)
+        self._share = Share((self.shard[0],), self.shard[1])
+        self._chosen = shard is not None
+        self._on_host = False  # batches stay NumPy arrays
         self._words = seed_words(seed)
         self._buckets = None if bucket_by is None else Buckets(bucket_by, buckets, pad_value)
         self._source = source_of(data, collate)
@@ -124,11 +130,9 @@ class DataLoader:
         self._begun = False  # whether the epoch that the position is in was iterated over
 
     def _check(self, collate: Any) -> None:
-        where, count = "DataLoader", self.shard[1]
-        if self.batch_size % count:
-            fix = "batch_size counts all processes together: give a multiple"
-            got = str(self.batch_size)
-            raise RangeError(f"a batch_size that {count} processes can share", got=got, fix=fix, where=where)
+        where = "DataLoader"
+        if self._chosen:
+            self._check_size(self._share.count)
         if self.drop_last and self.pad_last:
             fix = "a batch that is dropped is not filled up: give one of them"
             raise RangeError("drop_last or pad_last", got="both", fix=fix, where=where)
@@ -178,7 +182,7 @@ class DataLoader:
                 lengths = [buckets.length(item) for item in source.items(np.arange(len(source)))]
                 found = buckets.number(lengths)
                 numbers = found, buckets.lengths
-            self._order = Order(len(source), self.batch_size, words, self.drop_last, self.shard, numbers)  # type: ignore[arg-type]
+            self._order = Order(len(source), self.batch_size, words, self.drop_last, self._share, numbers)  # type: ignore[arg-type]
         return self._order
 
     def __repr__(self) -> str:
@@ -191,9 +195,9 @@ class DataLoader:
         """The batches of the next epoch, or of the rest of the one that was restored."""
         if self.pad_last:
             return self.masked()
-        if self.shard[1] > 1 and self.partial:
+        if self._share.count > 1 and self.partial:
             fix = "give drop_last=True or pad_last=True, or iterate over loader.masked()"
-            what = f"full batches for each of {self.shard[1]} processes"
+            what = f"full batches for each of {self._share.count} processes"
             raise RangeError(what, got="a last batch that is not full", fix=fix, where="DataLoader")
         return (batch for batch, _ in self._pass(self._begin(), padded=False))
 
@@ -273,7 +277,14 @@ class DataLoader:
 
     # --- one pass -----------------------------------------------------------------------------------
 
+    def _check_size(self, count: int) -> None:
+        if self.batch_size % count:
+            fix = "batch_size counts all processes together: give a multiple"
+            what = f"a batch_size that {count} processes can share"
+            raise RangeError(what, got=str(self.batch_size), fix=fix, where="DataLoader")
+
     def _begin(self) -> tuple[int, int, Any]:
+        self._check_size(self._share.count)
         if self._begun:
             self._epoch, self._batch, self._place = self._epoch + 1, 0, None
         self._begun = True
@@ -292,6 +303,8 @@ class DataLoader:
 
     def _placer(self) -> Callable[[Any], Any]:
         """What puts a batch on its device; asked in the caller's thread, where ``jax.default_device`` is seen."""
+        if self._on_host:
+            return on_host
         return placer(self.device if self.device is not None else jax.config.jax_default_device)  # type: ignore[attr-defined]
 
     def _on_device(self, made: Iterator[Made], put: Callable[[Any], Any], padded: bool) -> Iterator[Made]:
@@ -305,7 +318,7 @@ class DataLoader:
         if isinstance(self._source, Stream):
             window = int(self.shuffle) or 1
             streamed = Streamed(
-                self._source, self.batch_size, window, self._words, self.drop_last, self.shard, self._buckets
+                self._source, self.batch_size, window, self._words, self.drop_last, self._share, self._buckets
             )
             yield from streamed.batches(epoch, first, place, padded)
             return
@@ -338,6 +351,45 @@ class DataLoader:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    # --- several processes --------------------------------------------------------------------------
+
+    @property
+    def shard_given(self) -> bool:
+        """Whether ``shard`` said that this process gets a part of the rows."""
+        return self._chosen and self.shard[1] > 1
+
+    @contextmanager
+    def sharing(self, parts: Sequence[int], count: int) -> Iterator[None]:
+        """Within the block, each batch is of these of its ``count`` equal parts alone, as NumPy arrays.
+
+        Masks are then those of whole batches, so that each process knows how many observations they all have. The
+        position is one for all parts.
+
+        Raises:
+            RangeError: the batches cannot be cut into so many parts, or ``shard`` says otherwise.
+        """
+        share = Share(tuple(parts), count, True)
+        self._check_size(count)
+        self._check_share(share)
+        before = self._share, self._on_host
+        self._take_share(share, True)
+        try:
+            yield
+        finally:
+            self._take_share(*before)
+
+    def _take_share(self, share: Share, on_host: bool) -> None:
+        self.close()  # workers were told of the other share
+        self._share, self._on_host = share, on_host
+        if self._order is not None:
+            self._order.share = share
+
+    def _check_share(self, share: Share) -> None:
+        if self.shard_given and (share.parts, share.count) != (self._share.parts, self._share.count):
+            fix = "leave shard out: px.fit finds the rows of each process by parallel"
+            what = f"parts {', '.join(map(str, share.parts))} of {share.count}, those of this process's devices"
+            raise RangeError(what, got=f"shard={self.shard}", fix=fix, where="DataLoader")
 
     # --- position -----------------------------------------------------------------------------------
 

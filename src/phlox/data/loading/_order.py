@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,15 @@ from phlox.core import RangeError, is_key
 from phlox.data._shuffling import generator
 
 Shard = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of the ``count`` equal parts of each batch a process gets; others may get them too."""
+
+    parts: tuple[int, ...]
+    count: int
+    whole_masks: bool = False  # masks are of whole batches, whatever rows come
 
 
 class Take(NamedTuple):
@@ -30,7 +40,7 @@ def seed_words(seed: Any) -> list[int]:
     return [int(seed)]
 
 
-def rows_of(index: np.ndarray, size: int, shard: Shard, padded: bool) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(index: np.ndarray, size: int, share: Share, padded: bool) -> tuple[np.ndarray, np.ndarray]:
     """This process's rows of a batch of all processes, and which of them are real.
 
     ``padded`` fills a short batch up to ``size`` by repeating its observations from the start.
@@ -39,11 +49,11 @@ def rows_of(index: np.ndarray, size: int, shard: Shard, padded: bool) -> tuple[n
     if padded and len(index) < size:
         mask = np.arange(size) < len(index)
         index = np.resize(index, size)
-    which, count = shard
-    if count == 1:
+    if share.count == 1:
         return index, mask
-    own = slice(which * len(index) // count, (which + 1) * len(index) // count)
-    return index[own], mask[own]
+    edges = [n * len(index) // share.count for n in range(share.count + 1)]
+    own = np.concatenate([np.arange(edges[part], edges[part + 1]) for part in share.parts])
+    return index[own], mask if share.whole_masks else mask[own]
 
 
 class Order:
@@ -54,7 +64,7 @@ class Order:
         size: how many a batch holds, over all processes.
         seed: words of the seed; None keeps the order.
         drop_last: leave batches out that are not full.
-        shard: which process this is, and of how many.
+        share: which rows of each batch come.
         buckets: for each observation the number of its bucket, and the length of each bucket; None is no buckets.
     """
 
@@ -64,10 +74,10 @@ class Order:
         size: int,
         seed: list[int] | None,
         drop_last: bool,
-        shard: Shard,
+        share: Share,
         buckets: tuple[np.ndarray, np.ndarray] | None = None,
     ):
-        self.count, self.size, self.shard = count, size, shard
+        self.count, self.size, self.share = count, size, share
         self._seed, self._drop_last, self._buckets = seed, drop_last, buckets
         sizes = [count] if buckets is None else np.bincount(buckets[0], minlength=len(buckets[1])).tolist()
         self.batches = sum(n // size if drop_last else -(-n // size) for n in sizes)
@@ -85,7 +95,7 @@ class Order:
         else:
             start, stop, bucket = cuts[number]
             found, length = order[start:stop], int(self._buckets[1][bucket])
-        return Take(*rows_of(found, self.size, self.shard, padded), length)
+        return Take(*rows_of(found, self.size, self.share, padded), length)
 
     def _laid_out(self, epoch: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
         """The order of an epoch; with buckets, also where each batch starts and stops in it, and its bucket."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from phlox.core import StructureError
 from phlox.data.loading._buckets import Buckets
-from phlox.data.loading._order import Shard, rows_of
+from phlox.data.loading._order import Share, rows_of
 from phlox.data.loading._sources import Stream
 
 
@@ -24,7 +24,7 @@ class Streamed:
         window: how many observations are shuffled among each other; 1 keeps the order.
         seed: words of the seed.
         drop_last: leave batches out that are not full.
-        shard: which process this is, and of how many; each reads the whole stream and keeps its rows.
+        share: which rows of each batch come; each process reads the whole stream and keeps its own.
         buckets: how sequences are padded, or None.
     """
 
@@ -35,11 +35,11 @@ class Streamed:
         window: int,
         seed: list[int],
         drop_last: bool,
-        shard: Shard,
+        share: Share,
         buckets: Buckets | None,
     ):
         self._stream, self._size, self._window, self._seed = stream, size, window, seed
-        self._drop_last, self._shard, self._buckets = drop_last, shard, buckets
+        self._drop_last, self._share, self._buckets = drop_last, share, buckets
 
     def batches(self, epoch: int, first: int, place: Any, padded: bool) -> Iterator[tuple[Any, np.ndarray, Any]]:
         """From batch ``first`` on: the batch, its mask, and the place behind it."""
@@ -61,7 +61,7 @@ class Streamed:
             first = 0
         groups = self._groups(_shuffled(items, self._window, [*self._seed, epoch]))
         for found, length in itertools.islice(groups, first, None):
-            rows, mask = rows_of(np.arange(len(found)), self._size, self._shard, padded)
+            rows, mask = rows_of(np.arange(len(found)), self._size, self._share, padded)
             chosen = [found[i] for i in rows]
             batch = self._stream.collate(chosen) if length is None else self._buckets.collate(chosen, length)  # type: ignore[union-attr]
             yield batch, mask, _place(items) if tells else None

@@ -120,7 +120,7 @@ class Feed:
         if self._positioned:
             self.loader.restore(position)
             if over:
-                next(iter(self.loader), None)  # begins what is left of that epoch, so that the next one follows
+                next(self._batches(), None)  # begins what is left of that epoch, so that the next one follows
 
     @property
     def _positioned(self) -> bool:

@@ -58,7 +58,8 @@ def loader_of(
 
     try:
         ordered = seed is None or _is_stream(data)  # who makes a stream shuffles it, or a loader with a window does
-        return DataLoader(known, batch_size=batch_size, shuffle=not ordered, seed=seed or 0)
+        whole = (0, 1)  # what of it several processes need, the training knows
+        return DataLoader(known, batch_size=batch_size, shuffle=not ordered, seed=seed or 0, shard=whole)
     except ShapeError as error:  # of numobs
         error.where = where
         raise

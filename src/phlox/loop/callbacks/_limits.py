@@ -46,7 +46,7 @@ class TimeLimit(Callback):
 
     def on_step_end(self, run: Run) -> None:
         if run.seconds >= self.seconds:
-            run.stop(f"time limit of {self.seconds:g} s")
+            run.stop(f"time limit of {self.seconds:g} s", alone=True)
 
     def on_epoch_end(self, run: Run) -> None:
         self.on_step_end(run)

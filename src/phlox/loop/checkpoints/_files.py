@@ -27,6 +27,16 @@ from phlox.loop.checkpoints._plain_state import decoded
 State = dict[str, Any]  # what ``Run.state`` gives: {"arrays": nested dicts of arrays, "values": JSON-able}
 
 
+def of_this_process(ocp: Any) -> Any:
+    """Options by which Orbax writes and reads in this process alone, without waiting for others."""
+    number = jax.process_index()
+    names = f"phlox{number}" if jax.process_count() > 1 else None
+    active = {number} if jax.process_count() > 1 else None
+    return ocp.options.MultiprocessingOptions(
+        primary_host=number, active_processes=active, barrier_sync_key_prefix=names
+    )
+
+
 def orbax() -> Any:
     """The package that writes arrays, or the extra that is missing.
 
@@ -103,10 +113,10 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[list[str], Any]
 
 def _kept(value: Any) -> Any:
     """The array as it is now. On a CPU Orbax would read the very memory that the next step writes to."""
-    on_cpu = isinstance(value, jax.Array) and all(device.platform == "cpu" for device in value.devices())
-    if (on_cpu and value.is_fully_addressable) or not isinstance(value, jax.Array):
+    if not isinstance(value, jax.Array) or not value.is_fully_addressable:  # of several processes, one writes
         return np.array(value)
-    return value
+    on_cpu = all(device.platform == "cpu" for device in value.devices())
+    return np.array(value) if on_cpu else value
 
 
 def _plain(value: Any) -> Any:
@@ -209,7 +219,9 @@ def _read_arrays(folder: Path, numbers: list[str]) -> dict[str, Any]:
     if not numbers:
         return {}
     ocp = orbax()
-    checkpointer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    alone = of_this_process(ocp)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    checkpointer = ocp.Checkpointer(handler, multiprocessing_options=alone)
     try:
         return checkpointer.restore(
             folder.absolute(),

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from phlox.loop.checkpoints._files import Snapshot, State, orbax, read_state
+from phlox.loop.checkpoints._files import Snapshot, State, of_this_process, orbax, read_state
 from phlox.loop.checkpoints._lock import FolderLock, holder
 from phlox.loop.checkpoints._manifest import (
     ARRAYS,
@@ -282,7 +282,9 @@ class CheckpointStore:
     def _hand_over(self, path: Path, arrays: dict[str, Any]) -> None:
         ocp = orbax()
         if self._writer is None:
-            self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
+            alone = of_this_process(ocp)
+            handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+            self._writer = ocp.AsyncCheckpointer(handler, multiprocessing_options=alone)
         self._writer.save(path.absolute(), args=ocp.args.PyTreeSave(arrays))
 
     def _finish(self, temporary: Path, final: Path, about: dict[str, Any], keep: int, keep_best: int) -> None:

@@ -1,0 +1,96 @@
+"""What it costs to train together: two processes on a core each, beside two that train apart on as many rows each.
+
+Predictions, written down before the first run:
+- an MLP: the gradients' sums are some megabytes a step over the loopback, the step some tens of milliseconds: ≥ 0.9.
+- a convolution: its weights are small; but kernels of phlox-cpu work in programs of one device alone, and where they
+  are installed the two that train apart have them: below 0.9 there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _measure import Bar, Table, Times, command, median, quartiles, record, short, spreads
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+PACKAGES = ("phlox", "phlox-cpu", "jax", "jaxlib", "numpy")
+APART, TOGETHER = "apart", "together"
+
+
+@dataclass(frozen=True)
+class Settings:
+    rounds: int = 8
+    steps: int = 20
+    sizes: dict[str, int] = field(default_factory=lambda: {"MLP": 2048, "convolution": 64})
+
+
+QUICK = Settings(rounds=2, steps=2, sizes={"MLP": 64, "convolution": 8})
+
+
+def run(settings: Settings) -> dict[str, Times]:
+    """Seconds of each round, those of the process that took longer."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "times"
+        program = [str(HERE / "_together.py"), json.dumps(asdict(settings)), str(out)]
+        launch = [sys.executable, "-m", "phlox", "launch", "--processes", "2", *program]
+        subprocess.run(launch, check=True, stdout=sys.stderr)
+        both = [json.loads(out.with_name(f"times.{n}").read_text()) for n in range(2)]
+    return {
+        name: {
+            way: [max(pair) for pair in zip(*(one[name][way] for one in both), strict=True)] for way in both[0][name]
+        }
+        for name in settings.sizes
+    }
+
+
+@dataclass
+class Results:
+    settings: Settings
+    times: dict[str, Times]
+    notes: list[str] = field(default_factory=list)
+
+    def bars(self) -> list[Bar]:
+        found = []
+        for name, times in self.times.items():
+            share = median(times, APART, TOGETHER)
+            found.append(Bar(f"{name}: throughput together, against apart", 0.9, share, at_most=False))
+        return found
+
+    def tables(self) -> list[Table]:
+        rows = []
+        for name, times in self.times.items():
+            for way, spread in spreads(times, 1e3 / self.settings.steps):
+                rows.append([f"{name}, {way}", short(spread.median), quartiles(spread)])
+        return [
+            Table("Two processes, a core each: ms a step", ["", "median", "quartiles"], rows),
+            Table("Bars for Phlox", ["", "asked", "measured", "verdict"], [bar.row() for bar in self.bars()]),
+        ]
+
+    def json(self) -> dict[str, Any]:
+        factor = 1e3 / self.settings.steps
+        return {
+            "times": {name: record(times, factor, APART) for name, times in self.times.items()},
+            "units": "ms a step",
+            "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in self.bars()],
+        }
+
+
+def measure(settings: Settings, told: Callable[[str], None]) -> Results:
+    told("two processes, together and apart")
+    return Results(settings, run(settings))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command("processes", __doc__ or "", measure, Settings(), QUICK, PACKAGES, PAGE, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""Several processes: brought together, compared, and ended together.
+
+_seat         which process of how many this is
+_group        what they tell each other, and who was lost
+_roll_call    who is there, before JAX meets
+_initialize   px.parallel.initialize
+_ray          px.parallel.ray
+_rows         which rows of a batch each gives, and the array of them all
+_agreement    what must be the same in all, compared
+_ending       ends and failures that are those of all
+"""
