@@ -17,13 +17,17 @@ os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
 def _compile_quickly():
     """Nearly all of the suite's time is XLA compiling small programs: half of it goes with fewer optimisations.
 
+    By default XLA splits a program into 32 parts for 32 threads, and each part has a price; as one, a quarter of
+    what is left goes.
+
     ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` tests what users run, with every pass, as ``make soak`` does.
     """
     if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") in ("0", "false", "False"):
         return
     if importlib.metadata.version("jax").startswith(("0.10.", "0.11.")):  # 0.12 has no such flag, and stops at it
         flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+        quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{flags} {quick}".strip()
 
 
 _compile_quickly()
@@ -63,6 +67,38 @@ def _bounded_memory():
 
 def pytest_configure(config):
     seconds.watch(config)
+
+
+def _place_without_compiling():
+    """JAX compiles an identity for each shape and dtype of a NumPy array that it takes: here it is copied and placed.
+
+    Without what does this inside JAX, which has no promise to stay, it is compiled.
+    """
+    import jax
+    import numpy as np
+    from jax._src import core
+
+    plain = getattr(core.EvalTrace, "stage_value", None)
+    if plain is None:
+        return
+
+    def stage_value(self, value):
+        if isinstance(value, np.ndarray) and not value.weak_type:
+            return jax.device_put(np.array(value))
+        return plain(self, value)
+
+    core.EvalTrace.stage_value = stage_value
+
+
+def pytest_sessionstart(session):
+    _place_without_compiling()
+
+
+def pytest_collection_finish(session):
+    """What stays until the end is not looked through again for garbage, and that is looked for less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 _BY_LAYER = ("tests/nn/test_contract.py", "tests/nn/test_jax_switches.py")

@@ -76,8 +76,9 @@ def spread(model: px.Module) -> px.Module:
     moved: dict[str, Any] = {}
     for i, (path, value) in enumerate(px.state_dict(model).items()):
         if jnp.issubdtype(value.dtype, jnp.floating):
-            noise = 0.3 * normal(*value.shape, seed=100 + i)
-            moved[path] = value + (np.abs(noise) if path.endswith("var") else noise)
+            noise = np.float32(0.3) * normal(*value.shape, seed=100 + i)
+            # in NumPy, as JAX would compile a sum for each shape
+            moved[path] = jnp.asarray(np.asarray(value) + (np.abs(noise) if path.endswith("var") else noise))
     px.load_state_dict(model, moved, strict=False)
     return model
 

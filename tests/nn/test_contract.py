@@ -115,6 +115,7 @@ def test_gradient_agrees_with_finite_differences_in_float64(case):
         at = (params, [xs[i] for i in which])
         way = jax.tree.map(lambda v: jnp.asarray(rng.normal(size=v.shape)), at)
 
+        @jax.jit  # traced once for its four uses
         def value(params: Any, moving: Any) -> jax.Array:
             inputs = [dict(zip(which, moving, strict=True)).get(i, x) for i, x in enumerate(xs)]
             return weighted(px.apply(model, params, state, *inputs, train=True)[0])
@@ -143,6 +144,7 @@ def test_gradient_agrees_with_finite_differences_in_float64(case):
 @pytest.mark.parametrize("case", [c for c in CASES if c.twin], ids=repr)
 def test_value_and_gradients_are_pytorchs(case):
     which = floats(case)
+    by_mode = case.moves or case.draws  # the gradient of others is computed once, for both modes
 
     @px.jit
     def ours(model: px.Module, *xs: Any) -> Any:
@@ -151,8 +153,9 @@ def test_value_and_gradients_are_pytorchs(case):
             fresh = px.copy(model)
             with px.training(train):
                 y = fresh(*xs)
-                both = (0, *[1 + i for i in which])
-                grads, *by_input = px.grad(lambda m, *xs: weighted(m(*xs)), both)(px.copy(model), *xs)
+                if train or by_mode:
+                    both = (0, *[1 + i for i in which])
+                    grads, *by_input = px.grad(lambda m, *xs: weighted(m(*xs)), both)(px.copy(model), *xs)
             found.append((y, px.paths(grads), by_input))
         return found
 
@@ -228,10 +231,10 @@ def test_plain_jax_takes_it(case):
 def test_vmap_over_rows_is_the_batch(case):
     model, xs = built(case), [jnp.asarray(x) for x in case.inputs]
     one = lambda m, *row: jax.tree.map(lambda v: v[0], m(*[r[None] for r in row]))  # noqa: E731
-    rows = jax.jit(jax.vmap(one, in_axes=(None, *[0] * len(xs))))(model, *xs)
-    jax.tree.map(assert_close, rows, model(*xs))
-    captured = jax.vmap(lambda *row: one(model, *row))(*xs)
-    jax.tree.map(assert_close, captured, rows)
+    rows = lambda m, *xs: jax.vmap(one, in_axes=(None, *[0] * len(xs)))(m, *xs)  # noqa: E731
+    captured = lambda *xs: jax.vmap(lambda *row: one(model, *row))(*xs)  # noqa: E731
+    for found in jax.jit(lambda m, *xs: (rows(m, *xs), captured(*xs)))(model, *xs):
+        jax.tree.map(assert_close, found, model(*xs))
 
 
 @every
@@ -249,7 +252,8 @@ def test_pure_view_is_lossless(case):
         want = merged(*xs)
     jax.tree.map(np.testing.assert_array_equal, y, want)
     same(moved, px.split(merged)[1])
-    inferred, still = px.apply(model, params, state, *xs, train=False)
+    # None infers here too, and shares what it compiles with the plain call
+    inferred, still = px.apply(model, params, state, *xs, train=False if case.moves or case.draws else None)
     jax.tree.map(np.testing.assert_array_equal, inferred, model(*xs))
     same(still, state)
 
@@ -288,10 +292,11 @@ def test_repr_is_the_constructor(case):
 def test_leading_axes_are_batch(case):
     model, xs = built(case), [jnp.asarray(x) for x in case.inputs]
     y = model(*xs)
-    more = model(*[jnp.stack([x, x])[:, None] for x in xs])
-    jax.tree.map(lambda a, b: assert_close(a, jnp.stack([b, b])[:, None]), more, y)
-    one = model(*[x[0] for x in xs])
-    jax.tree.map(lambda a, b: assert_close(a, b[0]), one, y)
+    more, one = jax.jit(
+        lambda m, *xs: (m(*[jnp.stack([x, x])[:, None] for x in xs]), m(*[x[0] for x in xs])),
+    )(model, *xs)
+    jax.tree.map(lambda a, b: assert_close(a, np.stack([b, b])[:, None]), more, y)
+    jax.tree.map(lambda a, b: assert_close(a, np.asarray(b)[0]), one, y)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.wrong], ids=repr)

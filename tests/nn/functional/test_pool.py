@@ -1,5 +1,6 @@
 """Pools against PyTorch in 1 to 3 dimensions, gradients with ties included, in float64."""
 
+import functools
 import pickle
 
 import jax
@@ -39,6 +40,11 @@ def ties(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 2, size=shape).astype(float)
 
 
+def with_ties(*shape):
+    """A batch of all different numbers and one of few, in one program."""
+    return np.concatenate([normal(*shape), ties(*shape)])
+
+
 # space, window, stride, padding, dilation, ceil_mode
 CASES = {
     "1d": ((8,), 2, None, 0, 1, False),
@@ -61,14 +67,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize("make", [normal, ties])
-def test_max_pool_matches_torch(case, make):
+def test_max_pool_matches_torch(case):
     space, window, stride, padding, dilation, ceil = case
     theirs = MAX[len(space) - 1]
     against_torch(
         jax.jit(lambda x: F.max_pool(x, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil)),
         first(lambda x: theirs(x, window, stride, padding, dilation, ceil)),
-        make(2, *space, 3),
+        with_ties(2, *space, 3),
     )
 
 
@@ -76,12 +81,12 @@ def test_max_pool_matches_torch(case, make):
 def test_indices_match_torch(case):
     space, window, stride, padding, dilation, ceil = case
     kwargs = dict(stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil)
-    for x in (normal(2, *space, 3), ties(2, *space, 3)):
-        want, where = MAX[len(space) - 1](torch.tensor(x).movedim(-1, 1), window, return_indices=True, **kwargs)
-        got, at = F.max_pool_with_indices(x, window, **kwargs)
-        assert at.dtype == "int32"
-        assert_close(at, where.movedim(1, -1).numpy())
-        assert_close(got, want.movedim(1, -1).numpy())
+    x = with_ties(2, *space, 3)
+    want, where = MAX[len(space) - 1](torch.tensor(x).movedim(-1, 1), window, return_indices=True, **kwargs)
+    got, at = F.max_pool_with_indices(x, window, **kwargs)
+    assert at.dtype == "int32"
+    assert_close(at, where.movedim(1, -1).numpy())
+    assert_close(got, want.movedim(1, -1).numpy())
 
 
 def test_values_beside_indices_have_the_same_gradient():
@@ -93,15 +98,13 @@ def test_values_beside_indices_have_the_same_gradient():
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[4] == 1])
-@pytest.mark.parametrize("include", [True, False])
-def test_mean_pool_matches_torch(name, include):
+def test_mean_pool_matches_torch(name):
     space, window, stride, padding, _, ceil = CASES[name]
     theirs = MEAN[len(space) - 1]
-    against_torch(
-        jax.jit(
-            lambda x: F.mean_pool(x, window, stride=stride, padding=padding, ceil_mode=ceil, count_include_pad=include)
-        ),
-        first(lambda x: theirs(x, window, stride, padding, ceil, include)),
+    pool = functools.partial(F.mean_pool, window=window, stride=stride, padding=padding, ceil_mode=ceil)
+    against_torch(  # the padding counted and not, beside each other
+        lambda x: jnp.concatenate([pool(x, count_include_pad=True), pool(x, count_include_pad=False)], -1),
+        first(lambda x: torch.cat([theirs(x, window, stride, padding, ceil, count) for count in (True, False)], 1)),
         normal(2, *space, 3),
     )
 
@@ -235,10 +238,9 @@ ADAPTIVE = [
 
 
 @pytest.mark.parametrize(("space", "output"), ADAPTIVE)
-@pytest.mark.parametrize("make", [normal, ties])
-def test_adaptive_max_pool_matches_torch(space, output, make):
+def test_adaptive_max_pool_matches_torch(space, output):
     theirs = (TF.adaptive_max_pool1d, TF.adaptive_max_pool2d, TF.adaptive_max_pool3d)[len(space) - 1]
-    against_torch(lambda x: F.adaptive_max_pool(x, output), first(lambda x: theirs(x, output)), make(2, *space, 3))
+    against_torch(lambda x: F.adaptive_max_pool(x, output), first(lambda x: theirs(x, output)), with_ties(2, *space, 3))
 
 
 @pytest.mark.parametrize(("space", "output"), ADAPTIVE)
@@ -263,15 +265,21 @@ POOLS = {
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
 def test_transforms_and_dtypes(pool):
-    x = jnp.asarray(normal(2, 2, 18, 18, 2))
-    eager = jnp.stack([pool(v) for v in x])
-    assert_close(jax.vmap(pool)(x), eager)
-    assert_close(jax.jit(pool)(x[0]), eager[0])
-    for dtype in ("float16", "bfloat16", "float32"):
-        y = pool(x[0].astype(dtype))
-        assert y.dtype == dtype
-        assert_close(y, pool(x[0].astype(dtype).astype(float)))
-        assert jax.grad(lambda x: pool(x).sum())(x[0].astype(dtype)).dtype == dtype
+    x = normal(2, 2, 18, 18, 2)
+    low = {dtype: x[0].astype(jnp.dtype(dtype)) for dtype in ("float16", "bfloat16", "float32")}
+    eager = np.stack([pool(jnp.asarray(v)) for v in x])
+
+    @jax.jit
+    def compiled(x, low):
+        slope = jax.grad(lambda x: pool(x).sum())
+        return jax.vmap(pool)(x), pool(x[0]), {d: (pool(v), pool(v.astype(float)), slope(v)) for d, v in low.items()}
+
+    rows, one, by_dtype = compiled(x, low)
+    assert_close(rows, eager)
+    assert_close(one, eager[0])
+    for dtype, (y, want, slope) in by_dtype.items():
+        assert y.dtype == slope.dtype == dtype
+        assert_close(y, want)
 
 
 @pytest.mark.parametrize("name", ["max", "max long", "mean", "lp", "adaptive max"])
