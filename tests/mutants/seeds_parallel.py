@@ -96,13 +96,6 @@ MUTANTS = [
         (_FIT + "[check_refusals]",),
     ),
     (
-        "a checkpoint of spread arrays is restored without the optimiser's vectors",
-        "loop/_planning.py",
-        "        optimizer.repack(model)\n",
-        "        optimizer.sync(model)\n",
-        (_FIT + "[check_an_optimiser_goes_on]",),
-    ),
-    (
         "dots keeps nothing",
         "core/transforms/_remat.py",
         '"dots": all_of_them.dots_saveable,',
