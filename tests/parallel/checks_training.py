@@ -68,14 +68,17 @@ def check_float32() -> None:
 
 
 class Compiled(px.Callback):
-    """How many programs XLA has compiled by the end of each epoch."""
+    """How many programs XLA has compiled by the end of each epoch, and on how many devices metrics lie at each step."""
 
     def __init__(self) -> None:
-        self.seen, self.counts = 0, list[int]()
+        self.seen, self.counts, self.devices = 0, list[int](), set[int]()
         jax.monitoring.register_event_duration_secs_listener(self.listen)
 
     def listen(self, event: str, *_: Any, **__: Any) -> None:
         self.seen += "backend_compile" in event
+
+    def on_step_start(self, run: Any) -> None:
+        self.devices |= {len(v.devices()) for v in px.paths(run.metrics).values()}
 
     def on_epoch_end(self, run: Any) -> None:
         self.counts.append(self.seen)
@@ -100,6 +103,7 @@ def check_accumulate_and_average() -> None:
     assert_same(second.average, first.average, 1e-9)
     weight = second.average.weights["layers.2.weight"]
     assert weight.addressable_shards[0].data.size * 8 == weight.size
+    assert compiled.devices == {8}, compiled.devices
     assert 0 < compiled.counts[0] <= compiled.counts[2] == compiled.counts[3], compiled.counts
 
 
