@@ -39,8 +39,8 @@ MUTANTS = [
     (
         "groups of heads are interleaved",
         "nn/functional/attention/_attention.py",
-        "return jnp.swapaxes(x, 1, 2).reshape(batch * shared,",
-        "return jnp.swapaxes(x, 1, 2).reshape(batch, -1, shared, time, size).swapaxes(1, 2).reshape(batch * shared,",
+        "return jnp.swapaxes(x, 1, 2).reshape(batch, shared,",
+        "return jnp.swapaxes(x, 1, 2).reshape(batch, -1, shared, time, size).swapaxes(1, 2).reshape(batch, shared,",
         (_FUNCTION + "[grouped queries]",),
     ),
     (

@@ -172,6 +172,7 @@ def test_with_fsdp_an_array_is_cut_twice():
     ("make", "text"),
     [
         (lambda: tensor_parallel(0), "tensor_parallel expects a number of devices, or -1 for all that are left, got 0"),
+        (lambda: px.models.create("resnet18", parallel="tensor"), "parallel= expects a strategy of px.parallel, got"),
         (lambda: tensor_parallel(2, rules={"*": "columns"}), "expects how something is cut, got 'columns'"),
         (lambda: tensor_parallel(2, rules={"*": (None, "model")}), "expects how something is cut, got (None, 'model')"),
         (lambda: cuts(language(), rules={"*.fc1.*": "row"}), "expects a pattern of paths, got one that no array has"),

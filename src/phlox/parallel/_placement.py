@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from phlox.core import Module, ShapeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
+from phlox.core import Module, RangeError, ShapeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
 from phlox.nn import parameter_kinds
 from phlox.parallel._alike import Cuts, alike
 from phlox.parallel._mesh import check_mesh, mesh
@@ -44,11 +44,14 @@ class Placement:
         """A strategy on a mesh; by default on one of the axes that it needs, over its devices or all.
 
         Raises:
-            RangeError: a mesh without an axis that it goes by, with one of another size, or with one that nothing is
-                spread along; fewer devices than it asks for.
+            RangeError: no strategy; a mesh without an axis that it goes by, with one of another size, or with one that
+                nothing is spread along; fewer devices than it asks for.
         """
         if isinstance(strategy, Placement):
             return strategy
+        if not isinstance(strategy, Strategy):
+            fix = "pass one, px.parallel.tensor_parallel(8), or the placement of px.parallel.shard"
+            raise RangeError("a strategy of px.parallel", got=describe(strategy), fix=fix, where="parallel=")
         if where is None:
             where = mesh(strategy.axes, devices=_devices(strategy))
         check_mesh(where, strategy.axes, repr(strategy))

@@ -46,9 +46,10 @@ def axes_of(layer: Module, name: str) -> Axes:
     declared = getattr(type(layer), "tensor_axes", {})
     if name in declared:
         return declared[name]
-    known: Any = _known(_AXES, type(layer)) or {}
-    arrays: Arrays = known(layer) if callable(known) else known
-    return arrays.get(name, ())
+    known: Any = _known(_AXES, type(layer))
+    if callable(known):
+        known = known(layer)
+    return () if known is None else known.get(name, ())
 
 
 def alone(layer: Module) -> str:
