@@ -15,7 +15,7 @@ MUTANTS = [
         "state of an optimiser lies whole",
         "parallel/_alike.py",
         "if rest in known and known[rest][1] == value.shape:",
-        "if rest in known and known[rest][1] is value.shape:",
+        "if rest in known and not known[rest][1] == value.shape:",
         (_FIT + "[check_lookahead]",),
     ),
     (
