@@ -158,7 +158,7 @@ def check_what_it_leaves_to_the_compiler() -> None:
 def check_refusals() -> None:
     placement = px.parallel.Placement.of(context_parallel())
     with refused(px.ShapeError, "sequences that 8 devices share evenly", "[16, 12]", "pad the sequences"):
-        placement.spread(_texts(16, 12))
+        placement.spread(texts(16, 12))
     for size in (0, True, 1.5):
         with refused(px.RangeError, "context_parallel", "a number of devices", repr(size)):
             context_parallel(size)
@@ -167,7 +167,7 @@ def check_refusals() -> None:
 # --- trainings, of which the longer ones are for soak: see test_context ---------------------------------
 
 
-def _texts(count: int = 32, length: int = 16) -> tuple[Any, Any]:
+def texts(count: int = 32, length: int = 16) -> tuple[Any, Any]:
     """Sentences, and what comes next at each place."""
     words = np.random.default_rng(2).integers(0, WORDS, (count, length + 1)).astype(np.int32)
     return words[:, :-1], words[:, 1:]
@@ -179,13 +179,13 @@ LEARN = {"loss": px.losses.cross_entropy, "precision": "float64"}
 def check_a_decoder_in_small() -> None:
     """With dropout in attention and outside."""
     build = functools.partial(gpt, depth=1, repeated=False)
-    assert_learns_alike(build, _texts(16), context_parallel(4) * fsdp(2))
+    assert_learns_alike(build, texts(16), context_parallel(4) * fsdp(2))
 
 
 def check_gpt() -> None:
     """With dropout in attention and outside, repeated blocks."""
     strategies = (context_parallel(4) * fsdp(2), context_parallel(2) * data_parallel(4))
-    for model in assert_trains_alike(gpt, _texts(), *strategies, **LEARN):
+    for model in assert_trains_alike(gpt, texts(), *strategies, **LEARN):
         assert len(model.token.weight.devices()) == 8
 
 
@@ -214,4 +214,4 @@ def _neighbours() -> Neighbours:
 
 
 def check_what_looks_at_neighbours() -> None:
-    assert_trains_alike(_neighbours, _texts(), context_parallel(4) * fsdp(2), **LEARN)
+    assert_trains_alike(_neighbours, texts(), context_parallel(4) * fsdp(2), **LEARN)

@@ -88,7 +88,7 @@ def check_tokens_of_eight_devices_are_gathered() -> None:
 
 def check_experts_of_repeated_blocks_are_cut() -> None:
     """Along their own axis, which stands behind that of the blocks; the router lies whole."""
-    cuts = px.parallel.Placement.of(expert_parallel(4)).cuts(_decoder())
+    cuts = px.parallel.Placement.of(expert_parallel(4)).cuts(decoder())
     assert cuts["blocks.block.mlp.experts.up.weight"][:2] == (None, "expert"), cuts
     assert cuts["blocks.block.mlp.router.weight"] == jax.sharding.PartitionSpec(), cuts
 
@@ -124,12 +124,12 @@ class Decoder(px.Module):
         return self.head(self.blocks(self.token(tokens)))
 
 
-def _decoder(**options: Any) -> Decoder:
+def decoder(**options: Any) -> Decoder:
     with px.seed(6):
         return Decoder(**options)
 
 
-def _texts(count: int = 32) -> tuple[Any, Any]:
+def texts(count: int = 32) -> tuple[Any, Any]:
     words = np.random.default_rng(2).integers(0, WORDS, (count, 17)).astype(np.int32)
     return words[:, :-1], words[:, 1:]
 
@@ -137,19 +137,19 @@ def _texts(count: int = 32) -> tuple[Any, Any]:
 def check_a_decoder_in_small() -> None:
     """Experts behind the axis of repeated blocks, sequences that are cut too, dropout, a loss that balances."""
     strategy = expert_parallel(2) * px.parallel.context_parallel(2) * fsdp(2, whole=64)
-    model = assert_learns_alike(functools.partial(_decoder, capacity=1.25), _texts(8), strategy)
+    model = assert_learns_alike(functools.partial(decoder, capacity=1.25), texts(8), strategy)
     up = model.blocks.block.mlp.experts.up.weight
     assert up.sharding.spec[1] == "expert", up.sharding
 
 
 def check_a_decoder_with_capacity() -> None:
-    build = functools.partial(_decoder, capacity=1.25)
+    build = functools.partial(decoder, capacity=1.25)
     strategies = (expert_parallel(4) * data_parallel(2), expert_parallel(4) * fsdp(2, whole=64))
-    assert_trains_alike(build, _texts(), *strategies, **LEARN)
+    assert_trains_alike(build, texts(), *strategies, **LEARN)
 
 
 def check_a_decoder_whose_experts_compute_all() -> None:
-    assert_trains_alike(_decoder, _texts(), expert_parallel(8), **LEARN)
+    assert_trains_alike(decoder, texts(), expert_parallel(8), **LEARN)
 
 
 SIZES = {
@@ -172,4 +172,4 @@ def check_models_of_the_hub() -> None:
 
     for config in (mixtral, qwen):
         strategy = expert_parallel(4) * data_parallel(2)
-        assert_trains_alike(functools.partial(build, config), _texts(), strategy, **LEARN, steps=6)
+        assert_trains_alike(functools.partial(build, config), texts(), strategy, **LEARN, steps=6)
