@@ -105,6 +105,24 @@ def test_remat_keeps_less_and_changes_no_number():
         jax.tree.map(lambda a, b: assert_close(a, b, kind="grad"), other, plain)
 
 
+@pytest.mark.parametrize("remat", [False, True])
+def test_every_block_reads_what_else_the_call_is_given(remat):
+    class Reading(px.Module):
+        def __init__(self):
+            self.inner = px.Dense(3, 3, px.tanh)
+
+        def __call__(self, h, x, gain, *, shift=None):
+            return gain * self.inner(h) + x + (0 if shift is None else shift)
+
+    stack = nn.RepeatedLayer(Reading, 3, inject=True, remat=remat, key=0)
+    x, gain, shift = (jnp.asarray(normal(*shape, seed=n)) for n, shape in enumerate([(2, 3), (2, 1), (3,)]))
+    h = x
+    for t in range(3):
+        h = stack[t](h, x, gain, shift=shift)
+    assert_close(px.jit(lambda m: m(x, gain, shift=shift))(stack), h)
+    assert_close(stack(x, gain, shift=shift), h)
+
+
 def test_injection_gives_every_block_the_first_input():
     class Injected(px.Module):
         def __init__(self):

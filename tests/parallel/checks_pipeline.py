@@ -154,16 +154,16 @@ def check_batches_that_do_not_split_are_refused_with_what_would():
 
 def check_activations_move_and_blocks_stay():
     """Between stages: permutes of activations. Between data-parallel devices: sums of gradients. Nothing else."""
-    block = lambda: px.Chain(px.LayerNorm(WIDTH), px.Dense(WIDTH, 2 * WIDTH, px.tanh), px.Dense(2 * WIDTH, WIDTH))  # noqa: E731
+    block = lambda: px.Chain(px.LayerNorm(16), px.Dense(16, 32, px.tanh), px.Dense(32, 16))  # noqa: E731
     model, strategy = px.RepeatedLayer(block, 4), pipeline(4, microbatches=2) * data_parallel(2)
     placement = shard(model, strategy)
     step = placement.jit(gradient(lambda m, x: jnp.mean(m(x) ** 2)))
-    text = step.lower(model, placement.spread(np.ones((16, WIDTH), "f"))).compile().as_text()
+    text = step.lower(model, placement.spread(np.ones((16, 6, 16), "f"))).compile().as_text()
     kinds = "all-gather|all-to-all|all-reduce|reduce-scatter|collective-permute"
     moved = {}
     for shape, kind in re.findall(rf"= (.+?) ({kinds})(?:-start)?\(", text):
         moved.setdefault(kind, set()).update(re.findall(r"\w+\[[\d,]*\]", shape))
-    weights = {"f32[8]", "f32[16]", "f32[8,16]", "f32[16,8]"}
+    weights = {"f32[16]", "f32[32]", "f32[16,32]", "f32[32,16]"}
     assert set(moved) == {"collective-permute", "all-reduce"}, moved
     assert not moved["collective-permute"] & weights, moved
     assert moved["all-reduce"] <= weights | {"f32[]"}, moved
