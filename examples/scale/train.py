@@ -17,7 +17,7 @@ def digits(dtype: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray,
     """1797 digits of 8 × 8 pixels in [0, 1] and what they are, a fifth of them for the test."""
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8, 1) / 16).astype(dtype)
-    return px.data.splitobs((images, labels.astype(np.int32)), 0.8, shuffle=True, seed=0)
+    return px.data.splitobs((images, labels.astype(np.int32)), 0.8, stratify=labels, seed=0)
 
 
 def network() -> px.Chain:

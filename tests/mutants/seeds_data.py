@@ -23,8 +23,8 @@ MUTANTS = [
     (
         "every process gets the rows of the first",
         "data/loading/_order.py",
-        "slice(which * len(index) // count, (which + 1) * len(index) // count)",
-        "slice(0, len(index) // count)",
+        "np.arange(edges[part], edges[part + 1]) for part in share.parts",
+        "np.arange(edges[0], edges[1]) for part in share.parts",
         (_LOADER + "test_shards_together_are_the_batches_of_one_process",),
     ),
     (

@@ -212,8 +212,7 @@ class Interruption:
 
     def agreed(self, number: int) -> None:
         """All processes end here, as a signal to one of them asks."""
-        self.number = number
-        self.terminated |= number == signal.SIGTERM
+        self.number, self.terminated = number, self.terminated or number == signal.SIGTERM
 
     @property
     def name(self) -> str:
