@@ -83,7 +83,7 @@ def _place_without_compiling():
         return
 
     def stage_value(self, value):
-        if isinstance(value, np.ndarray) and not value.weak_type:
+        if isinstance(value, np.ndarray) and not getattr(value, "weak_type", False):
             return jax.device_put(np.array(value))
         return plain(self, value)
 

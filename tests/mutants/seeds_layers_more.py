@@ -1,5 +1,6 @@
 """Seeded bugs in the further layers, by family: name, file, original, replaced, the tests that must catch it."""
 
+_POOLS = "tests/nn/functional/test_pool.py::"
 _TORCH = "tests/nn/test_contract.py::test_value_and_gradients_are_pytorchs"
 _NORM = "tests/nn/test_layers_norm.py::"
 _NOISE = "tests/nn/test_layers_noise.py::"
@@ -9,6 +10,20 @@ _SIZES = "tests/nn/test_layers_sizes.py::"
 _SPACE = "tests/nn/test_layers_space.py::"
 
 MUTANTS = [
+    (
+        "every one of equal largest elements takes the gradient of a pool",
+        "nn/functional/space/_pool.py",
+        "lax.broadcasted_iota(jnp.int32, x.shape, axis) == jnp.argmax(x, axis, keepdims=True)",
+        "x == jnp.max(x, axis, keepdims=True)",
+        (_POOLS + "test_max_pool_matches_torch", _POOLS + "test_adaptive_max_pool_matches_torch"),
+    ),
+    (
+        "the padding of a mean pool counts always",
+        "nn/functional/space/_pool.py",
+        "given[axis], axis, count_include_pad, total)",
+        "given[axis], axis, True, total)",
+        (_POOLS + "test_mean_pool_matches_torch",),
+    ),
     # normalisation
     (
         "InstanceNorm infers by the batch's own statistics",
