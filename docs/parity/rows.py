@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 # What the roadmap still brings. Nothing else may be called "not yet".
 AREAS = {
-    "parallel wrappers": "meshes, statistics and gradients over several devices",
     "pruning": "masks on weights",
     "quantisation": "integer weights and activations",
 }

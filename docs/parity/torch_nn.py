@@ -134,7 +134,7 @@ NORMS = Section(
     (
         have(by_rank("BatchNorm"), "px.BatchNorm", "any rank; `scale` and `bias` for `weight` and `bias`"),
         absent(f"{by_rank('LazyBatchNorm')} {by_rank('LazyInstanceNorm')}", AUTO),
-        later("SyncBatchNorm", "parallel wrappers", "`px.nn.functional.batch_norm_train(…, axis_name=…)` is its core"),
+        have("SyncBatchNorm", "px.BatchNorm", "statistics are those of the whole batch, on however many devices it lies"),
         have("GroupNorm", "px.nn.GroupNorm", "channels first, then groups; PyTorch has them the other way round"),
         have(by_rank("InstanceNorm"), "px.nn.InstanceNorm"),
         have("LayerNorm", "px.LayerNorm"),
@@ -254,7 +254,7 @@ DEVICES = Section(
     "Devices, and submodules",
     (
         have("DataParallel", "px.parallel.data_parallel", "`px.fit(devices=…)`"),
-        later("parallel", "parallel wrappers"),
+        have("parallel", "px.parallel.fsdp", "and the other strategies of `px.parallel`"),
         later("intrinsic qat quantizable quantized", "quantisation"),
         have("attention", F + "dot_product_attention(implementation=None)", "the fastest form by itself"),
     ),
