@@ -45,7 +45,7 @@ EQUAL = 1e-3  # of servers, relative to the largest number
 @dataclass(frozen=True)
 class Settings:
     rounds: int = 5
-    seconds: float = 3.0
+    seconds: float = 2.0
     clients: Sequence[int] = (1, 8, 32)
     models: Sequence[str] = tuple(MODELS)
 
