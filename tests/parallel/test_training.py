@@ -4,7 +4,13 @@ import pytest
 
 from parallel.kit import Checks
 
-LONG = ("check_gpt_unrolled", "check_float32", "check_average_with_batch_norm", "check_resumed_elsewhere")
+LONG = (
+    "check_gpt_repeated",
+    "check_gpt_unrolled",
+    "check_float32",
+    "check_average_with_batch_norm",
+    "check_resumed_elsewhere",
+)
 CHECKS = Checks("checks_training", soak=LONG)
 
 
