@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.optimisers import OPTIMISERS
-from parity.rows import Section, Source, absent, have, later
+from parity.rows import Section, Source, absent, have
 from parity.schedulers import SCHEDULES
 
 F = "px.nn.functional."

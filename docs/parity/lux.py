@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.rows import Section, Source, absent, have, later
+from parity.rows import Section, Source, absent, have
 
 F = "px.nn.functional."
 LOSS = "px.losses."

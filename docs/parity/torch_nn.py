@@ -134,7 +134,7 @@ NORMS = Section(
     (
         have(by_rank("BatchNorm"), "px.BatchNorm", "any rank; `scale` and `bias` for `weight` and `bias`"),
         absent(f"{by_rank('LazyBatchNorm')} {by_rank('LazyInstanceNorm')}", AUTO),
-        have("SyncBatchNorm", "px.BatchNorm", "statistics are those of the whole batch, on however many devices it lies"),
+        have("SyncBatchNorm", "px.BatchNorm", "statistics are those of the whole batch, on any number of devices"),
         have("GroupNorm", "px.nn.GroupNorm", "channels first, then groups; PyTorch has them the other way round"),
         have(by_rank("InstanceNorm"), "px.nn.InstanceNorm"),
         have("LayerNorm", "px.LayerNorm"),

@@ -104,6 +104,8 @@ class ExportedFunction(Module):
         signature: its name.
     """
 
+    signature: str
+
     exported: Exported
 
     def __init__(self, exported: Exported, signature: str):

@@ -78,6 +78,8 @@ class Program:
         ExportError: the forward draws random numbers, or moves State; or its sizes cannot be symbols.
     """
 
+    where: str
+
     request: Request
     sizes: Sizes
     weights: dict[str, jax.Array]

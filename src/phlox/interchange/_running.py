@@ -29,6 +29,8 @@ class Runnable:
         weights: the weights.
     """
 
+    signature: Signature
+
     def __init__(self, signature: Signature, call: Any, weights: list[Any]):
         self.signature, self._call, self._weights = signature, call, weights
 

@@ -67,6 +67,10 @@ class Client:
     {'y': array([[2., 4.]], dtype=float32)}
     """
 
+    url: str
+    seconds: float
+    tries: int
+
     def __init__(
         self,
         url: str,

@@ -19,50 +19,58 @@ class ModelFailedError(ServingError):
 class InvalidRequestError(ServingError, ValueError):
     """A request that is not of the protocol's form."""
 
-    status, code = 400, "INVALID_ARGUMENT"
+    status: int = 400
+    code: str = "INVALID_ARGUMENT"
 
 
 class UnauthorizedError(ServingError):
     """A request without the token that the server asks for."""
 
-    status, code = 401, "UNAUTHENTICATED"
+    status: int = 401
+    code: str = "UNAUTHENTICATED"
 
 
 class UnknownModelError(ServingError, LookupError):
     """A model, a version, a label or a signature that is not served."""
 
-    status, code = 404, "NOT_FOUND"
+    status: int = 404
+    code: str = "NOT_FOUND"
 
 
 class TooLargeError(ServingError, ValueError):
     """A request beyond the server's limits."""
 
-    status, code = 413, "RESOURCE_EXHAUSTED"
+    status: int = 413
+    code: str = "RESOURCE_EXHAUSTED"
 
 
 class QueueFullError(ServingError):
     """A model whose queue is full; ``retry_after`` says in how many seconds there is likely to be room."""
 
-    status, code = 429, "RESOURCE_EXHAUSTED"
+    status: int = 429
+    code: str = "RESOURCE_EXHAUSTED"
     retry_after = 1
 
 
 class UnavailableError(ServingError):
     """A model that is being loaded or put away, or a server that is leaving."""
 
-    status, code = 503, "UNAVAILABLE"
+    status: int = 503
+    code: str = "UNAVAILABLE"
 
 
 class DeadlineError(ServingError, TimeoutError):
     """A request that was not answered in its time."""
 
-    status, code = 504, "DEADLINE_EXCEEDED"
+    status: int = 504
+    code: str = "DEADLINE_EXCEEDED"
 
 
 class SlowRequestError(ServingError, TimeoutError):
     """A request that did not arrive in its time."""
 
-    status, code = 408, "DEADLINE_EXCEEDED"
+    status: int = 408
+    code: str = "DEADLINE_EXCEEDED"
 
 
 _REQUESTS_FAULT = (ShapeError, DtypeError, RangeError, OptionError)

@@ -70,6 +70,20 @@ class Server:
     {'predictions': [[2.0, 4.0]]}
     """
 
+    source: Path | dict[str, Servable]
+    host: str
+    grpc_port: Any
+    limits: Limits
+    how: Opening
+    memory: int | None
+    poll: float
+    token: str | None
+    journal: TextIO | None
+    requests: bool
+    certificate: str | os.PathLike[str] | None
+    key: str | os.PathLike[str] | None
+    config: Path | None
+
     port: int
 
     def __init__(

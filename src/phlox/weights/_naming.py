@@ -43,6 +43,9 @@ def name_of(thing: Any) -> str | None:
 class Allowed:
     """What a reader lets a file name: classes and functions, and packages by their names."""
 
+    packages: tuple[str, ...]
+    things: list[Any]
+
     def __init__(self, allow: Iterable[Any], where: str):
         given = [allow] if isinstance(allow, (str, type)) or callable(allow) else list(allow)
         self.where = where

@@ -35,6 +35,9 @@ class LoRA(Module):
     1.5
     """
 
+    alpha: float
+    rslora: bool
+
     a: Param  # (..., in, rank)
     b: Param  # (rank, out)
     magnitude: Param | None  # (out,)

@@ -26,6 +26,10 @@ class Setting:
     value is put there first.
     """
 
+    keyed: Any
+    blocks: int
+    strays: bool
+
     def __init__(self, name: str, default: Any):
         self.default = default
         self.opened: ContextVar[tuple[tuple[Any, Block], ...]] = ContextVar(name, default=())
@@ -56,6 +60,9 @@ class Setting:
 
 class Block:
     """A ``with`` block in which a setting has another value; it may be entered again, and inside itself."""
+
+    setting: Setting
+    new: Any
 
     def __init__(self, setting: Setting, value: Any):
         self.setting, self.new = setting, value

@@ -50,6 +50,8 @@ class OnnxModel(Module):
         ExportError: a shape that depends on what inputs hold, under a transform.
     """
 
+    held: Held
+
     weights: dict[str, Param]
     state: dict[str, State]
 

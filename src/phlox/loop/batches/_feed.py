@@ -33,6 +33,12 @@ class Feed:
         where: who speaks in errors.
     """
 
+    loader: Any
+    limit: int | None
+    same: bool
+    where: str
+    begun: bool
+
     def __init__(
         self,
         loader: Any,

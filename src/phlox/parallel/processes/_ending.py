@@ -33,6 +33,10 @@ class Ending:
         where: who speaks in errors.
     """
 
+    group: Group
+    name: str
+    where: str
+
     def __init__(self, group: Group, name: str, where: str):
         self.group, self.name, self.where = group, name, where
         self.asked: Asked | None = None

@@ -39,6 +39,14 @@ class Group:
         broken: one has ended by an error, so that this process cannot wait for all to leave.
     """
 
+    client: Any
+    process: int
+    processes: int
+    timeout: float
+    heartbeat: float
+    broken: bool
+    meetings: int
+
     def __init__(self, client: Any, process: int, processes: int, timeout: float, heartbeat: float):
         self.client, self.process, self.processes = client, process, processes
         self.timeout, self.heartbeat = timeout, heartbeat
