@@ -69,31 +69,6 @@ def pytest_configure(config):
     seconds.watch(config)
 
 
-def _place_without_compiling():
-    """JAX compiles an identity for each shape and dtype of a NumPy array that it takes: here it is copied and placed.
-
-    Without what does this inside JAX, which has no promise to stay, it is compiled.
-    """
-    import jax
-    import numpy as np
-    from jax._src import core
-
-    plain = getattr(core.EvalTrace, "stage_value", None)
-    if plain is None:
-        return
-
-    def stage_value(self, value):
-        if isinstance(value, np.ndarray) and not getattr(value, "weak_type", False):
-            return jax.device_put(np.array(value))
-        return plain(self, value)
-
-    core.EvalTrace.stage_value = stage_value
-
-
-def pytest_sessionstart(session):
-    _place_without_compiling()
-
-
 def pytest_collection_finish(session):
     """What stays until the end is not looked through again for garbage, and that is looked for less often."""
     gc.collect()

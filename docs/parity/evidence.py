@@ -336,8 +336,6 @@ LOOP = {
     **several("px.", "AveragedModel SWA update_batch_norm", AVERAGING, "PyTorch", "1e-5"),
     **several("px.", "DataLoader", "data/test_loader.py", "PyTorch", "exact"),
     "px.parallel.data_parallel": Evidence("loop/test_devices.py", "one device", ("1e-4",)),
-    "px.parallel.fsdp": Evidence("parallel/test_training.py", "one device", ("1e-9",)),
-    "px.parallel.initialize": Evidence("parallel/test_together.py", "one process", ("1e-9",)),
 }
 
 EVIDENCE: dict[str, Evidence] = {

@@ -254,7 +254,7 @@ DEVICES = Section(
     "Devices, and submodules",
     (
         have("DataParallel", "px.parallel.data_parallel", "`px.fit(devices=…)`"),
-        have("parallel", "px.parallel.fsdp", "and the other strategies of `px.parallel`"),
+        have("parallel", "px.parallel.data_parallel", "and the other strategies of `px.parallel`"),
         later("intrinsic qat quantizable quantized", "quantisation"),
         have("attention", F + "dot_product_attention(implementation=None)", "the fastest form by itself"),
     ),
