@@ -17,16 +17,13 @@ os.environ.setdefault("PHLOX_COMPILE_CACHE", "off")
 def _compile_quickly():
     """Nearly all of the suite's time is XLA compiling small programs: half of it goes with fewer optimisations.
 
-    By default XLA splits a program into 32 parts for 32 threads, and each part has a price; as one, a quarter of
-    what is left goes.
-
     ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` tests what users run, with every pass, as ``make soak`` does.
     """
     if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") in ("0", "false", "False"):
         return
     if importlib.metadata.version("jax").startswith(("0.10.", "0.11.")):  # 0.12 has no such flag, and stops at it
         flags = os.environ.get("XLA_FLAGS", "")
-        quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        quick = "--xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = f"{flags} {quick}".strip()
 
 
