@@ -275,7 +275,9 @@ TOOLS = Section(
             "CPUDevice CUDADevice AMDGPUDevice MetalDevice oneAPIDevice XLADevice", "devices are JAX's: `jax.devices`"
         ),
         have("DeviceIterator", "px.DataLoader", "puts batches on the device ahead"),
-        have("MPIBackend NCCLBackend DistributedUtils", "px.parallel.data_parallel", "after `px.parallel.initialize()`"),
+        have(
+            "MPIBackend NCCLBackend DistributedUtils", "px.parallel.data_parallel", "after `px.parallel.initialize()`"
+        ),
         have("fmap", "px.map", "keeps sharing"),
         have(
             "fmap_with_path fleaves", "px.paths", "a dict from path to array; `jax.tree_util.tree_map_with_path` maps"

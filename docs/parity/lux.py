@@ -181,7 +181,9 @@ ELSEWHERE = Section(
         have("f32", "px.f32"),
         have("f64", "px.f64"),
         have("cpu_device gpu_device xla_device reactant_device", "px.to"),
-        have("MPIBackend NCCLBackend DistributedUtils", "px.parallel.data_parallel", "after `px.parallel.initialize()`"),
+        have(
+            "MPIBackend NCCLBackend DistributedUtils", "px.parallel.data_parallel", "after `px.parallel.initialize()`"
+        ),
         have("Serialization", "px.export", "StableHLO, ONNX, and SavedModel for TensorFlow"),
         absent("FromFluxAdaptor FluxLayer ToSimpleChainsAdaptor SimpleChainsLayer", "they join libraries of Julia"),
     ),
