@@ -22,13 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _measure import Bar, Table, Times, command, median, quartiles, record, short, spreads
+from _race import FIT, Race
 from jax.sharding import NamedSharding, PartitionSpec
 
 import phlox as px
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy")
-FIT, PLACED, HAND = "px.fit", "placement.jit", "plain JAX"
+PLACED, HAND = "placement.jit", "plain JAX"
 STRATEGIES = {"data_parallel": px.parallel.data_parallel, "fsdp": px.parallel.fsdp}
 RATE = 1e-3
 
@@ -164,25 +165,6 @@ class Hand:
 
     def weights(self) -> list[np.ndarray]:
         return [np.asarray(v) for v in self.params]
-
-
-class Race(px.Callback):
-    """Times the epochs of the fit that it is given to, and between them the loops by hand."""
-
-    def __init__(self, others: dict[str, Any]):
-        self.others = others
-        self.times: Times = {name: [] for name in (FIT, *others)}
-        self.start = 0.0
-
-    def on_epoch_start(self, run: px.Run) -> None:
-        jax.block_until_ready(px.paths(run.model))
-        for name, loop in self.others.items():
-            self.times[name].append(loop.seconds())
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, run: px.Run) -> None:
-        jax.block_until_ready(px.paths(run.model))
-        self.times[FIT].append((time.perf_counter() - self.start) / len(run.loader))
 
 
 def race(workload: Workload, settings: Settings, notes: list[str]) -> Times:

@@ -14,13 +14,14 @@ from typing import Any
 import jax
 import numpy as np
 from _measure import Bar, Table, Times, command, median, quartiles, record, short, spreads
+from _race import FIT, Race
 
 import phlox as px
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy")
 LOADER, LIST = "loader", "list"
-FIT, HAND, READ = "px.fit", "by hand", "by hand, reading each loss"
+HAND, READ = "by hand", "by hand, reading each loss"
 
 Batches = Any  # what gives them, once an epoch: a px.DataLoader, or a list of NumPy arrays
 
@@ -97,25 +98,6 @@ class ByHand:
         jax.block_until_ready((loss, px.paths(self.model)))
         assert np.isfinite(total)
         return (time.perf_counter() - start) / len(self.batches)
-
-
-class Race(px.Callback):
-    """Times the epochs of the fit that it is given to, and between them the loops by hand."""
-
-    def __init__(self, others: dict[str, ByHand]):
-        self.others = others
-        self.times: Times = {name: [] for name in (FIT, *others)}
-        self.start = 0.0
-
-    def on_epoch_start(self, run: px.Run) -> None:
-        jax.block_until_ready(px.paths(run.model))
-        for name, loop in self.others.items():
-            self.times[name].append(loop.seconds())
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, run: px.Run) -> None:
-        jax.block_until_ready(px.paths(run.model))
-        self.times[FIT].append((time.perf_counter() - self.start) / len(run.loader))
 
 
 def race(workload: Workload, settings: Settings, notes: list[str]) -> Times:

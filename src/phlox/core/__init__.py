@@ -64,6 +64,7 @@ from phlox.core.elsewhere._options import answering, answering_init
 from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
+from phlox.core.looking._figure import new_figure
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
@@ -180,6 +181,7 @@ __all__ = [
     "means",
     "merge",
     "modules",
+    "new_figure",
     "owners",
     "param_dtype",
     "paths",

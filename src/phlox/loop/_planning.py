@@ -131,7 +131,7 @@ def run_of(
         steps_per_epoch=_steps_in(task.feed.count(), settings.accumulate),
         log_dir=settings.log_dir,
         seed=settings.seed,
-        device_count=1 if task.together.placement is None else task.together.placement.count,
+        device_count=1 if task.parallel is None else task.parallel.count,
         config=config,
         interruption=interruption,
         together=task.together,
@@ -172,7 +172,7 @@ def look_at_first_batches(run: Run, task: Task, settings: Settings) -> list[str]
 def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
     """What the engine is to do."""
     hooks, folder = _hooks(run), _folder(settings)
-    objective, own, placement = task.objective, settings.step, task.together.placement
+    objective, own, placement = task.objective, settings.step, task.parallel
     return Plan(
         step=OwnStep(own, hooks, placement=placement)
         if own
@@ -188,7 +188,6 @@ def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
         validation_every=settings.validation_every,
         resume=(folder, settings.resume) if settings.resume and folder is not None else None,
         memory=settings.memory,
-        parallel=placement,
         together=task.together,
         saving=folder is not None,
         data=dict(task.data),

@@ -50,10 +50,14 @@ class Plan:
     validation_every: int = 1  # epochs, or steps where ``steps`` says how many there are
     resume: tuple[Any, Any] | None = None  # the folder of checkpoints, and which
     memory: Any = None  # whether it is checked, or chosen, what a step needs
-    parallel: Placement | None = None
     together: Alone = field(default_factory=lambda: Alone(None))  # what there is to the other processes
     saving: bool = False  # whether there are checkpoints to be written
     data: dict[str, Any] = field(default_factory=dict)  # as it was given, by the name of its argument
+
+    @property
+    def parallel(self) -> Placement | None:
+        """How devices share the work."""
+        return self.together.placement
 
 
 class Training:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from phlox.core import MissingExtraError, Module, RangeError, bytes_text, is_key, paths, plain_text
+from phlox.core import Module, RangeError, bytes_text, is_key, new_figure, paths, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +94,7 @@ class Layout:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        figure = _figure(1.2 + 0.7 * max(4, len(self.devices)), 3.4)
+        figure = new_figure(1.2 + 0.7 * max(4, len(self.devices)), 3.4, "Layout.plot")
         ax = figure.add_subplot()
         whole = sum(array.bytes for array in self.whole)
         held = self.devices
@@ -189,20 +188,3 @@ def _cut(value: jax.Array) -> tuple[str, ...]:
 def _told(array: ArrayLayout) -> str:
     cut = [f"axis {at} along {names}" for at, names in enumerate(array.cut) if names]
     return "whole" if array.whole else "; ".join(cut)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure that belongs to no window, and that a notebook shows where it is the value of a cell."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        fix = 'pip install "phlox[plots]"'
-        raise MissingExtraError("matplotlib", got="none", fix=fix, where="Layout.plot") from None
-
-    class Shown(Figure):
-        def _repr_png_(self) -> bytes:
-            buffer = io.BytesIO()
-            self.savefig(buffer, format="png")
-            return buffer.getvalue()
-
-    return Shown(figsize=(width, height), dpi=150, layout="constrained")

@@ -15,13 +15,13 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from phlox.core import Module, RangeError, ShapeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
+from phlox.core import Module, RangeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
 from phlox.nn import parameter_kinds
 from phlox.parallel._alike import Cuts, alike
 from phlox.parallel._mesh import check_mesh, mesh
 from phlox.parallel._results import Results
 from phlox.parallel._strategy import Cut, Place, Strategy
-from phlox.parallel.processes._rows import assembled, parts_here
+from phlox.parallel.processes._rows import assembled, parts_here, uneven_batch
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Module)
@@ -168,7 +168,7 @@ class Placement:
     def _spread(self, leaf: Any, strict: bool, whole: bool) -> jax.Array:
         uneven = self._uneven(np.shape(leaf), self.rows if whole else len(self.parts[0]))
         if uneven is not None and strict:
-            raise _refused(leaf, *uneven)
+            raise uneven_batch(leaf, *uneven)
         cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
         where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
         if where.is_fully_addressable:
@@ -258,17 +258,6 @@ def placement_of(model: Module) -> Placement | None:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, Module)
-
-
-def _refused(leaf: Any, axis: int, parts: int) -> ShapeError:
-    what = "batches" if axis == 0 else "sequences"
-    fix = "choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it"
-    return ShapeError(
-        f"{what} that {parts} devices share evenly",
-        got=describe(leaf),
-        fix=fix if axis == 0 else "pad the sequences to a multiple",
-        where="px.parallel",
-    )
 
 
 def _devices(strategy: Strategy) -> tuple[Any, ...] | None:

@@ -98,6 +98,33 @@ class Strategy:
 
 
 @dataclass(frozen=True)
+class AlongOneAxis(Strategy):
+    """A strategy that goes by one axis of the mesh.
+
+    Attributes:
+        size: how many parts; -1 is as many as there are devices left.
+        axis: the axis of the mesh.
+    """
+
+    size: int = -1
+    axis: str = ""
+
+    @property
+    def axes(self) -> Mapping[str, int]:
+        return {self.axis: self.size}
+
+
+def check_size(size: Any, where: str, fix: str = "leave it out") -> None:
+    """Refuse what is no number of devices.
+
+    Raises:
+        RangeError: a size below 1 that is not -1.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
+        raise RangeError("a number of devices, or -1 for all that are left", got=repr(size), fix=fix, where=where)
+
+
+@dataclass(frozen=True)
 class Product(Strategy):
     """Several strategies at once, each along axes of its own."""
 

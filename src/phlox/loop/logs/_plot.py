@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phlox.core import MissingExtraError, RangeError
+from phlox.core import RangeError, new_figure
 from phlox.loop.callbacks._direction import mode_of
 
 if TYPE_CHECKING:
@@ -23,28 +22,6 @@ _NO_PANEL = ("epoch", "step", "seconds", "examples")
 
 Numbers = np.ndarray[Any, Any]
 Rows = Sequence[Mapping[str, Any]]  # the numbers of each epoch by name
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that belongs to no window and no notebook state, so nothing has to be closed.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", got="none", fix='pip install "phlox[plots]"', where="plot") from None
-
-    class Shown(Figure):
-        """A figure that notebooks show by itself, where it is the value of a cell."""
-
-        def _repr_png_(self) -> bytes:
-            buffer = io.BytesIO()
-            self.savefig(buffer, format="png")
-            return buffer.getvalue()
-
-    return Shown(figsize=(width, height), dpi=150, layout="constrained")
 
 
 def plot_history(rows: Rows, losses: Numbers, path: str | Path | None = None) -> Figure:
@@ -72,7 +49,7 @@ def plot_history(rows: Rows, losses: Numbers, path: str | Path | None = None) ->
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in names))
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
-    figure = new_figure(4.2 * across, 3.1 * down)
+    figure = new_figure(4.2 * across, 3.1 * down, "plot")
     for place, name in enumerate(panels):
         _panel(figure.add_subplot(down, across, place + 1), rows, losses, name)
     return _written(figure, path)
@@ -123,7 +100,7 @@ def plot_learning_rates(
     rates: Numbers, losses: Numbers, smoothed: Numbers, suggestion: float | None, path: str | Path | None = None
 ) -> Figure:
     """Draw the losses of a search over the learning rates, smoothed ones on top, the suggestion marked."""
-    figure = new_figure(5.4, 3.6)
+    figure = new_figure(5.4, 3.6, "plot")
     ax = figure.add_subplot()
     ax.plot(rates, losses, color=FAINT, linewidth=0.9, label="loss of a step")
     ax.plot(rates, smoothed, color=TRAINING, linewidth=1.8, label="smoothed")

@@ -46,13 +46,20 @@ def own_rows(leaf: Any, parts: Sequence[int], count: int) -> Any:
         return leaf
     host = np.asarray(leaf)
     if len(host) % count:
-        raise ShapeError(
-            f"batches that {count} devices share evenly",
-            got=describe(host),
-            fix="choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it",
-            where="px.parallel",
-        )
+        raise uneven_batch(host, 0, count)
     return host.reshape(count, -1, *host.shape[1:])[list(parts)].reshape(-1, *host.shape[1:])
+
+
+def uneven_batch(leaf: Any, axis: int, parts: int) -> ShapeError:
+    """What to raise for an array whose first axis, or second one of time, does not make so many equal parts."""
+    what = "batches" if axis == 0 else "sequences"
+    fix = "choose a multiple as batch_size; a px.DataLoader fills up the last batch, or drops it"
+    return ShapeError(
+        f"{what} that {parts} devices share evenly",
+        got=describe(leaf),
+        fix=fix if axis == 0 else "pad the sequences to a multiple",
+        where="px.parallel",
+    )
 
 
 def assembled(leaf: Any, where: NamedSharding, parts: Sequence[int], count: int) -> jax.Array:

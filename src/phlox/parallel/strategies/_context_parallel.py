@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from phlox.core import RangeError, is_key
+from phlox.core import is_key
 from phlox.core._compat import eval_jaxpr
-from phlox.parallel._strategy import Strategy
+from phlox.parallel._strategy import AlongOneAxis, check_size
 from phlox.parallel.ring._layout import Layout, fitting
 from phlox.parallel.ring._ring import Ring
 from phlox.parallel.ring._sweep import Sweep
@@ -24,7 +24,7 @@ SCORES = 1 << 24  # that a device makes at once
 
 
 @dataclass(frozen=True)
-class ContextParallel(Strategy):
+class ContextParallel(AlongOneAxis):
     """Each device works on its part of every sequence, the second axis of a batch.
 
     Attributes:
@@ -32,12 +32,7 @@ class ContextParallel(Strategy):
         axis: the axis of the mesh.
     """
 
-    size: int = -1
     axis: str = "context"
-
-    @property
-    def axes(self) -> Mapping[str, int]:
-        return {self.axis: self.size}
 
     @property
     def sequence(self) -> tuple[str, ...]:
@@ -72,9 +67,7 @@ def context_parallel(size: int = -1, *, axis: str = "context") -> ContextParalle
 
     Source: Liu et al., "Ring attention with blockwise transformers for near-infinite context" (arXiv:2310.01889).
     """
-    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
-        fix = "leave it out"
-        raise RangeError("a number of devices, or -1 for all", got=repr(size), fix=fix, where="context_parallel")
+    check_size(size, "context_parallel")
     return ContextParallel(size, axis)
 
 

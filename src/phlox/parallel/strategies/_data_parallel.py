@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from phlox.core import RangeError
-from phlox.parallel._strategy import Strategy
+from phlox.parallel._strategy import AlongOneAxis
 
 
 @dataclass(frozen=True)
-class DataParallel(Strategy):
+class DataParallel(AlongOneAxis):
     """Every device holds the whole model and works on its part of each batch.
 
     The compiler adds what is needed between devices. So means, statistics of BatchNorm and gradients are those of the
@@ -25,13 +25,8 @@ class DataParallel(Strategy):
         chosen: the devices, where some were named.
     """
 
-    size: int = -1
     axis: str = "data"
     chosen: tuple[Any, ...] | None = None
-
-    @property
-    def axes(self) -> Mapping[str, int]:
-        return {self.axis: self.size}
 
     @property
     def batch(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phlox.core import Module, RangeError, modules, tapped
 from phlox.nn import MixtureOfExperts, RepeatedLayer
-from phlox.parallel._strategy import Cut, Place, Strategy
+from phlox.parallel._strategy import AlongOneAxis, Cut, Place, Strategy, check_size
 from phlox.parallel.experts._exchange import gathered, returned, scattered, sent, summed
 from phlox.parallel.experts._places import Places, Plan, places
 
@@ -25,7 +25,7 @@ FREE = PartitionSpec.UNCONSTRAINED
 
 
 @dataclass(frozen=True)
-class ExpertParallel(Strategy):
+class ExpertParallel(AlongOneAxis):
     """Each device holds some experts of every mixture, and works on its part of each batch.
 
     Attributes:
@@ -34,13 +34,8 @@ class ExpertParallel(Strategy):
         along: the axes that a batch is cut along, of all strategies together.
     """
 
-    size: int = -1
     axis: str = "expert"
     along: tuple[str, ...] = ()
-
-    @property
-    def axes(self) -> Mapping[str, int]:
-        return {self.axis: self.size}
 
     @property
     def batch(self) -> tuple[str, ...]:
@@ -102,9 +97,7 @@ def expert_parallel(size: int = -1, *, axis: str = "expert") -> ExpertParallel:
 
     Source: Lepikhin et al., "GShard: scaling giant models with conditional computation" (arXiv:2006.16668).
     """
-    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
-        fix = "leave it out"
-        raise RangeError("a number of devices, or -1 for all", got=repr(size), fix=fix, where="expert_parallel")
+    check_size(size, "expert_parallel")
     return ExpertParallel(size, axis)
 
 

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from phlox.core import Module, RangeError, ShapeError, describe, owners
+from phlox.core import Module, ShapeError, describe, owners
 from phlox.nn import parameter_kinds
-from phlox.parallel._strategy import Cut, Place, Strategy
+from phlox.parallel._strategy import AlongOneAxis, Cut, Place, check_size
 
 WHOLE = 1024  # elements up to which an array stays whole: sending it costs more than holding it
 
 
 @dataclass(frozen=True)
-class FSDP(Strategy):
+class FSDP(AlongOneAxis):
     """Each device holds a part of every weight, gradient and moment, and works on its part of each batch.
 
     Attributes:
@@ -23,13 +23,8 @@ class FSDP(Strategy):
         whole: elements up to which an array stays whole on every device; in a stack those of one layer count.
     """
 
-    size: int = -1
     axis: str = "fsdp"
     whole: int = WHOLE
-
-    @property
-    def axes(self) -> Mapping[str, int]:
-        return {self.axis: self.size}
 
     @property
     def batch(self) -> tuple[str, ...]:
@@ -89,6 +84,5 @@ def fsdp(size: int = -1, *, axis: str = "fsdp", whole: int = WHOLE) -> FSDP:
 
     Source: Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter models", 2020.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
-        raise RangeError("a number of devices, or -1 for all", got=repr(size), fix="leave it out", where="fsdp")
+    check_size(size, "fsdp")
     return FSDP(size, axis, whole)

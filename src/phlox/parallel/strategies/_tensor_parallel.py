@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from phlox.core import Module, RangeError, modules, owners
-from phlox.parallel._strategy import Cut, Place, Strategy
+from phlox.parallel._strategy import AlongOneAxis, Cut, Place, check_size
 from phlox.parallel.tables._choice import counted, cut_by, cut_of, fits
 from phlox.parallel.tables._parts import Part, part_of
 
 
 @dataclass(frozen=True)
-class TensorParallel(Strategy):
+class TensorParallel(AlongOneAxis):
     """Each device holds a part of every large weight and computes a part of the features, of the whole batch.
 
     Attributes:
@@ -23,13 +23,8 @@ class TensorParallel(Strategy):
         rules: by pattern of paths, how arrays are cut in place of what the table says; the first that matches.
     """
 
-    size: int
     axis: str = "tensor"
     rules: tuple[tuple[str, Part], ...] = ()
-
-    @property
-    def axes(self) -> Mapping[str, int]:
-        return {self.axis: self.size}
 
     def cut(self, place: Place, so_far: Cut, sizes: Mapping[str, int]) -> Cut:
         """Cut the axes of a map's outputs or inputs, as rules and the table say, where the devices share them."""
@@ -120,8 +115,6 @@ def tensor_parallel(size: int, *, axis: str = "tensor", rules: Mapping[str, Any]
     >>> fsdp(4) * tensor_parallel(2)
     fsdp(4) * tensor_parallel(2)
     """
-    if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
-        expected, fix = "a number of devices, or -1 for all that are left", "give a divisor of the heads"
-        raise RangeError(expected, got=repr(size), fix=fix, where="tensor_parallel")
+    check_size(size, "tensor_parallel", "give a divisor of the heads")
     where, given = "tensor_parallel(rules=)", dict(rules or {})
     return TensorParallel(size, axis, tuple((str(path), part_of(said, where, axis)) for path, said in given.items()))
