@@ -66,6 +66,15 @@ def pytest_configure(config):
     seconds.watch(config)
 
 
+def pytest_ignore_collect(collection_path):
+    """A file that others run or import is not imported to look for examples in it: some are programs, which start."""
+    return True if collection_path.suffix == ".py" and _is_a_tool(collection_path) else None
+
+
+def _is_a_tool(path):
+    return path.is_relative_to(Path(__file__).parent) and not path.name.startswith("test_")
+
+
 def pytest_collection_finish(session):
     """What stays until the end is not looked through again for garbage, and that is looked for less often."""
     gc.collect()
