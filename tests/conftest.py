@@ -4,6 +4,7 @@ import gc
 import importlib.metadata
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,9 @@ def _is_a_tool(path):
 
 def pytest_collection_finish(session):
     """What stays until the end is not looked through again for garbage, and that is looked for less often."""
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.config.jax_enable_x64:
+        raise pytest.UsageError("a file turned 64 bits on when it was imported: every test would run with them")
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
