@@ -294,9 +294,8 @@ def page_text(results: Results, about: Mapping[str, Any], quick: bool) -> str:
     """What stands between the markers of a page: where it was measured, the tables, the notes."""
     box = about["machine"]
     packages = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-    where = (
-        f"{box['cpu']}, {box['cores_used']} of {box['cores']} cores, {box['system']}, {about['device']}; {packages}."
-    )
+    cores = f"{box['cores_used']} of {box['cores']} cores"
+    where = f"{about['date'][:10]}: {box['cpu']}, {cores}, {box['system']}, {about['device']}; {packages}."
     parts = [f"Quick run, few rounds: measures little. {where}" if quick else where]
     parts += [table.markdown() for table in results.tables()]
     if results.notes:

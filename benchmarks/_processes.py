@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from _instructions import NATIVE, Bite, bite
+from _instructions import env as held_to
 from _measure import Times, interleave
 from frameworks import Form
 from workloads import Workload
@@ -31,6 +33,7 @@ class Place:
 
     cores: int = 2
     device: str = "cpu"  # or "gpu", in bfloat16
+    isa: str = NATIVE  # the instructions that all are held to
 
     def env(self, form: Form, cache: Path) -> dict[str, str]:
         """The settings of a process: the cores, quiet libraries, and a folder for what is compiled."""
@@ -42,7 +45,7 @@ class Place:
         if form.framework == "phlox":  # it has a setting of its own, and yields to JAX's
             folders["PHLOX_COMPILE_CACHE"] = folders.pop("JAX_COMPILATION_CACHE_DIR")
         known = {k: v for k, v in os.environ.items() if k not in ("JAX_COMPILATION_CACHE_DIR", "PHLOX_COMPILE_CACHE")}
-        return known | threads | platforms | quiet | folders | dict(form.env)
+        return known | threads | platforms | quiet | folders | held_to(self.isa) | dict(form.env)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ class Pace:
 
 
 class Process:
-    """A contender's process; ``ready`` is what it said at the start."""
+    """A contender's process, for a workload or for a plain product; ``ready`` is what it said at the start."""
 
-    def __init__(self, workload: Workload, form: Form, place: Place, cache: Path):
-        arguments = [sys.executable, str(HERE / "_worker.py"), workload.name, form.name]
+    def __init__(self, workload: str, form: Form, place: Place, cache: Path):
+        arguments = [sys.executable, str(HERE / "_worker.py"), workload, form.name]
         self.popen = subprocess.Popen(
             arguments + ["--half"] * (place.device == "gpu"),
             stdin=subprocess.PIPE,
@@ -118,9 +121,9 @@ def race(workload: Workload, forms: Sequence[Form], place: Place, pace: Pace, te
             try:
                 _check_installed(form)
                 if pace.cold:
-                    with _running(Process(workload, form, place, cache)) as process:
+                    with _running(Process(workload.name, form, place, cache)) as process:
                         cold[form.name] = process.ready["first"]
-                ready[form.name] = stack.enter_context(_running(Process(workload, form, place, cache)))
+                ready[form.name] = stack.enter_context(_running(Process(workload.name, form, place, cache)))
             except LeftOutError as reason:
                 notes.append(f"{form.name} is left out: {reason}")
         for name, reason in unequal(ready).items():
@@ -159,3 +162,27 @@ def unequal(ready: Mapping[str, Any]) -> dict[str, str]:
         elif len(losses) > 1 and not losses[-1] < losses[0]:
             found[name] = f"its loss went from {losses[0]:.4g} to {losses[-1]:.4g}"
     return found
+
+
+def look_at_restriction(forms: Sequence[Form], place: Place, rounds: int) -> Bite:
+    """Time a product of each framework as the place holds it, and without the restriction."""
+    firsts = {_library(form): form for form in reversed(forms)}
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="phlox-bench-") as folder, contextlib.ExitStack() as stack:
+        timers: dict[str, dict[str, Callable[[], float]]] = {}
+        for name, form in reversed(firsts.items()):
+            try:
+                _check_installed(form)
+                both = {
+                    isa: stack.enter_context(_running(Process("product", form, replace(place, isa=isa), Path(folder))))
+                    for isa in (place.isa, NATIVE)
+                }
+            except LeftOutError as reason:
+                notes.append(f"{name} is left out: {reason}")
+                continue
+            timers[name] = {isa: lambda process=process: process.ask(10)["seconds"] for isa, process in both.items()}
+        return bite(place.isa, timers, rounds, notes)
+
+
+def _library(form: Form) -> str:
+    return f"{form.framework} on {form.env['KERAS_BACKEND']}" if "KERAS_BACKEND" in form.env else form.framework

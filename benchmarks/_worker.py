@@ -14,9 +14,11 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _instructions import SIZE
 from frameworks import FORMS, Contender
 from workloads import WORKLOADS, Workload
 
@@ -33,6 +35,27 @@ def forget_peak() -> None:
     """Let the most memory so far be what is in use now."""
     if STATUS.exists():
         (STATUS.parent / "clear_refs").write_text("5", "ascii")
+
+
+class Product:
+    """A product of square matrices, to see how fast a library is with the instructions it is left."""
+
+    def __init__(self, form_name: str):
+        form = next(f for f in FORMS if f.name == form_name)
+        framework = importlib.import_module(f"frameworks.on_{form.framework}")
+        framework.start(form)
+        self.take: Callable[[], Any] = framework.product(SIZE)
+
+    def ready(self) -> dict[str, Any]:
+        self.take()
+        return {}
+
+    def block(self, steps: int) -> dict[str, float]:
+        self.take()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            self.take()
+        return {"seconds": (time.perf_counter() - begin) / steps}
 
 
 class Worker:
@@ -78,7 +101,7 @@ class Worker:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("workload", choices=[*WORKLOADS, "product"])
     parser.add_argument("form", choices=[form.name for form in FORMS])
     parser.add_argument("--half", action="store_true", help="compute in bfloat16")
     options = parser.parse_args()
@@ -89,7 +112,8 @@ def main() -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     try:
-        worker = Worker(WORKLOADS[options.workload], options.form, options.half)
+        one = options.workload == "product"
+        worker: Any = Product(options.form) if one else Worker(WORKLOADS[options.workload], options.form, options.half)
         answer(**worker.ready())
         for line in sys.stdin:
             asked = json.loads(line)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import rich.console
+from _instructions import NATIVE, SETS, has
 from _measure import (
     Bar,
     Spread,
@@ -31,7 +32,7 @@ from _measure import (
     short,
     versions,
 )
-from _processes import Pace, Place, Race, race
+from _processes import Pace, Place, Race, look_at_restriction, race
 from frameworks import FORMS, Form
 from workloads import WORKLOADS, Workload
 
@@ -108,19 +109,29 @@ def _ours(times: Times, many: bool) -> list[str]:
 
 def _forms(workload: Workload, peers: Sequence[str] | None) -> list[Form]:
     """Who takes part in a workload: those that suit it, of the frameworks or names that were asked for."""
-    suited = [form for form in FORMS if form.suits(workload)]
+    return _asked([form for form in FORMS if form.suits(workload)], peers)
+
+
+def _asked(forms: Sequence[Form], peers: Sequence[str] | None) -> list[Form]:
     if peers is None:
-        return suited
+        return list(forms)
     wanted = lambda form: any(peer.lower() in (form.framework, form.name.lower()) for peer in peers)  # noqa: E731
-    return [form for form in suited if form.framework == "phlox" or wanted(form)]
+    return [form for form in forms if form.framework == "phlox" or wanted(form)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Race in all workloads that are asked for. A missed bar is no error: the exit status is 0."""
     options = _options(arguments)
-    place = Place(pin(2), options.device)
+    place = Place(pin(2), options.device, options.isa)
     console = rich.console.Console()
     numbers: dict[str, Any] = {}
+    if options.isa != NATIVE:
+        with console.status(f"what {options.isa} leaves of a product's rate"):
+            bite = look_at_restriction(_asked(FORMS, options.peers), place, options.rounds)
+        _show(console, bite)
+        numbers["product"] = bite.json()
+        if options.write:
+            _write(f"peers product {options.isa}", bite, _about(place, options.rounds), options.quick)
     for name in options.only or WORKLOADS:
         workload = WORKLOADS[name]
         about = _about(place, options.rounds)
@@ -128,24 +139,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pace = Pace(options.rounds, steps, cold=not options.quick and not options.warm)
         with console.status(workload.title) as status:
             results = Results(race(workload, _forms(workload, options.peers), place, pace, status.update))
-        for table in results.tables():
-            console.print(table.rich())
-        for note in results.notes:
-            console.print(f"note: {note}", markup=False)
+        _show(console, results)
         numbers[name] = about | results.json() | {"quick": options.quick}
         if options.write:
-            text = page_text(results, about, options.quick)
-            PAGE.write_text(rewritten(PAGE.read_text("utf-8"), f"peers {name}", text), "utf-8")
+            block = f"peers {name}" if place.isa == NATIVE else f"peers {name} {place.isa}"
+            _write(block, results, about, options.quick)
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return 0
 
 
+def _show(console: rich.console.Console, results: Any) -> None:
+    for table in results.tables():
+        console.print(table.rich())
+    for note in results.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _write(block: str, results: Any, about: Mapping[str, Any], quick: bool) -> None:
+    PAGE.write_text(rewritten(PAGE.read_text("utf-8"), block, page_text(results, about, quick)), "utf-8")
+
+
 def _about(place: Place, rounds: int) -> Mapping[str, Any]:
+    device = "gpu, bfloat16" if place.device == "gpu" else place.device
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(place.cores),
-        "device": "gpu, bfloat16" if place.device == "gpu" else place.device,
+        "device": device if place.isa == NATIVE else f"{device} held to {place.isa}",
         "versions": versions(PACKAGES),
         "rounds": rounds,
     }
@@ -156,12 +176,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="WORKLOAD", nargs="+", choices=WORKLOADS, help=", ".join(WORKLOADS))
     parser.add_argument("--peers", metavar="PEER", nargs="+", help="frameworks or names of rows, beside Phlox")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu computes in bfloat16")
+    parser.add_argument("--isa", choices=SETS, default=NATIVE, help="hold all to these instructions; looks if it bites")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS} by default")
     parser.add_argument("--warm", action="store_true", help="leave out first steps with nothing compiled before")
     parser.add_argument("--quick", action="store_true", help="few steps: shows that it runs, measures little")
     parser.add_argument("--json", metavar="PATH", type=Path, help="write all numbers to a file")
     parser.add_argument("--write", action="store_true", help=f"rewrite the tables in docs/{PAGE.name}")
     options = parser.parse_args(arguments)
+    if not has(options.isa):
+        parser.error(f"this processor has no {options.isa}")
     options.rounds = options.rounds or (QUICK if options.quick else ROUNDS)
     return options
 

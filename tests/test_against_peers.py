@@ -155,4 +155,37 @@ def test_the_command_runs_a_process_and_writes_its_page(
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     broken = dataclasses.replace(contenders.FORMS[0], name="no such form")
     with pytest.raises(processes.LeftOutError, match="status 2"):
-        processes.Process(TINY, broken, processes.Place(), tmp_path)
+        processes.Process(TINY.name, broken, processes.Place(), tmp_path)
+
+
+# --- held to some instructions ------------------------------------------------------------------------
+
+instructions: Any = importlib.import_module("_instructions")
+
+
+def test_a_restriction_is_in_the_environment_of_each_contender() -> None:
+    form = next(form for form in contenders.FORMS if form.name == "Phlox")
+    held = processes.Place(isa="avx2").env(form, Path("cache"))
+    assert held["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
+    assert held["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert held["MKL_ENABLE_INSTRUCTIONS"] == "AVX2"
+    assert held["ATEN_CPU_CAPABILITY"] == "avx2"
+    assert "ATEN_CPU_CAPABILITY" not in processes.Place().env(form, Path("cache"))
+
+
+def test_a_restriction_that_changes_no_rate_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "has", lambda isa: True)
+    times = {"bitten": {"avx2": [2.0, 2.0], "native": [1.0, 1.1]}, "free": {"avx2": [1.0, 1.0], "native": [1.0, 0.9]}}
+    bite = instructions.Bite("avx2", times, [])
+    assert [bar.verdict for bar in bite.bars()] == ["pass", "miss"]
+    assert bite.tables()[0].rows[0] == ["bitten", "2.05", "1.07", "0.53 ×"]
+
+
+def test_both_sets_are_timed_in_processes_of_their_own() -> None:
+    form = next(form for form in contenders.FORMS if form.name == "JAX")
+    if not instructions.has("avx2"):
+        pytest.skip("no AVX2 here")
+    bite = processes.look_at_restriction([form], processes.Place(isa="avx2"), 1)
+    assert not bite.notes
+    assert set(bite.times["jax"]) == {"avx2", "native"}
+    assert all(seconds > 0 for seconds in bite.times["jax"]["avx2"])

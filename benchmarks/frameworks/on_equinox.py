@@ -14,7 +14,7 @@ from workloads import RATE, Workload
 from frameworks import on_jax
 from frameworks._contender import Contender, Form, in_chunks, one_by_one
 
-start = on_jax.start
+start, product = on_jax.start, on_jax.product
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:

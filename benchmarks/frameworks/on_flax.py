@@ -13,7 +13,7 @@ from workloads import RATE, Workload
 from frameworks import on_jax
 from frameworks._contender import Contender, Form, one_by_one
 
-start = on_jax.start
+start, product = on_jax.start, on_jax.product
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:

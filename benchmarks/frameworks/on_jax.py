@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,13 @@ from frameworks._contender import Contender, Form, in_chunks, one_by_one
 def start(form: Form) -> None:
     del form
     jax.block_until_ready(jnp.zeros(1) + 1)
+
+
+def product(size: int) -> Callable[[], Any]:
+    """A product of square matrices, waited for."""
+    a = jnp.array(np.random.default_rng(0).normal(size=(size, size)), jnp.float32)
+    dot: Any = jax.jit(jnp.matmul)
+    return lambda: jax.block_until_ready(dot(a, a))
 
 
 def lower(tree: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -26,6 +27,12 @@ def start(form: Form) -> None:
 
         torch.set_num_threads(cores)
     keras.ops.convert_to_numpy(keras.ops.zeros(1) + 1)
+
+
+def product(size: int) -> Callable[[], Any]:
+    """A product of square matrices, waited for."""
+    a = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(size, size)).astype(np.float32))
+    return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, a))
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,15 @@ def start(form: Form) -> None:
     if form.kind == "kept":
         px.keep_freed_memory()
     jax.block_until_ready(jnp.zeros(1) + 1)
+
+
+def product(size: int) -> Callable[[], Any]:
+    """A product of square matrices, waited for: as a convolution over single pixels, which a kernel of ours does."""
+    x = jnp.array(np.random.default_rng(0).normal(size=(1, 32, size // 32, size)), jnp.float32)
+    with px.seed(0):
+        conv = px.Conv((1, 1), size, size, bias=False)
+    forward = px.jit(lambda conv, x: conv(x))
+    return lambda: jax.block_until_ready(forward(conv, x))
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ def start(form: Form) -> None:
     del form
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
     (torch.zeros(1) + 1).item()
+
+
+def product(size: int) -> Callable[[], Any]:
+    """A product of square matrices, waited for."""
+    a = torch.from_numpy(np.random.default_rng(0).normal(size=(size, size)).astype(np.float32))
+    return lambda: a @ a
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:
