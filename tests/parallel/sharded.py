@@ -8,12 +8,14 @@ import warnings
 
 import jax
 import numpy as np
-from together import FOLDER, ME, X, Y, fitted, network, told
+from jax.sharding import NamedSharding, PartitionSpec
+from together import FOLDER, ME, fitted, network, told
 
 import phlox as px
 from phlox.loop._together import gathered
 from phlox.loop.checkpoints import _files
-from phlox.loop.checkpoints._arrays import PartWriter
+from phlox.loop.checkpoints._arrays import PartWriter, shared_out
+from phlox.loop.checkpoints._circle import Together
 from phlox.parallel import group
 
 CUT = {"parallel": px.parallel.fsdp(whole=8)}
@@ -121,6 +123,58 @@ def files():
         px.save(network(), FOLDER / "whole.safetensors")
         px.weights.save_safetensors(network(), FOLDER / "whole_arrays.safetensors", {"by": "all"})
     return found
+
+
+def shared():
+    """Who writes what of arrays that lie whole, and of one that is cut."""
+    mesh, circle = px.parallel.mesh(data=1, fsdp=2), Together(group(), "test/shared", "test")
+    everywhere = [NamedSharding(mesh, spec) for spec in [PartitionSpec()] * 8 + [PartitionSpec("fsdp")]]
+    host = np.arange(8.0)
+    arrays = [jax.make_array_from_callback((8,), where, lambda index: host[index]) for where in everywhere]
+    shards = [shard for array in shared_out(arrays, circle) for shard in array.addressable_shards]
+    for array, copy in zip(arrays, shared_out(arrays, circle), strict=True):
+        assert copy.addressable_shards[0].index == array.addressable_shards[0].index
+        np.testing.assert_array_equal(copy.addressable_data(0), array.addressable_data(0))
+    own = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
+    told = [int(text) for text in group().gathered("test/bytes", str(own), "test", "bytes")]
+    return {"bytes": told, "times": sum(told) / (9 * host.nbytes)}
+
+
+# --- other numbers of processes, and models of the hub: for the long run --------------------------------
+
+
+def values(model, history):
+    """Weights and losses as numbers."""
+    return told(model, history)["weights"] | {"losses": history.losses.tolist()}
+
+
+def straight():
+    return values(*fitted(epochs=3, **CUT))
+
+
+def begun():
+    """Ends in the middle of the second epoch, which is gone on with there."""
+    fitted(steps=4, checkpoint_dir=FOLDER / "moved", **CUT)
+
+
+def gone_on():
+    begins = Begins()
+    found = fitted(steps=9, checkpoint_dir=FOLDER / "moved", resume=True, callbacks=[begins], **CUT)
+    return {"began": begins.step, "values": values(*found)}
+
+
+def hub():
+    """A small model of px.models: in parts over all processes, and whole."""
+    config = px.models.LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4
+    )
+    for name in ("whole", "cut"):
+        with px.seed(0):
+            model = px.models.create(config)
+        if name == "cut":
+            px.parallel.shard(model, px.parallel.fsdp(whole=64))
+        if name == "cut" or ME == 0:
+            px.models.save(model, FOLDER / name)
 
 
 def main(scenarios):

@@ -2,6 +2,7 @@
 
 _checkpoint     the callback that saves
 _store          a folder of checkpoints: written in the background, kept by age and score
+_saving         writing in the background: by one process, or by several together
 _part           what one of several processes writes of a checkpoint, and how their parts become one
 _circle         the processes that keep one folder together
 _snapshot       a run as it was at one instant
