@@ -293,7 +293,13 @@ def _told_settings(run: Run) -> dict[str, str]:
     return told | {
         "rule": rule,
         "callbacks": ", ".join(type(c).__name__ for c in run.callbacks if c.order < LOOKING_ON),
+        "checkpoints": ", ".join(_without_folder(c) for c in run.callbacks if getattr(c, "of_all", False)),
     }
+
+
+def _without_folder(checkpoint: Any) -> str:
+    """When all save together; where the folder is, each may call it by another name."""
+    return f"{type(checkpoint).__name__}(…, every={repr(checkpoint).rpartition(' every=')[2]}"
 
 
 def _without_addresses(text: str) -> str:
