@@ -113,7 +113,7 @@ MUTANTS = [
         "loop/_run.py",
         'self.position = decoded(values["loader"], beside)',
         'self.position = {**decoded(values["loader"], beside), "batch": 0}',
-        (_DEVICES + "[check_goes_on_tensor]",),
+        (_DEVICES + "[check_goes_on_in_small]",),
     ),
     (
         "files: a process writes what it has of an array",

@@ -107,6 +107,14 @@ def full():
         PartWriter.write = write
 
 
+def alone():
+    """Each trains by itself, in a folder of its own."""
+    try:
+        return len(fitted(epochs=1, checkpoint_dir=FOLDER / f"alone{ME}")[1].losses)
+    except px.weights.FileError as error:
+        return str(error)
+
+
 def files():
     """The model in files, written by process 0 array by array, and the same model whole."""
     model = network()

@@ -37,7 +37,7 @@ def launched(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(launched):
-    return launched("resumed,full,files,shared")
+    return launched("resumed,full,files,shared,alone")
 
 
 def test_a_training_goes_on_bit_for_bit(two):
@@ -102,6 +102,16 @@ def test_a_full_disk_of_one_is_an_error_of_all_at_one_step(two):
             f"  fix: free some space, or choose another folder than {two[1]}"
         )
         assert found["full"]["left"] == [".lock", "0001-step-3"]
+
+
+def test_a_process_that_trains_by_itself_saves_in_process_0_alone(two):
+    """Of another one Orbax would write a folder with nothing in it."""
+    first, second = two[0]
+    assert first["alone"] == 3
+    assert second["alone"] == (
+        f"checkpoints in '{two[1]}/alone1' expects to be written by process 0, or by all that train together, got "
+        "process 1, which trains by itself\n  fix: pass parallel= to train together, or save in process 0 alone"
+    )
 
 
 def test_a_model_in_parts_is_written_as_a_whole_one_is(two):

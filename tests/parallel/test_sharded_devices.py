@@ -6,7 +6,7 @@ from kit import oracle
 from parallel.kit import Checks
 
 oracle("orbax.checkpoint")
-QUICK = ("check_bits_fsdp_tensor", "check_bits_experts", "check_goes_on_tensor", "check_best_weights_stay_in_parts")
+QUICK = ("check_bits_fsdp_tensor", "check_goes_on_in_small", "check_best_weights_stay_in_parts")
 CHECKS = Checks("checks_sharded")
 CHECKS.soak = [name for name in CHECKS.names if name not in QUICK]
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from phlox.loop.checkpoints._arrays import orbax
 from phlox.loop.checkpoints._circle import ALONE, Circle, as_error, as_text
 from phlox.loop.checkpoints._files import Lies, read_state
@@ -217,9 +219,17 @@ class CheckpointStore:
 
         Raises:
             MissingExtraError: Orbax is not installed.
-            FileError: the folder cannot be written, or another process writes checkpoints there.
+            FileError: the folder cannot be written, or another process writes checkpoints there; this process trains by
+                itself beside others, and is not process 0, in which alone Orbax then writes.
         """
         orbax()
+        if jax.process_index() and not self._circle.several:
+            raise FileError(
+                "to be written by process 0, or by all that train together",
+                got=f"process {jax.process_index()}, which trains by itself",
+                fix="pass parallel= to train together, or save in process 0 alone",
+                where=self.where,
+            )
         if self._circle.first:
             self._open()
         if self._circle.several:
