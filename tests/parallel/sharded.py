@@ -81,6 +81,10 @@ def resumed():
     found["warned"] = [str(w.message) for w in caught if "damaged" in str(w.message)]
     found |= {"fell back to": begins.step, "ended": bits(model, history), "weights": told(model, history)["weights"]}
     found["kept"] = sorted(path.name for path in folder.iterdir())
+    other = network(seed=3)
+    px.parallel.shard(other, CUT["parallel"])
+    assert px.load_checkpoint(other, folder).complete
+    found["loaded"] = told(other, history)["weights"]
     return found
 
 
@@ -136,7 +140,8 @@ def files():
 def shared():
     """Who writes what of arrays that lie whole, and of one that is cut."""
     mesh, circle = px.parallel.mesh(data=1, fsdp=2), Together(group(), "test/shared", "test")
-    everywhere = [NamedSharding(mesh, spec) for spec in [PartitionSpec()] * 8 + [PartitionSpec("fsdp")]]
+    specs = [*[PartitionSpec()] * 3, PartitionSpec("fsdp"), *[PartitionSpec()] * 5]
+    everywhere = [NamedSharding(mesh, spec) for spec in specs]
     host = np.arange(8.0)
     arrays = [jax.make_array_from_callback((8,), where, lambda index: host[index]) for where in everywhere]
     shards = [shard for array in shared_out(arrays, circle) for shard in array.addressable_shards]

@@ -48,6 +48,7 @@ def test_a_training_goes_on_bit_for_bit(two):
         assert found["ended"] == found["straight"]
         assert (found["began"], found["fell back to"]) == (6, 6)
         assert found["kept"][-2:] == ["0007-step-9", "0008-step-12"]
+        assert found["loaded"] == found["weights"]  # by px.load_checkpoint, into a model that lies in parts
     [warned] = two[0][0]["resumed"]["warned"]
     assert "0006-step-9 is damaged: arrays/ocdbt.process_1/d/" in warned
     assert "0006-step-9.damaged. " in warned
