@@ -32,9 +32,10 @@ class Places:
         """Where an array goes; None for one that comes whole, to the host."""
         part, at = path[0], path[-1]
         if part in self._parts:
-            there: Any = self._parts[part].get(at)
-            alike = there is not None and there.shape == form.shape and there.dtype == form.dtype
-            return there.sharding if alike and is_spread(there) else None
+            there = self._parts[part].get(at)
+            if there is None or not is_spread(there):
+                return None
+            return there.sharding if (there.shape, there.dtype) == (form.shape, form.dtype) else None
         return meant(at, form.shape, self._known, None)
 
 
