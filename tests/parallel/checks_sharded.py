@@ -289,7 +289,7 @@ def check_weights_into_a_spread_model() -> None:
     want = arrays(run.model)
     with tempfile.TemporaryDirectory() as folder:
         _saved(folder, run)
-        other, placement = _run("fsdp_tensor", STRATEGIES["fsdp_tensor"][3], 2)
+        other, placement = _run("tensor", STRATEGIES["tensor"][3], 2)
         read = _Read()
         _files._wanted = read
         try:
