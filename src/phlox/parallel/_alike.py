@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from jax.sharding import PartitionSpec
 
 from phlox.core import Module, paths
+
+T = TypeVar("T")
 
 Cuts = Mapping[str, PartitionSpec]
 Known = Mapping[str, tuple[PartitionSpec, tuple[int, ...]]]  # how an array of a model is cut, and its shape, by path
@@ -18,13 +20,19 @@ def alike(known: Known, other: Module) -> dict[str, PartitionSpec]:
 
     An optimiser's ``slots.0/slots/m/layers.0.weight`` is such; what is like no array of the model lies whole.
     """
-    return {path: _cut(path, v, known) for path, v in paths(other).items()}
+    whole = PartitionSpec()
+    return {path: meant(path, v.shape, known, whole) for path, v in paths(other).items()}
 
 
-def _cut(path: str, value: Any, known: Known) -> PartitionSpec:
+def meant(path: str, shape: tuple[int, ...], known: Mapping[str, tuple[T, tuple[int, ...]]], none: T) -> T:
+    """What is known of the array whose path ends this one and that has this shape; else ``none``.
+
+    >>> meant("slots.0/m/layers.0.weight", (2,), {"layers.0.weight": ("cut", (2,))}, "whole")
+    'cut'
+    """
     rest = path
     while rest:
-        if rest in known and known[rest][1] == value.shape:
+        if rest in known and known[rest][1] == shape:
             return known[rest][0]
         rest = max((rest.partition(mark)[2] for mark in "./"), key=len)
-    return PartitionSpec()
+    return none
