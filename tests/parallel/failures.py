@@ -19,6 +19,7 @@ import numpy as np
 import phlox as px
 from phlox.core import is_key
 
+warnings.filterwarnings("ignore", message=".*process 0 .* keeps the others waiting")  # it writes every third step
 FOLDER, START = Path(sys.argv[2]), int(os.environ.get("PHLOX_RESTART", "0"))
 if sys.argv[1] == "preempted":  # JAX's own start, with its service for preemption
     jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -23,7 +23,7 @@ def clock():
 def taken(pulse, clock, steps, own=0.5, inside=2.0, waited=0.0):
     """So many steps, each of so many seconds between two and inside."""
     for _ in range(steps):
-        pulse.enter()
+        pulse.enter(pulse.told().step)
         clock.now += inside
         pulse.after(pulse.told().step + 1)
         with pulse.waiting():
@@ -39,9 +39,10 @@ def test_outside_of_a_training_nothing_is_told_but_where(clock):
 
 def test_places_are_counted_and_named_and_time_runs_since_the_last(clock):
     pulse = Pulse(clock)
-    pulse.begin(3, "cpu:1", 7)
+    pulse.begin(3, "cpu:1")
     seen = [pulse.told()]
-    for act in (pulse.enter, lambda: pulse.after(8), lambda: pulse.at("at its data"), pulse.enter):
+    behind = (lambda: pulse.enter(7), lambda: pulse.after(8), lambda: pulse.at("at its data"), lambda: pulse.enter(8))
+    for act in behind:
         clock.now += 1.5
         seen.append(pulse.told())
         act()
@@ -49,7 +50,7 @@ def test_places_are_counted_and_named_and_time_runs_since_the_last(clock):
     assert [t.idle for t in seen] == [0.0, 1.5, 1.5, 1.5, 1.5, 0.0]
     assert [t.marks for t in seen] == [1, 1, 2, 3, 4, 5]
     assert [t.place for t in seen[1:]] == [
-        "before the first step behind step 7",
+        "before its first step",
         "in the step behind step 7",
         "in its callbacks behind step 8",
         "at its data behind step 8",
@@ -128,4 +129,6 @@ def test_a_slow_one_is_told_with_both_times():
         "all; a step takes 2 s as a whole, over the last 20 steps up to step 4. Look at its data, its callbacks and "
         "its machine."
     )
+    first = told_of_slow("process 0 (node, cpu:0)", stands(own=1.0, whole=2.0), 5.0)
+    assert first.endswith("its machine. Process 0 also shows, and writes checkpoints.")
     assert (_judging.TIMES, _judging.SHARE) == (2.0, 0.2)

@@ -96,11 +96,11 @@ def test_one_that_left_by_itself_is_not_lost():
 def test_one_that_lives_and_does_not_go_on_is_named(three):
     for step in range(1, 4):
         for group in three.groups:
-            group.pulse.enter()
+            group.pulse.enter(step - 1)
             group.pulse.after(step)
         assert not three.round(2.5)
     for n in (0, 2):
-        three.groups[n].pulse.enter()
+        three.groups[n].pulse.enter(3)
     while three.clock.now < 32.4:
         assert not three.round(2.5)
     assert three.round(2.5)
@@ -119,7 +119,7 @@ def test_a_slow_one_is_kept_once_in_words(three):
     for step in range(1, WINDOW + 3):
         for n, (group, clock) in enumerate(zip(three.groups, clocks, strict=True)):
             group.pulse.clock = clock
-            group.pulse.enter()
+            group.pulse.enter(step - 1)
             clock.now += 1.0 if n == 2 else 1.3  # the others wait for it
             group.pulse.after(step)
             clock.now += 0.4 if n == 2 else 0.1

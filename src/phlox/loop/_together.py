@@ -178,7 +178,7 @@ class Together(Alone):
         self._feed = feed
         devices = ", ".join(f"{d.platform}:{d.id}" for d in jax.local_devices())
         self.group.slow = {}
-        self.group.pulse.begin(self.group.meetings, devices, run.step)
+        self.group.pulse.begin(self.group.meetings, devices)
         run.ledger.waits = self.group.pulse.waiting
         if hasattr(feed.loader, "sharing"):
             self._open.enter_context(feed.loader.sharing(*self.placement.parts))
@@ -263,7 +263,7 @@ class Together(Alone):
         if run.interruption.asked is not None:
             self.ending.ask(run.interruption.asked, run.interruption.asked_name)
         self.ending.enter(run.step + 1)
-        self.group.pulse.enter()
+        self.group.pulse.enter(run.step)
 
     def validating(self, batches: Iterator[T]) -> Iterator[T]:
         for batch in batches:

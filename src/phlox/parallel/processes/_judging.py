@@ -52,8 +52,9 @@ def told_of_slow(who: str, told: Told, times: float) -> str:
     """A slow process in words."""
     assert told.own is not None
     assert told.whole is not None
+    writes = " Process 0 also shows, and writes checkpoints." if who.startswith("process 0") else ""
     return (
         f"{who} keeps the others waiting: between two steps it needs {told.own:.3g} s, {times:.1f} times the median of "
         f"all; a step takes {told.whole:.3g} s as a whole, over the last {WINDOW} steps up to step {told.step}. Look "
-        "at its data, its callbacks and its machine."
+        f"at its data, its callbacks and its machine.{writes}"
     )

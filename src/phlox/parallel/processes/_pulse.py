@@ -40,7 +40,7 @@ class Told(NamedTuple):
     @property
     def place(self) -> str:
         """Where it stands, in words."""
-        return f"{self.doing} behind step {self.step}"
+        return self.doing if self.marks == 1 else f"{self.doing} behind step {self.step}"
 
 
 class Pulse:
@@ -74,27 +74,27 @@ class Pulse:
 
     # --- by the training -------------------------------------------------------------------------
 
-    def begin(self, training: int, devices: str, step: int = 0) -> None:
-        """A training begins, or goes on behind a step."""
+    def begin(self, training: int, devices: str) -> None:
+        """A training begins."""
         with self._lock:
             self._forget(training)
-            self.devices, self._step = devices, step
-            self._mark("before the first step")
+            self.devices = devices
+            self._mark("before its first step")
 
     def end(self) -> None:
         """The training is over."""
         with self._lock:
             self._forget(0)
 
-    def enter(self) -> None:
-        """A step is about to be handed over."""
+    def enter(self, step: int) -> None:
+        """Behind so many steps, another one is about to be handed over."""
         with self._lock:
             now = self.clock()
             if self._entered is not None and self._behind is not None and not self._compiling:
                 self._own.append(now - self._behind - self._waited)
                 self._whole.append(now - self._entered)
             self._compiling = self._entered is None
-            self._entered = now
+            self._entered, self._step = now, step
             self._mark("in the step")
 
     def after(self, step: int) -> None:
