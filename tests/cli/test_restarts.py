@@ -141,7 +141,7 @@ def test_without_restarts_nothing_is_started_again_nor_told(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
-def test_what_was_told_to_end_is_not_started_again(tmp_path, name):
+def test_what_was_told_to_end_is_not_started_again(tmp_path, capfd, name):
     number = getattr(signal, name)
     text = f"""
 def came(number, frame): sys.exit(128 + number)
@@ -152,6 +152,7 @@ os.kill(os.getppid(), signal.{name})
     before = signal.getsignal(number)
     assert launch(program(tmp_path, text), 1, restarts=9) == 128 + number
     assert starts(tmp_path) == "0"
+    assert "start" not in capfd.readouterr().err.replace("restart", "")
     assert signal.getsignal(number) is before
 
 

@@ -74,14 +74,15 @@ def test_a_job_that_is_told_to_end_saves_is_queued_again_and_ends_bit_for_bit(tm
     script = tmp_path / "job.sh"
     script.write_text(REQUEUED.format(python=sys.executable, program=PROGRAM, folder=tmp_path))
     command = ["sbatch", "--parsable", "--wait", "--export=ALL", "-o", str(tmp_path / "out"), str(script)]
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    assert job.stdout is not None
-    number = job.stdout.readline().strip()
-    while not (tmp_path / "ready").exists():  # the first start has taken some steps
-        assert job.poll() is None, (tmp_path / "out").read_text()[-3000:]
-        time.sleep(0.2)
-    subprocess.run(["scancel", "--signal=USR1", number], check=True)
-    assert job.wait(300) == 0, (tmp_path / "out").read_text()[-3000:]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as job:
+        assert job.stdout is not None
+        number = job.stdout.readline().strip()
+        while not (tmp_path / "ready").exists():  # the first start has taken some steps
+            assert job.poll() is None, (tmp_path / "out").read_text()[-3000:]
+            time.sleep(0.2)
+        subprocess.run(["scancel", "--signal=USR1", number], check=True)
+        ended = job.wait(400)  # Slurm lets a job wait for two minutes that is queued again
+    assert ended == 0, (tmp_path / "out").read_text()[-3000:]
     assert f"px.fit: job {number} is in Slurm's queue again" in (tmp_path / "out").read_text()
     found = [json.loads((tmp_path / f"ended.{n}").read_text()) for n in range(2)]
     assert [one["restarts"] for one in found] == ["1", "1"]
