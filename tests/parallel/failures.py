@@ -91,8 +91,8 @@ def restarted():
 
 
 class Killed(px.Callback):
-    """In each of the first starts, process ``victim`` dies: behind a step, after a time, or at a file that is opened,
-    renamed or made."""
+    """In each of the first starts, process ``victim`` dies: behind a step, after a time, or where something of a
+    checkpoint is opened, made, renamed or removed."""
 
     def __init__(self, seed, kills, last):
         rng = np.random.default_rng([seed, START])
@@ -101,7 +101,7 @@ class Killed(px.Callback):
         if self.kind == "file":
             self.victim = 0  # which writes
         self.begun = False
-        self.step, self.seconds, self.event = int(rng.integers(1, 12)), rng.uniform(0, 0.5), int(rng.integers(1, 80))
+        self.step, self.seconds, self.event = int(rng.integers(1, 12)), rng.uniform(0, 0.5), int(rng.integers(1, 60))
 
     def on_epoch_start(self, run):
         if self.kills <= START or self.begun:
@@ -117,8 +117,9 @@ class Killed(px.Callback):
         if self.kind == "file":
             sys.addaudithook(self.see)
 
-    def see(self, event, _):
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"):
+    def see(self, event, given):
+        kept = given and str(given[0]).startswith(str(FOLDER / "run"))
+        if kept and event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"):
             self.event -= 1
             if self.event == 0:
                 kill_me()

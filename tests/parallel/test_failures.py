@@ -115,7 +115,7 @@ def test_whose_rows_are_not_finite_in_any_form_of_data_and_of_loss(launched):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("processes", "seed"), [(2, 1), (2, 2), (4, 3)])
+@pytest.mark.parametrize(("processes", "seed"), [(2, 2), (4, 46)])
 def test_ten_random_kills_end_bit_for_bit(launched, processes, seed):
     status, found, folder = launched("many_kills", str(seed), "10", processes=processes, restarts=10)
     assert status == 0
