@@ -167,7 +167,7 @@ MUTANTS = [
         "loop/_train.py",
         "                _check_gradients(grads)\n",
         "",
-        (_FAILURES + "test_of_several_the_first_is_named_and_all_are_told",),
+        ("tests/loop/test_callbacks_fit.py::test_a_gradient_that_is_not_finite_by_an_infinite_input_is_named",),
     ),
     (
         "failures: a small step leaves digits of a large one behind it",

@@ -170,7 +170,9 @@ class Late:
 
 
 class Slow(px.Callback):
-    """By its own clock, process 1 needs a quarter of a second between two steps; all end once process 0 has told."""
+    """By its own clock, process 1 needs a quarter of a second between two steps; once process 0 has told, a notice
+    comes to it.
+    """
 
     def on_step_end(self, run):
         group = px.parallel.group()
@@ -179,18 +181,29 @@ class Slow(px.Callback):
         if run.step % 10 == 0:  # a sign, and a look, without waiting for their time
             group.signs.give()
             _ = ME or group.signs.look()
-        if group.slow:
-            run.stop("known", alone=True)
+        if group.slow and not hasattr(self, "told"):
+            self.told = run.step
+            os.kill(os.getpid(), signal.SIGUSR1)
 
 
-def slow():
-    pulse = px.parallel.group().pulse
-    before, pulse.clock = pulse.clock, Late()
+def slow_and_told_to_end():
+    """A warning of process 1; then Slurm's notice, at which all save behind one step and end with its status."""
+    programs, asked = FOLDER / "bin", FOLDER / "requeued"
+    if ME == 0:
+        programs.mkdir()
+        (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+        (programs / "scontrol").chmod(0o755)
+    os.environ |= {"SLURM_JOB_ID": "7", "PHLOX_REQUEUE": "1", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    px.parallel.group().pulse.clock, slow = Late(), Slow()
+    saving = {"checkpoint_dir": FOLDER / "noticed", "checkpoint_every": 1000}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        _, history = fitted(epochs=10_000, callbacks=[Slow()])
-    pulse.clock = before
-    return {"warnings": [str(w.message) for w in caught], "reason": history.reason}
+        try:
+            fitted(epochs=10_000, callbacks=[slow], **saving)
+        except SystemExit as end:
+            step = px.CheckpointStore(FOLDER / "noticed").newest().step
+            told = [str(w.message) for w in caught]
+            return {"status": end.code, "step": step, "warnings": told, "told": getattr(slow, "told", None)}
 
 
 def spoiled(data, loss=px.losses.cross_entropy):
@@ -209,12 +222,12 @@ BOTH[[1, 6], 0] = np.inf  # the gradient of a weight alone is not finite by it
 
 
 def not_finite():
-    """NaN in a row of process 1, and infinity in rows of both."""
-    return {"one": spoiled(px.DataLoader((ONE, Y), 8)), "both": spoiled(px.DataLoader((BOTH, Y), 8))}
+    """NaN in a row of process 1."""
+    return spoiled(px.DataLoader((ONE, Y), 8))
 
 
 def not_finite_otherwise():
-    """In batches of one's own, in a last one filled up, in what goes back through the layers, and by a sum alone."""
+    """In rows of both, in batches of one's own, in a last one filled up, in what goes back, and by a sum alone."""
 
     def of_roots(prediction, target, weight=None):
         return jnp.sqrt(jnp.abs(prediction * (target == 7)[:, None])).mean()  # 0, and of no finite slope
@@ -227,6 +240,7 @@ def not_finite_otherwise():
     last = X[:22].copy()
     last[20, 1] = np.nan
     return {
+        "both": spoiled(px.DataLoader((BOTH, Y), 8)),
         "batches": spoiled(batches),
         "last": spoiled(px.DataLoader((last, Y[:22]), 8)),
         "gradient": spoiled((X, Y), of_roots),
@@ -235,22 +249,6 @@ def not_finite_otherwise():
 
 
 # --- told to end ---------------------------------------------------------------------------------------
-
-
-def notice():
-    """Slurm's notice comes to process 1: all save behind one step, and end with the status that says so."""
-    bin_, told_ = FOLDER / "bin", FOLDER / "requeued"
-    if ME == 0:
-        bin_.mkdir()
-        (bin_ / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {told_}\n')
-        (bin_ / "scontrol").chmod(0o755)
-    os.environ |= {"SLURM_JOB_ID": "7", "PHLOX_REQUEUE": "1", "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
-    acts = [At(3, lambda: os.kill(os.getpid(), signal.SIGUSR1))]
-    try:
-        fitted(epochs=10_000, callbacks=acts, checkpoint_dir=FOLDER / "noticed", checkpoint_every=1000)
-    except SystemExit as end:
-        step = px.CheckpointStore(FOLDER / "noticed").newest().step
-        return {"status": end.code, "step": step, "told": told_.read_text() if ME == 0 else ""}
 
 
 def preempted():

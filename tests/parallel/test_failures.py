@@ -7,11 +7,13 @@ import signal
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from phlox.cli import _restarts
 from phlox.cli._launch import launch
+from phlox.loop import _whose
 
 PROGRAM = Path(__file__).resolve().parent / "failures.py"
 HOST = socket.gethostname()
@@ -40,7 +42,7 @@ def launched(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(launched):
     """What two processes saw, that were killed once and started again, and then did one thing after the other."""
-    status, found, folder = launched("restarted,not_finite,slow,notice", restarts=1)
+    status, found, folder = launched("restarted,not_finite,slow_and_told_to_end", restarts=1)
     assert status == 0
     return *found, folder
 
@@ -62,34 +64,53 @@ def assert_named(told, notes, step, process, layer):
 
 def test_the_process_is_named_whose_rows_are_not_finite(two):
     first, second, _ = two
-    told, *notes = first["not_finite"]["one"]
-    assert second["not_finite"]["one"] == [told, *notes]
+    told, *notes = first["not_finite"]
+    assert second["not_finite"] == [told, *notes]
     assert_named(told, notes, 2, 1, "model.layers[0] Dense(4 → 8, tanh)")
     assert any("column 2, in 1 of 4 examples, the first 1" in note for note in notes)
 
 
-def test_of_several_the_first_is_named_and_all_are_told(two):
-    told, *notes = two[0]["not_finite"]["both"]
-    assert_named(told, notes, 1, 0, "layers.0.weight")
-    assert "NaN or infinity in the gradient of it" in told
+def told_by(monkeypatch, *of_each):
+    """The error of process 0 where each process found this in its rows."""
+    told = [json.dumps(one) for one in of_each]
+    group = SimpleNamespace(gathered=lambda name, mine, where, what: [mine, *told[1:]])
+    together = SimpleNamespace(group=group, name="meeting 1")
+    monkeypatch.setattr(_whose, "_of_own_rows", lambda run, together: json.loads(told[0]))
+    return _whose.whose(SimpleNamespace(together=together, step=7), "px.fit, epoch 2")
+
+
+def test_of_several_the_first_is_named_and_all_are_told(monkeypatch):
+    found = [{"who": f"process {n} (node{n}, cuda:{n})", "where": "model", "got": f"NaN of {n}"} for n in range(4)]
+    error = told_by(monkeypatch, {}, found[1], {}, {**found[3], "notes": ["look at the data"]})
+    place = "px.fit, epoch 2, step 7, in the rows of process 1 (node1, cuda:1): model"
+    assert str(error) == f"{place} expects finite values, got NaN of 1"
+    assert error.__notes__ == ["processes 1, 3 have such rows in this step"]
+    assert error.everywhere  # so nobody waits for another one that would say so too
+    (note,) = told_by(monkeypatch, {}, {**found[1], "notes": ["look at the data"]}).__notes__
+    assert note == "look at the data"
+
+
+def test_where_each_finds_its_own_finite_the_error_says_so(monkeypatch):
+    told = str(told_by(monkeypatch, {}, {}))
+    assert told.startswith(
+        "px.fit, epoch 2, step 7 expects finite values, got a loss or a gradient that is not, though"
+    )
 
 
 def test_a_slow_process_is_named_once(two):
     first, second, _ = two
-    (told,) = first["slow"]["warnings"]
-    who = re.match(
-        rf"px.fit: process 1 \({HOST}, cpu:\d+\) keeps the others waiting: between two steps it needs 0\.", told
-    )
-    assert who, told
-    assert second["slow"]["warnings"] == []
-    assert first["slow"]["reason"] == second["slow"]["reason"] == "known"
+    (told,) = first["slow_and_told_to_end"]["warnings"]
+    who = rf"px.fit: process 1 \({re.escape(HOST)}, cpu:\d+\) keeps the others waiting: between two steps it needs 0\."
+    assert re.match(who, told), told
+    assert second["slow_and_told_to_end"]["warnings"] == []
 
 
 def test_a_notice_to_one_has_all_save_and_end_and_slurm_queue_the_job(two):
     first, second, folder = two
-    assert first["notice"]["status"] == second["notice"]["status"] == 128 + signal.SIGUSR1
-    assert first["notice"]["step"] == second["notice"]["step"] >= 4
-    assert first["notice"]["told"] == "requeue 7\n"
+    first, second = first["slow_and_told_to_end"], second["slow_and_told_to_end"]
+    assert first["status"] == second["status"] == 128 + signal.SIGUSR1
+    assert first["step"] == second["step"] > first["told"] >= 20
+    assert second["told"] is None  # it came to process 0 alone
     assert (folder / "requeued").read_text() == "requeue 7\n"  # by process 0 alone
 
 
@@ -103,6 +124,7 @@ def test_whose_rows_are_not_finite_in_any_form_of_data_and_of_loss(launched):
     assert status == 0
     assert second["not_finite_otherwise"] == found
     for name, step, process, layer in (
+        ("both", 1, 0, "layers.0.weight"),
         ("batches", 2, 1, "model.layers[0] Dense(4 → 8, tanh)"),
         ("last", 3, 1, "model.layers[0] Dense(4 → 8, tanh)"),
         ("gradient", 1, 0, "model Chain"),
