@@ -169,3 +169,14 @@ def test_a_resumed_run_is_the_whole_run(make, tmp_path):
 
 def raise_(error):
     raise error
+
+
+def test_a_gradient_that_is_not_finite_by_an_infinite_input_is_named():
+    """Every layer gives finite numbers: tanh of infinity is 1, and its slope there is 0."""
+    model = px.Chain(px.Dense.of(jnp.ones((2, 1)), None, px.tanh), px.Dense.of(jnp.ones((1, 1)), None))
+    batches = [(jnp.ones((1, 2)), jnp.ones((1, 1))), (jnp.array([[jnp.inf, 1.0]]), jnp.ones((1, 1)))]
+    options = dict(loss=px.losses.mse, optimizer=px.optim.Descent(0.1), progress=False)
+    with pytest.raises(px.NonFiniteError) as caught:
+        px.fit(model, batches, callbacks=[px.StopOnNonFinite()], **options)
+    told = "px.fit, epoch 1: layers.0.weight expects finite values, got NaN or infinity in the gradient of it, though"
+    assert str(caught.value).startswith(told)

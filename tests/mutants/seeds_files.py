@@ -29,8 +29,8 @@ MUTANTS = [
     (
         "SIGTERM behind Ctrl-C is lost",
         "loop/_interruption.py",
-        "        self.terminated |= number == signal.SIGTERM\n",
-        "        self.terminated |= first and number == signal.SIGTERM\n",
+        "        self.terminated = self.terminated or (number if number != signal.SIGINT else 0)\n        if",
+        "        self.terminated = self.terminated or (number if first and number != signal.SIGINT else 0)\n        if",
         (_ODD + "test_sigterm_behind_ctrl_c_still_ends_the_process",),
     ),
     (

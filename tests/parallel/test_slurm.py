@@ -1,4 +1,4 @@
-"""Two tasks that srun starts on this machine, where there is Slurm: they find each other, and train together.
+"""Two tasks that srun starts on this machine, where there is Slurm: they train together, and are queued again.
 
 On Debian: ``apt-get install slurm-wlm munge``; ``mungekey -c`` and ``munged`` as the user munge; a slurm.conf with
 
@@ -25,12 +25,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "scale" / "train.py"
+PROGRAM = Path(__file__).resolve().parent / "requeued.py"
 pytestmark = pytest.mark.soak
 
 
@@ -58,3 +60,30 @@ def test_two_tasks_train_the_example_as_one_process_does(tmp_path):
     assert len(together) == 2
     for found in together:
         np.testing.assert_allclose(found, alone, rtol=0, atol=1e-9)
+
+
+REQUEUED = """#!/bin/sh
+#SBATCH -n 2 --requeue --open-mode=append --signal=USR1@5
+export PHLOX_REQUEUE=1 JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=1
+srun --kill-on-bad-exit=1 {python} {program} {folder}
+"""
+
+
+@pytest.mark.skipif(not is_up(), reason="no Slurm with an idle node")
+def test_a_job_that_is_told_to_end_saves_is_queued_again_and_ends_bit_for_bit(tmp_path):
+    script = tmp_path / "job.sh"
+    script.write_text(REQUEUED.format(python=sys.executable, program=PROGRAM, folder=tmp_path))
+    command = ["sbatch", "--parsable", "--wait", "--export=ALL", "-o", str(tmp_path / "out"), str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as job:
+        assert job.stdout is not None
+        number = job.stdout.readline().strip()
+        while not (tmp_path / "ready").exists():  # the first start has taken some steps
+            assert job.poll() is None, (tmp_path / "out").read_text()[-3000:]
+            time.sleep(0.2)
+        subprocess.run(["scancel", "--signal=USR1", number], check=True)
+        ended = job.wait(400)  # Slurm lets a job wait for two minutes that is queued again
+    assert ended == 0, (tmp_path / "out").read_text()[-3000:]
+    assert f"px.fit: job {number} is in Slurm's queue again" in (tmp_path / "out").read_text()
+    found = [json.loads((tmp_path / f"ended.{n}").read_text()) for n in range(2)]
+    assert [one["restarts"] for one in found] == ["1", "1"]
+    assert all(one["ended"] == one["straight"] for one in found)

@@ -6,7 +6,7 @@ _report _outputs                what a run shows, and the folder that it writes
 _chat _conversation _pieces     phlox chat, what was said as tokens, answers as they come
 _export                         phlox export
 _serve                          phlox serve
-_launch                         phlox launch
+_launch _restarts               phlox launch, and when it starts all again
 _doctor _versions               phlox doctor, and what is installed
 """
 

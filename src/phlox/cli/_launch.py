@@ -1,4 +1,4 @@
-"""phlox launch: a program in several processes of this machine, ended together."""
+"""phlox launch: a program in several processes of this machine, ended together, and started again."""
 
 from __future__ import annotations
 
@@ -7,38 +7,78 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
+
+from phlox.cli._restarts import End, Restarts
+from phlox.parallel import FOLDER, furthest
 
 _GRACE = 15.0  # seconds that the others have to end by themselves, once one ended badly; then SIGTERM, then SIGKILL
 _TERMINATION = 5.0  # seconds between the two
+_LOOK = 0.1  # seconds between two looks, while a start is waited for, at whether a signal came
 _LAST = 20  # lines of its error that are shown again
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def launch(command: Sequence[str], processes: int, port: int | None = None) -> int:
+def launch(command: Sequence[str], processes: int, port: int | None = None, restarts: int = 0) -> int:
     """Run a program in so many processes until all have ended; returns the exit status.
 
     Each finds its place in the environment, where ``px.parallel.initialize()`` looks for it, and has its share of this
-    machine's cores. Ctrl-C and SIGTERM are handed on. Where one ends badly, the others are ended.
+    machine's cores. Ctrl-C, SIGTERM and SIGUSR1 are handed on. Where one ends badly, the others are ended.
 
     Arguments:
         command: what follows ``python``.
         processes: how many.
         port: where they meet; by default a free one.
+        restarts: how often all are started again where one ended badly: see ``Restarts``.
 
     Returns:
-        That of the first process that ended badly, 128 and the number of the signal where one ended it; else 0.
+        That of the first process that ended badly, 128 and the number of the signal where one ended it; else 0. Of
+        several starts, that of the last.
     """
+    with _HandedOn() as signals, tempfile.TemporaryDirectory() as steps:
+        policy = Restarts(restarts)
+        while True:
+            more = {FOLDER: steps, "PHLOX_RESTART": str(policy.count)} if restarts else {}
+            status = _run(command, processes, port, more, signals)
+            if not status or not restarts or signals.came:
+                return status
+            pause, told = policy.behind(End(status, _furthest(steps)))
+            print(f"phlox launch: {told}", file=sys.stderr, flush=True)
+            if pause is None or not _passed(pause, signals):
+                return status
+
+
+def _run(command: Sequence[str], processes: int, port: int | None, more: Mapping[str, str], signals: _HandedOn) -> int:
+    """One start of all, to the end of all."""
     address = f"127.0.0.1:{port or _free_port()}"
-    workers = [_started(command, number, processes, address) for number in range(processes)]
-    with _HandedOn(workers):
-        return _Watch(workers).run()
+    signals.go_to(())
+    workers = [_started(command, number, processes, address, more) for number in range(processes)]
+    signals.go_to(workers)
+    return _Watch(workers).run()
+
+
+def _furthest(folder: str) -> int | None:
+    """The furthest step of this start; the next one begins without."""
+    step = furthest(folder)
+    for left in Path(folder).iterdir():
+        left.unlink()
+    return step
+
+
+def _passed(pause: float, signals: _HandedOn) -> bool:
+    """Wait; whether no signal came meanwhile."""
+    until = time.monotonic() + pause
+    while not signals.came and time.monotonic() < until:
+        time.sleep(min(_LOOK, pause))
+    return not signals.came
 
 
 def _free_port() -> int:
@@ -67,11 +107,11 @@ class _Worker:
             self.process.send_signal(number)
 
 
-def _started(command: Sequence[str], number: int, processes: int, address: str) -> _Worker:
+def _started(command: Sequence[str], number: int, processes: int, address: str, more: Mapping[str, str]) -> _Worker:
     cores = _share(_cores(), number, processes)
     process = subprocess.Popen(
         [sys.executable, *command],
-        env=_environment(number, processes, address, len(cores)),
+        env={**_environment(number, processes, address, len(cores)), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -131,20 +171,44 @@ def _passed_on(stream: IO[bytes], out: Any, worker: _Worker) -> None:
 
 
 class _HandedOn:
-    """Within the block, Ctrl-C and SIGTERM go to all processes."""
+    """Within the block, Ctrl-C, SIGTERM and SIGUSR1 go to all processes.
 
-    def __init__(self, workers: Sequence[_Worker]):
-        self.workers, self.before = workers, {}
+    Attributes:
+        came: whether one came, after which nothing is started again.
+    """
 
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.before[number] = signal.signal(number, self._hand_on)
+    came: bool
+
+    def __init__(self) -> None:
+        self.workers: Sequence[_Worker] = ()
+        self.before: dict[int, Any] = {}
+        self.came = False
+        self._kept: list[int] = []  # those that came while nobody was there
+
+    def __enter__(self) -> _HandedOn:
+        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGUSR1", None)):
+            if number is not None:
+                self.before[number] = signal.signal(number, self._hand_on)
+        return self
+
+    def go_to(self, workers: Sequence[_Worker]) -> None:
+        """Hand them on to these from here on, those too that came while nobody was there; to nobody is to keep them."""
+        self.workers = workers
+        while workers and self._kept:
+            self._send(self._kept.pop(0))
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def _hand_on(self, number: int, frame: Any) -> None:
+        self.came = True
+        if self.workers:
+            self._send(number)
+        else:
+            self._kept.append(number)
+
+    def _send(self, number: int) -> None:
         for worker in self.workers:
             worker.send(number)
 

@@ -211,13 +211,21 @@ def _add_launch(commands: Any) -> None:
     command = commands.add_parser(
         "launch",
         help="run a program in several processes of this machine",
-        usage="phlox launch [-h] --processes N [--port P] (PROGRAM | -m MODULE) ...",
+        usage="phlox launch [-h] --processes N [--port P] [--restarts N] (PROGRAM | -m MODULE) ...",
         description="Run a Python program in several processes, each with its share of the cores. The program calls "
         "px.parallel.initialize() first. Lines are printed behind the number of their process; Ctrl-C and SIGTERM go "
         "to all; where one ends badly, all are ended, with its exit status.",
     )
     command.add_argument("--processes", metavar="N", type=_at_least(1), required=True, help="how many")
     command.add_argument("--port", metavar="P", type=_at_least(1), help="where they meet, on this machine [a free one]")
+    command.add_argument(
+        "--restarts",
+        metavar="N",
+        type=_at_least(0),
+        default=0,
+        help="start all again, so many times at most, where one ended badly; not for an error that comes again at the "
+        "same step [%(default)s]",
+    )
     command.add_argument(
         "-m", dest="module", metavar="MODULE", nargs=argparse.REMAINDER, help="a module, and its arguments"
     )
@@ -231,7 +239,7 @@ def _launch(options: argparse.Namespace) -> None:
     command = ["-m", *options.module] if options.module else options.program
     if not command:
         options.refuse("the following arguments are required: PROGRAM or -m MODULE")
-    status = launch(command, options.processes, options.port)
+    status = launch(command, options.processes, options.port, options.restarts)
     if status:
         raise SystemExit(status)
 

@@ -231,4 +231,13 @@ def connect(
         )
 
 
+def preempted(step: int) -> bool:
+    """Whether JAX's service for preemption, where it runs, has all processes save behind this step.
+
+    All ask it behind every step. It runs where ``jax.distributed.initialize`` was called, and not ``connect``.
+    """
+    manager = _distributed.global_state.preemption_sync_manager
+    return manager is not None and bool(manager.reached_sync_point(step))
+
+
 _enable_preemption = _distributed._ENABLE_PREEMPTION_SERVICE

@@ -16,6 +16,7 @@ _run              where a training stands, as callbacks see it and as checkpoint
 _hooked           what runs and steps ask of a callback
 _interruption     Ctrl-C and SIGTERM
 _together         several processes: rows, what is done once, where they begin and end
+_whose            whose rows brought what is not finite
 _checks _warning  arguments refused; warnings that point to the user's line
 """
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a model trains: noted, and acted upon where model and optimiser are whole.
+"""Ctrl-C, SIGTERM and notices of a cluster: noted, and acted upon where model and optimiser are whole.
 
 A step gives its old arrays away before it has new ones. An exception between the two would take the model with it, so
 signals wait where a step is on its way, and act where nothing changes: while data is fetched, or looked at.
@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+if hasattr(signal, "SIGUSR1"):
+    _NAMES[signal.SIGUSR1] = "SIGUSR1"  # of Slurm, some time before the end that --signal=USR1@seconds names
 
 OPEN, BETWEEN, MOVING = 0, 1, 2
 """What a signal finds: nothing changes and it acts at once; it waits, and a second Ctrl-C acts; a step is on its way,
@@ -62,7 +64,7 @@ class Interruption:
 
     Attributes:
         number: of the first signal, None where none came.
-        terminated: whether SIGTERM came, also behind a Ctrl-C: the process is to end.
+        terminated: SIGTERM, or a notice like it, where one came, also behind a Ctrl-C: the process is to end; else 0.
         forced: whether a further Ctrl-C acted.
         at_once: called in place of raising ``KeyboardInterrupt``, where a signal may act.
         saves: whether a checkpoint is to be made first: a signal then acts where ``at_once`` is set alone.
@@ -71,7 +73,7 @@ class Interruption:
 
     forced: bool
     saves: bool
-    terminated: bool
+    terminated: int
     patient: bool
 
     def __init__(self) -> None:
@@ -82,7 +84,8 @@ class Interruption:
     def _forget(self) -> None:
         self.number: int | None = None
         self.asked: int | None = None
-        self.forced = self.saves = self.terminated = self.patient = False
+        self.forced = self.saves = self.patient = False
+        self.terminated = 0
         self._count, self._level, self._process = 0, OPEN, os.getpid()
 
     # --- from when to when -----------------------------------------------------------------------
@@ -107,16 +110,18 @@ class Interruption:
         finally:
             self.end()
         if self.terminated:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(128 + self.terminated)
 
     def wait(self) -> None:
         """Let what comes from here on wait, also where a block was left before it could put its level back."""
         self._level = BETWEEN
 
     def before_saving(self) -> None:
-        """Listen to SIGTERM too, and let both wait for a checkpoint."""
+        """Listen to SIGTERM too, in a job of Slurm to SIGUSR1, and let all wait for a checkpoint."""
         self.saves = True
         self._listen(signal.SIGTERM)
+        if "SLURM_JOB_ID" in os.environ and hasattr(signal, "SIGUSR1"):
+            self._listen(signal.SIGUSR1)
 
     def _listen(self, number: int) -> None:
         if threading.current_thread() is not threading.main_thread() or number in self._before:
@@ -191,7 +196,7 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a child that was forked past Python
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         first = self.asked is None
@@ -199,8 +204,8 @@ class Interruption:
         if not self.patient:
             self.number = self.asked
         self._count += number == signal.SIGINT
-        self.terminated |= number == signal.SIGTERM
-        if number == signal.SIGTERM and not first:
+        self.terminated = self.terminated or (number if number != signal.SIGINT else 0)
+        if number != signal.SIGINT and not first:
             return
         if self._may_act():
             self._act()
@@ -212,7 +217,7 @@ class Interruption:
 
     def agreed(self, number: int) -> None:
         """All processes end here, as a signal to one of them asks."""
-        self.number, self.terminated = number, self.terminated or number == signal.SIGTERM
+        self.number, self.terminated = number, self.terminated or (number if number != signal.SIGINT else 0)
 
     @property
     def name(self) -> str:
@@ -226,8 +231,8 @@ class Interruption:
 
     def error(self, message: str) -> BaseException:
         """What to raise once the training is saved."""
-        if self.number == signal.SIGTERM:
-            return SystemExit(128 + signal.SIGTERM)
+        if self.number is not None and self.number != signal.SIGINT:
+            return SystemExit(128 + self.number)
         return KeyboardInterrupt(message)
 
 

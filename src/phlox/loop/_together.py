@@ -14,10 +14,22 @@ import jax
 
 from phlox.core import Module, StateError, describe, paths
 from phlox.loop._warning import warn
-from phlox.loop.batches._batch import Masked, examples
+from phlox.loop.batches._batch import Masked, alone, examples
 from phlox.loop.batches._feed import Feed
 from phlox.loop.checkpoints import _circle as files
-from phlox.parallel import FAILED, Ending, Group, Placement, agree, checksum, checksums, group, own_rows
+from phlox.parallel import (
+    FAILED,
+    Ending,
+    Group,
+    Placement,
+    agree,
+    checksum,
+    checksums,
+    group,
+    own_rows,
+    reached,
+    requeue,
+)
 from phlox.weights import whole
 
 Run = Any  # a ``Run``, which knows this file
@@ -49,7 +61,7 @@ class Alone:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        return None
+        requeue(error, "px.fit")
 
     def those_here(self, callbacks: Sequence[T]) -> list[T]:
         """The callbacks that run in this process."""
@@ -78,8 +90,13 @@ class Alone:
     def enter(self, run: Run) -> None:
         """Another step is about to be taken."""
 
+    def validating(self, batches: Iterator[T]) -> Iterator[T]:
+        """Batches of validation, as it takes them."""
+        return batches
+
     def after(self, run: Run) -> None:
         """A step was handed over."""
+        reached(run.step)
 
     def leave(self, run: Run) -> None:
         """Callbacks have seen the step."""
@@ -106,6 +123,8 @@ class Together(Alone):
     what they are about to do; a step is taken by all or by none.
     """
 
+    _feed: Feed  # of the training data, once training begins
+
     def __init__(self, placement: Placement, group: Group, where: str):
         super().__init__(placement)
         self.placement: Placement = placement
@@ -116,6 +135,7 @@ class Together(Alone):
         self.seen: dict[str, dict[str, str]] = {}  # checksums of arrays by Module, before the first step
         self.circle = files.Together(group, self.name, where, self.ending)
         self._agreed = self._left = self._saving = False
+        self._warned: set[int] = set()  # processes that were told to be slow
         self._open = ExitStack()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -126,8 +146,11 @@ class Together(Alone):
                 self._fail(error)
             elif self._saving:  # what process 0 still writes is there for all when fit returns
                 self.group.gathered(f"{self.name}/done", "", self.where, "the end")
+            if ended and self.first:
+                requeue(error, self.where)
         finally:
             self.ending.over()
+            self.group.pulse.end()
 
     def _fail(self, error: BaseException) -> None:
         """Let the others know, who would wait for this process."""
@@ -155,6 +178,11 @@ class Together(Alone):
         self._saving = saving
         if saving:
             run.interruption.before_saving()
+        self._feed = feed
+        devices = ", ".join(f"{d.platform}:{d.id}" for d in jax.local_devices())
+        self.group.slow = {}
+        self.group.pulse.begin(self.group.meetings, devices)
+        run.ledger.waits = self.group.pulse.waiting
         if hasattr(feed.loader, "sharing"):
             self._open.enter_context(feed.loader.sharing(*self.placement.parts))
 
@@ -171,6 +199,10 @@ class Together(Alone):
         if isinstance(batch, Masked):
             return Masked(batch.batch, own_rows(batch.mask, parts, count))
         return batch
+
+    def rows_of(self, batch: Any, part: int, parts: int) -> Any:
+        """Of a training batch as it was fed, those of this process's rows that are the n-th of so many equal parts."""
+        return jax.tree.map(lambda leaf: own_rows(leaf, (part,), parts), self._own(alone(batch), self._feed))
 
     def examples(self, batch: Any, feed: Feed) -> int:
         parts, count = self.placement.parts
@@ -216,8 +248,17 @@ class Together(Alone):
         if run.interruption.asked is not None:
             self.ending.ask(run.interruption.asked, run.interruption.asked_name)
         self.ending.enter(run.step + 1)
+        self.group.pulse.enter(run.step)
+
+    def validating(self, batches: Iterator[T]) -> Iterator[T]:
+        for batch in batches:
+            self.group.pulse.at("in validation")
+            yield batch
 
     def after(self, run: Run) -> None:
+        super().after(run)
+        self.group.pulse.after(run.step)
+        self._warn_of_slow()
         asked = self.ending.reached(run.step)
         if asked is None or self._left:
             return
@@ -227,7 +268,14 @@ class Together(Alone):
         else:
             run.interruption.agreed(asked.signal)
 
+    def _warn_of_slow(self) -> None:
+        """Warn, once of each, of processes that keep the others waiting; process 0 knows of them."""
+        for n in self.group.slow.keys() - self._warned:
+            self._warned.add(n)
+            warn(f"{self.where}: {self.group.slow[n]}")
+
     def leave(self, run: Run) -> None:
+        self.group.pulse.at("at its data")
         if self._left and run.interruption.number is not None:
             raise run.interruption.error("")
 

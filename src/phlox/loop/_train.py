@@ -16,6 +16,7 @@ from phlox.core import (
     ShapeError,
     StructureError,
     copy,
+    paths,
     training,
     value_and_grad,
     watch_nonfinite,
@@ -127,21 +128,52 @@ def _settle(chunk: list[Any], parts: list[Part], done: Ledger, objective: Object
 
 def nonfinite(objective: Objective, model: Module, batch: Any, where: str) -> NonFiniteError:
     """The error of a batch whose loss or gradient is not finite, found line by line on a copy of the model."""
+    error, loss = _looked_at(objective, model, batch, where)
+    return error or _of_the_loss(loss, where)
+
+
+def nonfinite_or_none(objective: Objective, model: Module, batch: Any, where: str) -> NonFiniteError | None:
+    """As ``nonfinite``; None where the loss, and what goes through every layer, is finite."""
+    error, loss = _looked_at(objective, model, batch, where)
+    return error if error is not None or np.isfinite(loss) else _of_the_loss(loss, where)
+
+
+def _looked_at(objective: Objective, model: Module, batch: Any, where: str) -> tuple[NonFiniteError | None, float]:
+    """The error of the layer where something is not finite first, None where every layer is, and the loss."""
+    loss: Any = np.nan
     try:
         with watch_nonfinite():
             with training(True):  # forward alone: a loss that is no number spoils every gradient behind it
                 loss, _ = objective(copy(model), batch)
             if np.isfinite(loss):
-                value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
+                _, grads = value_and_grad(lambda model: objective(model, batch)[0])(copy(model))
+                _check_gradients(grads)
     except NonFiniteError as error:
         error.where = f"{where}: {error.where}"
         spoiled = where_nan(read_batch(batch).whole, "the batch")
         if spoiled:
             error.add_note(f"{spoiled}: look at the data, not at the layer")
-        return error
+        return error, float(loss)
+    return None, float(loss)
+
+
+def _check_gradients(grads: Module) -> None:
+    """Refuse a gradient that is not finite though what goes through every layer is: an input may be infinite."""
+    for path, gradient in paths(grads).items():
+        if not np.isfinite(gradient).all():
+            raise NonFiniteError(
+                "finite values",
+                got="NaN or infinity in the gradient of it, though what every layer gives is finite",
+                fix="look at what the layer gets: infinity there is multiplied by a slope of 0",
+                where=path,
+                located=True,
+            )
+
+
+def _of_the_loss(loss: float, where: str) -> NonFiniteError:
     return NonFiniteError(
         "finite values",
-        got=f"a loss of {float(loss)} though what every layer gives is finite",
+        got=f"a loss of {loss} though what every layer gives is finite",
         fix="look at what the loss computes from the prediction; usual causes are log or division at 0",
         where=where,
         located=True,

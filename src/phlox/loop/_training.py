@@ -270,11 +270,17 @@ class Training:
             run.batch += len(chunk)
             run.examples += count
             run.batches, run.position = batches, chunk[-1].position
-            run.losses = lambda: np.concatenate([part.numbers().loss for part in parts])
+            run.losses = lambda: self.losses_of(parts)
         together.after(run)
         self.watch()
-        self.pace.note(parts, sum(ends))
+        with run.ledger.waits():
+            self.pace.note(parts, sum(ends))
         run.time_steps(afresh=self.pace.first)
+
+    def losses_of(self, parts: Sequence[Part]) -> np.ndarray[Any, Any]:
+        """(steps,) the losses of a chunk; waits for the device."""
+        with self.run.ledger.waits():
+            return np.concatenate([part.numbers().loss for part in parts])
 
     def close_epoch(self) -> None:
         """Means, metrics and validation of an epoch, and its row in the history."""
@@ -364,7 +370,7 @@ class Training:
         run.call("on_validation_start")
         opened = functools.partial(run.interruption.opened, careful=plan.validation.is_ours)
         measures = plan.validation, plan.objective, run.metrics, plan.precision
-        found = evaluated(run.model, *measures, plan.parallel, opened)
+        found = evaluated(run.model, *measures, plan.parallel, lambda feed: plan.together.validating(opened(feed)))
         self.watch_validation(found)
         logs = {f"val_{name}": value for name, value in numbers_of(found).items()}
         run.logs |= logs

@@ -32,6 +32,11 @@ from phlox.parallel.processes._group import ProcessError
 from phlox.parallel.processes._group import group as group
 from phlox.parallel.processes._initialize import initialize
 from phlox.parallel.processes._ray import ray
+from phlox.parallel.processes._reached import FOLDER as FOLDER
+from phlox.parallel.processes._reached import furthest as furthest
+from phlox.parallel.processes._reached import reached as reached
+from phlox.parallel.processes._requeue import requeue as requeue
+from phlox.parallel.processes._rows import devices_by_part as devices_by_part
 from phlox.parallel.processes._rows import own_rows as own_rows
 from phlox.parallel.strategies._context_parallel import ContextParallel, context_parallel
 from phlox.parallel.strategies._data_parallel import DataParallel, data_parallel

@@ -8,6 +8,7 @@ import numpy as np
 
 from phlox.core import NonFiniteError
 from phlox.loop._train import nonfinite
+from phlox.loop._whose import whose
 from phlox.loop.batches._batch import alone
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.steps._precision import Refusal
@@ -22,7 +23,8 @@ class StopOnNonFinite(Callback):
     From that batch on no step is taken, so the model and the optimiser are those of the batch before. It is found at
     the end of its chunk of steps, and looked at line by line on a copy of the model. Losses are waited for after every
     chunk, which costs little. In ``precision="fp16"`` an overflow of the scaled gradients is no failure; a loss that
-    is not finite is. Of a ``step`` of your own, only the loss is looked at, when it has been taken.
+    is not finite is. Of a ``step`` of your own, only the loss is looked at, when it has been taken. In a training of
+    several processes the error names the process, the device and the machine whose rows brought it.
 
     Raises:
         NonFiniteError: while training; tells the epoch and the layer.
@@ -53,6 +55,8 @@ class StopOnNonFinite(Callback):
                 "finite values", got=f"a loss of {losses[bad[0]]} from your own step",
                 fix="call the step within px.watch_nonfinite(), which names the layer", where=where, located=True,
             )  # fmt: skip
+        if run.together.several:
+            raise whose(run, where)
         of_a_step = len(run.batches) // len(losses)
         first = bad[0] * of_a_step
         batches = map(alone, run.batches[first : first + of_a_step])

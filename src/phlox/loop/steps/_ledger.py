@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ class Ledger:
 
     fetched: int
     left_out: int
+    waits: Callable[[], AbstractContextManager[Any]]  # a block around what waits for the device
 
     def __init__(self) -> None:
+        self.waits = nullcontext
         self.waiting: deque[Part] = deque()
         self.columns: dict[str, list[np.ndarray[Any, Any]]] = {}
         self.fetched = 0  # steps whose records are on the host
@@ -35,7 +38,8 @@ class Ledger:
     def fetch(self, leave: int = 0) -> None:
         """Bring records to the host, but the last few."""
         while len(self.waiting) > leave:
-            record = self.waiting.popleft().numbers()
+            with self.waits():
+                record = self.waiting.popleft().numbers()
             columns = {"loss": record.loss, "weight": record.weight, **record.scalars}
             for name, values in columns.items():
                 wide = values.dtype == np.float64  # the loss of a training in float64

@@ -2,16 +2,19 @@
 
 A step that some take and others do not is waited for without end. So a process that is to stop, by Ctrl-C or by its
 clock, asks; each answers up to which step it is bound to go, by a thread of its own while it computes; and all stop
-behind the step after the latest of these. Nobody waits while nobody asks.
+behind the step after the latest of these. Nobody waits while nobody asks. JAX's own service for preemption, where it
+runs, does the same for its notices.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from phlox.core import _compat
 from phlox.parallel.processes._agreement import failure
 from phlox.parallel.processes._group import _GRACE, _LOOK, OVER, Group, ProcessError
 
@@ -77,6 +80,8 @@ class Ending:
 
     def reached(self, step: int) -> Asked | None:
         """Who asked for the stop behind this step, where it is the one."""
+        if _compat.preempted(step):
+            self.asked, self.last = Asked(self.group.process, signal.SIGTERM, "a notice of preemption"), step
         return self.asked if self.last is not None and step >= self.last else None
 
     def failed(self, error: BaseException) -> None:

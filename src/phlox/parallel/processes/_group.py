@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from phlox.core import PhloxError, _compat
+from phlox.parallel.processes._pulse import Pulse, Told
 
 _LOOK = 3600.0  # seconds for which a thread waits for something to be told, at a time
 _GRACE = 10.0  # seconds that a process has to end by an exception of its own, once another one is lost
 OVER = "over"  # told to a thread that waits
-_STATUS = 70  # of a process that is ended for that
+STATUS = 70  # of a process that ends because another one is gone, or does not go on
+
+GONE = (
+    "look at what it printed, and at its machine's memory: it ended, was killed, or cannot be reached; start all of "
+    "them again"
+)
+STUCK = (
+    "look at the lines that it printed of where it stands; start all of them again, with a larger "
+    "px.parallel.initialize(hang=…) where a step, a validation or a callback takes longer"
+)
+
+
+class Loss(NamedTuple):
+    """Processes that do not go on, as all are told of them."""
+
+    processes: list[int]
+    got: str
+    fix: str
 
 
 class ProcessError(PhloxError, RuntimeError):
@@ -35,7 +52,11 @@ class Group:
         process, processes: which this is, of how many.
         timeout: seconds to wait for the others wherever all come together.
         heartbeat: seconds without a sign of life after which a process is lost.
-        lost: processes that have given no sign of life for so long.
+        pulse: where this process stands in its training.
+        others: what all told of themselves when they were last listened to.
+        loss: of processes that do not go on; None where all do.
+        deaf: process 0 answers no more.
+        slow: those that keep the others waiting, in words, by process.
         broken: one has ended by an error, so that this process cannot wait for all to leave.
     """
 
@@ -44,17 +65,21 @@ class Group:
     processes: int
     timeout: float
     heartbeat: float
+    pulse: Pulse
+    others: dict[int, Told]
+    loss: Loss | None
+    slow: dict[int, str]
+    deaf: bool
     broken: bool
     meetings: int
 
     def __init__(self, client: Any, process: int, processes: int, timeout: float, heartbeat: float):
         self.client, self.process, self.processes = client, process, processes
         self.timeout, self.heartbeat = timeout, heartbeat
-        self.lost: list[int] = []
-        self.broken = False
+        self.pulse, self.others, self.loss, self.slow = Pulse(), {}, None, {}
+        self.signs: Any = None  # the ``Signs`` of this process
+        self.broken = self.deaf = False
         self.meetings = 0  # so far; the next one is told from these by its number
-        self._threads: list[threading.Thread] = []
-        self._over = threading.Event()
         self._noticed = threading.Event()
         self._left = threading.Event()  # an error of this process's own tells of the loss
 
@@ -116,67 +141,42 @@ class Group:
 
     # --- lost ------------------------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Give signs of life from here on, and look for those of the others.
+    def named(self, process: int) -> str:
+        """A process in words, with its machine and devices where it has told of them."""
+        told = self.others.get(process)
+        if told is None:
+            return f"process {process}"
+        return f"process {process} ({', '.join(part for part in (told.host, told.devices) if part)})"
 
-        JAX looks too, and ends a process without an exception; of its coordinator's loss it hears first.
-        """
-        looks = (self._beat, self._hear_of_losses, *((self._look,) if self.process == 0 else ()))
-        self._threads = [threading.Thread(target=look, daemon=True) for look in looks]
-        for thread in self._threads:
-            thread.start()
+    def lose(self, loss: Loss) -> None:
+        """Some do not go on, so nobody can: end soon, whatever this process waits for. Called by a thread."""
+        self.loss = loss
+        self._noticed.set()
+        if self.process in loss.processes:
+            print_stack(self.process)
+        if not self._left.wait(_GRACE):
+            self.end_process(str(self.error_of_loss("px.parallel")))
 
-    def _beat(self) -> None:
-        """Say, again and again, that this process is there."""
-        with contextlib.suppress(Exception):  # the coordinator has left
-            for n in itertools.count():
-                self.tell(f"beat/{self.process}", str(n))
-                if self._over.wait(self.heartbeat / 4):
-                    return
-
-    def _look(self) -> None:
-        """In process 0: tell all of those that have given no sign of life for too long."""
-        seen: dict[str, tuple[str, float]] = {}
-        with contextlib.suppress(Exception):
-            while not self._over.wait(self.heartbeat / 4):
-                now, beats = time.monotonic(), dict(self.client.key_value_dir_get("phlox/beat/"))
-                for name, beat in beats.items():
-                    if name not in seen or seen[name][0] != beat or beat == OVER:
-                        seen[name] = beat, now
-                late = [int(name.rpartition("/")[2]) for name, (_, at) in seen.items() if now - at > self.heartbeat]
-                if late:
-                    self.tell_all("lost", json.dumps(sorted(late)))
-                    return
-
-    def _hear_of_losses(self) -> None:
-        """Wait for what process 0 tells; end soon then, whatever this process waits for."""
-        with contextlib.suppress(Exception):
-            while not self.lost:
-                text = self.heard(f"lost/{self.process}", _LOOK)
-                if text == OVER:
-                    return
-                self.lost = json.loads(text or "[]")
-            self._noticed.set()
-            if not self._left.wait(_GRACE):
-                self.end_process(str(self.error_of_loss("px.parallel")))
+    @property
+    def lost(self) -> list[int]:
+        """The processes that do not go on."""
+        return [] if self.loss is None else self.loss.processes
 
     def leave(self) -> None:
         """At the end of the program: where the group is broken, JAX would wait for the others, and they for this."""
-        self._over.set()
-        with contextlib.suppress(Exception):  # a thread that is inside the coordinator's client then would not survive
-            self.tell(f"lost/{self.process}", OVER)
-            for thread in self._threads:
-                thread.join(_GRACE)
-            self.tell(f"beat/{self.process}", OVER)
+        if self.signs is not None and not self.deaf:
+            self.signs.end()
         if self.broken or self.lost:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):
                     stream.flush()
             self._let_go()
-            os._exit(1)
+            os._exit(STATUS if self.lost else 1)
 
     def _let_go(self) -> None:
         """Tell process 0 that this one is about to end; process 0 waits, as JAX ends all others without it."""
+        if self.deaf:
+            return
         with contextlib.suppress(Exception):
             if self.process:
                 self.tell(f"left/{self.process}", "")
@@ -193,21 +193,23 @@ class Group:
             print(f"ProcessError: {message}", file=sys.stderr, flush=True)
             sys.stdout.flush()
         self._let_go()
-        os._exit(_STATUS)
+        os._exit(STATUS)
 
     def error_of_loss(self, where: str, seconds: float = 0.0) -> ProcessError:
         """The error that says who was lost, as soon as it is known, or the time is over."""
         self._noticed.wait(seconds)
         self._left.set()
         self.broken = True
-        who = listed(self.lost) if self.lost else "one of the others"
-        return ProcessError(
-            f"all {self.processes} processes to go on",
-            got=f"no sign of life from {who}",
-            fix="look at what it printed, and at its machine's memory: it ended, was killed, or cannot be reached; "
-            "start all of them again",
-            where=where,
-        )
+        loss = self.loss or Loss([], "no sign of life from one of the others", GONE)
+        return ProcessError(f"all {self.processes} processes to go on", got=loss.got, fix=loss.fix, where=where)
+
+
+def print_stack(process: int) -> None:
+    """Where the main thread stands, on standard error."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    lines = "".join(traceback.format_stack(frame)) if frame is not None else ""
+    with contextlib.suppress(Exception):
+        print(f"process {process} stands here, and does not go on:\n{lines}", file=sys.stderr, flush=True)
 
 
 def listed(numbers: Sequence[int]) -> str:

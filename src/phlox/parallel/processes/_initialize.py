@@ -10,6 +10,7 @@ from phlox.core import RangeError, StateError, _compat
 from phlox.parallel.processes._group import Group, group, joined
 from phlox.parallel.processes._roll_call import roll_call
 from phlox.parallel.processes._seat import WHERE, Seat, seat_of
+from phlox.parallel.processes._signs import Signs
 
 _LATER = 60  # seconds by which JAX gives up later than what is looked at here
 
@@ -21,6 +22,7 @@ def initialize(
     *,
     timeout: float = 300.0,
     heartbeat: float = 60.0,
+    hang: float | None = 1800.0,
 ) -> None:
     """Bring the processes of a training together, so that ``jax.devices()`` are those of all of them.
 
@@ -38,6 +40,9 @@ def initialize(
         process: which of them this is, from 0.
         timeout: seconds to wait for the others, here, wherever all come together, and at the end of the program.
         heartbeat: seconds without a sign of life after which a process is lost, and the others end.
+        hang: seconds after which a process of ``px.fit`` that lives and neither takes a step, nor looks at a batch of
+            validation, nor ends, is taken to hang, and all end; longer than the slowest step, the first one with its
+            compilation, and the slowest callback. None lets it take its time.
 
     Raises:
         RangeError: too little is known, or it makes no sense.
@@ -47,7 +52,9 @@ def initialize(
     >>> import phlox as px
     >>> px.parallel.initialize(processes=1)
     """
-    for name, value in (("timeout", timeout), ("heartbeat", heartbeat)):
+    for name, value in (("timeout", timeout), ("heartbeat", heartbeat), ("hang", hang)):
+        if value is None and name == "hang":
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
             raise RangeError(f"{name} in seconds, at least 1", got=repr(value), fix="leave it out", where=WHERE)
     seat = seat_of(coordinator, processes, process, int(timeout))
@@ -64,7 +71,7 @@ def initialize(
             fix="call it first in the program: before arrays and models are made, and before jax.devices()",
             where=WHERE,
         )
-    _meet(seat, timeout, heartbeat)
+    _meet(seat, timeout, heartbeat, hang)
 
 
 def _check_same(known: Group, seat: Seat) -> None:
@@ -77,7 +84,7 @@ def _check_same(known: Group, seat: Seat) -> None:
         )
 
 
-def _meet(seat: Seat, timeout: float, heartbeat: float) -> None:
+def _meet(seat: Seat, timeout: float, heartbeat: float, hang: float | None) -> None:
     _use_gloo()
     roll_call(seat, timeout)
     _compat.connect(
@@ -90,7 +97,8 @@ def _meet(seat: Seat, timeout: float, heartbeat: float) -> None:
         leaving=int(timeout),
     )
     found = joined(Group(_compat.coordination().client, seat.process, seat.processes, timeout, heartbeat))
-    found.watch()
+    found.signs = Signs(found, hang)
+    found.signs.start()
     atexit.register(found.leave)  # before what JAX does then
 
 

@@ -22,15 +22,26 @@ def parts_here(mesh: Mesh, axes: Sequence[str]) -> tuple[tuple[int, ...], int]:
     >>> parts_here(mesh(data=1), ("data",))
     ((0,), 1)
     """
+    return tuple(sorted(devices_by_part(mesh, axes))), math.prod(mesh.shape[name] for name in axes)
+
+
+def devices_by_part(mesh: Mesh, axes: Sequence[str]) -> dict[int, list[str]]:
+    """The devices of this process, in words, by the part of a batch that they work on: see ``parts_here``.
+
+    >>> from phlox.parallel import mesh
+    >>> list(devices_by_part(mesh(data=1), ("data",)))
+    [0]
+    """
     names = mesh.axis_names
     sizes = [mesh.shape[name] for name in axes]
-    here, devices = set(), mesh.devices
-    for place in np.ndindex(devices.shape):
-        device: Any = devices[place]
+    here: dict[int, list[str]] = {}
+    for place in np.ndindex(mesh.devices.shape):
+        device: Any = mesh.devices[place]
         if device.process_index == jax.process_index():
             along = tuple(place[names.index(name)] for name in axes)
-            here.add(int(np.ravel_multi_index(along, sizes)) if sizes else 0)
-    return tuple(sorted(here)), math.prod(sizes)
+            part = int(np.ravel_multi_index(along, sizes)) if sizes else 0
+            here.setdefault(part, []).append(f"{device.platform}:{device.id}")
+    return here
 
 
 def own_rows(leaf: Any, parts: Sequence[int], count: int) -> Any:
