@@ -216,10 +216,14 @@ def check_eight_bit() -> None:
 
 
 def check_eight_bit_by_hand() -> None:
-    """Made for a model that lies in parts, codes and scales lie at once where a step leaves them."""
-    model = px.Dense(64, 128, bias=False)
+    """Made for a model that lies in parts, codes and scales lie at once where a step leaves them, and ``place`` does."""
+    model, rule = px.Dense(64, 128, bias=False), px.optim.EightBit(px.optim.Adam(1e-2))
+    moved = px.Optimizer(rule, model)  # on one device
     placement = px.parallel.shard(model, fsdp())
-    opt = px.Optimizer(px.optim.EightBit(px.optim.Adam(1e-2)), model)
+    opt = px.Optimizer(rule, model)
+    placement.place(model, moved)
+    for path, v in px.paths(moved).items():
+        assert v.sharding.is_equivalent_to(px.paths(opt)[path].sharding, v.ndim), (path, v.sharding)
     before = {path: v.sharding for path, v in px.paths(opt).items()}
 
     @placement.jit

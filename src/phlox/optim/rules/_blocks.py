@@ -93,31 +93,34 @@ def _values(sign: str) -> np.ndarray:
     return np.concatenate([up, -up[-2:0:-1]] if sign == "signed" else [up]).astype(np.float32)
 
 
-@functools.cache
-def _borders(sign: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """Of each decade the first code, the parts in a unit, and the parts; the borders of 0 and of 1."""
-    up, parts = _upward(sign), np.asarray(_parts(sign))
-    first = 1 + np.cumsum(parts) - parts
-    density = parts / (0.9 * 10.0 ** (np.arange(_DECADES) - _DECADES + 1))
-    return first, density.astype(np.float32), parts, float(up[1] / 2), float((up[-1] + up[-2]) / 2)
+def _decades(sign: str) -> list[tuple[float, float, float, float]]:
+    """Of each decade from below the border to the one below, the first code, the parts, and the parts in a unit."""
+    up, found, first = _upward(sign), [], 1
+    for d, parts in enumerate(_parts(sign)):
+        found.append(((up[first] + up[first - 1]) / 2, first, parts, parts / (0.9 * 10.0 ** (d - _DECADES + 1))))
+        first += parts
+    return found
 
 
 def _nearest(share: jax.Array, sign: str) -> jax.Array:
-    """The code of the nearest value, for numbers from -1 to 1."""
-    first, density, parts, zero, one = _borders(sign)
+    """The code of the nearest value, for numbers from -1 to 1.
+
+    Choices among constants are fused with what is around them; a table would be gathered from, four times as slowly.
+    """
     up, size = _upward(sign), jnp.abs(share)
-    starts = [(up[n] + up[n - 1]) / 2 for n in first[1:]]  # half way from the decade below
-    decade = sum(((size >= np.float32(s)).astype(jnp.int32) for s in starts), jnp.zeros(size.shape, jnp.int32))
-    of_decade = lambda table: jnp.asarray(table).at[decade].get(mode="promise_in_bounds")  # noqa: E731
-    known = of_decade(parts.astype(np.float32))
-    part = jnp.clip(jnp.floor(size * of_decade(density) - known / 9), 0, known - 1)
-    code = of_decade(first.astype(np.int32)) + part.astype(jnp.int32)
-    last = int(first[-1] + parts[-1])
-    code = jnp.where(share >= np.float32(one), last, code)
+    lowest, *others = _decades(sign)
+    first, parts, density = (jnp.full_like(size, v) for v in lowest[1:])
+    for border, *numbers in others:
+        here = size >= np.float32(border)
+        first, parts, density = (
+            jnp.where(here, np.float32(new), old) for new, old in zip(numbers, (first, parts, density), strict=True)
+        )
+    code = first + jnp.clip(jnp.floor(size * density - parts * np.float32(1 / 9)), 0, parts - 1)
+    code = jnp.where(share >= np.float32((up[-1] + up[-2]) / 2), len(up) - 1.0, code)
     if sign == "unsigned":
-        return jnp.where(share > 0, code, 0).astype(jnp.uint8)
-    code = jnp.where(size < np.float32(zero), 0, code)
-    return (jnp.where(share < 0, -code, code) & 255).astype(jnp.uint8)
+        return jnp.where(share > 0, code, 0.0).astype(jnp.uint8)
+    code = jnp.where(size < np.float32(up[1] / 2), 0.0, code)
+    return (jnp.where(share < 0, -code, code).astype(jnp.int32) & 255).astype(jnp.uint8)
 
 
 # --- the blocks ---------------------------------------------------------------------------------------
@@ -154,8 +157,8 @@ def _smallest_factor(n: int) -> int:
 def _encoded(value: jax.Array, sides: Sides, sign: str, places: Any) -> tuple[jax.Array, jax.Array]:
     value = value.astype(jnp.float32)
     scales = _largest(value, sides)
-    over = _over_blocks(jnp.where(scales == 0, 1, scales), sides, value.shape)
-    codes = _nearest(value / over, sign)
+    inverse = jnp.where(scales < jnp.finfo(jnp.float32).tiny, 0, 1 / scales)  # a quotient at each place does not fuse
+    codes = _nearest(value * _over_blocks(inverse, sides, value.shape), sign)
     if places is not None:
         codes, scales = (jax.lax.with_sharding_constraint(v, at) for v, at in zip((codes, scales), places, strict=True))
     return codes, scales

@@ -127,8 +127,8 @@ class _InBlocks(Around):
                 )
 
     def part(self) -> optax.GradientTransformationExtraArgs:
-        """The rule, given numbers and its slots taken back as codes."""
-        inner = self.rule.part()
+        """The rule, whose slots begin in blocks; a step on such slots gives such slots."""
+        inner: Any = self.rule.part()
 
         def init(params: Any) -> RuleState:
             state = inner.init(params)
@@ -137,14 +137,7 @@ class _InBlocks(Around):
             kept = {name: self._started(slots[name], s) for name, s in self.rule.small_slots.items() if name in slots}
             return state._replace(slots=state.slots._replace(**kept))
 
-        def update(grads: Any, state: RuleState, params: Any = None, **extra: Any) -> Any:
-            full = state._replace(slots=_blocks.in_full(state.slots))
-            steps, after = inner.update(grads, full, params, **extra)
-            again = lambda old, new: old.again(new) if _blocks.is_blocks(old) else new  # noqa: E731
-            slots = jax.tree.map(again, state.slots, after.slots, is_leaf=_blocks.is_blocks)
-            return steps, after._replace(slots=slots)
-
-        return transformation(init, update)
+        return transformation(init, inner.update)
 
     def _check(self, slots: Mapping[str, Any]) -> None:
         missing = [name for name in self.rule.small_slots if name not in slots]
