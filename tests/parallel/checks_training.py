@@ -216,7 +216,7 @@ def check_eight_bit() -> None:
 
 
 def check_eight_bit_by_hand() -> None:
-    """Made for a model that lies in parts, codes and scales lie at once where a step leaves them, and ``place`` does."""
+    """Made for a model that lies in parts, codes and scales lie where a step leaves them, and where ``place`` does."""
     model, rule = px.Dense(64, 128, bias=False), px.optim.EightBit(px.optim.Adam(1e-2))
     moved = px.Optimizer(rule, model)  # on one device
     placement = px.parallel.shard(model, fsdp())
