@@ -23,7 +23,7 @@ from loop.loops import batches, dropping
 from phlox import weights
 from phlox.loop._interruption import Interruption
 from phlox.loop.checkpoints import _files as _checkpoint_files
-from phlox.loop.checkpoints._manifest import MANIFEST
+from phlox.loop.checkpoints._manifest import FORMAT, MANIFEST
 
 oracle("orbax.checkpoint")
 CorruptFileError, MissingFileError = weights.CorruptFileError, weights.MissingFileError
@@ -314,7 +314,7 @@ def test_a_resume_from_the_best_where_none_has_a_score_does_not_start_anew(tmp_p
 
 def deleted_on_the_way(monkeypatch, folder, times):
     """A training deletes the checkpoint while its arrays are read, and the reader finds nothing but zeros there."""
-    read, left = _checkpoint_files._read_arrays, [times]
+    read, left = _checkpoint_files.read_arrays, [times]
 
     def instead(arrays, numbers):
         found = read(arrays, numbers)
@@ -325,7 +325,7 @@ def deleted_on_the_way(monkeypatch, folder, times):
             return {number: np.zeros_like(array) for number, array in found.items()}
         return found
 
-    monkeypatch.setattr(_checkpoint_files, "_read_arrays", instead)
+    monkeypatch.setattr(_checkpoint_files, "read_arrays", instead)
 
 
 def test_a_reader_whose_checkpoint_is_deleted_takes_the_next(two, monkeypatch):
@@ -384,9 +384,9 @@ def test_a_damaged_checkpoint_outlives_the_resumes_that_follow(two):
 
 
 def test_a_checkpoint_of_a_later_phlox_is_passed_over_and_keeps_its_name(two):
-    forge(two / "0002-step-2", lambda m: m.update(format=2))
+    forge(two / "0002-step-2", lambda m: m.update(format=FORMAT + 1))
     store = opened(two)
-    with pytest.warns(UserWarning, match="format 2; it is left as it is"):
+    with pytest.warns(UserWarning, match=f"format {FORMAT + 1}; it is left as it is"):
         assert store.newest().step == 1
     store.close()
     assert listing(two) == ["0001-step-1", "0002-step-2"]

@@ -151,7 +151,7 @@ def test_the_manifest_tells_versions_and_why(store):
     assert (saved.step, saved.epoch, saved.score) == (1, 1, 0.5)
     assert saved.manifest["versions"]["jax"] == jax.__version__
     assert saved.manifest["versions"]["orbax-checkpoint"]
-    assert (saved.manifest["reason"], saved.manifest["workers"], saved.manifest["format"]) == ("every 10 steps", 2, 1)
+    assert (saved.manifest["reason"], saved.manifest["workers"], saved.manifest["format"]) == ("every 10 steps", 2, 2)
     on_disk = {str(p.relative_to(saved.path)) for p in saved.path.rglob("*") if p.is_file()}
     assert set(saved.manifest["files"]) == on_disk - {MANIFEST}
 
@@ -253,7 +253,7 @@ def test_a_named_checkpoint_that_is_damaged_is_refused(two):
 
 def test_a_checkpoint_of_a_later_phlox_says_so(two, monkeypatch):
     monkeypatch.setattr("phlox.loop.checkpoints._manifest.FORMAT", 0)
-    with pytest.raises(weights.CorruptFileError, match=r"of format 1 to 0, got format 1\n  fix: update Phlox"):
+    with pytest.raises(weights.CorruptFileError, match=r"of format 1 to 0, got format 2\n  fix: update Phlox"):
         CheckpointStore(two).newest()
 
 
@@ -271,7 +271,7 @@ def test_what_a_killed_process_left_is_removed_and_never_taken_for_whole(two):
 def test_a_checkpoint_has_its_name_once_its_manifest_is_in_it(store, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "phlox.loop.checkpoints._store.sealed",
+        "phlox.loop.checkpoints._saving.sealed",
         lambda folder, about: seen.append((folder.name, sorted(os.listdir(store.folder)))) or sealed(folder, about),
     )
     save(store, make(1))

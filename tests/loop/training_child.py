@@ -18,7 +18,7 @@ import numpy as np
 
 import phlox as px
 from phlox import loop, optim
-from phlox.loop.checkpoints._files import orbax
+from phlox.loop.checkpoints._arrays import orbax
 
 
 class Rows:

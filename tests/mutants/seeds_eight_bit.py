@@ -93,7 +93,7 @@ MUTANTS = [
     (
         "8 bits: codes lie whole",
         "parallel/_alike.py",
-        'of if part == "codes" else path',
+        'path.removesuffix("/codes")',
         "path",
         (_DEVICES + "[check_eight_bit_by_hand]",),
     ),

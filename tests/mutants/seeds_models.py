@@ -93,8 +93,8 @@ MUTANTS = [
     (
         "counts of batches are not written",
         "weights/matching/_names.py",
-        "{**written(slots, model), **self._counts(slots, model)}",
-        "written(slots, model)",
+        "{**written(slots, values), **self._counts(slots, model)}",
+        "written(slots, values)",
         (
             _CONVERT + "test_a_map_reads_both_ways_fused_stacked_and_odd_arrays",
             _RESNET + "test_written_here_and_loaded_there",

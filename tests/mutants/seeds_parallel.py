@@ -14,8 +14,8 @@ MUTANTS = [
     (
         "state of an optimiser lies whole",
         "parallel/_alike.py",
-        "for cut, whole in found if whole == shape",
-        "for cut, whole in found if whole != shape",
+        "for what, whole in found if whole == shape",
+        "for what, whole in found if whole != shape",
         (_FIT + "[check_lookahead]",),
     ),
     (

@@ -45,8 +45,8 @@ MUTANTS = [
     (
         "processes: all write the files",
         "loop/_together.py",
-        "return [c for c in callbacks if self.first or c.order < LOOKING_ON]",
-        "return [c for c in callbacks if self.first or c.order <= 50]",
+        "return [c for c in callbacks if self.first or c.order < LOOKING_ON or",
+        "return [c for c in callbacks if self.first or c.order <= 50 or",
         (_TOGETHER + "test_files_are_written_once_and_a_run_goes_on_from_them",),
     ),
     (

@@ -158,10 +158,6 @@ def saved():
     fitted(**saving, callbacks=[sees])
     found = {"resumed": told(*fitted(**saving, epochs=3, resume=True)), "callbacks": sees.names}
     found["straight"] = told(*fitted(epochs=3, **DATA))
-    try:
-        fitted(checkpoint_dir=FOLDER / "cut", parallel=px.parallel.fsdp(whole=8))
-    except px.RangeError as error:
-        found["cut"] = str(error)
     return found
 
 

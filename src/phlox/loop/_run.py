@@ -16,13 +16,14 @@ from phlox.loop._interruption import Interruption
 from phlox.loop._together import LOOKING_ON, Alone
 from phlox.loop.callbacks._names import constructed, matched
 from phlox.loop.checkpoints._changes import warn_of_changes
+from phlox.loop.checkpoints._places import Places, laid
 from phlox.loop.checkpoints._plain_state import decoded, encoded
 from phlox.loop.logs._history import History
 from phlox.loop.steps._ledger import Ledger
+from phlox.optim import Optimizer, apart, joined
 
 if TYPE_CHECKING:
     from phlox.loop.steps._objective import Objective
-    from phlox.optim import Optimizer
 
 
 class Run:
@@ -262,7 +263,7 @@ class Run:
         keys: dict[str, dict[str, str]] = {}
         arrays: dict[str, dict[str, Any]] = {}
         for part, module in self._modules().items():
-            arrays[part], keys[part] = _without_keys(paths(module))
+            arrays[part], keys[part] = _without_keys(_arrays_of(module))
         arrays["history"] = {"losses": self.history.losses}
         arrays["epoch"] = self.ledger.state()
         values: dict[str, Any] = {
@@ -322,9 +323,12 @@ class Run:
         new = {}
         for part, module in found.items():
             new[part] = _with_keys(arrays[part], values["keys"].get(part, {}))
+            if isinstance(module, Optimizer):
+                new[part] = joined(module, new[part])
             _check_alike(part, paths(module), new[part])
         for part, module in found.items():
-            write_arrays(module, {path: jax.numpy.array(v) for path, v in new[part].items()})
+            there = paths(module)
+            write_arrays(module, {path: laid(v, there[path]) for path, v in new[part].items()})
         for name in ("epoch", "epoch_over", "batch", "step", "examples", "seed"):
             setattr(self, name, values[name])
         beside = arrays["history"]
@@ -338,6 +342,10 @@ class Run:
         for name, callback_state in states.items():
             callbacks[name].restore(callback_state)
         warn_of_changes(self.made, values.get("made"))
+
+    def places(self) -> Places:
+        """Where what ``restore`` takes is to lie, so that each process reads no more than its devices hold."""
+        return Places({part: _arrays_of(module) for part, module in self._modules().items()})
 
     def _names_in(self, state: dict[str, Any]) -> dict[str, str]:
         """The name in a state of each callback that it knows, by the name it has here."""
@@ -374,6 +382,11 @@ def _state_of(state: dict[str, Any], name: str) -> dict[str, Any]:
     """What a callback's ``state()`` gave, by its name in a run's state."""
     kept, held = state["values"]["callbacks"][name], state["arrays"].get(f"{name}.state", {})
     return decoded(kept, held) if state["values"].get("encoded") else {**kept, **held}
+
+
+def _arrays_of(module: Module) -> dict[str, Any]:
+    """The arrays of a Module by path, as a state has them: an optimiser's each by itself."""
+    return apart(module) if isinstance(module, Optimizer) else paths(module)
 
 
 def _without_keys(arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

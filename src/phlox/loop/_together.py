@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import jax
-from jax.sharding import PartitionSpec
 
-from phlox.core import Module, RangeError, StateError, describe, paths
+from phlox.core import Module, StateError, describe, paths
 from phlox.loop._warning import warn
 from phlox.loop.batches._batch import Masked, examples
 from phlox.loop.batches._feed import Feed
+from phlox.loop.checkpoints import _circle as files
 from phlox.parallel import FAILED, Ending, Group, Placement, agree, checksum, checksums, group, own_rows
+from phlox.weights import whole
 
 Run = Any  # a ``Run``, which knows this file
 T = TypeVar("T")
@@ -33,10 +34,12 @@ class Alone:
     """A training in one process: nothing is to be agreed on.
 
     Attributes:
+        circle: who keeps checkpoints together.
         placement: how devices share the work, None for one.
         first: whether this process is the one that shows and writes.
     """
 
+    circle: files.Circle = files.ALONE
     first = True
 
     def __init__(self, placement: Placement | None):
@@ -111,6 +114,7 @@ class Together(Alone):
         self.name = group.meeting()
         self.ending = Ending(group, self.name, where)
         self.seen: dict[str, dict[str, str]] = {}  # checksums of arrays by Module, before the first step
+        self.circle = files.Together(group, self.name, where, self.ending)
         self._agreed = self._left = self._saving = False
         self._open = ExitStack()
 
@@ -139,7 +143,7 @@ class Together(Alone):
         return True
 
     def those_here(self, callbacks: Sequence[T]) -> list[T]:
-        return [c for c in callbacks if self.first or c.order < LOOKING_ON]  # pyright: ignore[reportAttributeAccessIssue]
+        return [c for c in callbacks if self.first or c.order < LOOKING_ON or getattr(c, "of_all", False)]  # pyright: ignore[reportAttributeAccessIssue]
 
     def prepare(self, feeds: Sequence[Feed | None]) -> None:
         for feed in feeds:
@@ -150,28 +154,9 @@ class Together(Alone):
         run.interruption.patient = True
         self._saving = saving
         if saving:
-            self._check_whole(run.model)
             run.interruption.before_saving()
         if hasattr(feed.loader, "sharing"):
             self._open.enter_context(feed.loader.sharing(*self.placement.parts))
-
-    def _check_whole(self, model: Module) -> None:
-        """Refuse to save what no process holds whole."""
-        cut = [path for path, spec in self.placement.cuts(model).items() if self._is_cut(spec)]
-        if cut:
-            error: Any = RangeError(
-                "a model that each process holds whole, to save it",
-                got=f"{len(cut)} arrays in parts, {cut[0]} among them",
-                fix="leave checkpoints out, or use px.parallel.data_parallel(): arrays in parts are not written yet",
-                where=self.where,
-            )
-            error.everywhere = True
-            raise error
-
-    def _is_cut(self, spec: PartitionSpec) -> bool:
-        """Whether some axis of an array is in several parts."""
-        names = [name for entry in spec if entry for name in (entry if isinstance(entry, tuple) else (entry,))]
-        return any(self.placement.sizes[name] > 1 for name in names)
 
     # --- batches ---------------------------------------------------------------------------------
 
@@ -308,7 +293,13 @@ def _told_settings(run: Run) -> dict[str, str]:
     return told | {
         "rule": rule,
         "callbacks": ", ".join(type(c).__name__ for c in run.callbacks if c.order < LOOKING_ON),
+        "checkpoints": ", ".join(_without_folder(c) for c in run.callbacks if getattr(c, "of_all", False)),
     }
+
+
+def _without_folder(checkpoint: Any) -> str:
+    """When all save together; where the folder is, each may call it by another name."""
+    return f"{type(checkpoint).__name__}(…, every={repr(checkpoint).rpartition(' every=')[2]}"
 
 
 def _without_addresses(text: str) -> str:
@@ -337,11 +328,4 @@ def all_rows(loader: Any) -> Iterator[None]:
 
 def gathered(output: Any) -> Any:
     """Arrays that several processes hold parts of, whole in each of them."""
-
-    def whole(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
-            return leaf
-        everywhere = jax.sharding.NamedSharding(leaf.sharding.mesh, PartitionSpec())  # pyright: ignore[reportAttributeAccessIssue]
-        return jax.jit(lambda v: v, out_shardings=everywhere)(leaf)
-
     return jax.tree.map(whole, output)

@@ -9,14 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
 from phlox.adapt import plain
 from phlox.core import Module, StructureError, describe, eval_shape, modules, shown, state_dict, static_key
 from phlox.models._catalogue import family_of, variant_of
 from phlox.models._family import Family
 from phlox.models._model import Model
-from phlox.weights import file_error, replacing
+from phlox.weights import file_error, replacing, write_by_one
 
 _WHERE = "px.models.save"
 _NOTHING, _ELSEWHERE = object(), object()
@@ -27,7 +26,8 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
 
     Each file appears whole or not at all, the weights before the config. What the config does not say is refused: a
     layer that was added or replaced, another activation; ``px.save`` writes any model. Adapters are written where they
-    are merged: ``px.adapt.merge``.
+    are merged: ``px.adapt.merge``. Of a model that lies in parts over several processes all call this, and process 0
+    writes, one array at a time.
 
     Arguments:
         model: one of ``px.models``.
@@ -59,9 +59,15 @@ def save(model: Model, folder: str | os.PathLike[str], *, names: str | None = No
             f"names that can hold this config: {known}", got=repr(dialect), fix="choose one of these", where=where
         )
     entries = _entries(family, model, dialect, where)
-    arrays = family.names_of(dialect, model.config).to_theirs(model)
+    forms, arrays = family.names_of(dialect, model.config).streamed(model)
     _check_form(family, model, where)
-    _write(Path(folder), entries, arrays, where)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, folder, where) from error
+    write_by_one(Path(folder, "model.safetensors"), forms, arrays, {"format": "pt"}, where, state_dict(model).values())
+    with replacing(Path(folder, "config.json"), where=where) as temporary:
+        temporary.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 
 def _entries(family: Family, model: Any, dialect: str, where: str) -> dict[str, Any]:
@@ -122,15 +128,3 @@ def _key(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return type(value).__name__ if isinstance(value, Module) else value if isinstance(value, str) else shown(value)
-
-
-def _write(folder: Path, entries: dict[str, Any], arrays: dict[str, Any], where: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(error, folder, where) from error
-    ordered = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
-    with replacing(folder / "model.safetensors", where=where) as temporary:
-        save_file(ordered, temporary, {"format": "pt"})
-    with replacing(folder / "config.json", where=where) as temporary:
-        temporary.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

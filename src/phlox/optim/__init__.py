@@ -5,6 +5,7 @@ rules/              what is subtracted from an array, given its gradient
 schedules/          numbers that are functions of the step
 _state _packing     state cut down, put together, carried; many small arrays as one
 _spread             state of a model that is spread over devices
+_apart              its arrays as files have them, each by itself
 _adjusting          the numbers that opt.adjust sets
 _models             several models under one optimiser
 _calling            transformations of optax
@@ -14,6 +15,10 @@ _plateau            the rate lowered when a number stops improving
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.optim._apart import apart as apart
+from phlox.optim._apart import joined as joined
 from phlox.optim._optimizer import Optimizer
 from phlox.optim._plateau import ReduceOnPlateau
 from phlox.optim.rules._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
@@ -26,8 +31,6 @@ from phlox.optim.rules._combined import SAM, AccumGrad, Lookahead, MixedPrecisio
 from phlox.optim.rules._descent import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
 from phlox.optim.rules._eight_bit import EightBit
 from phlox.optim.rules._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
-
-# And this.
 from phlox.optim.rules._gradients import share_of as share_of
 from phlox.optim.rules._groups import groups
 from phlox.optim.rules._lbfgs import LBFGS

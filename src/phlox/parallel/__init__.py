@@ -14,14 +14,14 @@ ring/          attention over sequences that are cut over devices
 experts/       tokens that go to experts on other devices, and come back
 """
 
+# For the rooms above, and no user's business: not in __all__.
+from phlox.parallel._alike import meant as meant
 from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement, placement_of
 from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
-
-# For the rooms above, and no user's business: not in __all__.
 from phlox.parallel.processes._agreement import FAILED as FAILED
 from phlox.parallel.processes._agreement import agree as agree
 from phlox.parallel.processes._agreement import checksum as checksum

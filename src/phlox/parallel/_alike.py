@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from jax.sharding import PartitionSpec
 
 from phlox.core import Module, paths
 from phlox.optim import cut_of_scales
+
+T = TypeVar("T")
 
 Cuts = Mapping[str, PartitionSpec]
 Known = Mapping[str, tuple[PartitionSpec, tuple[int, ...]]]  # how an array of a model is cut, and its shape, by path
@@ -28,15 +31,22 @@ def _cut(path: str, shape: tuple[int, ...], known: Known, sizes: Mapping[str, in
         for cut, whole in _ends(of, known):
             if len(whole) == len(shape):
                 return cut_of_scales(cut, whole, shape, sizes)
-    found = _ends(of if part == "codes" else path, known)
-    return next((cut for cut, whole in found if whole == shape), PartitionSpec())
+    return meant(path, shape, known, PartitionSpec())
 
 
-def _ends(path: str, known: Known) -> list[tuple[PartitionSpec, tuple[int, ...]]]:
-    """What is known of the arrays whose paths end this one, the longest first."""
-    found = []
+def meant(path: str, shape: tuple[int, ...], known: Mapping[str, tuple[T, tuple[int, ...]]], none: T) -> T:
+    """What is known of the array whose path ends this one and that has this shape; else ``none``.
+
+    >>> meant("slots.0/m/layers.0.weight", (2,), {"layers.0.weight": ("cut", (2,))}, "whole")
+    'cut'
+    """
+    found = _ends(path.removesuffix("/codes"), known)
+    return next((what for what, whole in found if whole == shape), none)
+
+
+def _ends(path: str, known: Mapping[str, T]) -> Iterator[T]:
+    """What is known by a path that ends this one, the longest first."""
     while path:
         if path in known:
-            found.append(known[path])
+            yield known[path]
         path = max((path.partition(mark)[2] for mark in "./"), key=len)
-    return found

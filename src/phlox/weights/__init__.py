@@ -4,6 +4,7 @@ _artifact                   px.save and px.load: arrays, and how the model is bu
 _describing _rebuilding     a live object as JSON, and back without its ``__init__``
 _naming                     what names in a file may stand for
 _safetensors _metadata      the arrays; the text and checksum beside them
+_writing _whole             array by array; those that several processes hold, brought together
 _replacing _temporary       written whole or not at all; what a killed process left
 _on_device _pages           arrays of files as arrays of JAX; memory for copies
 _errors                     what can go wrong with a file
@@ -28,6 +29,8 @@ from phlox.weights._replacing import replacing
 from phlox.weights._safetensors import load_safetensors, save_safetensors
 from phlox.weights._safetensors import read_file as read_file
 from phlox.weights._safetensors import write_file as write_file
+from phlox.weights._whole import whole as whole
+from phlox.weights._writing import write_by_one as write_by_one
 from phlox.weights.bundle._bundle import CARD as CARD
 from phlox.weights.bundle._bundle import EXAMPLES as EXAMPLES
 from phlox.weights.bundle._bundle import MANIFEST as MANIFEST

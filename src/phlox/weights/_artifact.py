@@ -24,7 +24,8 @@ def save(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, str
 
     The file is a safetensors file: other programs read its arrays. Its metadata describes the live model: classes and
     functions by their import path, other attributes as data; what was replaced, appended, shared, frozen or pinned is
-    kept. It appears whole or not at all, with a checksum. The same model gives the same bytes.
+    kept. It appears whole or not at all, with a checksum. The same model gives the same bytes. Of a model that lies in
+    parts over several processes all call this, and process 0 writes, one array at a time.
 
     Arguments:
         model: the model.

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -18,13 +19,34 @@ FORMAT = 1
 """The version of Phlox's entries; files of this and older versions load."""
 
 _OWN = "phlox."
-_DIGEST = "phlox.sha256"
+DIGEST = "phlox.sha256"
+UNKNOWN = 64 * "0"  # a checksum that is to come
+
+# What the format calls a dtype, and what JAX does.
+DTYPES: dict[str, Any] = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "U64": np.uint64,
+    "I64": np.int64,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "C64": np.complex64,
+    "F8_E4M3": jnp.float8_e4m3fn,
+    "F8_E5M2": jnp.float8_e5m2,
+}
 
 
 def own_metadata(
     user: Mapping[str, str] | None, keys: Mapping[str, str], where: str, own: Mapping[str, str]
 ) -> dict[str, str]:
-    """The user's text with Phlox's entries, short of the checksum."""
+    """The user's text with Phlox's entries, and room for the checksum."""
     user = dict(user or {})
     for name, value in user.items():
         if not isinstance(name, str) or not isinstance(value, str) or name.startswith(_OWN):
@@ -34,28 +56,38 @@ def own_metadata(
                 fix="turn values into text, for example with json.dumps",
                 where=where,
             )
-    return {**user, "phlox.format": str(FORMAT), "phlox.keys": json.dumps(dict(sorted(keys.items()))), **own}
+    ours = {"phlox.format": str(FORMAT), "phlox.keys": json.dumps(dict(sorted(keys.items())))}
+    return {**user, **ours, **own, DIGEST: UNKNOWN}
+
+
+class Digest:
+    """SHA-256 over the metadata and, in the order of their names, every array's name, dtype, shape and bytes."""
+
+    def __init__(self, metadata: Mapping[str, str]):
+        text = json.dumps({k: v for k, v in sorted(metadata.items()) if k != DIGEST})
+        self._total = hashlib.sha256(text.encode())
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        """Take in the next array."""
+        self._total.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
+        self._total.update(array.reshape(-1).view(np.uint8).data)
+
+    def text(self) -> str:
+        """The checksum of what was taken in."""
+        return self._total.hexdigest()
 
 
 def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over the metadata and, by name, every array's name, dtype, shape and bytes."""
-    total = hashlib.sha256()
-    total.update(json.dumps({k: v for k, v in sorted(metadata.items()) if k != _DIGEST}).encode())
+    """The checksum of arrays that are all there."""
+    total = Digest(metadata)
     for name in sorted(arrays):
-        array = arrays[name]
-        total.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
-        total.update(array.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
-
-
-def signed(arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> dict[str, str]:
-    """The metadata with the checksum."""
-    return {**metadata, _DIGEST: digest(arrays, metadata)}
+        total.add(name, arrays[name])
+    return total.text()
 
 
 def check_digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], where: str) -> None:
     """Refuse content that is not what Phlox wrote. Files of other programs carry no checksum and pass."""
-    if any(k.startswith(_OWN) for k in metadata) and metadata.get(_DIGEST) != digest(arrays, metadata):
+    if any(k.startswith(_OWN) for k in metadata) and metadata.get(DIGEST) != digest(arrays, metadata):
         raise CorruptFileError(
             "the content that its checksum was made of",
             got="other content",

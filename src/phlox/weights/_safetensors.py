@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from phlox.core import (
     DtypeError,
@@ -30,28 +25,10 @@ from phlox.core import (
     state_dict,
 )
 from phlox.weights._errors import CorruptFileError, file_error, open_regular
-from phlox.weights._metadata import check_digest, check_format, key_kinds, opened, own_metadata, signed
-from phlox.weights._replacing import replacing
+from phlox.weights._metadata import DTYPES, check_digest, check_format, key_kinds, opened, own_metadata
+from phlox.weights._whole import whole
+from phlox.weights._writing import write_by_one
 
-# What the format calls a dtype, and what JAX does.
-DTYPES: dict[str, Any] = {
-    "BOOL": np.bool_,
-    "U8": np.uint8,
-    "I8": np.int8,
-    "U16": np.uint16,
-    "I16": np.int16,
-    "U32": np.uint32,
-    "I32": np.int32,
-    "U64": np.uint64,
-    "I64": np.int64,
-    "F16": np.float16,
-    "BF16": jnp.bfloat16,
-    "F32": np.float32,
-    "F64": np.float64,
-    "C64": np.complex64,
-    "F8_E4M3": jnp.float8_e4m3fn,
-    "F8_E5M2": jnp.float8_e5m2,
-}
 _KNOWN = {np.dtype(kind) for kind in DTYPES.values()}
 
 
@@ -61,6 +38,9 @@ def save_safetensors(model: Module, path: str | os.PathLike[str], metadata: Mapp
     The file is a flat dict by path, as ``px.state_dict`` gives it: what is shared is stored once, a random key as its
     words. It carries a format version and a SHA-256 checksum of everything in it. A failed save (a full disk, Ctrl-C)
     leaves nothing behind, and an older file of that name as it was. The same model gives the same bytes.
+
+    A model that lies in parts over several processes is saved by all of them together: process 0 writes, and no process
+    ever holds more than one array of it whole.
 
     Arguments:
         model: the model.
@@ -126,14 +106,10 @@ def write_file(
 ) -> None:
     """Write arrays by name, the user's text and entries of Phlox's own to a file, whole or not at all."""
     kinds = {name: str(jax.random.key_impl(x)) for name, x in values.items() if is_key(x)}
-    arrays = {name: _on_host(name, x, where) for name, x in values.items()}
-    text = signed(arrays, own_metadata(user, kinds, where, own))
-    with replacing(path, where=where) as temporary:
-        try:
-            save_file(arrays, temporary, text)
-        except SafetensorError as error:
-            raise _as_system_error(error) from error
-        _put_in_order(temporary)
+    words = {name: jax.random.key_data(x) if name in kinds else x for name, x in values.items()}
+    forms = {name: _form(name, x, where) for name, x in words.items()}
+    arrays = ((name, np.asarray(whole(words[name]))) for name in sorted(words))
+    write_by_one(path, forms, arrays, own_metadata(user, kinds, where, own), where, words.values())
 
 
 def read_file(path: str | os.PathLike[str], where: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -169,8 +145,8 @@ def arrays_of(model: Module, where: str) -> dict[str, Any]:
     return values
 
 
-def _on_host(name: str, x: Any, where: str) -> np.ndarray:
-    """An array as dense NumPy in row order, the words of a random key for it."""
+def _form(name: str, x: Any, where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array that is alive and that the format has a name for."""
     if isinstance(x, jax.Array) and x.is_deleted():
         raise LostBuffersError(
             f"a model whose arrays are alive, which {name} is not",
@@ -178,27 +154,15 @@ def _on_host(name: str, x: Any, where: str) -> np.ndarray:
             fix="rebuild or load the model",
             where=where,
         )
-    array = np.asarray(jax.random.key_data(x) if is_key(x) else x, order="C")
-    if array.dtype not in _KNOWN:
+    dtype = np.dtype(x.dtype)
+    if dtype not in _KNOWN:
         raise DtypeError(
             f"arrays of {', '.join(sorted(kind.name for kind in _KNOWN))}",
             got=f"{describe(x)} at {name}",
             fix="convert it, for a complex128 into its real and imaginary part",
             where=where,
         )
-    return array
-
-
-def _put_in_order(path: Path) -> None:
-    """Sort the metadata, which the safetensors package writes in random order: equal models give equal bytes."""
-    with open(path, "r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= size:
-            file.seek(8)
-            file.write(text.ljust(size))
+    return tuple(x.shape), dtype
 
 
 def _read(path: str | os.PathLike[str], where: str) -> dict[str, np.ndarray]:
@@ -223,13 +187,6 @@ def _read(path: str | os.PathLike[str], where: str) -> dict[str, np.ndarray]:
             "a file that stays as it is", got=str(error), fix="load it again", where=where
         ) from error
     return arrays
-
-
-def _as_system_error(error: SafetensorError) -> OSError:
-    """The system's error, which the safetensors package passes on as text."""
-    found = re.search(r"os error (\d+)|code: (\d+)", str(error))
-    number = int(found[1] or found[2]) if found else errno.EIO
-    return OSError(number, os.strerror(number) if found else str(error))
 
 
 def _shortened(got: str, most: int = 12) -> str:

@@ -12,6 +12,7 @@ from phlox.core import RangeError
 from phlox.loop._interruption import Interruption
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.callbacks._monitor import Monitor
+from phlox.loop.checkpoints._circle import ALONE
 from phlox.loop.checkpoints._store import CheckpointStore
 from phlox.weights import FileError
 
@@ -24,6 +25,7 @@ class Checkpoint(Callback):
 
     What is saved: model, optimiser, loss scale, metrics, callbacks, history, counters and the loader's position. Arrays
     are copied when the step is over and written in the background; a checkpoint appears when all of it is on the disk.
+    Of several processes that train together each writes a part, into one folder that all see.
     ``px.fit(…, checkpoint_dir=folder, resume=True)`` makes one of these, and goes on from the newest whole checkpoint.
 
     Ctrl-C and SIGTERM are noted, and save at the end of the running steps; so does an exception. The message says how
@@ -49,6 +51,7 @@ class Checkpoint(Callback):
     """
 
     order: ClassVar[int] = 100  # what the others did to themselves in a hook is saved too
+    of_all: ClassVar[bool] = True  # of several processes each writes its part
     keep: int
     keep_best: int
     store: CheckpointStore
@@ -77,6 +80,7 @@ class Checkpoint(Callback):
         self.monitor = None if monitor is None else Monitor(monitor, mode, 0.0, "Checkpoint")
         self.store = CheckpointStore(folder)
         self._interruption = Interruption()
+        self._circle = ALONE
         self._boundary: Any = None  # where everything was last as a checkpoint needs it
         self._saved: Any = None  # where the last checkpoint was made, and its score
         self._held: Any = None  # where the last step was done, and the state there: what is to be saved instead
@@ -96,6 +100,8 @@ class Checkpoint(Callback):
         self._refuse_another(run)
 
     def on_fit_start(self, run: Run) -> None:
+        self._circle = run.together.circle
+        self.store.among(self._circle)
         self.store.open()
         self._boundary, self._saved, self._held = _place(run), None, None
         self._moved = self._final = self._left = self._failed = False
@@ -174,22 +180,28 @@ class Checkpoint(Callback):
 
     def _refuse_another(self, run: Run) -> None:
         """Refuse a folder with the checkpoints of another training: the best of both would be one of them."""
-        there = [] if run.config.get("resume", True) else self.store.checkpoints()
+        if run.config.get("resume", True):
+            return
+        there = run.together.circle.decided(lambda: [saved.step for saved in self.store.checkpoints()])
         if there:
-            raise FileError(
+            error: Any = FileError(
                 "a folder without checkpoints, or resume=True",
-                got=f"{len(there)} of an earlier training, up to step {there[-1].step}",
+                got=f"{len(there)} of an earlier training, up to step {there[-1]}",
                 fix="pass resume=True to go on with it, or choose another folder",
                 where=self.store.where,
             )
+            error.everywhere = True
+            raise error
 
     # --- saving ----------------------------------------------------------------------------------
 
     def _save(self, run: Run, reason: str, score: float | None = None) -> None:
         """Begin to save the run, unless it was saved just so."""
         place, state = self._held or (_place(run), None)
-        if self._saved is not None and self._saved[0] == place and score in (None, self._saved[1]):
-            return
+        if self._saved is not None and self._saved[0] == place:
+            known = self._saved[1]
+            if self._circle.decided(lambda: score in (None, known)):
+                return
         monitor = self.monitor
         about = {
             "step": run.step,
@@ -199,6 +211,7 @@ class Checkpoint(Callback):
             "mode": None if monitor is None else monitor.mode,
             "reason": reason,
             "devices": run.device_count,
+            "processes": self._circle.processes,
             "workers": getattr(run.loader, "num_workers", None),
         }
         self.store.save(run.state() if state is None else state, about, keep=self.keep, keep_best=self.keep_best)
@@ -208,10 +221,15 @@ class Checkpoint(Callback):
         return None if self.monitor is None else _number(self.monitor.read(run))
 
     def _among_best(self, score: float | None) -> bool:
-        """Whether an epoch is better than the last of the best that are kept."""
-        if score is None or not self.keep_best or self.monitor is None:
+        """Whether an epoch is better than the last of the best that are kept; of several processes 0 decides."""
+        if not self.keep_best or self.monitor is None or (score is None and not self._circle.several):
             return False
         self.store.wait()
+        return self._circle.decided(lambda: self._is_better(score))
+
+    def _is_better(self, score: float | None) -> bool:
+        if score is None or self.monitor is None:
+            return False
         scores = [saved.score for saved in self.store.checkpoints() if saved.manifest["monitor"] == self.monitor.name]
         held = sorted((s for s in scores if s is not None), reverse=self.monitor.mode == "max")
         return len(held) < self.keep_best or self.monitor.better(score, held[self.keep_best - 1])
@@ -223,12 +241,21 @@ class Checkpoint(Callback):
         self.store.wait()
         self._left = True
         message = self._how_to_resume(run, self._interruption.name)
-        print(message, file=sys.stderr, flush=True)
+        if run.together.first:
+            print(message, file=sys.stderr, flush=True)
         raise self._interruption.error(message)
 
     def _try_to_save(self, run: Run, reason: str) -> None:
-        """Save where that is possible: after an exception the arrays may be gone."""
+        """Save where that is possible: after an exception the arrays may be gone.
+
+        Other processes cannot be waited for; what process 0 holds whole it saves by itself.
+        """
+        if not self._circle.first:
+            return
         with suppress(Exception):
+            if self._circle.several:
+                self._circle = ALONE
+                self.store.among(ALONE)
             self._save(run, reason)
             self.store.wait()
 

@@ -6,15 +6,19 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 
-from phlox.core import LoadReport, Module, RangeError, load_state_dict
+from phlox.core import LoadReport, Module, RangeError, load_state_dict, paths
 from phlox.loop.checkpoints._checkpoint import Checkpoint
-from phlox.loop.checkpoints._files import State
-from phlox.loop.checkpoints._manifest import MANIFEST, Saved, check_files
+from phlox.loop.checkpoints._circle import ALONE, Circle, Together
+from phlox.loop.checkpoints._manifest import MANIFEST, Saved
+from phlox.loop.checkpoints._places import Places, laid
+from phlox.loop.checkpoints._snapshot import State
 from phlox.loop.checkpoints._store import CheckpointStore
+from phlox.optim import Optimizer, joined
+from phlox.parallel import group
 from phlox.weights import MissingFileError
 
 if TYPE_CHECKING:
@@ -39,12 +43,15 @@ def resume_run(run: Run, folder: str | os.PathLike[str], resume: Choice = True) 
     """
     writers = [c.store for c in run.callbacks if isinstance(c, Checkpoint) and c.store.folder == Path(folder)]
     store = writers[0] if writers else CheckpointStore(folder)  # the writer is to know what is damaged
+    store.among(run.together.circle)
     where = "px.fit(resume=…)"
-    chosen = _read(store, resume, None, where)
+    chosen = _read(store, resume, None, where, run.places())
     if chosen is None:
         if store.checkpoints():
             raise _none_there(store, resume, where)
-        print(f"nothing to resume from in {os.fspath(folder)!r}: training starts anew", file=sys.stderr, flush=True)
+        text = f"nothing to resume from in {os.fspath(folder)!r}: training starts anew"
+        if run.together.first:
+            print(text, file=sys.stderr, flush=True)
         return None
     saved, state = chosen
     run.restore(state)
@@ -60,6 +67,9 @@ def load_checkpoint(
     part: str = "model",
 ) -> LoadReport:
     """Fill a model, in place, from a checkpoint; all is checked by path before the first array is written.
+
+    A model that is spread over devices stays so, and each process reads what its devices hold; where it lies over
+    several processes, all of them call this.
 
     What is shared in the model stays shared. For a model that changed since, ``strict=False`` loads what fits, and the
     report says by path what is missing, unexpected, or of another shape or dtype.
@@ -87,8 +97,9 @@ def load_checkpoint(
       unexpected: bias
     """
     where = f"px.load_checkpoint({os.fspath(folder)!r})"
-    store = CheckpointStore(folder)
-    chosen = _read(store, which, (part,), where)
+    store, there = CheckpointStore(folder), paths(model)
+    store.among(_circle_of(there, where))
+    chosen = _read(store, which, (part,), where, Places({part: there}))
     if chosen is None:
         raise _none_there(store, which, where)
     saved, state = chosen
@@ -100,11 +111,23 @@ def load_checkpoint(
     arrays = state["arrays"][part]
     for path, kind in state["values"]["keys"].get(part, {}).items():
         arrays[path] = jax.random.wrap_key_data(arrays[path], impl=kind)
+    if isinstance(model, Optimizer):
+        arrays = joined(model, arrays)
+    several = {path for path, v in there.items() if isinstance(v, jax.Array) and len(v.sharding.device_set) > 1}
+    arrays = {path: laid(v, there[path]) if path in several else v for path, v in arrays.items()}
     return load_state_dict(model, arrays, strict=strict)
 
 
+def _circle_of(arrays: dict[str, Any], where: str) -> Circle:
+    """The processes that arrays lie over."""
+    found = group()
+    if found is None or all(not isinstance(v, jax.Array) or v.is_fully_addressable for v in arrays.values()):
+        return ALONE
+    return Together(found, found.meeting(), where)
+
+
 def _read(
-    store: CheckpointStore, which: Choice, parts: tuple[str, ...] | None, where: str
+    store: CheckpointStore, which: Choice, parts: tuple[str, ...] | None, where: str, places: Places
 ) -> tuple[Saved, State] | None:
     """The checkpoint that the user asks for, and what it holds; chosen anew where a training deletes it meanwhile."""
     if store.folder.is_file():
@@ -114,7 +137,7 @@ def _read(
         if saved is None:
             return None
         try:
-            return saved, store.read(saved, parts)
+            return saved, store.taken(saved, parts, places)
         except MissingFileError:
             if look == _LOOKS - 1 or not _is_a_rule(which):
                 raise
@@ -141,7 +164,7 @@ def _chosen(store: CheckpointStore, which: Choice, where: str) -> Saved | None:
             fix=f"choose among {there}" if there else f"look into {os.fspath(store.folder)!r}: it holds no checkpoint",
             where=where,
         )
-    return Saved(path, check_files(path))
+    return store.named(path)
 
 
 def _none_there(store: CheckpointStore, which: Choice, where: str) -> MissingFileError:

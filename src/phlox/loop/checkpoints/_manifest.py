@@ -11,6 +11,7 @@ import json
 import math
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,8 +19,8 @@ from typing import Any
 
 from phlox.weights import CorruptFileError, FileError, MissingFileError, open_regular
 
-FORMAT = 1
-"""The version of the files; those of this and older versions load."""
+FORMAT = 2
+"""The version of the files; those of this and older versions load. In 1 an optimiser's small arrays shared vectors."""
 
 ARRAYS, STATE, MANIFEST = "arrays", "state.json", "manifest.json"
 _PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "orbax-checkpoint", "grain")
@@ -46,10 +47,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def sealed(folder: Path, about: dict[str, Any]) -> None:
-    """Write the manifest of a folder whose other files are complete, and flush everything to the disk."""
+def sealed(folder: Path, about: dict[str, Any], told: Mapping[str, list[Any]] | None = None) -> None:
+    """Write the manifest of a folder whose other files are complete, and flush everything to the disk.
+
+    Arguments:
+        told: length and checksum of files that other processes have written and flushed.
+
+    Raises:
+        CorruptFileError: one of these is not there as it was told.
+    """
+    told = told or {}
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = {name: [os.path.getsize(folder / name), _sha256(folder / name, flush=True)] for name in names}
+    for name, (size, _) in told.items():
+        if name not in names or os.path.getsize(folder / name) != size:
+            raise damaged(folder, f"{name}, which another process has written, and this one does not see whole")
+    files = {name: told.get(name) or entry_of(folder / name) for name in names}
     content = {"format": FORMAT, "versions": versions(), **about, "files": files}
     text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
     with open(folder / MANIFEST, "w", encoding="utf-8") as file:
@@ -68,6 +80,11 @@ def flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def entry_of(path: Path) -> list[Any]:
+    """Length and checksum of a file, which is flushed to the disk."""
+    return [os.path.getsize(path), _sha256(path, flush=True)]
 
 
 def _sha256(path: Path, *, flush: bool = False) -> str:
@@ -159,8 +176,11 @@ def _check_content(folder: Path, content: dict[str, Any]) -> None:
         raise damaged(folder, f"{MANIFEST}, which knows no {STATE}")
 
 
-def check_files(folder: Path) -> dict[str, Any]:
+def check_files(folder: Path, process: int = 0, processes: int = 1) -> dict[str, Any]:
     """The manifest of a checkpoint whose every file is as it was written.
+
+    Arguments:
+        process, processes: of several that look each at a part of the files, which this is.
 
     Raises:
         CorruptFileError: one is not; the error names it.
@@ -168,7 +188,7 @@ def check_files(folder: Path) -> dict[str, Any]:
     """
     manifest = manifest_of(folder)
     _check_kinds(folder)
-    for name, (size, digest) in manifest["files"].items():
+    for name, (size, digest) in list(manifest["files"].items())[process::processes]:
         path = folder / name
         try:
             found = path.stat().st_size

@@ -77,6 +77,8 @@ def decoded(value: Any, arrays: dict[str, Any]) -> Any:
     if mark == _KEY:
         return jax.random.wrap_key_data(jnp.asarray(arrays[held[0]]), impl=held[1])
     if mark == _ARRAY:
+        if isinstance(arrays[held[0]], jax.Array):  # it was read to where it is to lie
+            return arrays[held[0]]
         return jnp.array(arrays[held[0]]) if held[1] == "jax" else np.array(arrays[held[0]])
     if mark == _NUMBER:
         return np.dtype(held[0]).type(held[1])

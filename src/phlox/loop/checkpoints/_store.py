@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
+import secrets
 import shutil
-import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from phlox.loop.checkpoints._files import Snapshot, State, of_this_process, orbax, read_state
+import jax
+
+from phlox.loop.checkpoints._arrays import orbax
+from phlox.loop.checkpoints._circle import ALONE, Circle, as_error, as_text
+from phlox.loop.checkpoints._files import Lies, read_state
 from phlox.loop.checkpoints._lock import FolderLock, holder
-from phlox.loop.checkpoints._manifest import (
-    ARRAYS,
-    MANIFEST,
-    STATE,
-    Saved,
-    check_files,
-    flush_folder,
-    is_damage,
-    manifest_of,
-    sealed,
-)
+from phlox.loop.checkpoints._manifest import ARRAYS, MANIFEST, STATE, Saved, check_files, is_damage, manifest_of
+from phlox.loop.checkpoints._saving import Saving, SavingTogether
+from phlox.loop.checkpoints._snapshot import State
 from phlox.weights import CorruptFileError, FileError, MissingFileError, file_error
 
 _NAME = re.compile(r"(\d{4,})-step-\d+")
 _UNFINISHED, _DAMAGED = ".unfinished-", ".damaged"
 _LOOKS = 20  # at a folder whose checkpoints are deleted while they are read
-_SYSTEM = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EDQUOT: "quota", errno.EACCES: "denied"}
 
 
 class CheckpointStore:
@@ -39,7 +33,8 @@ class CheckpointStore:
 
     Each is a folder of its own, ``0007-step-350``: numbered in the order of saving, it is there whole or not at all. To
     read one, every file is compared with its checksum. What is damaged is named and never deleted. A checkpoint may be
-    a link to a folder elsewhere. Reading beside the training that writes gives a whole checkpoint, or an error.
+    a link to a folder elsewhere. Reading beside the training that writes gives a whole checkpoint, or an error. Of
+    several processes that train together each writes a part; what one of them finds damaged is so for all.
 
     Arguments:
         folder: where the checkpoints are, or will be.
@@ -56,7 +51,6 @@ class CheckpointStore:
 
     folder: Path
     where: str
-    failed: bool
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
@@ -65,11 +59,16 @@ class CheckpointStore:
         self._stuck: set[str] = set()  # could not be deleted
         self._complaints: list[str] = []  # of the thread that writes
         self._told: set[str] = set()
-        self._writer: Any = None  # of Orbax
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
         self._lock: FolderLock | None = None
-        self.failed = False  # to write
+        self._circle = ALONE  # the processes that read and write together
+        self._last, self._mark = 0, ""  # of several: the number of the last checkpoint, and a word for this training
+        self._limits = 1, 0  # how many of the newest and of the best to keep
+        self._saving = Saving(self.folder, self.where, self._thin_out)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a checkpoint could not be written."""
+        return self._saving.failed
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -109,11 +108,37 @@ class CheckpointStore:
         """
         return read_state(saved.path if isinstance(saved, Saved) else Path(saved), parts)
 
+    def taken(self, saved: Saved, parts: tuple[str, ...] | None, lies: Lies | None) -> State:
+        """What a checkpoint holds that ``newest``, ``best`` or ``named`` has just compared, where it is to lie.
+
+        Raises:
+            CorruptFileError, MissingFileError: as ``read``.
+        """
+        return read_state(saved.path, parts, lies, checked=True)
+
+    def named(self, path: Path) -> Saved:
+        """The checkpoint in a folder, every file of which is as it was written.
+
+        Raises:
+            CorruptFileError, MissingFileError: as ``read``.
+        """
+        return Saved(path, self._checked(path))
+
+    def among(self, circle: Circle) -> None:
+        """Read and write together with other processes, which all call the same methods from here on; or alone."""
+        self._circle = circle
+        self._saving.close()
+        if circle.several:
+            self._saving = SavingTogether(self.folder, self.where, self._thin_out, circle)
+        else:
+            self._saving = Saving(self.folder, self.where, self._thin_out)
+
     def _first_whole(self, listed: Callable[[], list[Path]]) -> Saved | None:
         """The first checkpoint of a list that is whole; the list is asked for anew where one of it goes meanwhile."""
         for look in range(_LOOKS):
             try:
-                return self._first_whole_of(listed())
+                names = self._circle.decided(lambda: [os.fspath(path) for path in listed()])
+                return self._first_whole_of([Path(name) for name in names])
             except MissingFileError:
                 if look == _LOOKS - 1:
                     raise
@@ -123,7 +148,7 @@ class CheckpointStore:
         errors: dict[Path, CorruptFileError] = {}
         for path in paths:
             try:
-                manifest = check_files(path)
+                manifest = self._checked(path)
             except CorruptFileError as error:
                 errors[path] = error
                 continue
@@ -131,11 +156,29 @@ class CheckpointStore:
                 kept = self._set_aside(other) if is_damage(error) else other
                 where = "it is left as it is" if kept == other else f"it is kept as {kept}"
                 text = f"{error.where} is damaged: {error.got}; {where}. {path} is used."
-                warnings.warn(text, stacklevel=5)
+                if self._circle.first:
+                    warnings.warn(text, stacklevel=5)
             return Saved(path, manifest)
         if errors:
             raise next(iter(errors.values()))
         return None
+
+    def _checked(self, path: Path) -> dict[str, Any]:
+        """The manifest of a checkpoint that is whole, to which each process looks at a share of the files.
+
+        Raises:
+            CorruptFileError, MissingFileError: what one of them has found, in all.
+        """
+        manifest, found = {}, None
+        try:
+            manifest = check_files(path, self._circle.process, self._circle.processes)
+        except FileError as error:
+            found = error
+        said = [as_error(text) for text in self._circle.gathered(as_text(found))]
+        first = found or next((error for error in said if error is not None), None)
+        if first is not None:
+            raise first
+        return manifest
 
     def _set_aside(self, path: Path) -> Path:
         """Give a damaged checkpoint another name where this process writes: a later one is neither to count it nor to
@@ -176,9 +219,25 @@ class CheckpointStore:
 
         Raises:
             MissingExtraError: Orbax is not installed.
-            FileError: the folder cannot be written, or another process writes checkpoints there.
+            FileError: the folder cannot be written, or another process writes checkpoints there; this process trains by
+                itself beside others, and is not process 0, in which alone Orbax then writes.
         """
         orbax()
+        if jax.process_index() and not self._circle.several:
+            raise FileError(
+                "to be written by process 0, or by all that train together",
+                got=f"process {jax.process_index()}, which trains by itself",
+                fix="pass parallel= to train together, or save in process 0 alone",
+                where=self.where,
+            )
+        if self._circle.first:
+            self._open()
+        if self._circle.several:
+            fresh = self._circle.decided(lambda: [self._next_number() - 1, secrets.token_hex(4)])
+            self._last, self._mark = fresh[0], f"-{fresh[1]}"
+
+    def _open(self) -> None:
+        """Take the folder for this process."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / ".lock")
@@ -216,19 +275,11 @@ class CheckpointStore:
                 fix="train in the child with a checkpoint_dir of its own", where=self.where,
             )  # fmt: skip
         self.wait()
-        snapshot = Snapshot.of(state)
-        name = f"{self._next_number():04d}-step-{about['step']}"
-        temporary, final = self.folder / f"{_UNFINISHED}{name}", self.folder / name
-        try:
-            temporary.mkdir()
-            (temporary / STATE).write_text(snapshot.text, encoding="utf-8")
-            if snapshot.arrays:
-                self._hand_over(temporary / ARRAYS, snapshot.arrays)
-        except Exception as error:
-            raise self._failure(error, temporary) from error
-        finish = threading.Thread(target=self._finish, args=(temporary, final, about, keep, keep_best))
-        self._thread = finish
-        finish.start()
+        self._last = self._last + 1 if self._circle.several else self._next_number()
+        name = f"{self._last:04d}-step-{about['step']}"
+        final = self.folder / name
+        self._limits = keep, keep_best
+        self._saving.begin(state, about, self.folder / f"{_UNFINISHED}{name}{self._mark}", final)
         return final
 
     def _next_number(self) -> int:
@@ -246,31 +297,24 @@ class CheckpointStore:
         Raises:
             FileError: it cannot be written.
         """
-        if self._is_of_a_parent():
-            return
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self.check()
+        if not self._is_of_a_parent():
+            self._saving.wait()
+            self._tell()
 
     def check(self) -> None:
-        """Raise where a checkpoint that was begun could not be written; does not wait."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        """Raise where a checkpoint that was begun could not be written; does not wait.
+
+        Several processes raise it together, where they wait for it.
+        """
+        self._saving.check()
         self._tell()
 
     def close(self) -> None:
         """Wait, and let another process have the folder; nothing is raised."""
         if self._is_of_a_parent():  # whose threads are not here to be waited for
-            self._thread = self._writer = None
+            self._saving.forget()
             return
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._saving.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -279,44 +323,9 @@ class CheckpointStore:
         """Whether this is the store of another process, of which this one is a forked child."""
         return self._lock is not None and self._lock.process != os.getpid()
 
-    def _hand_over(self, path: Path, arrays: dict[str, Any]) -> None:
-        ocp = orbax()
-        if self._writer is None:
-            alone = of_this_process(ocp)
-            handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-            self._writer = ocp.AsyncCheckpointer(handler, multiprocessing_options=alone)
-        self._writer.save(path.absolute(), args=ocp.args.PyTreeSave(arrays))
-
-    def _finish(self, temporary: Path, final: Path, about: dict[str, Any], keep: int, keep_best: int) -> None:
-        """In a thread: wait for the arrays, write the manifest, let the checkpoint appear, thin out."""
-        try:
-            if self._writer is not None:
-                self._writer.wait_until_finished()
-            sealed(temporary, about)
-            os.rename(temporary, final)
-            flush_folder(self.folder)
-            self._thin_out(keep, keep_best)
-        except BaseException as error:  # the training thread raises it
-            self._error = self._failure(error, temporary)
-
-    def _failure(self, error: BaseException, temporary: Path) -> BaseException:
-        """The error to raise for a checkpoint that could not be written; what was written of it goes."""
-        self.failed = True
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not isinstance(error, Exception) or isinstance(error, FileError):
-            return error
-        cause = error if isinstance(error, OSError) and error.errno else _system_error(error)
-        if cause is not None:
-            failure: Exception = file_error(cause, self.folder, self.where)
-        else:
-            failure = FileError(
-                "to be written", got=str(error)[:300], fix="look at the disk and the path", where=self.where
-            )
-        failure.__cause__ = error
-        return failure
-
-    def _thin_out(self, keep: int, keep_best: int) -> None:
+    def _thin_out(self) -> None:
         """Delete checkpoints that are neither among the newest nor among the best."""
+        keep, keep_best = self._limits
         passed = self._damaged | self._stuck
         known = [saved for saved in self.checkpoints() if saved.path.name not in passed]
         kept = {saved.path for saved in (*known[-keep:], *_ranked(known)[:keep_best])}
@@ -378,11 +387,3 @@ def _ranked(checkpoints: list[Saved]) -> list[Saved]:
     latest = scored[-1].manifest
     scored = [saved for saved in scored if saved.manifest["monitor"] == latest["monitor"]]
     return sorted(scored, key=lambda saved: (saved.score or 0) * (1 if latest["mode"] == "min" else -1))
-
-
-def _system_error(error: BaseException) -> OSError | None:
-    """The system's error, which Orbax passes on as text."""
-    for number, words in _SYSTEM.items():
-        if words in str(error):
-            return OSError(number, os.strerror(number))
-    return None

@@ -105,6 +105,10 @@ class Group:
             )
         return [value for value in found if value is not None]
 
+    def forget(self, name: str) -> None:
+        """Drop what was told under this name, and under all that begin with it and a slash; everybody has heard it."""
+        self.client.key_value_delete(f"phlox/{name}")
+
     def meeting(self) -> str:
         """The name of the next thing that all do together."""
         self.meetings += 1

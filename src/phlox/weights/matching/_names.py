@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from phlox.core import Module, StructureError
+from phlox.weights._whole import whole
 from phlox.weights.matching._layouts import Axes, Layout, axes_there, is_flipped, layout_named, names_there
 from phlox.weights.matching._leaves import Leaf, leaves_of
 from phlox.weights.matching._slots import Slot
@@ -105,13 +106,39 @@ class NameMap:
         Raises:
             StructureError: an array of the model that no entry names.
         """
+        slots = self._all_slots(model)
+        values = {leaf.path: leaf.value for leaf in leaves_of(model)}
+        return {**written(slots, values), **self._counts(slots, model)}
+
+    def streamed(self, model: Module) -> tuple[dict[str, Any], Iterator[tuple[str, Any]]]:
+        """As ``to_theirs``, an array after the other: their shapes and dtypes by name, and the arrays as they come.
+
+        Of a model that several processes hold in parts, each array is brought together, in all of them, when it is its
+        turn, and with it only what stands in one array with it there.
+
+        Raises:
+            StructureError: as ``to_theirs``.
+        """
+        slots = self._all_slots(model)
+        values = {leaf.path: leaf.value for leaf in leaves_of(model)}
+        clusters, counts = _together(slots), self._counts(slots, model)
+
+        def coming(arrays: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+            for cluster in clusters:
+                yield from written(cluster, {slot.ours: whole(arrays[slot.ours]) for slot in cluster}).items()
+            yield from counts.items()
+
+        empty = {path: np.broadcast_to(np.zeros((), v.dtype), v.shape) for path, v in values.items()}
+        return {name: (array.shape, np.dtype(array.dtype)) for name, array in coming(empty)}, coming(values)
+
+    def _all_slots(self, model: Module) -> list[Slot]:
         slots, nameless = self.slots(model)
         if nameless:
             raise StructureError(
                 "a name there for every array of the model", got="none for " + ", ".join(nameless[:12]),
                 fix="add entries for them", where="px.weights.NameMap",
             )  # fmt: skip
-        return {**written(slots, model), **self._counts(slots, model)}
+        return slots
 
     def _counts(self, slots: Iterable[Slot], model: Module) -> dict[str, Any]:
         """The counts of batches that PyTorch keeps beside statistics that move, and asks for when it loads."""
@@ -196,16 +223,28 @@ def _formed(slot: Slot, given: Array) -> Slot:
     return replace(slot, axes=given.axes or slot.axes, lead=given.lead, trail=given.trail, along=given.along)
 
 
-def written(slots: Iterable[Slot], model: Module) -> dict[str, Any]:
+def _together(slots: Iterable[Slot]) -> list[list[Slot]]:
+    """Slots in groups that have no name there in common."""
+    group_of: dict[str, list[Slot]] = {}
+    for slot in slots:
+        met = {id(group_of[name]): group_of[name] for name in slot.theirs if name in group_of}
+        merged = [*(other for group in met.values() for other in group), slot]
+        group_of |= {name: merged for other in merged for name in other.theirs}
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def written(slots: Iterable[Slot], values: Mapping[str, Any]) -> dict[str, Any]:
     """Their arrays by name, fused ones put together.
+
+    Arguments:
+        values: the model's arrays by path.
 
     Raises:
         StructureError: two arrays of the model under one name, that are no parts of one.
     """
-    leaves = {leaf.path: leaf for leaf in leaves_of(model)}
     pieces: dict[str, list[tuple[Slot, Any]]] = {}
     for slot in slots:
-        for name, array in slot.write(leaves[slot.ours].value).items():
+        for name, array in slot.write(values[slot.ours]).items():
             pieces.setdefault(name, []).append((slot, array))
     return {name: _joined(name, parts) for name, parts in pieces.items()}
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from phlox.weights._safetensors import DTYPES
+from phlox.weights._metadata import DTYPES
 from phlox.weights.readers._arrays import Arrays, Part, Spec
 from phlox.weights.readers._refusing import FilePath, checked_spec, corrupt, damage, is_size, parsed, regular
 
