@@ -253,10 +253,17 @@ class Objects:
 
     def _put(self, name: str, content: bytes | Path) -> None:
         at = f"{self.root}/{name}"
-        if isinstance(content, bytes):
-            self._tried(lambda: self.files.pipe_file(at, content), "to take objects")
-        else:
-            self._tried(lambda: self.files.put_file(os.fspath(content), at), "to take objects")
+        put = self.files.pipe_file if isinstance(content, bytes) else self.files.put_file
+        given = (at, content) if isinstance(content, bytes) else (os.fspath(content), at)
+        try:
+            self._tried(lambda: put(*given), "to take objects")
+        except FileNotFoundError as error:
+            raise FileError(
+                "a bucket that is there",
+                got=str(error)[:200],
+                fix="create it, or check the address",
+                where=f"checkpoints in {self.address!r}",
+            ) from error
 
     def _get(self, name: str, copy: Path) -> None:
         """Bring an object, whole or not at all."""
