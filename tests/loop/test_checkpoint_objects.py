@@ -108,7 +108,7 @@ def breaking(patch, method, when, error=LineError):
 def test_a_training_goes_on_from_there_bit_for_bit(url):
     fit(url, epochs=2)
     assert objects(url)[1] == ["0001-step-3", "0002-step-6"]
-    resumed = fit(url, resume=True)
+    resumed = fit(callbacks=[px.Checkpoint(url)], resume=True)
     same(resumed, fit())
     names, whole = objects(url)
     assert whole == ["0002-step-6", "0003-step-9"]  # thinned out, and nothing is left of the first
@@ -135,20 +135,22 @@ def test_what_is_sent_in_part_is_never_there(url, state, monkeypatch):
     monkeypatch.setattr(_place, "_TRIES", 1)
     with opened(url) as store:
         save(store, state, 1)
-    parts = len([name for name in objects(url)[0] if name.startswith("0001")])
-    assert parts > 3
-    for stop in range(parts):
+    told = []
+    for stop in itertools.count():  # until all was sent; how many files Orbax writes is its own affair
         with opened(url) as store, monkeypatch.context() as patch:
             assert not [name for name in objects(url)[0] if name.startswith("0002")]
             breaking(patch, "put_file", lambda n, *args, stop=stop: n >= stop)
-            with pytest.raises(weights.FileError, match="to take objects, got LineError: the line is dead"):
+            try:
                 save(store, state, 2)
+                break
+            except weights.FileError as error:
+                told.append(str(error))
         names, whole = objects(url)
         assert whole == ["0001-step-1"]
         assert len([name for name in names if name.startswith("0002")]) == stop
         assert px.CheckpointStore(url).newest().step == 1
-    with opened(url) as store:
-        save(store, state, 2)
+    assert stop == len(told) > 3
+    assert all("to take objects, got LineError: the line is dead" in text for text in told)
     assert px.CheckpointStore(url).newest().step == 2
 
 
