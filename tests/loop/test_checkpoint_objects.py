@@ -242,6 +242,14 @@ def test_a_second_training_is_told_to_the_first(url, state):
             save(second, state, 2)
 
 
+def test_numbers_only_grow(url, state):
+    """Also for a training that has looked at nothing yet."""
+    for steps in ((1, 2), (3,)):
+        with opened(url) as store:
+            save(store, state, *steps)
+    assert objects(url)[1] == ["0002-step-2", "0003-step-3"]
+
+
 def test_copies_go_with_their_store(url, state):
     with opened(url) as store:
         save(store, state, 1)
