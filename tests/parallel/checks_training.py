@@ -215,6 +215,26 @@ def check_eight_bit() -> None:
             assert ours[path].sharding.spec == jax.P(None, "fsdp"), (path, ours[path].sharding)
 
 
+def check_eight_bit_resumed_elsewhere() -> None:
+    """Saved from eight devices, codes and scales go on on one, bit for bit."""
+    rng = np.random.default_rng(0)
+    data = tuple(rng.integers(-8, 9, (64, width)).astype("float32") for width in (64, 128))
+
+    def run(epochs: int, strategy: Any = None, **options: Any) -> Any:
+        with px.seed(0):
+            model = px.Dense(64, 128, bias=False)
+        given = {"loss": _whole, "optimizer": px.optim.EightBit(px.optim.Adam(1e-2)), "batch_size": 16, **options}
+        return px.fit(model, data, epochs=epochs, progress=False, parallel=strategy, **given).optimizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(1, fsdp(), checkpoint_dir=folder)
+        ours = px.paths(run(2, checkpoint_dir=folder, resume=True))
+    theirs = px.paths(run(2))
+    assert any(path.endswith("/codes") for path in ours)
+    for path, v in theirs.items():
+        np.testing.assert_array_equal(ours[path], v, err_msg=path)
+
+
 def check_eight_bit_by_hand() -> None:
     """Made for a model that lies in parts, codes and scales lie where a step leaves them, and where ``place`` does."""
     model, rule = px.Dense(64, 128, bias=False), px.optim.EightBit(px.optim.Adam(1e-2))
