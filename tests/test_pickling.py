@@ -66,6 +66,7 @@ HELD = {
     "grouped": lambda: optimizer(o.groups({"layers.0": o.Momentum(0.1), "*": o.AccumGrad(o.Adam(0.1), 2)})),
     "state": lambda: optimizer(o.RMSProp(0.1, momentum=0.5)).state,
     "rules": lambda: [o.Adafactor(), o.Muon(), o.LBFGS(), o.SAM(o.Descent()), o.MixedPrecision(o.ASGD()), o.Rprop()],
+    "moments in 8 bits": lambda: [o.EightBit(o.chain(o.ClipNorm(1.0), o.Adam()), block=64), o.EightBit(o.Lion())],
     "schedules": lambda: SCHEDULES,
     "Stateful": lambda: o.Stateful(o.linear(0.0, 1.0, 5)),
     "ReduceOnPlateau": o.ReduceOnPlateau,

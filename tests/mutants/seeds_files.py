@@ -35,9 +35,9 @@ MUTANTS = [
     ),
     (
         "a link is deleted with what it leads to",
-        "loop/checkpoints/_store.py",
+        "loop/checkpoints/_place.py",
         "if os.path.islink(path) or os.path.isfile(path):",
-        "path = path.resolve()\n            if path.is_file():",
+        "path = path.resolve()\n        if path.is_file():",
         (_ODD + "test_a_checkpoint_that_was_moved_away_and_linked_back_is_read_and_its_link_alone_goes",),
     ),
     (

@@ -14,8 +14,8 @@ MUTANTS = [
     (
         "state of an optimiser lies whole",
         "parallel/_alike.py",
-        "if rest in known and known[rest][1] == shape:",
-        "if rest in known and not known[rest][1] == shape:",
+        "for what, whole in found if whole == shape",
+        "for what, whole in found if whole != shape",
         (_FIT + "[check_lookahead]",),
     ),
     (

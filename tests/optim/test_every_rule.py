@@ -38,6 +38,7 @@ RULES = {
     "AccumGrad": o.AccumGrad(o.chain(o.ClipGrad(0.5), o.Adam(0.1)), 2),
     "Lookahead": o.Lookahead(o.Adam(0.1), 2),
     "MixedPrecision": o.MixedPrecision(o.Adam(0.1)),
+    "EightBit": o.EightBit(o.chain(o.ClipGlobalNorm(0.5), o.AdamW(0.1)), block=4, least=1),
     "scheduled": o.AdamW(o.cosine_annealing(0.1, 10), b1=o.linear(0.9, 0.5, 4), weight_decay=o.constant(0.1)),
 }
 

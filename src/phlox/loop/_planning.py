@@ -196,7 +196,7 @@ def plan_of(run: Run, task: Task, settings: Settings) -> Plan:
 
 def _folder(settings: Settings) -> Any:
     """The folder of the checkpoints, also where another process writes them; None without any."""
-    given = [callback.store.folder for callback in settings.callbacks if isinstance(callback, Checkpoint)]
+    given = [callback.store.address for callback in settings.callbacks if isinstance(callback, Checkpoint)]
     return given[0] if given else settings.checkpoint_dir
 
 

@@ -23,9 +23,13 @@ from phlox.optim._optimizer import Optimizer
 from phlox.optim._plateau import ReduceOnPlateau
 from phlox.optim.rules._adam import AdaBelief, Adam, AdaMax, AdamW, AMSGrad, NAdam, OAdam, RAdam
 from phlox.optim.rules._adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.optim.rules._blocks import cut_of_scales as cut_of_scales
 from phlox.optim.rules._choice import is_matrix, of_kind
 from phlox.optim.rules._combined import SAM, AccumGrad, Lookahead, MixedPrecision, chain
 from phlox.optim.rules._descent import ASGD, Descent, Lion, Momentum, Nesterov, Rprop
+from phlox.optim.rules._eight_bit import EightBit
 from phlox.optim.rules._gradients import ClipGlobalNorm, ClipGrad, ClipNorm, NormGrowthCap, SignDecay, WeightDecay
 from phlox.optim.rules._gradients import share_of as share_of
 from phlox.optim.rules._groups import groups
@@ -67,6 +71,7 @@ __all__ = [
     "ClipGrad",
     "ClipNorm",
     "Descent",
+    "EightBit",
     "Lion",
     "Lookahead",
     "MixedPrecision",

@@ -29,6 +29,7 @@ from phlox.optim._packing import Packing
 from phlox.optim._spread import beside, spread_over
 from phlox.optim.rules import _habits
 from phlox.optim.rules._applied import ascent
+from phlox.optim.rules._blocks import in_full, is_blocks
 from phlox.optim.rules._choice import known_kinds
 from phlox.optim.rules._rule import Rule
 
@@ -324,7 +325,9 @@ class Optimizer(Module):
             StructureError: the rule keeps nothing of this name.
         """
         mark = f"slots/{name}/"
-        found = {n.split(mark)[1]: getattr(self.slots, n) for n in self.form.names if mark in n}
+        whole = jax.tree_util.tree_flatten_with_path(self._packed(), is_leaf=is_blocks)[0]
+        named = {jax.tree_util.keystr(at, simple=True, separator="/"): value for at, value in whole}
+        found = {n.split(mark)[1]: in_full(value) for n, value in named.items() if mark in n}
         if not found:
             kept = sorted({n.split("slots/")[1].split("/")[0] for n in self.form.names if "slots/" in n})
             raise StructureError(

@@ -136,7 +136,7 @@ class Placement:
             found.append(cuts)
             if cuts is not None:
                 known = {path: (cuts[path], v.shape) for path, v in paths(module).items()} | known
-        return [alike(known, m) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
+        return [alike(known, m, self.sizes) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
 
     def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
         """An array, the same in every process, spread over the mesh."""

@@ -1,6 +1,7 @@
 """Checkpoints: a run kept on disk, whole or not at all, and put back bit for bit.
 
 _checkpoint     the callback that saves
+_place          where they are: a folder on a disk, or names in an object store
 _store          a folder of checkpoints: written in the background, kept by age and score
 _saving         writing in the background: by one process, or by several together
 _part           what one of several processes writes of a checkpoint, and how their parts become one

@@ -260,7 +260,7 @@ class Checkpoint(Callback):
             self.store.wait()
 
     def _how_to_resume(self, run: Run, why: str) -> str:
-        folder = os.fspath(self.store.folder)
+        folder = self.store.address
         kept = self.store.checkpoints()
         if not kept:
             return f"{why} at step {run.step}, before anything was saved to {folder}"
@@ -270,7 +270,7 @@ class Checkpoint(Callback):
         )
 
     def __repr__(self) -> str:
-        folder = os.fspath(self.store.folder)
+        folder = self.store.address
         return f"Checkpoint({folder!r}, every={self.every!r}, keep={self.keep}, keep_best={self.keep_best})"
 
 

@@ -14,6 +14,7 @@ from phlox.core import LoadReport, Module, RangeError, load_state_dict, paths
 from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.checkpoints._circle import ALONE, Circle, Together
 from phlox.loop.checkpoints._manifest import MANIFEST, Saved
+from phlox.loop.checkpoints._place import address_of
 from phlox.loop.checkpoints._places import Places, laid
 from phlox.loop.checkpoints._snapshot import State
 from phlox.loop.checkpoints._store import CheckpointStore
@@ -41,7 +42,7 @@ def resume_run(run: Run, folder: str | os.PathLike[str], resume: Choice = True) 
         CorruptFileError: the named checkpoint is damaged, or all are.
         StructureError: the checkpoint is of another model, optimiser or set of metrics; the run is as it was.
     """
-    writers = [c.store for c in run.callbacks if isinstance(c, Checkpoint) and c.store.folder == Path(folder)]
+    writers = [c.store for c in run.callbacks if isinstance(c, Checkpoint) and c.store.address == address_of(folder)]
     store = writers[0] if writers else CheckpointStore(folder)  # the writer is to know what is damaged
     store.among(run.together.circle)
     where = "px.fit(resume=…)"
@@ -155,13 +156,13 @@ def _chosen(store: CheckpointStore, which: Choice, where: str) -> Saved | None:
         return store.best()
     if isinstance(which, bool) or which == "newest":
         return store.newest()
-    path = next((p for p in (Path(which), store.folder / which) if p.is_dir()), None)
+    path = store.find(which)
     if path is None:
         there = ", ".join(saved.path.name for saved in store.checkpoints())
         raise MissingFileError(
             'the newest checkpoint, "best", or the folder of one',
             got=f"{os.fspath(which)!r}, which does not exist",
-            fix=f"choose among {there}" if there else f"look into {os.fspath(store.folder)!r}: it holds no checkpoint",
+            fix=f"choose among {there}" if there else f"look into {store.address!r}: it holds no checkpoint",
             where=where,
         )
     return store.named(path)
@@ -173,13 +174,14 @@ def _none_there(store: CheckpointStore, which: Choice, where: str) -> MissingFil
     saved = store.checkpoints() if folder.is_dir() else []
     if saved and which == "best":
         error = MissingFileError(
-            "a checkpoint with a score", got=f"{len(saved)} without one in {os.fspath(folder)!r}",
+            "a checkpoint with a score", got=f"{len(saved)} without one in {store.address!r}",
             fix='take the newest, or give the training keep_best and a number that it logs as the monitor', where=where,
         )  # fmt: skip
     else:
-        got, fix = _what_is_there(folder)
-        error = MissingFileError(f"checkpoints in {os.fspath(folder)!r}", got=got, fix=fix, where=where)
-    error.errno, error.filename = errno.ENOENT, os.fspath(folder)
+        nothing = "none", "check the address: it is what px.fit(…, checkpoint_dir=…) was given"
+        got, fix = _what_is_there(folder) if store.on_disk else nothing
+        error = MissingFileError(f"checkpoints in {store.address!r}", got=got, fix=fix, where=where)
+    error.errno, error.filename = errno.ENOENT, store.address
     return error
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from phlox.loop.checkpoints._arrays import PartWriter, Writer
 from phlox.loop.checkpoints._circle import Circle, as_error, as_text
-from phlox.loop.checkpoints._manifest import ARRAYS, STATE, flush_folder, sealed
+from phlox.loop.checkpoints._manifest import ARRAYS, STATE, sealed
 from phlox.loop.checkpoints._part import made_one, written
+from phlox.loop.checkpoints._place import Disk, Objects
 from phlox.loop.checkpoints._snapshot import Snapshot, State
 from phlox.weights import FileError, file_error
 
@@ -24,7 +25,7 @@ class Saving:
     """Writes one checkpoint after the other into a folder, each under another name until it is whole.
 
     Arguments:
-        folder: where the checkpoints are.
+        place: where the checkpoints are.
         where: who speaks in errors.
         appeared: is called, in the thread that writes, when one has its name.
 
@@ -34,8 +35,9 @@ class Saving:
 
     failed: bool
 
-    def __init__(self, folder: Path, where: str, appeared: Callable[[], None]):
-        self.folder, self.where, self.appeared = folder, where, appeared
+    def __init__(self, place: Disk | Objects, where: str, appeared: Callable[[], None]):
+        self.place, self.where, self.appeared = place, where, appeared
+        self.folder = place.folder
         self.failed = False
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -74,8 +76,7 @@ class Saving:
             self._error = self._failure(error, temporary)
 
     def _let_appear(self, temporary: Path, final: Path) -> None:
-        os.rename(temporary, final)
-        flush_folder(self.folder)
+        self.place.let_appear(temporary, final)
         self.appeared()
 
     def wait(self) -> None:
@@ -139,8 +140,8 @@ class SavingTogether(Saving):
     all raise where they wait for it: at the same step too, the next time that they save, or at the end.
     """
 
-    def __init__(self, folder: Path, where: str, appeared: Callable[[], None], circle: Circle):
-        super().__init__(folder, where, appeared)
+    def __init__(self, place: Disk | Objects, where: str, appeared: Callable[[], None], circle: Circle):
+        super().__init__(place, where, appeared)
         self.circle = circle
         self._parts: PartWriter | None = None
         self._count = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from phlox.loop.checkpoints._circle import ALONE, Circle, as_error, as_text
 from phlox.loop.checkpoints._files import Lies, read_state
 from phlox.loop.checkpoints._lock import FolderLock, holder
 from phlox.loop.checkpoints._manifest import ARRAYS, MANIFEST, STATE, Saved, check_files, is_damage, manifest_of
+from phlox.loop.checkpoints._place import place_of
 from phlox.loop.checkpoints._saving import Saving, SavingTogether
 from phlox.loop.checkpoints._snapshot import State
 from phlox.weights import CorruptFileError, FileError, MissingFileError, file_error
@@ -37,7 +37,14 @@ class CheckpointStore:
     several processes that train together each writes a part; what one of them finds damaged is so for all.
 
     Arguments:
-        folder: where the checkpoints are, or will be.
+        folder: where the checkpoints are, or will be: a folder, or a URL of an object store, ``"s3://bucket/run"``.
+
+    Raises:
+        MissingExtraError: a URL whose package is not installed.
+
+    Attributes:
+        folder: the folder; of an object store the copies on this disk of what was looked at.
+        address: as it was given.
 
     >>> import tempfile, jax.numpy as jnp, phlox as px
     >>> model = px.Dense(1, 1)
@@ -50,10 +57,12 @@ class CheckpointStore:
     """
 
     folder: Path
+    address: str
     where: str
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+        self._place = place_of(folder)
+        self.folder, self.address = self._place.folder, self._place.address
         self.where = f"checkpoints in {os.fspath(folder)!r}"
         self._damaged: set[str] = set()  # found so, and therefore neither counted nor deleted
         self._stuck: set[str] = set()  # could not be deleted
@@ -63,12 +72,17 @@ class CheckpointStore:
         self._circle = ALONE  # the processes that read and write together
         self._last, self._mark = 0, ""  # of several: the number of the last checkpoint, and a word for this training
         self._limits = 1, 0  # how many of the newest and of the best to keep
-        self._saving = Saving(self.folder, self.where, self._thin_out)
+        self._saving = Saving(self._place, self.where, self._thin_out)
 
     @property
     def failed(self) -> bool:
         """Whether a checkpoint could not be written."""
         return self._saving.failed
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether they are in a folder, and not in an object store."""
+        return self._place.shared
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -106,7 +120,9 @@ class CheckpointStore:
             CorruptFileError: a file is missing or not as it was written; the error names it.
             MissingFileError: there is no such checkpoint, or it was deleted meanwhile.
         """
-        return read_state(saved.path if isinstance(saved, Saved) else Path(saved), parts)
+        path = saved.path if isinstance(saved, Saved) else Path(saved)
+        self._place.bring(path.name)
+        return read_state(path, parts)
 
     def taken(self, saved: Saved, parts: tuple[str, ...] | None, lies: Lies | None) -> State:
         """What a checkpoint holds that ``newest``, ``best`` or ``named`` has just compared, where it is to lie.
@@ -124,14 +140,25 @@ class CheckpointStore:
         """
         return Saved(path, self._checked(path))
 
+    def find(self, which: str | os.PathLike[str]) -> Path | None:
+        """The folder of a checkpoint that is told by its name, or by where it is; None where there is none."""
+        return self._place.find(which)
+
     def among(self, circle: Circle) -> None:
         """Read and write together with other processes, which all call the same methods from here on; or alone."""
+        if circle.several and not self._place.shared:
+            raise FileError(
+                "a folder on a disk that all processes see",
+                got=repr(self.address),
+                fix="save there, and copy what you want to keep; several processes do not write to an object store yet",
+                where=self.where,
+            )
         self._circle = circle
         self._saving.close()
         if circle.several:
-            self._saving = SavingTogether(self.folder, self.where, self._thin_out, circle)
+            self._saving = SavingTogether(self._place, self.where, self._thin_out, circle)
         else:
-            self._saving = Saving(self.folder, self.where, self._thin_out)
+            self._saving = Saving(self._place, self.where, self._thin_out)
 
     def _first_whole(self, listed: Callable[[], list[Path]]) -> Saved | None:
         """The first checkpoint of a list that is whole; the list is asked for anew where one of it goes meanwhile."""
@@ -171,9 +198,10 @@ class CheckpointStore:
         """
         manifest, found = {}, None
         try:
+            self._place.bring(path.name)
             manifest = check_files(path, self._circle.process, self._circle.processes)
         except FileError as error:
-            found = error
+            found = self._place.told(error)
         said = [as_error(text) for text in self._circle.gathered(as_text(found))]
         first = found or next((error for error in said if error is not None), None)
         if first is not None:
@@ -187,13 +215,10 @@ class CheckpointStore:
         self._damaged.add(path.name)
         if self._lock is None or not self._lock.held or not os.path.isdir(path):
             return path
-        names = (f"{path.name}{_DAMAGED}{f'-{n}' if n else ''}" for n in range(1_000_000))
-        aside = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
         try:
-            os.rename(path, aside)
+            return self._place.set_aside(path, _DAMAGED)
         except OSError:  # it stays, and is known to this process
             return path
-        return aside
 
     def _folders(self) -> list[Path]:
         """The folders of all checkpoints, damaged ones too, oldest first."""
@@ -204,6 +229,7 @@ class CheckpointStore:
         return [path for path in self._named() if _is_odd(path)]
 
     def _named(self) -> list[Path]:
+        self._place.look()
         try:
             entries = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
         except FileNotFoundError:
@@ -241,6 +267,7 @@ class CheckpointStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / ".lock")
+            self._place.take()
             for left in self.folder.glob(_UNFINISHED + "*"):
                 self._delete(left)
         except BlockingIOError as error:
@@ -252,7 +279,7 @@ class CheckpointStore:
             ) from error
         except OSError as error:
             self.close()
-            raise file_error(error, self.folder, self.where) from error
+            raise error if isinstance(error, FileError) else file_error(error, self.folder, self.where) from error
         for name in list(self._damaged):  # found before there was a lock
             self._set_aside(self.folder / name)
         self._tell()
@@ -285,7 +312,7 @@ class CheckpointStore:
     def _next_number(self) -> int:
         """One that no checkpoint has, and none had that is damaged or half deleted."""
         try:
-            names = os.listdir(self.folder)
+            names = self._place.names()
         except OSError as error:
             raise file_error(error, self.folder, self.where) from error
         found = [_NAME.match(name.removeprefix(_UNFINISHED)) for name in names]
@@ -334,16 +361,9 @@ class CheckpointStore:
                 self._delete(saved.path)
 
     def _delete(self, path: Path) -> None:
-        """Delete what is no longer wanted, of a link the link alone; training goes on where that cannot be done."""
+        """Delete what is no longer wanted; training goes on where that cannot be done."""
         try:
-            if os.path.islink(path) or os.path.isfile(path):
-                path.unlink()
-                return
-            going = path
-            if not path.name.startswith(_UNFINISHED):
-                going = self.folder / f"{_UNFINISHED}{path.name}"
-                os.rename(path, going)  # whole or not there, also while its files go
-            shutil.rmtree(going)
+            self._place.drop(path, _UNFINISHED)
         except FileNotFoundError:  # somebody else was first
             return
         except OSError as error:

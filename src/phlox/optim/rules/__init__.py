@@ -10,5 +10,6 @@ _adam_kernel                      Adam in one pass over memory
 _matrix _lbfgs                    rules that see matrices; L-BFGS with its line search
 _gradients                        rules that change gradients on their way: decay, clipping
 _combined _groups                 rules made of rules; other rules for other parts
+_eight_bit _blocks                moments kept in 8 bits; how
 _habits                           what people of other libraries write for a rule
 """

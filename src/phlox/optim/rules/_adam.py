@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +15,8 @@ from phlox.optim.rules._choice import Choice, check_choice, check_matches, chose
 from phlox.optim.rules._descent import POSITIVE, RATE, UNIT
 from phlox.optim.rules._numbers import Number
 from phlox.optim.rules._rule import Ranges, Rule, Slots
+
+MOMENTS = {"m": "signed", "v": "unsigned"}
 
 
 def abs2(x: jax.Array) -> jax.Array:
@@ -50,6 +53,7 @@ class Adam(Rule):
     eps: Number = 1e-8
     ranges: ClassVar[Ranges] = {**RATE, "b1": UNIT, "b2": UNIT, "eps": POSITIVE}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = MOMENTS
 
     def start(self, w: jax.Array) -> Slots:
         """The moments."""
@@ -106,6 +110,7 @@ class AdamW(Adam):
     mask: Choice | None = None
     ranges: ClassVar[Ranges] = {**Adam.ranges, "weight_decay": POSITIVE}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = MOMENTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,6 +161,7 @@ class AMSGrad(Adam):
     """
 
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {**MOMENTS, "largest": "unsigned"}
 
     def start(self, w: jax.Array) -> Slots:
         """The moments, and the greatest second moment."""
@@ -194,6 +200,7 @@ class AdaMax(Adam):
 
     learning_rate: Number = 2e-3
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"m": "signed", "u": "unsigned"}
 
     def start(self, w: jax.Array) -> Slots:
         """The first moment and the running maximum."""
@@ -235,6 +242,7 @@ class NAdam(Adam):
     learning_rate: Number = 2e-3
     momentum_decay: Number = 4e-3
     in_parts: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = MOMENTS
     ranges: ClassVar[Ranges] = {**Adam.ranges, "momentum_decay": (0.0, float("inf"))}
 
     def start(self, w: jax.Array) -> Slots:
@@ -284,6 +292,7 @@ class RAdam(Adam):
 
     ranges: ClassVar[Ranges] = {**Adam.ranges, "b2": (0.6, 1.0)}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = MOMENTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -331,6 +340,7 @@ class AdaBelief(Adam):
 
     eps: Number = 1e-16
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = MOMENTS
 
     def step(self, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[jax.Array, Slots]:
         """The formula above."""
@@ -365,6 +375,7 @@ class OAdam(Adam):
     b1: Number = 0.5
     b2: Number = 0.9
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {**MOMENTS, "before": "signed"}
 
     def start(self, w: jax.Array) -> Slots:
         """The moments, and the step before."""

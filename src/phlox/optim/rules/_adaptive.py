@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +79,7 @@ class AdaDelta(Rule):
     eps: Number = 1e-6
     ranges: ClassVar[Ranges] = {**RATE, "decay": UNIT, "eps": POSITIVE}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"squares": "unsigned", "steps": "unsigned"}
 
     def start(self, w: jax.Array) -> Slots:
         """The mean squares of gradients and of steps."""
@@ -124,10 +126,17 @@ class RMSProp(Rule):
     centred: bool = False
     ranges: ClassVar[Ranges] = {**RATE, "decay": UNIT, "eps": POSITIVE, "momentum": UNIT}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"squares": "unsigned", "velocity": "signed"}
 
     @property
     def _moves(self) -> bool:
         return callable(self.momentum) or self.momentum > 0
+
+    @property
+    def small_slots(self) -> Mapping[str, str]:
+        """Not what ``centred`` takes the difference of: two roundings may be all that is left of it."""
+        there = {"squares": not self.centred, "velocity": self._moves}
+        return {name: sign for name, sign in super().small_slots.items() if there[name]}
 
     @property
     def held(self) -> dict[str, Number]:

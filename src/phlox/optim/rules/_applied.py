@@ -1,4 +1,4 @@
-"""A formula on one array: 16-bit numbers as float32 and back, complex numbers as their two parts."""
+"""A formula on one array: numbers of 16 and of 8 bits as float32 and back, complex numbers as their two parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Slots = dict[str, jax.Array]
+from phlox.optim.rules._blocks import Blocks
+
+Slots = dict[str, Any]
 Formula = Callable[[jax.Array, jax.Array, Slots, Any], tuple[Any, Slots]]
 
 
@@ -41,8 +43,16 @@ def one(formula: Formula, parts: bool, g: jax.Array, w: jax.Array, slots: Slots,
     if parts and jnp.iscomplexobj(w):
         step, new = _in_parts(formula, g, w, slots, n)
     else:
-        step, new = formula(widened(g), widened(w), {k: widened(v) for k, v in slots.items()}, n)
-    return step, {k: v.astype(slots[k].dtype) if k in slots else v for k, v in new.items()}
+        step, new = formula(widened(g), widened(w), {k: _numbers_of(v) for k, v in slots.items()}, n)
+    return step, {k: _as_before(v, slots[k]) if k in slots else v for k, v in new.items()}
+
+
+def _numbers_of(slot: jax.Array | Blocks) -> jax.Array:
+    return slot.value if isinstance(slot, Blocks) else widened(slot)
+
+
+def _as_before(value: jax.Array, slot: jax.Array | Blocks) -> Any:
+    return slot.again(value) if isinstance(slot, Blocks) else value.astype(slot.dtype)
 
 
 def _in_parts(formula: Formula, g: jax.Array, w: jax.Array, slots: Slots, n: Any) -> tuple[Any, Slots]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
@@ -58,6 +59,10 @@ class Chain(Rule):
         after, steps, states[-1] = self.rules[-1].moved(grads, states[-1], params, **extra)
         return after, steps, tuple(states)
 
+    def with_rules(self, change: Callable[[Rule], Rule]) -> Rule:
+        """A chain of others."""
+        return replace(self, rules=tuple(map(change, self.rules)))
+
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of every rule."""
         return [read for rule, part in zip(self.rules, state[1:], strict=True) for read in rule.reads(part)]
@@ -91,7 +96,7 @@ _NONE = Rule()
 
 
 @dataclass(frozen=True, eq=False)
-class _Around(Rule):
+class Around(Rule):
     """A rule around another."""
 
     rule: Rule = _NONE
@@ -100,13 +105,17 @@ class _Around(Rule):
         check_rule(self.rule, type(self).__name__)
         super().__post_init__()
 
+    def with_rules(self, change: Callable[[Rule], Rule]) -> Rule:
+        """Around another."""
+        return replace(self, rule=change(self.rule))
+
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of the rule inside."""
         return self.rule.reads(state.inner)
 
 
 @dataclass(frozen=True, eq=False)
-class AccumGrad(_Around):
+class AccumGrad(Around):
     """Gather gradients over several updates, and step by their mean in the last.
 
     The weights stand still in between. Schedules and counts of the rule count steps, not gradients. It computes what
@@ -186,7 +195,7 @@ class LookaheadState(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Lookahead(_Around):
+class Lookahead(Around):
     r"""Fast steps by a rule; every k-th draws slow weights after them, $s \leftarrow s + α(w - s),\; w \leftarrow s$.
 
     Arguments:
@@ -244,7 +253,7 @@ class SharpState(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SAM(_Around):
+class SAM(Around):
     r"""Sharpness-aware steps: a rule with the gradient taken where the loss is worst nearby.
 
     $\hat g = \nabla L(w + ρ g/\|g\|)$, the norm over all arrays; then the rule's step from w with $\hat g$. The second
@@ -306,7 +315,7 @@ class PreciseState(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MixedPrecision(_Around):
+class MixedPrecision(Around):
     """Keep the weights of a float16 or bfloat16 model in float32 beside it, and step on those.
 
     The model holds them rounded, so that small steps are not lost. Where something else writes the model's weights

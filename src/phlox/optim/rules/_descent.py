@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,6 +71,7 @@ class Momentum(Rule):
     nesterov: bool = False
     ranges: ClassVar[Ranges] = {**RATE, "momentum": UNIT}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"velocity": "signed"}
 
     def start(self, w: jax.Array) -> Slots:
         """The velocity."""
@@ -105,6 +107,7 @@ class Nesterov(Momentum):
     learning_rate: Number = 1e-3
     nesterov: bool = True
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"velocity": "signed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +200,7 @@ class Lion(Rule):
     mask: Choice | None = None
     ranges: ClassVar[Ranges] = {**RATE, "b1": UNIT, "b2": UNIT, "weight_decay": POSITIVE}
     componentwise: ClassVar[bool] = True
+    in_8_bits: ClassVar[Mapping[str, str]] = {"m": "signed"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

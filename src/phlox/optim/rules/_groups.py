@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -66,6 +66,10 @@ class Groups(Rule):
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         paths = _numbers.names_of(p for p, _ in leaves)
         return treedef.unflatten([self.label(p, v) for p, (_, v) in zip(paths, leaves, strict=True)])
+
+    def with_rules(self, change: Callable[[Rule], Rule]) -> Rule:
+        """The same groups with others."""
+        return replace(self, rows=tuple((choice, None if rule is None else change(rule)) for choice, rule in self.rows))
 
     def reads(self, state: Any) -> list[tuple[str, dict[str, Any]]]:
         """The numbers of every group, under its label."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,6 +66,7 @@ class Muon(Rule):
     eps: float = 1e-7
     match_adam: bool = False
     ranges: ClassVar[Ranges] = {**RATE, "momentum": UNIT, "weight_decay": POSITIVE, "eps": POSITIVE}
+    in_8_bits: ClassVar[Mapping[str, str]] = {"velocity": "signed"}
 
     def check_paths(self, paths: tuple[str, ...], arrays: list[jax.Array]) -> None:
         """All must be matrices, or weights that can be seen as such."""

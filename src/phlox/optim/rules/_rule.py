@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -70,6 +71,8 @@ class Rule:
       parameters that a ``RepeatedLayer`` stacked, both see one at a time;
     - ``ranges``: its numbers and their ranges, which are checked; without it, all its attributes that are numbers
       are its numbers;
+    - ``in_8_bits``: the slots that ``EightBit`` may keep so, by name: ``"signed"``, or ``"unsigned"`` for what is never
+      below 0;
     - ``componentwise = True``, where ``step`` and ``start`` treat each component alone, so that small arrays can be
       moved as one; ``n.path`` is then no array's. A complex array is then given as its real and its imaginary part,
       one after the other;
@@ -106,6 +109,9 @@ class Rule:
     """True where the step of a component depends on that component alone: many small arrays may then be one."""
     in_parts: ClassVar[bool] = False
     """Whether a complex array is moved as its real and imaginary part; if not told, as ``componentwise`` says."""
+
+    in_8_bits: ClassVar[Mapping[str, str]] = {}
+    """Moments that are as good with 8 bits, by name: ``"signed"``, or ``"unsigned"`` for what is never below 0."""
 
     if not TYPE_CHECKING:  # type checkers read the fields; ``__new__`` and ``__signature__`` would hide them
 
@@ -162,6 +168,16 @@ class Rule:
     def by_component(self) -> bool:
         """Whether this rule, with these arguments, is ``componentwise``; a subclass has to say so itself."""
         return vars(type(self)).get("componentwise", False)
+
+    @property
+    def small_slots(self) -> Mapping[str, str]:
+        """What this rule, with these arguments, has ``in_8_bits``; a subclass has to say so itself."""
+        return vars(type(self)).get("in_8_bits", {})
+
+    def with_rules(self, change: Callable[[Rule], Rule]) -> Rule:
+        """The same with other rules in the place of those inside it."""
+        del change
+        return self
 
     # --- what follows from it ---------------------------------------------------------------------
 
