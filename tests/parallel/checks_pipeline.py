@@ -115,12 +115,18 @@ def check_models_that_stages_cannot_share_are_refused():
     none = "pipeline(2) expects a model with a RepeatedLayer, got Chain\n  fix: build its equal blocks as"
     odd = "expects blocks that 4 stages share evenly, got 6 at layers.0\n  fix: "
     statistics = "expects blocks that need no statistics of the whole batch, got a BatchNorm at block.layers.1\n  fix: "
+    mixture = lambda: px.nn.MixtureOfExperts(WIDTH, 2, dense, balance=0.01)  # noqa: E731
+    balanced = (
+        "expects blocks that need no statistics of the whole batch, got a MixtureOfExperts with balance=0.01 at block"
+        "\n  fix: set its balance to 0.0, or"
+    )
     flat = "expects interleaved blocks as a RepeatedLayer of RepeatedLayers at the root, got RepeatedLayer(4 × "
     for error, text, model, strategy in (
         (px.StructureError, none, px.Chain(dense()), pipeline(2)),
         (px.StructureError, none, px.Chain(px.RepeatedLayer(dense, 4, share=True)), pipeline(2)),
         (px.RangeError, odd, px.Chain(px.RepeatedLayer(dense, 6)), pipeline(4)),
         (px.StructureError, statistics, px.RepeatedLayer(norm, 4), pipeline(2)),
+        (px.StructureError, balanced, px.RepeatedLayer(mixture, 4), pipeline(2)),
         (px.StructureError, flat, px.RepeatedLayer(dense, 4), pipeline(2, schedule="interleaved")),
     ):
         with refused(error, text):

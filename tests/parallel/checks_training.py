@@ -150,6 +150,22 @@ def check_own_step() -> None:
     assert small, "what is small lies whole, and together"
 
 
+def check_an_optimiser_is_packed_alike_wherever_its_model_lies() -> None:
+    """Small arrays share the same vectors, whole on each device, however the arrays themselves are cut."""
+    P = px.parallel
+    kept = lambda model: px.Optimizer(px.optim.Adam(1e-2), model)  # noqa: E731
+    one = kept(gpt())
+    assert len(one.form.packing.groups) > 1
+    stages = P.pipeline(2) * P.data_parallel(4)
+    for strategy in (fsdp(whole=8), P.tensor_parallel(4) * data_parallel(2), stages, P.tensor_parallel(2) * fsdp(4)):
+        model = gpt()
+        P.shard(model, strategy)
+        opt = kept(model)
+        assert opt.form == one.form, strategy
+        for name, v in px.paths(opt).items():
+            assert v.sharding.is_fully_replicated or "(small" not in name, (strategy, name, v.sharding)
+
+
 RULES = {
     "groups": lambda: px.optim.groups(
         [
@@ -200,16 +216,20 @@ def check_resumed() -> None:
 
 
 def check_resumed_elsewhere() -> None:
-    """And so does one on another number of devices."""
+    """And so does one on another number of devices, and one that is cut otherwise, down to its smallest arrays."""
     _resumed(data_parallel(2), None)
+    tensor = px.parallel.tensor_parallel(4) * fsdp(2, whole=16)
+    _resumed(tensor)
+    _resumed(None, fsdp(), before=tensor)
 
 
-def _resumed(*strategies: Any) -> None:
-    whole, _ = trained(mlp, points(), fsdp(), **CLASSES, steps=None, epochs=3)
+def _resumed(*strategies: Any, before: Any = None) -> None:
+    before = fsdp() if before is None else before
+    whole, _ = trained(mlp, points(), before, **CLASSES, steps=None, epochs=3)
     for then in strategies:
         with tempfile.TemporaryDirectory() as folder:
             saved = {"checkpoint_dir": folder, "steps": None, **CLASSES}
-            trained(mlp, points(), fsdp(), **saved, epochs=2)
+            trained(mlp, points(), before, **saved, epochs=2)
             model, _ = trained(mlp, points(), then, **saved, epochs=3, resume=True)
         assert_same(model, whole, 1e-9, repr(then))
 
