@@ -138,7 +138,7 @@ MUTANTS = [
         "loop/preflight/_saving.py",
         "jnp.zeros((), _wide(loss.dtype))",
         "jnp.float32(0)",
-        (_PARTS + "[check_fsdp_in_parts_with_metrics]",),
+        (_PARTS + "[check_no_row_moves_to_be_in_a_part]",),
     ),
     (
         "results of a part of a batch are held as those of the whole",

@@ -23,7 +23,7 @@ from phlox.loop.steps._step import Step, spread
 
 P = px.parallel
 ROWS = 2048
-CLASSES = {"loss": px.losses.cross_entropy, "precision": "float64", "batch_size": ROWS, "steps": 6, "multi_step": 1}
+CLASSES = {"loss": px.losses.cross_entropy, "precision": "float64", "batch_size": ROWS, "steps": 6}
 
 
 def plain() -> px.Chain:
@@ -72,29 +72,38 @@ def _step(strategy: Any, **options: Any) -> Step:
 
 def _given(strategy: Any, count: int = ROWS) -> tuple[Any, Any]:
     """A model and a batch that are spread."""
-    model = plain()
+    model = px.f64(plain())
     placement = P.shard(model, strategy)
-    return model, placement.spread(points(count, "float32"))
+    return model, placement.spread(points(count))
 
 
-def check_no_row_moves_to_be_in_a_part() -> None:
-    """Beside sums of gradients nothing is sent, predictions for metrics neither; a part is cut as the batch is."""
-    step = _step(P.data_parallel(), saving=Saving(ROWS // 4))
-    model, batch = _given(P.data_parallel())
+def _backward(step: Step) -> Any:
+    """Loss, predictions, targets and gradients of a batch, as a program."""
 
-    @px.jit
-    def backward(model: Any, batch: Any) -> Any:
+    def run(model: Any, batch: Any) -> Any:
         with spread(step.placement, batch):
             loss, report, grads = step.backward(model, {"metrics": px.metrics.Accuracy()}, batch)
         return loss, report.prediction, report.target, grads
 
-    compiled = backward.lower(model, batch).compile()
-    found = moves(compiled.as_text())
+    return px.jit(run)
+
+
+def check_no_row_moves_to_be_in_a_part() -> None:
+    """Beside sums of gradients nothing is sent, predictions for metrics neither; the numbers are one device's."""
+    step = _step(P.data_parallel(), saving=Saving(ROWS // 4))
+    model, batch = _given(P.data_parallel())
+    run = _backward(step)
+    found = moves(run.lower(model, batch).compile().as_text())
     assert {name for name, _ in found} == {"all-reduce"}, found
-    assert max(int(np.prod(shape)) for _, shapes in found for shape in shapes) <= 48 * 48, found
-    _, predictions, targets, _ = backward(model, batch)
-    np.testing.assert_array_equal(targets, batch[1])
-    np.testing.assert_allclose(predictions, plain()(np.asarray(batch[0])), atol=1e-5)
+    assert max(math.prod(shape) for _, shapes in found for shape in shapes) <= 48 * 48, found
+    loss, predictions, targets, grads = run(model, batch)
+    wanted, answers, classes, slopes = _backward(Step(Objective(px.losses.cross_entropy)))(
+        px.f64(plain()), points(ROWS)
+    )
+    np.testing.assert_array_equal(targets, classes)
+    np.testing.assert_allclose(predictions, answers, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-12)
+    assert_same(grads, slopes, 1e-12)
     whole = _Fitting(_step(P.data_parallel()), 1, (model, px.Optimizer(px.optim.Descent(0.1), model), {}), batch, None)
     parts = _Fitting(step, 1, (model, px.Optimizer(px.optim.Descent(0.1), model), {}), batch, None)
     assert parts.found.activations < 0.3 * whole.found.activations, (parts.found, whole.found)
@@ -104,13 +113,7 @@ def check_weights_move_to_parts_of_a_batch() -> None:
     """Under fsdp weights are gathered for each part, and no activation is, as for a whole batch."""
     step = _step(P.fsdp(whole=64), saving=Saving(ROWS // 4))
     model, batch = _given(P.fsdp(whole=64))
-
-    @px.jit
-    def backward(model: Any, batch: Any) -> Any:
-        with spread(step.placement, batch):
-            return step.backward(model, {}, batch)
-
-    found = moves(backward.lower(model, batch).compile().as_text())
+    found = moves(_backward(step).lower(model, batch).compile().as_text())
     weights = {v.shape for v in px.paths(model).values()} | {v.shape[::-1] for v in px.paths(model).values()}
     for name, shapes in found:
         for shape in shapes:
@@ -130,6 +133,11 @@ def check_what_is_not_split() -> None:
     model, batch = _given(P.data_parallel(), 8)
     told = why_not_in_parts(_step(P.data_parallel()), model, {}, batch)
     assert told == "there is one example for each device", told
+    told = why_not_in_parts(_step(P.pipeline(2) * P.data_parallel(4)), model, {}, batch)
+    assert told.startswith("a pipeline cuts the batch into micro-batches already"), told
+
+
+def check_a_pipeline_that_does_not_fit_is_refused() -> None:
     with px.seed(0):
         deep = px.Chain(px.RepeatedLayer(lambda: px.Dense(12, 12, px.tanh), 4), px.Dense(12, 3))
     with room(0.01), refused(px.NotEnoughMemoryError, "a pipeline cuts the batch into micro-batches already"):

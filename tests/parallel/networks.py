@@ -18,12 +18,12 @@ def mlp() -> px.Chain:
 
 
 def convnet() -> px.Chain:
-    """With statistics of whole batches."""
+    """With statistics of whole batches; a bias before them has no gradient but rounding, which Adam would blow up."""
     with px.seed(1):
         return px.Chain(
-            px.Conv((3, 3), 2, 8, padding="SAME"),
+            px.Conv((3, 3), 2, 8, padding="SAME", bias=False),
             px.BatchNorm(8, px.relu),
-            px.Conv((3, 3), 8, 16, padding="SAME", stride=2),
+            px.Conv((3, 3), 8, 16, padding="SAME", stride=2, bias=False),
             px.BatchNorm(16, px.relu),
             px.Dropout(0.2),
             px.flatten,
@@ -36,7 +36,7 @@ def tower() -> px.Chain:
     block = lambda: px.Chain(px.Conv((3, 3), 8, 8, padding="SAME"), px.GroupNorm(8, 4, px.tanh))  # noqa: E731
     with px.seed(1):
         return px.Chain(
-            px.Conv((3, 3), 2, 8, padding="SAME"),
+            px.Conv((3, 3), 2, 8, padding="SAME", bias=False),
             px.BatchNorm(8, px.relu),
             px.RepeatedLayer(block, 4),
             px.flatten,

@@ -4,7 +4,11 @@ import pytest
 
 from parallel.kit import Checks
 
-LONG = ("check_products_in_parts",)
+LONG = (
+    "check_fsdp_in_parts_with_metrics",
+    "check_products_in_parts",
+    "check_a_pipeline_that_does_not_fit_is_refused",
+)
 CHECKS = Checks("checks_micro_batches", as_users=True, soak=LONG)
 
 
