@@ -169,6 +169,13 @@ MUTANTS = [
         (_PIPELINE + "[check_models_that_stages_cannot_share_are_refused]",),
     ),
     (
+        "maps of features flatten batch and time where sequences are cut",
+        "parallel/strategies/_context_parallel.py",
+        "return jnp.matmul(x, weight) if self.devices > 1 else None",
+        "return None",
+        ("tests/parallel/test_sent.py::test_what_devices_hold_and_send[check_maps_of_features_gather_no_activation]",),
+    ),
+    (
         "dots keeps nothing",
         "core/transforms/_remat.py",
         '"dots": all_of_them.dots_saveable,',
