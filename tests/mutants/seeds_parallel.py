@@ -123,7 +123,7 @@ MUTANTS = [
         "a vector of small arrays lies as the compiler likes",
         "optim/_optimizer.py",
         'array = joined(array) if name.rpartition("/")[2] in vectors else array',
-        "del vectors, joined",
+        "array = array if vectors else array",
         (_FIT + "[check_an_optimiser_is_packed_alike_wherever_its_model_lies]",),
     ),
     (
