@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from phlox.loop import _training
 from phlox.loop.batches._batch import Masked
 from phlox.loop.preflight._fit import _Fitting, step_that_fits, why_not_in_parts
 from phlox.loop.preflight._saving import Saving
+from phlox.loop.preflight._search import Search
 from phlox.loop.steps._objective import Objective
 from phlox.loop.steps._precision import Precision
 from phlox.loop.steps._step import Step
@@ -98,6 +100,11 @@ def test_parts_are_equal_and_small_enough(rows, at_once, parts):
     assert Saving(at_once).parts(rows) == parts
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(64, 4), (48, 3), (40, 5), (8, 1)])
+def test_parts_are_shared_evenly_by_devices(rows, parts):
+    assert Saving(16).parts(rows, 8) == parts
+
+
 def test_half_precision_with_its_guard_in_parts(data):
     step, batch = step_of(precision=Precision.of("fp16", "")), (data[0][:8], data[1][:8])
     guard = step.precision.scale()
@@ -173,6 +180,14 @@ def test_whether_a_batch_may_be_split(data, between, loss, reason):
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
     assert all(a is b for a, b in zip(before.values(), px.paths(model).values(), strict=True))
+
+
+def test_micro_batches_have_a_row_for_each_device():
+    """Nothing fits, so that the most micro-batches are tried: of 24 rows on 4 devices 6, of 4 rows each."""
+    search = Search(lambda n, _: SimpleNamespace(total=1000 // n), 1, 24, devices=4)
+    advice = search.micro_batches()
+    assert advice is not None
+    assert (advice.micro_batches, advice.change) == (6, "6 micro-batches of 4")
 
 
 def test_one_example_cannot_be_split(data):

@@ -2,6 +2,9 @@
 
 _FIT = "tests/parallel/test_training.py::test_eight_devices_give_what_one_gives"
 _PROGRAM = "tests/parallel/test_program.py::test_what_devices_hold_and_send"
+_CONTEXT = "tests/parallel/test_context.py::test_cut_sequences_give_what_whole_ones_give"
+_PARTS = "tests/parallel/test_micro_batches.py::test_parts_of_a_batch_over_devices"
+_PIPELINE = "tests/parallel/test_pipeline.py::test_pipelines_beside_one_device"
 
 MUTANTS = [
     (
@@ -56,8 +59,8 @@ MUTANTS = [
     (
         "results of layers are not held",
         "parallel/_results.py",
-        "if not (self.batch or self.sequence) or not self.shape or",
-        "if self.batch or not self.shape or",
+        "if not (self.batch or self.sequence) or not self.rows or",
+        "if self.batch or not self.rows or",
         (_PROGRAM + "[check_fsdp_moves_weights_and_no_activations]",),
     ),
     (
@@ -94,6 +97,83 @@ MUTANTS = [
         "if size > 1 and name not in axes]",
         "if size < 1 and name not in axes]",
         (_FIT + "[check_refusals]",),
+    ),
+    (
+        "every second axis of a batch is time",
+        "parallel/_placement.py",
+        "in_time = len(shape) > 1 and shape[1] in steps",
+        "in_time = len(shape) > 1 and bool(steps)",
+        (_CONTEXT + "[check_what_is_time_in_a_batch]",),
+    ),
+    (
+        "another text lies whole along time",
+        "parallel/_placement.py",
+        "frozenset({first, *(n for n in others if n % self._parts_of_time == 0)})",
+        "frozenset({first})",
+        (_CONTEXT + "[check_what_is_time_in_a_batch]",),
+    ),
+    (
+        "small arrays are packed as they are cut",
+        "optim/_packing.py",
+        "path: frozenset(v.sharding.device_set) for path",
+        "path: v.sharding for path",
+        (_FIT + "[check_an_optimiser_is_packed_alike_wherever_its_model_lies]",),
+    ),
+    (
+        "a vector of small arrays lies as the compiler likes",
+        "optim/_optimizer.py",
+        'array = joined(array) if name.rpartition("/")[2] in vectors else array',
+        "array = array if vectors else array",
+        (_FIT + "[check_an_optimiser_is_packed_alike_wherever_its_model_lies]",),
+    ),
+    (
+        "a part of a batch is cut off its front",
+        "loop/preflight/_saving.py",
+        "return jnp.moveaxis(blocks, 0, 1).reshape(self.n, self.rows // self.n, *v.shape[1:])",
+        "return blocks.reshape(self.n, self.rows // self.n, *v.shape[1:])",
+        (_PARTS + "[check_no_row_moves_to_be_in_a_part]",),
+    ),
+    (
+        "losses of the parts of a batch add up in float32",
+        "loop/preflight/_saving.py",
+        "jnp.zeros((), _wide(loss.dtype))",
+        "jnp.float32(0)",
+        (_PARTS + "[check_no_row_moves_to_be_in_a_part]",),
+    ),
+    (
+        "results of a part of a batch are held as those of the whole",
+        "loop/steps/_step.py",
+        "return self.saving.in_parts(self._part, model, others, batch, self.placement.rows)",
+        "return self.saving.in_parts(self._backward, model, others, batch, self.placement.rows)",
+        (_PARTS + "[check_weights_move_to_parts_of_a_batch]",),
+    ),
+    (
+        "micro-batches of fewer rows than devices are tried",
+        "loop/preflight/_search.py",
+        "self.most = rows // devices",
+        "self.most = rows",
+        ("tests/loop/test_memory_fit.py::test_micro_batches_have_a_row_for_each_device",),
+    ),
+    (
+        "the batch of a pipeline is split once more",
+        "loop/preflight/_fit.py",
+        "    if _goes_in_parts_already(step):",
+        "    if False:",
+        (_PARTS + "[check_what_is_not_split]",),
+    ),
+    (
+        "a router in stages is pulled to balance by each micro-batch",
+        "parallel/strategies/_pipeline.py",
+        "if isinstance(part, MixtureOfExperts) and part.balance:",
+        "if isinstance(part, MixtureOfExperts) and part.balance > 1:",
+        (_PIPELINE + "[check_models_that_stages_cannot_share_are_refused]",),
+    ),
+    (
+        "maps of features flatten batch and time where sequences are cut",
+        "parallel/strategies/_context_parallel.py",
+        "return jnp.matmul(x, weight) if self.devices > 1 else None",
+        "return None",
+        ("tests/parallel/test_sent.py::test_what_devices_hold_and_send[check_maps_of_features_gather_no_activation]",),
     ),
     (
         "dots keeps nothing",

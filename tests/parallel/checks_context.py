@@ -155,6 +155,50 @@ def check_what_it_leaves_to_the_compiler() -> None:
             np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+def check_what_is_time_in_a_batch() -> None:
+    """The second axis of the first array, any as long, and that of another text; classes and weights are not."""
+    placement = px.parallel.Placement.of(context_parallel(4) * data_parallel(2))
+    words, classes = np.zeros((16, 12), np.int32), np.zeros((16, 3))
+    batch = {
+        "0 text": (words, "data context"),
+        "another": (words[:, :8], "data context"),
+        "another, odd": (words[:, :7], "data -"),
+        "a weight for each step": (np.zeros((16, 12)), "data context"),
+        "classes": (classes, "data -"),
+        "one number": (classes[:, :1], "data -"),
+        "labels": (words[:, 0], "data"),
+        "a mask": (np.zeros((16, 1, 1, 12), bool), "data - - -"),
+        "a weight for each step of another": (np.zeros((16, 8)), "data context"),
+    }
+    spread = placement.spread({name: array for name, (array, _) in batch.items()})
+    for name, (_, cut) in batch.items():
+        wanted = jax.sharding.PartitionSpec(*(None if axis == "-" else axis for axis in cut.split()))
+        where = jax.sharding.NamedSharding(placement.mesh, wanted)
+        assert spread[name].sharding.is_equivalent_to(where, spread[name].ndim), (name, spread[name].sharding)
+
+
+class Sorted(px.Module):
+    """A text to scores of three classes."""
+
+    def __init__(self) -> None:
+        self.token, self.head = px.Embedding(WORDS, 8), px.Dense(8, 3)
+        self.attention = px.nn.MultiHeadAttention(8, 2, positions=px.nn.RotaryEmbedding(4))
+
+    def __call__(self, tokens: Any) -> Any:
+        return self.head(jnp.mean(self.attention(self.token(tokens)), 1))
+
+
+def check_texts_with_a_share_of_each_class() -> None:
+    """Targets of as many columns as there are classes, which four devices do not share."""
+
+    def build() -> Sorted:
+        with px.seed(4):
+            return Sorted()
+
+    shares = np.random.default_rng(5).dirichlet(np.ones(3), 16)
+    assert_learns_alike(build, (texts(16)[0], shares), context_parallel(4) * fsdp(2))
+
+
 def check_refusals() -> None:
     placement = px.parallel.Placement.of(context_parallel())
     with refused(px.ShapeError, "sequences that 8 devices share evenly", "[16, 12]", "pad the sequences"):

@@ -112,11 +112,11 @@ def check_refusals() -> None:
 class Decoder(px.Module):
     """Blocks of attention and experts, the first of them repeated."""
 
-    def __init__(self, **options: Any):
+    def __init__(self, dropout: float = 0.1, balance: float = 0.01, **options: Any):
         expert = lambda: px.nn.GatedMLP(16, 24)  # noqa: E731
         self.token = px.Embedding(WORDS, 16)
-        mixture = lambda: px.nn.MixtureOfExperts(16, 8, expert, balance=0.01, **options)  # noqa: E731
-        layer = functools.partial(px.nn.TransformerEncoderLayer, 16, 2, norm_first=True, causal=True, dropout=0.1)
+        mixture = lambda: px.nn.MixtureOfExperts(16, 8, expert, balance=balance, **options)  # noqa: E731
+        layer = functools.partial(px.nn.TransformerEncoderLayer, 16, 2, norm_first=True, causal=True, dropout=dropout)
         self.blocks = px.nn.RepeatedLayer(lambda: layer(mlp=mixture()), 2)
         self.head = px.Dense(16, WORDS)
 

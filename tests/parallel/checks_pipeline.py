@@ -70,13 +70,13 @@ def check_interleaved_blocks_train_as_on_one_device():
     """With a last batch that is filled up, clipped, averaged; and compiled once."""
     rng, compiled = np.random.default_rng(4), []
     x, y = rng.normal(size=(40, WIDTH)), rng.integers(0, 3, 40)
-    build = lambda: made(lambda: px.Chain(rounds(Unit, 4, 2), px.Dropout(0.2), px.Dense(WIDTH, 3)))  # noqa: E731
+    build = lambda: made(lambda: px.Chain(rounds(Unit, 2, 2), px.Dropout(0.2), px.Dense(WIDTH, 3)))  # noqa: E731
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **more: compiled.append(event) if "_many" in str(more.get("fun_name")) else None
     )
     [many] = assert_trains_alike(
-        build, (x, y), pipeline(4, microbatches=4, schedule="interleaved") * data_parallel(2),
-        loss=px.losses.cross_entropy, batch_size=32, clip=0.5, callbacks=[px.EMA(0.9)],
+        build, (x, y), pipeline(2, microbatches=4, schedule="interleaved") * data_parallel(4),
+        loss=px.losses.cross_entropy, batch_size=32, clip=0.5, callbacks=[px.EMA(0.9)], multi_step="auto",
     )  # fmt: skip
     assert part_of(many.layers[0].block.block.inner.weight) == (2, 1, WIDTH, WIDTH), "a block of each round"
     programs = [event for event in compiled if "backend_compile" in event]
@@ -115,12 +115,18 @@ def check_models_that_stages_cannot_share_are_refused():
     none = "pipeline(2) expects a model with a RepeatedLayer, got Chain\n  fix: build its equal blocks as"
     odd = "expects blocks that 4 stages share evenly, got 6 at layers.0\n  fix: "
     statistics = "expects blocks that need no statistics of the whole batch, got a BatchNorm at block.layers.1\n  fix: "
+    mixture = lambda: px.nn.MixtureOfExperts(WIDTH, 2, dense, balance=0.01)  # noqa: E731
+    balanced = (
+        "expects blocks that need no statistics of the whole batch, got a MixtureOfExperts with balance=0.01 at block"
+        "\n  fix: set its balance to 0.0, or"
+    )
     flat = "expects interleaved blocks as a RepeatedLayer of RepeatedLayers at the root, got RepeatedLayer(4 × "
     for error, text, model, strategy in (
         (px.StructureError, none, px.Chain(dense()), pipeline(2)),
         (px.StructureError, none, px.Chain(px.RepeatedLayer(dense, 4, share=True)), pipeline(2)),
         (px.RangeError, odd, px.Chain(px.RepeatedLayer(dense, 6)), pipeline(4)),
         (px.StructureError, statistics, px.RepeatedLayer(norm, 4), pipeline(2)),
+        (px.StructureError, balanced, px.RepeatedLayer(mixture, 4), pipeline(2)),
         (px.StructureError, flat, px.RepeatedLayer(dense, 4), pipeline(2, schedule="interleaved")),
     ):
         with refused(error, text):
@@ -170,22 +176,32 @@ def check_activations_move_and_blocks_stay():
 
 
 def check_what_a_stage_keeps():
-    """A quarter of the activations; with remat the inputs alone; no tick keeps a copy of weights, picked or cast."""
-    block = lambda: px.Chain(px.Dense(64, 256, px.gelu), px.Dense(256, 64))  # noqa: E731
-    kept = lambda model, strategy, rows: temporaries(model, strategy, np.ones((rows, 64), "f"))  # noqa: E731
-    flat, weights = (lambda: px.RepeatedLayer(block, 8)), 2 * 64 * 256  # of a block
+    """No tick keeps a copy of weights that were picked for it."""
+    again = lambda n: kept(rounds(wide, 4, 2), pipeline(4, microbatches=n, schedule="interleaved"), 8 * n)  # noqa: E731
+    assert (again(16) - again(4)) / 24 < 0.5 * 4 * WEIGHTS, "24 ticks more, of one block in float32"
+
+
+def check_what_a_stage_keeps_of_activations():
+    """A quarter; with remat the inputs alone; and no tick a copy of weights that were cast."""
+    flat = lambda: px.RepeatedLayer(wide, 8)  # noqa: E731
     one, four = (kept(flat(), pipeline(stages, microbatches=8), 256) for stages in (1, 4))
     assert four < 0.4 * one  # of it (8 + 3) / 8 / 4 are activations
     assert kept(flat(), pipeline(4, microbatches=8, remat=True), 256) < 0.3 * four
-    again = lambda n: kept(rounds(block, 4, 2), pipeline(4, microbatches=n, schedule="interleaved"), 8 * n)  # noqa: E731
-    assert (again(16) - again(4)) / 24 < 0.5 * 4 * weights, "24 ticks more, of one block in float32"
     with px.dtypes(compute="bfloat16"):
         more = kept(flat(), pipeline(4, microbatches=16), 128) - kept(flat(), pipeline(4, microbatches=4), 32)
-    assert more / 12 < 0.8 * 2 * 2 * weights, "12 ticks more, of two blocks in bfloat16"
+    assert more / 12 < 0.8 * 2 * 2 * WEIGHTS, "12 ticks more, of two blocks in bfloat16"
 
 
-def temporaries(model, strategy, x):
+WEIGHTS = 2 * 64 * 256  # of a block
+
+
+def wide():
+    return px.Chain(px.Dense(64, 256, px.gelu), px.Dense(256, 64))
+
+
+def kept(model, strategy, rows):
     """Bytes that the gradient needs beside weights, gradients and the batch, on each device."""
     placement = shard(model, strategy)
     step = placement.jit(gradient(lambda m, x: jnp.mean(m(x) ** 2)))
-    return step.lower(model, placement.spread(x)).compile().memory_analysis().temp_size_in_bytes
+    batch = placement.spread(np.ones((rows, 64), "f"))
+    return step.lower(model, batch).compile().memory_analysis().temp_size_in_bytes

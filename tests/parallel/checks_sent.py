@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import phlox as px
-from parallel.checks_program import moves
+from parallel.checks_experts import decoder
+from parallel.checks_program import held, moves, spread_step
+from parallel.networks import gpt
 from phlox.core import ways
 from phlox.nn import functional as F
 
@@ -39,6 +41,54 @@ def check_keys_go_round_and_no_device_holds_a_sequence() -> None:
     tile = 2 * 256 * 1024 * 4  # bytes of the scores that it makes at once
     held = compiled.memory_analysis().temp_size_in_bytes
     assert held < 30 * part + 8 * tile, (held, part, tile)
+
+
+def check_maps_of_features_gather_no_activation() -> None:
+    """Batch and time stay two axes in a product: what is sent are sums of gradients."""
+    with px.seed(0):
+        model = px.Chain(px.Dense(16, 32, px.gelu), px.LayerNorm(32), px.Dense(32, 16))
+    placement = px.parallel.shard(model, STRATEGY)
+    step = placement.jit(lambda model, x: px.grad(lambda model: jnp.sum(model(x) ** 2))(model))
+    found = moves(step.lower(model, placement.spread(jnp.ones((8, 64, 16), jnp.float32))).compile().as_text())
+    assert {name for name, _ in found} == {"all-reduce"}, found
+    assert all(len(shape) < 3 for _, shapes in found for shape in shapes), found
+
+
+def _trained(model: Any, strategy: Any) -> tuple[int, Any]:
+    """What a device holds of a model, its optimiser and a batch, and the step of training compiled for them."""
+    x = np.zeros((16, 16), np.int32)
+    loss_of = lambda model, x, y: px.losses.cross_entropy(model(x), y)  # noqa: E731
+    model, opt, batch, compiled = spread_step(model, strategy, loss_of, x, x)
+    part = sum(v.addressable_shards[0].data.nbytes for v in batch)
+    return held(model)[0] + held(opt)[0] + part, compiled
+
+
+def check_steps_of_products_hold_parts_and_gather_no_activation() -> None:
+    """Along time and over stages, too: gathered are weights, and vectors of small gradients."""
+    P = px.parallel
+    for strategy in (P.context_parallel(4) * P.fsdp(2), P.pipeline(2, microbatches=2) * P.context_parallel(4)):
+        part, compiled = _trained(gpt(width=64, dropout=0.0), strategy)
+        found = moves(compiled.as_text())
+        assert {name for name, _ in found} <= {"all-gather", "all-reduce", "collective-permute"}, found
+        gathered = [shape for name, shapes in found if name == "all-gather" for shape in shapes]
+        assert all(len([n for n in shape if n > 1]) < 3 for shape in gathered), (strategy, gathered)
+        assert compiled.memory_analysis().argument_size_in_bytes <= 1.01 * part, strategy
+    part, compiled = _trained(gpt(width=64, dropout=0.0), P.fsdp(4) * P.tensor_parallel(2))
+    found = moves(compiled.as_text())
+    features = [shape for name, shapes in found if name == "all-gather" for shape in shapes if len(shape) > 2]
+    assert len(features) <= 1, "words that were looked up move once"
+    assert not any(name == "all-to-all" for name, _ in found), found
+    assert compiled.memory_analysis().argument_size_in_bytes <= 1.01 * part
+
+
+def check_experts_of_stages_stay() -> None:
+    """Within a stage tokens go to experts along the axes that are left; weights of experts are not sent."""
+    strategy = px.parallel.pipeline(2, microbatches=2) * px.parallel.expert_parallel(4)
+    _, compiled = _trained(decoder(dropout=0.0, balance=0.0), strategy)
+    found = moves(compiled.as_text())
+    sent = {tuple(n for n in shape if n > 1)[-2:] for _, shapes in found for shape in shapes}
+    assert not sent & {(16, 24), (24, 16)}, found
+    assert Counter(name for name, _ in found)["reduce-scatter"] >= 1, "results of experts are summed where tokens lie"
 
 
 def _sent(strategy: Any, **options: Any) -> list[tuple[str, tuple[tuple[int, ...], ...]]]:

@@ -31,11 +31,10 @@ def check_mlp_with_validation_and_metrics() -> None:
     }
     one, first = trained(mlp, points(), **CLASSES, **options)
     assert len(first.losses) == 24
-    for strategy in (data_parallel(), fsdp(4) * data_parallel(2)):
-        many, second = trained(mlp, points(), strategy, **CLASSES, **options)
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            np.testing.assert_allclose(first[name], second[name], rtol=1e-9, err_msg=name)
-        assert_same(many, one, 1e-9, repr(strategy))
+    many, second = trained(mlp, points(), fsdp(4) * data_parallel(2), **CLASSES, **options)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-9, err_msg=name)
+    assert_same(many, one, 1e-9)
     answers = px.predict(many, points(20)[0])
     np.testing.assert_allclose(answers, px.predict(one, points(20)[0]), atol=1e-9)
     asked = {"loss": px.losses.cross_entropy, "metrics": px.metrics.Accuracy()}
@@ -95,6 +94,7 @@ def check_accumulate_and_average() -> None:
     def run(strategy: Any) -> tuple[Any, Any, Any]:
         ema, swa, compiled = px.EMA(0.9), px.SWA(start=1, batch_norm=False), Compiled()
         options = {"metrics": px.metrics.Accuracy(), "validation_data": points(24), "steps": None, "epochs": 4}
+        options["multi_step"] = "auto"  # several steps in a call
         callbacks = [ema, swa, compiled]
         model, _ = trained(mlp, points(), strategy, **CLASSES, **options, accumulate=2, callbacks=callbacks)
         return model, ema, compiled
@@ -149,6 +149,22 @@ def check_own_step() -> None:
     assert moment.addressable_shards[0].data.size * 8 == moment.size
     small = [name for name in opt.form.names if "(small" in name]
     assert small, "what is small lies whole, and together"
+
+
+def check_an_optimiser_is_packed_alike_wherever_its_model_lies() -> None:
+    """Small arrays share the same vectors, whole on each device, however the arrays themselves are cut."""
+    build = lambda: px.Chain(px.Dense(16, 16, px.tanh, key=0), px.Dense(16, 16, key=1))  # noqa: E731
+    kept = lambda model: px.Optimizer(px.optim.Adam(1e-2), model)  # noqa: E731
+    one = kept(build())
+    assert one.form.packing.groups
+    for strategy in (fsdp(whole=8), px.parallel.tensor_parallel(2) * data_parallel(4)):
+        model = build()
+        px.parallel.shard(model, strategy)
+        assert not model[0].weight.sharding.is_fully_replicated, strategy
+        opt = kept(model)
+        assert opt.form == one.form, strategy
+        for name, v in px.paths(opt).items():
+            assert v.sharding.is_fully_replicated, (strategy, name, v.sharding)
 
 
 RULES = {
@@ -283,16 +299,20 @@ def check_resumed() -> None:
 
 
 def check_resumed_elsewhere() -> None:
-    """And so does one on another number of devices."""
+    """And so does one on another number of devices, and one that is cut otherwise, down to its smallest arrays."""
     _resumed(data_parallel(2), None)
+    tensor = px.parallel.tensor_parallel(4) * fsdp(2, whole=16)
+    _resumed(tensor)
+    _resumed(None, fsdp(), before=tensor)
 
 
-def _resumed(*strategies: Any) -> None:
-    whole, _ = trained(mlp, points(), fsdp(), **CLASSES, steps=None, epochs=3)
+def _resumed(*strategies: Any, before: Any = None) -> None:
+    before = fsdp() if before is None else before
+    whole, _ = trained(mlp, points(), before, **CLASSES, steps=None, epochs=3)
     for then in strategies:
         with tempfile.TemporaryDirectory() as folder:
             saved = {"checkpoint_dir": folder, "steps": None, **CLASSES}
-            trained(mlp, points(), fsdp(), **saved, epochs=2)
+            trained(mlp, points(), before, **saved, epochs=2)
             model, _ = trained(mlp, points(), then, **saved, epochs=3, resume=True)
         assert_same(model, whole, 1e-9, repr(then))
 

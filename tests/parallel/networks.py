@@ -18,16 +18,30 @@ def mlp() -> px.Chain:
 
 
 def convnet() -> px.Chain:
-    """With statistics of whole batches."""
+    """With statistics of whole batches; a bias before them has no gradient but rounding, which Adam would blow up."""
     with px.seed(1):
         return px.Chain(
-            px.Conv((3, 3), 2, 8, padding="SAME"),
+            px.Conv((3, 3), 2, 8, padding="SAME", bias=False),
             px.BatchNorm(8, px.relu),
-            px.Conv((3, 3), 8, 16, padding="SAME", stride=2),
+            px.Conv((3, 3), 8, 16, padding="SAME", stride=2, bias=False),
             px.BatchNorm(16, px.relu),
             px.Dropout(0.2),
             px.flatten,
             px.Dense(144, 3),
+        )
+
+
+def tower() -> px.Chain:
+    """Convolutions in equal blocks, behind one with statistics of whole batches."""
+    block = lambda: px.Chain(px.Conv((3, 3), 8, 8, padding="SAME"), px.GroupNorm(8, 4, px.tanh))  # noqa: E731
+    with px.seed(1):
+        return px.Chain(
+            px.Conv((3, 3), 2, 8, padding="SAME", bias=False),
+            px.BatchNorm(8, px.relu),
+            px.RepeatedLayer(block, 4),
+            px.flatten,
+            px.Dropout(0.2),
+            px.Dense(288, 3),
         )
 
 
@@ -73,6 +87,33 @@ def gpt(**options: Any) -> GPT:
         return GPT(**options)
 
 
+class Translator(px.Module):
+    """An encoder of one text and a decoder of another, each with its blocks in a compiled loop."""
+
+    def __init__(self, *, width: int = 16, depth: int = 2, dropout: float = 0.1):
+        options = {"dropout": dropout, "norm_first": True}
+        self.token, self.place = px.Embedding(WORDS, width), px.Embedding(16, width)
+        self.encoder = px.nn.RepeatedLayer(lambda: px.nn.TransformerEncoderLayer(width, 4, **options), depth)
+        self.decoder = px.nn.RepeatedLayer(lambda: px.nn.TransformerDecoderLayer(width, 4, **options), depth)
+        self.head = px.Dense(width, WORDS)
+
+    def _embedded(self, tokens: Any) -> Any:
+        return self.token(tokens) + self.place(jnp.arange(tokens.shape[1]))
+
+    def __call__(self, source: Any, target: Any) -> Any:
+        return self.head(self.decoder(self._embedded(target), self.encoder(self._embedded(source))))
+
+
+def translator(**options: Any) -> Translator:
+    with px.seed(3):
+        return Translator(**options)
+
+
+def translation(model: Any, source: Any, before: Any, after: Any) -> Any:
+    """The loss of a model of two texts."""
+    return px.losses.cross_entropy(model(source, before), after)
+
+
 def next_token(model: Any, tokens: Any, weight: Any = None) -> Any:
     """The loss of a decoder."""
     weight = None if weight is None else jnp.broadcast_to(jnp.asarray(weight)[:, None], tokens[:, 1:].shape)
@@ -92,3 +133,10 @@ def images(count: int = 40) -> tuple[Any, Any]:
 
 def sentences(count: int = 40, length: int = 13) -> Any:
     return np.random.default_rng(2).integers(0, WORDS, (count, length)).astype(np.int32)
+
+
+def pairs(count: int = 32, source: int = 16, target: int = 8) -> tuple[Any, Any, Any]:
+    """Texts, others of another length, and what comes next at each place of these."""
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, WORDS, (count, target + 1)).astype(np.int32)
+    return rng.integers(0, WORDS, (count, source)).astype(np.int32), words[:, :-1], words[:, 1:]

@@ -5,6 +5,7 @@ import pytest
 from parallel.kit import Checks
 
 LONG = (
+    "check_texts_with_a_share_of_each_class",
     "check_causal_from_an_offset",
     "check_gpt",
     "check_what_looks_at_neighbours",

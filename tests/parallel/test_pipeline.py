@@ -5,10 +5,11 @@ import pytest
 import phlox as px
 from parallel.kit import Checks
 
-CHECKS, NETWORKS = Checks("checks_pipeline"), Checks("checks_pipeline_networks")
+LONG = ("check_what_a_stage_keeps_of_activations",)
+CHECKS, NETWORKS = Checks("checks_pipeline", soak=LONG), Checks("checks_pipeline_networks")
 
 
-@pytest.mark.parametrize("name", CHECKS.names)
+@pytest.mark.parametrize("name", CHECKS.params)
 def test_pipelines_beside_one_device(request, name):
     CHECKS.passed(request, name)
 

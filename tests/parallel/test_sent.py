@@ -4,7 +4,11 @@ import pytest
 
 from parallel.kit import Checks
 
-LONG = ("check_without_capacity_tokens_are_gathered_and_results_summed",)
+LONG = (
+    "check_without_capacity_tokens_are_gathered_and_results_summed",
+    "check_steps_of_products_hold_parts_and_gather_no_activation",
+    "check_experts_of_stages_stay",
+)
 CHECKS = Checks("checks_sent", as_users=True, soak=LONG)
 
 

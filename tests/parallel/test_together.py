@@ -13,7 +13,7 @@ from phlox.cli._launch import launch
 PROGRAM = Path(__file__).resolve().parent / "together.py"
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "scale" / "train.py"
 WAYS = ["arrays", "fsdp"]
-MORE = ["stream", "batches", "loss_without_weights"]
+MORE = ["stream", "batches", "loss_without_weights", "in_parts"]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,9 @@ LONG = (
     "check_gpt_repeated",
     "check_gpt_unrolled",
     "check_float32",
+    "check_convnet_with_batch_norm",
+    "check_sam",
+    "check_optax",
     "check_average_with_batch_norm",
     "check_resumed_elsewhere",
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from room import room
 
 import phlox as px
 from phlox.loop._together import gathered
@@ -79,6 +80,21 @@ def loss_without_weights(where):
 
     loader = px.DataLoader((X, Y), 4, shuffle=True, seed=3, drop_last=True, shard=None if where else (0, 1))
     return fitted(loader, loss=loss, validation_data=TEST, steps=7, validation_every=3, **where)
+
+
+def in_parts(where):
+    """With room for less than a step needs, where there are several processes."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(512, 4)), rng.integers(0, 3, 512)
+    with px.seed(0):
+        model = px.f64(px.Chain(px.Dense(4, 32, px.tanh), px.Dense(32, 32, px.tanh), px.Dense(32, 3)))
+    given = {"batch_size": 256, "epochs": 3, "multi_step": 1, **where}
+    if not where:
+        return fitted((x, y), model, **given)
+    with room(0.8) as seen:
+        found = fitted((x, y), model, **given)
+    assert seen[0].rows is not None, seen
+    return found
 
 
 def fsdp(where):
@@ -220,7 +236,7 @@ def ended(how):
         return str(error)
 
 
-WAYS = {way.__name__: way for way in (arrays, stream, batches, loss_without_weights, fsdp)}
+WAYS = {way.__name__: way for way in (arrays, stream, batches, loss_without_weights, in_parts, fsdp)}
 
 
 def main(scenarios):

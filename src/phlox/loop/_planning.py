@@ -88,7 +88,6 @@ def model_and_optimizer(model: Module, settings: Settings, task: Task) -> tuple[
         optimizer = Optimizer(optimizer, model)
     check_optimizer(optimizer, model, WHERE)
     if task.parallel is not None:
-        optimizer.repack(model)
         task.parallel.place(model, optimizer)
     return model, optimizer
 

@@ -26,7 +26,7 @@ from phlox.nn import ParameterKind
 from phlox.optim import _adjusting, _models, _state
 from phlox.optim._calling import called, extras
 from phlox.optim._packing import Packing
-from phlox.optim._spread import beside, spread_over
+from phlox.optim._spread import beside, joined, spread_over
 from phlox.optim.rules import _habits
 from phlox.optim.rules._applied import ascent
 from phlox.optim.rules._blocks import in_full, is_blocks
@@ -172,9 +172,10 @@ class Optimizer(Module):
         names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
         for gone in [n for n in self.slots.__dict__ if n not in set(names)]:
             delattr(self.slots, gone)
-        where = spread_over(params)
+        where, vectors = spread_over(params), {name for name, _ in packing.groups}
         for name, (_, value) in zip(names, leaves, strict=True):
             array = jnp.asarray(value, jnp.asarray(value).dtype)  # weak types would trace twice
+            array = joined(array) if name.rpartition("/")[2] in vectors else array
             setattr(self.slots, name, beside(array, where))
         arrays = frozenset((path, v.shape, str(v.dtype)) for path, v in params.items())
         self.form = Form(names, treedef, arrays, packing)
@@ -273,10 +274,6 @@ class Optimizer(Module):
         same = {p for p, v in params.items() if self.form.knows(p, v) and not p.startswith(replaced)}
         self._keep(_state.carried(self.state, fresh, self.form.paths, set(params), same), params)
         _remember(self, model)
-
-    def repack(self, model: _models.Models) -> None:
-        """Hold the same state with small arrays together where they now lie together, after the model was moved."""
-        self._keep(self.state, _models.trained(model))
 
     def adjust(self, group: str | None = None, **numbers: float) -> None:
         """Set numbers that the rule holds as state, such as ``learning_rate``, without a new trace.

@@ -78,12 +78,12 @@ def _cut(whole: Any, start: int, shape: tuple[int, ...]) -> Any:
 
 
 def _places(params: Named) -> dict[str, Hashable]:
-    """Where arrays lie, by path: the devices that hold each whole, or it alone; nothing where all lie in one place.
+    """Where arrays lie, by path, as which devices hold them at all; nothing where all lie in one place.
 
-    What is traced lies nowhere yet: a model that is half traced, as in ``px.vmap``, is packed as a model outside.
+    How they are cut over these devices does not count: so a model is packed alike on one device and however it is
+    spread, and a file of an optimiser's state fits all of them. What is traced lies nowhere yet: a model that is half
+    traced, as in ``px.vmap``, is packed as a model outside.
     """
     known = {path: v for path, v in params.items() if isinstance(v, jax.Array) and not isinstance(v, Tracer)}
-    places: dict[str, Hashable] = {
-        path: v.sharding if v.sharding.is_fully_replicated else path for path, v in known.items()
-    }
+    places: dict[str, Hashable] = {path: frozenset(v.sharding.device_set) for path, v in known.items()}
     return places if len(set(places.values())) > 1 else {}

@@ -25,6 +25,13 @@ def spread_over(params: Mapping[str, Any]) -> NamedSharding | None:
     return where if where.is_fully_addressable else None
 
 
+def joined(vector: Any) -> Any:
+    """A vector of small arrays, whole on each device, however its parts were cut: a step leaves it so."""
+    if isinstance(vector, Tracer) or vector.sharding.is_fully_replicated:
+        return vector
+    return jax.jit(lambda v: v, out_shardings=NamedSharding(vector.sharding.mesh, PartitionSpec()))(vector)
+
+
 def beside(value: Any, where: NamedSharding | None) -> Any:
     """A number or array of a state, on all devices of the model; what is there already stays as it lies."""
     if where is None or isinstance(value, Tracer) or value.sharding.device_set == where.device_set:

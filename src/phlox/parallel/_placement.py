@@ -154,7 +154,9 @@ class Placement:
     def spread(self, batch: Any, *, strict: bool = True, whole: bool = False) -> Any:
         """A batch cut along the axes that the strategy has for it; scalars go to every device.
 
-        With several processes each gives the rows of its devices.
+        With several processes each gives the rows of its devices. Where sequences are cut, the second axis of the
+        batch's first array is time, and so is that of another sequence like it, of its dtype and rank, where the
+        devices share it evenly, and any second axis as long.
 
         Arguments:
             strict: whether to refuse what the devices do not share evenly; else each gets it whole.
@@ -163,23 +165,42 @@ class Placement:
         Raises:
             ShapeError: a first axis, or a second one of time, that the devices do not share evenly.
         """
-        return jax.tree.map(lambda leaf: self._spread(leaf, strict, whole or not self.several), batch)
+        steps = self._steps(batch)
+        return jax.tree.map(lambda leaf: self._spread(leaf, steps, strict, whole or not self.several), batch)
 
-    def _spread(self, leaf: Any, strict: bool, whole: bool) -> jax.Array:
-        uneven = self._uneven(np.shape(leaf), self.rows if whole else len(self.parts[0]))
+    def _steps(self, batch: Any) -> frozenset[int]:
+        """Which lengths of a second axis are time in a batch, see ``spread``; none where sequences are not cut."""
+        arrays = [leaf for leaf in jax.tree.leaves(batch) if np.ndim(leaf) > 1]
+        if not arrays or not self.strategy.sequence:
+            return frozenset()
+        kind = lambda v: (np.ndim(v), v.dtype)  # noqa: E731
+        first, *others = (np.shape(v)[1] for v in arrays if kind(v) == kind(arrays[0]))
+        return frozenset({first, *(n for n in others if n % self._parts_of_time == 0)})
+
+    @property
+    def _parts_of_time(self) -> int:
+        """In how many parts a sequence is cut."""
+        return math.prod(self.sizes[name] for name in self.strategy.sequence)
+
+    def _spread(self, leaf: Any, steps: frozenset[int], strict: bool, whole: bool) -> jax.Array:
+        rows = self.rows if whole else len(self.parts[0])
+        cut, uneven = self._cut_of_batch(np.shape(leaf), rows, steps)
         if uneven is not None and strict:
             raise uneven_batch(leaf, *uneven)
-        cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
         where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
         return self.put(leaf, where.spec) if whole else assembled(leaf, where, *self.parts)
 
-    def _uneven(self, shape: tuple[int, ...], rows: int) -> tuple[int, int] | None:
-        """The first axis that is not shared evenly, and in how many parts; None where all are."""
-        steps = math.prod(self.sizes[name] for name in self.strategy.sequence)
-        found = ((axis, parts) for axis, parts in enumerate((rows, steps)[: len(shape)]) if shape[axis] % parts)
-        return next(found, None)
+    def _cut_of_batch(
+        self, shape: tuple[int, ...], rows: int, steps: frozenset[int]
+    ) -> tuple[list[Any], tuple[int, int] | None]:
+        """Along what an array of a batch is cut, and its first axis that is not shared evenly, with the parts."""
+        in_time = len(shape) > 1 and shape[1] in steps
+        cut = [self.strategy.batch or None, self.strategy.sequence if in_time else None][: len(shape)]
+        parts = [rows, self._parts_of_time if in_time else 1]
+        uneven = ((axis, parts[axis]) for axis in range(len(cut)) if shape[axis] % parts[axis])
+        return cut, next(uneven, None)
 
     # --- inside a compiled step ----------------------------------------------------------------------
 
@@ -217,8 +238,8 @@ class Placement:
     @contextmanager
     def step(self, batch: Any) -> Iterator[None]:
         """Within the block, in a trace, layers compute in the strategy's ways and their results lie as batches do."""
-        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
-        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shapes[0] if shapes else ())
+        rows = next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), None)
+        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, rows, self._steps(batch))
         with ways(self.strategy.ways(self.mesh)), tapped(hold):
             yield
 

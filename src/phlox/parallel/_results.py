@@ -29,19 +29,20 @@ class Results:
     mesh: Mesh
     batch: tuple[str, ...]  # axes of the mesh that the first axis of a batch is cut along
     sequence: tuple[str, ...]  # and the second
-    shape: tuple[int, ...]  # of the first array of the batch
+    rows: int | None  # of the batch
+    steps: frozenset[int]  # in its sequences
 
     def __call__(self, module: Module, y: Any) -> Any:
         """What a layer gave, held."""
         del module
-        if not (self.batch or self.sequence) or not self.shape or jax.sharding.get_abstract_mesh().manual_axes:
+        if not (self.batch or self.sequence) or not self.rows or jax.sharding.get_abstract_mesh().manual_axes:
             return y
         return jax.tree.map(self._held, y)
 
     def _held(self, y: Any) -> Any:
         if not isinstance(y, Tracer) or is_key(y) or not y.ndim or not jnp.issubdtype(y.dtype, jnp.inexact):
             return y
-        if y.shape[0] != self.shape[0] or y.shape[0] % self._devices(self.batch):
+        if y.shape[0] != self.rows or y.shape[0] % self._devices(self.batch):
             return y
         cut: list[Any] = [self.batch or None, *(PartitionSpec.UNCONSTRAINED,) * (y.ndim - 1)]
         if self._is_cut_in_time(y.shape):
@@ -49,7 +50,7 @@ class Results:
         return jax.lax.with_sharding_constraint(y, NamedSharding(self.mesh, PartitionSpec(*cut)))
 
     def _is_cut_in_time(self, shape: tuple[int, ...]) -> bool:
-        if not self.sequence or len(shape) < 3 or shape[1:2] != self.shape[1:2]:
+        if not self.sequence or len(shape) < 3 or shape[1] not in self.steps:
             return False
         return shape[1] % self._devices(self.sequence) == 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from phlox.core import Module, RangeError, copy, describe, global_norm, jit, paths, tree_map
 from phlox.loop.batches._batch import leading
@@ -17,8 +19,9 @@ from phlox.loop.preflight._saving import ALL_AT_ONCE, Saving
 from phlox.loop.preflight._search import Search
 from phlox.loop.preflight._step import measured
 from phlox.loop.steps._chunk import Program, slow_in_a_loop
-from phlox.loop.steps._step import Others, OwnStep, Step
+from phlox.loop.steps._step import Others, OwnStep, Step, spread
 from phlox.optim import Optimizer
+from phlox.parallel import Pipeline
 
 AnyStep = Step | OwnStep
 _FEW = 4  # examples on which it is seen whether a batch may be split
@@ -110,7 +113,8 @@ class _Fitting:
         assert isinstance(self.step, Step)
         assert self.found.limit is not None
         self.reason = why_not_in_parts(self.step, self.state[0], self.state[2], self.batch)
-        return Search(self._measure, self.found.limit, leading(self.batch), splits=not self.reason)
+        devices = _devices(self.step)
+        return Search(self._measure, self.found.limit, leading(self.batch), devices=devices, splits=not self.reason)
 
     def _measure(self, n: int, again: tuple[str, ...]) -> Memory:
         return self.found if n == 1 and not again else self._measured(self._changed(n, again), self.found.limit)
@@ -126,7 +130,7 @@ class _Fitting:
         if self.slots == 1:
             return measured(program.single, (*self.state, self.batch, np.bool_(True) if summed else None), {}, limit)
         flags = np.ones(self.slots, bool) if summed else None
-        stack = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (self.slots, *np.shape(leaf))), self.batch)
+        stack = jax.tree.map(functools.partial(_stacked, self.slots), self.batch)
         return measured(program.many, (*self.state, stack, flags, np.int32(0), np.int32(self.slots)), {}, limit)
 
     def _slow_in_parts(self) -> bool:
@@ -141,11 +145,12 @@ def why_not_in_parts(step: Step, model: Module, others: Others, batch: Any) -> s
     Loss and gradients of a few examples together must be the weighted means of theirs apart, and the forward pass must
     move no State: statistics would move more often, and keys draw other numbers.
     """
-    few = min(_FEW, leading(batch))
-    rows = leading(batch)
-    if few < 2:
-        return "there is one example"
-    few -= few % 2
+    rows, devices = leading(batch), _devices(step)
+    if _goes_in_parts_already(step):
+        return "a pipeline cuts the batch into micro-batches already: see its microbatches=, and accumulate="
+    if rows < 2 * devices:
+        return "there is one example" + (" for each device" if devices > 1 else "")
+    few = 2 * devices if devices > 1 else min(_FEW, rows) // 2 * 2
     some = jax.tree.map(lambda v: v[:few] if np.ndim(v) and np.shape(v)[0] == rows else v, batch)
 
     @jit(donate=False)
@@ -154,7 +159,8 @@ def why_not_in_parts(step: Step, model: Module, others: Others, batch: Any) -> s
         for saving in (ALL_AT_ONCE, Saving(rows=few // 2)):
             twin = copy(model)
             before = paths(twin)
-            loss, _, grads = dataclasses.replace(step, saving=saving).backward(twin, copy(others), batch)
+            with spread(step.placement, batch):
+                loss, _, grads = dataclasses.replace(step, saving=saving).backward(twin, copy(others), batch)
             found.append((loss, grads, [path for path, v in paths(twin).items() if v is not before[path]]))
         (loss, grads, moved), (loss_too, grads_too, _) = found
         apart = global_norm(tree_map(jnp.subtract, grads, grads_too)), jnp.abs(loss - loss_too)
@@ -167,6 +173,22 @@ def why_not_in_parts(step: Step, model: Module, others: Others, batch: Any) -> s
     if not (float(apart) <= near * float(size) + 1e-12 and float(loss_apart) <= near * float(loss_size) + 1e-12):
         return "the loss or a layer mixes the examples of a batch"
     return ""
+
+
+def _devices(step: Step) -> int:
+    """How many devices share a batch."""
+    return 1 if step.placement is None else step.placement.rows
+
+
+def _goes_in_parts_already(step: Step) -> bool:
+    return step.placement is not None and any(isinstance(part, Pipeline) for part in step.placement.strategy.parts)
+
+
+def _stacked(slots: int, leaf: Any) -> Any:
+    """The form of so many arrays of a batch in one, cut over devices as they are."""
+    lies = getattr(leaf, "sharding", None)
+    where = NamedSharding(lies.mesh, PartitionSpec(None, *lies.spec)) if isinstance(lies, NamedSharding) else None
+    return jax.ShapeDtypeStruct((slots, *np.shape(leaf)), jnp.result_type(leaf), sharding=where)
 
 
 def _shortened(paths: list[str]) -> str:

@@ -24,16 +24,18 @@ class Search:
         measure: see ``Measure``.
         limit: bytes that the step may need.
         rows: of the batch.
+        devices: that share it; every micro-batch has as many rows for each.
         splits: whether micro-batches may be tried.
     """
 
-    def __init__(self, measure: Measure, limit: int, rows: int, *, splits: bool = True):
+    def __init__(self, measure: Measure, limit: int, rows: int, *, devices: int = 1, splits: bool = True):
         self.measure, self.limit, self.rows, self.splits = functools.cache(measure), limit, rows, splits
+        self.most = rows // devices  # micro-batches
 
     def micro_batches(self, again: tuple[str, ...] = ()) -> MemoryAdvice | None:
         """The fewest micro-batches with which the step fits; else the most that can be had."""
         whole = self.measure(1, again)
-        options = [n for n in range(2, self.rows + 1) if self.rows % n == 0] if self.splits else []
+        options = [n for n in range(2, self.most + 1) if self.most % n == 0] if self.splits else []
         best: MemoryAdvice | None = None
         while options and whole is not None:
             n = options[0]

@@ -115,9 +115,10 @@ def _rows(
 
 
 def _device_of(compiled: Any) -> Any:
-    """The first device that a compiled program runs on."""
+    """The first device of this process that a compiled program runs on."""
     shardings = jax.tree.leaves((compiled.input_shardings, compiled.output_shardings))
-    return min((d for s in shardings for d in s.device_set), key=lambda d: d.id, default=None) or jax.devices()[0]
+    devices = [d for s in shardings for d in s.device_set if d.process_index == jax.process_index()]
+    return min(devices, key=lambda d: d.id, default=None) or jax.local_devices()[0]
 
 
 def _limit_on(device: Any, arrays: Sequence[Any]) -> int | None:

@@ -155,7 +155,15 @@ class Step:
 
     def backward(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
         """The loss of a batch and its gradient; State of the model moves on."""
-        return self.saving.in_parts(self._backward, model, others, batch)
+        if self.placement is None or self.saving.rows is None:
+            return self.saving.in_parts(self._backward, model, others, batch)
+        return self.saving.in_parts(self._part, model, others, batch, self.placement.rows)
+
+    def _part(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
+        """The same for a part of the batch that devices share: results of layers lie as it does."""
+        assert self.placement is not None
+        with self.placement.step(batch):
+            return self._backward(model, others, batch)
 
     def _backward(self, model: Module, others: Others, batch: Any) -> tuple[Any, Report, Module]:
         """The loss and the gradient of what is looked at together."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from phlox.core import ShapeError, answering, describe
+from phlox.core import ShapeError, answering, describe, way
 from phlox.nn.functional._numeric import beside, inexact, is_half, spread
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
@@ -42,10 +42,14 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
         raise ShapeError(f"an input of shape (..., {size})", got=describe(array), fix=fix, where="dense")
     dtype = _dtype(array, matrix)
     lead = array.shape[:-1]
-    # the size is spelled out: -1 cannot be resolved where another axis has size 0
-    flat = array if array.ndim <= 2 else array.reshape(math.prod(lead), size)
-    y = jnp.matmul(flat.astype(dtype), matrix.astype(dtype))
-    y = y if array.ndim <= 2 else y.reshape(*lead, width)
+    a, b = array.astype(dtype), matrix.astype(dtype)
+    elsewhere = way("dense") if array.ndim > 2 else None
+    y = None if elsewhere is None else elsewhere(a, b)
+    if y is None:
+        # the size is spelled out: -1 cannot be resolved where another axis has size 0
+        flat = a if array.ndim <= 2 else a.reshape(math.prod(lead), size)
+        y = jnp.matmul(flat, b)
+        y = y if array.ndim <= 2 else y.reshape(*lead, width)
     return _plus_bias("dense", y, bias)
 
 

@@ -39,7 +39,7 @@ class ContextParallel(AlongOneAxis):
         return (self.axis,)
 
     def ways(self, mesh: Mesh) -> Mapping[str, Callable[..., Any]]:
-        return {"attention": RingAttention(mesh, self.axis)}
+        return {"attention": RingAttention(mesh, self.axis), "dense": AxisByAxis(mesh.shape[self.axis])}
 
     def __repr__(self) -> str:
         return f"context_parallel({'' if self.size == -1 else self.size})"
@@ -122,6 +122,20 @@ class RingAttention:
         data = None if key is None else jax.random.key_data(key)
         hard = Hard(given.mask, given.lengths, given.kv_lengths, given.offset, data, others)
         return ring, Soft(given.bias, floats), hard
+
+
+@dataclass(frozen=True)
+class AxisByAxis:
+    """The way of ``dense`` where sequences are cut: batch and time stay two axes.
+
+    Flattened into one, as a device by itself does, they could not stay cut, and every product would gather its input.
+    """
+
+    devices: int
+
+    def __call__(self, x: Array, weight: Array) -> Array | None:
+        """The product (..., out) of features (..., in) and a weight (in, out)."""
+        return jnp.matmul(x, weight) if self.devices > 1 else None
 
 
 def _needed(options: Any, offset: Any, devices: int, rows: int) -> tuple[int, int]:

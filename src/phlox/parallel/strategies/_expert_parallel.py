@@ -118,16 +118,13 @@ class SpreadExperts:
 
     def __call__(self, compute: Callable[[Array], Array], tokens: Array, weights: Array, room: int | None) -> Any:
         """Results (tokens, dim) of tokens (tokens, dim) by their weights (tokens, experts); see the layer."""
+        manual = set(jax.sharding.get_abstract_mesh().manual_axes)
+        if manual & {*self.batch}:  # within a stage, which has its part of the batch, along the axes that are left
+            left = tuple(name for name in self.batch if name not in manual)
+            return None if self.axis in manual else replace(self, batch=left)(compute, tokens, weights, room)
         devices, shards = self.mesh.shape[self.axis], math.prod(self.mesh.shape[name] for name in self.batch)
         count, experts = weights.shape
-        manual = jax.sharding.get_abstract_mesh().manual_axes
-        if (
-            not isinstance(count, int)
-            or not count
-            or count % shards
-            or experts % devices
-            or set(manual) & {*self.batch}
-        ):
+        if not isinstance(count, int) or not count or count % shards or experts % devices:
             return None
         if room is None:
             return self._all(compute, tokens, weights)

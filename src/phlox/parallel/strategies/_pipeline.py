@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jax.sharding import Mesh
 
 from phlox.core import Module, RangeError, StructureError, modules
-from phlox.nn import BatchNorm, RepeatedLayer
+from phlox.nn import BatchNorm, MixtureOfExperts, RepeatedLayer
 from phlox.parallel._strategy import Cut, Place, Strategy
 from phlox.parallel.strategies.pipelining._stages import Stages
 from phlox.parallel.strategies.pipelining._timetable import Timetable
@@ -88,13 +88,13 @@ class Pipeline(Strategy):
             fix = f"choose a number of blocks that {stages} divides, or other stages"
             what = f"blocks that {stages} stages share evenly"
             raise RangeError(what, got=f"{inner.repeats} at {path or 'the root'}", fix=fix, where=repr(self))
-        norm = next((name for name, part in modules(layer).items() if isinstance(part, BatchNorm)), None)
-        if norm is not None:
-            got = f"a BatchNorm at {f'{path}.{norm}'.lstrip('.')}"
-            fix = "norm by LayerNorm, RMSNorm or GroupNorm, or keep it out of the blocks"
-            raise StructureError(
-                "blocks that need no statistics of the whole batch", got=got, fix=fix, where=repr(self)
-            )
+        for name, part in modules(layer).items():
+            told = _of_whole_batch(part)
+            if told is not None:
+                what = "blocks that need no statistics of the whole batch"
+                fix = f"{told[1]}, or keep it out of the blocks"
+                got = f"{told[0]} at {f'{path}.{name}'.strip('.')}"
+                raise StructureError(what, got=got, fix=fix, where=repr(self))
 
     def schedule(self, microbatches: int | None = None, rounds: int = 1) -> Timetable:
         """Which stage works on which micro-batch when, as a value that prints a picture and knows the idle share.
@@ -152,7 +152,8 @@ def pipeline(
 
     Raises:
         RangeError: a number below 1, or another schedule.
-        StructureError: later, a model without a ``RepeatedLayer``, or BatchNorm in its blocks.
+        StructureError: later, a model without a ``RepeatedLayer``, or blocks with BatchNorm, or with experts that are
+            balanced.
         ShapeError: later, a batch whose rows do not split so.
 
     >>> from phlox.parallel import data_parallel, pipeline
@@ -169,6 +170,18 @@ def pipeline(
         fix = 'leave it out; remat=True saves memory as "1f1b" does elsewhere, and "interleaved" idles less'
         raise RangeError('schedule as "gpipe" or "interleaved"', got=repr(schedule), fix=fix, where=WHERE)
     return Pipeline(stages, microbatches, schedule, remat, axis)
+
+
+def _of_whole_batch(part: Module) -> tuple[str, str] | None:
+    """What a layer that looks at the whole batch is, and what to take in its place; None for all others.
+
+    What pulls a router to balance would pull once for each micro-batch, and where a stage idles.
+    """
+    if isinstance(part, BatchNorm):
+        return "a BatchNorm", "norm by LayerNorm, RMSNorm or GroupNorm"
+    if isinstance(part, MixtureOfExperts) and part.balance:
+        return f"a MixtureOfExperts with balance={part.balance}", "set its balance to 0.0"
+    return None
 
 
 def _check_count(n: Any, what: str) -> None:
