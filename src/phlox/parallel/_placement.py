@@ -138,9 +138,11 @@ class Placement:
                 known = {path: (cuts[path], v.shape) for path, v in paths(module).items()} | known
         return [alike(known, m) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
 
-    def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
-        """An array, the same in every process, spread over the mesh."""
+    def put(self, value: Any, cut: PartitionSpec) -> Any:
+        """An array, the same in every process, spread over the mesh; of a shape, the same shape that says so."""
         where = NamedSharding(self.mesh, cut)
+        if isinstance(value, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=where)
         lies = getattr(value, "sharding", None)
         if isinstance(lies, NamedSharding) and lies.mesh == self.mesh and lies.is_equivalent_to(where, value.ndim):
             return value
@@ -165,12 +167,14 @@ class Placement:
         """
         return jax.tree.map(lambda leaf: self._spread(leaf, strict, whole or not self.several), batch)
 
-    def _spread(self, leaf: Any, strict: bool, whole: bool) -> jax.Array:
+    def _spread(self, leaf: Any, strict: bool, whole: bool) -> Any:
         uneven = self._uneven(np.shape(leaf), self.rows if whole else len(self.parts[0]))
         if uneven is not None and strict:
             raise uneven_batch(leaf, *uneven)
         cut = [self.strategy.batch or None, self.strategy.sequence or None][: np.ndim(leaf)]
         where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return self.put(leaf, where.spec)
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
         return self.put(leaf, where.spec) if whole else assembled(leaf, where, *self.parts)
