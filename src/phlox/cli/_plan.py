@@ -64,7 +64,7 @@ def _made(source: str) -> dict[str, Any]:
     if not callable(make):
         fix = f"write def {function}(): … in it"
         raise RangeError(f"a function {function} in {name}", got=repr(make), fix=fix, where=WHERE)
-    made = make()
+    made: Any = make()
     known = isinstance(made, dict) and set(_NEEDED) <= set(made) <= {*_NEEDED, *_MORE}
     if not known:
         got = f"a dict of {', '.join(map(str, made))}" if isinstance(made, dict) else type(made).__name__

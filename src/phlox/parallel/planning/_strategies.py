@@ -50,8 +50,8 @@ def policies_for(model: Module) -> tuple[str | bool | None, ...]:
 
 def with_policy(model: Module, policy: str | bool | None) -> Module:
     """The same model, its repeated layers computed again so, with False not at all; None leaves them as they are."""
-    for layer in modules(model).values() if policy is not None else ():
-        if isinstance(layer, RepeatedLayer):
+    for layer in modules(model).values():
+        if isinstance(layer, RepeatedLayer) and policy is not None:
             layer.remat = policy
     return model
 
