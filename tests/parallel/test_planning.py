@@ -21,6 +21,7 @@ from phlox.parallel.planning._step import Case, planned_step
 from phlox.parallel.planning._strategies import policies_for, strategies_for, strategy_of, with_policy
 from phlox.parallel.planning._time import SHARE, Times, rate, times
 from phlox.parallel.planning._topology import Topology
+from phlox.parallel.planning._tries import too_much
 
 MiB = 2**20
 WIDTH, HIDDEN, DEPTH, ROWS, CLASSES = 128, 256, 4, 64, 8
@@ -193,6 +194,17 @@ def test_devices_are_not_needed_and_nothing_is_made():
     assert row.memory is None
     assert row.total > 3 * 4 * large.parameters / 8
     assert "> 6" in str(large)
+
+
+def test_refusals_of_libtpu():
+    """In both of their forms; what a program adds comes to what is held."""
+    used = "Ran out of memory in memory space hbm. Used 120.50G of 95.74G hbm. Exceeded hbm capacity by 24.76G."
+    added = (
+        "Ran out of memory on HBM, the total memory required for HLO temporaries (256.00M) exceeds available HBM (1G)."
+    )
+    assert too_much(used, 7) == 120.5 * 2**30
+    assert too_much(added, 7) == 256 * MiB + 7
+    assert too_much("INTERNAL: Mosaic failed", 7) is None
 
 
 # --- what is tried --------------------------------------------------------------------------------------

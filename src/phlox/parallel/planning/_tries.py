@@ -19,7 +19,8 @@ from phlox.parallel.planning._strategies import with_policy
 from phlox.parallel.planning._time import times
 from phlox.parallel.planning._topology import Topology
 
-_OUT_OF_MEMORY = re.compile(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+_USED = re.compile(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 Remat = str | bool | None
 
@@ -86,10 +87,10 @@ class Tries:
         try:
             compiled = step.compiled()
         except Exception as error:  # of the compiler: it refuses what does not fit, and says by how much
-            used = _OUT_OF_MEMORY.search(str(error))
-            if used is None:
+            total = too_much(str(error), step.held())
+            if total is None:
                 raise
-            return replace(row, total=int(float(used[1]) * _UNITS[used[2]]))
+            return replace(row, total=total)
         memory = step.memory(self.limit)
         row = replace(row, memory=memory, total=memory.total, fits=memory.fits)
         collectives = sent(computations(compiled.as_text()), placement.mesh)
@@ -107,6 +108,18 @@ class Tries:
         mfu = self.operations(False) / (topology.count * topology.flops * found.step)
         cost = None if self.price is None else cost_of(found.step, topology, self.price, self.count)
         return replace(row, times=found, mfu=mfu, cost=cost)
+
+
+def too_much(refusal: str, held: int) -> int | None:
+    """Bytes that a program would need, where libtpu refuses it for them; None where it refuses for other reasons.
+
+    Arguments:
+        held: by its arguments, for where the refusal tells of what the program adds alone.
+    """
+    used, added = _USED.search(refusal), _TEMPORARIES.search(refusal)
+    if used is not None:
+        return int(float(used[1]) * _UNITS[used[2]])
+    return None if added is None else held + int(float(added[1]) * _UNITS[added[2]])
 
 
 def _as_on_gpus(one: Sent, placement: Placement) -> Sent:
