@@ -187,9 +187,11 @@ def test_devices_are_not_needed_and_nothing_is_made():
                     data=(px.Spec(64, 2**18), px.Spec(64, dtype="int32")), strategies=[])  # fmt: skip
     assert found.parameters > 2**36
     assert found.best is None
-    large = planned("cpu:8", model=lambda: build(2**16), memory=MiB)
+    rows = []
+    large = planned("cpu:8", model=lambda: build(2**16), memory=MiB, told=rows.append)
     assert large.parameters > 2**32
     (row,) = large.rows
+    assert rows == [row]  # computing again what is not kept does not help
     assert not row.fits
     assert row.memory is None
     assert row.total > 3 * 4 * large.parameters / 8

@@ -121,14 +121,15 @@ class Plan:
         from rich.text import Text
 
         table = Table(show_edge=False, pad_edge=False)
-        for name in ("strategy", "remat", "memory", "TFLOP", "sent", "step", "MFU", self._cost_title(), ""):
-            table.add_column(name, justify="left" if name in ("strategy", "remat", "") else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*self._cells(row))
+        names = ("strategy", "remat", "memory", "TFLOP", "sent", "step", "MFU", f"cost of 1M {self.unit}", "")
+        cells = [self._cells(row) for row in self.rows]
+        shown = [at for at in range(len(names)) if any(row[at] for row in cells)]
+        for at in shown:
+            justify = "left" if names[at] in ("strategy", "remat", "") else "right"
+            table.add_column(names[at], justify=justify, overflow="fold")
+        for row in cells:
+            table.add_row(*[row[at] for at in shown])
         return Group(Text(self._verdict()), table)
-
-    def _cost_title(self) -> str:
-        return f"cost of 1M {self.unit}"
 
     def _cells(self, row: PlanRow) -> list[str]:
         remat = "" if row.remat is None else "all" if row.remat is True else str(row.remat)

@@ -18,6 +18,7 @@ from phlox.parallel.planning._step import Case, PlannedStep, planned_step
 from phlox.parallel.planning._strategies import with_policy
 from phlox.parallel.planning._time import times
 from phlox.parallel.planning._topology import Topology
+from phlox.parallel.strategies._fsdp import FSDP
 
 _USED = re.compile(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
 _TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds")
@@ -76,7 +77,7 @@ class Tries:
             return replace(row, reason=str(error).splitlines()[0])
         held = step.held()
         if self.limit is not None and held > self.limit:
-            return replace(row, total=held)
+            return replace(row, total=held, reason="weights, the optimiser's state and the batch are too much")
         return self._looked_at(row, step, placement)
 
     @functools.cached_property
@@ -124,7 +125,7 @@ def too_much(refusal: str, held: int) -> int | None:
 
 def _as_on_gpus(one: Sent, placement: Placement) -> Sent:
     """A collective of a CPU's program as XLA has it on GPUs: a sum of which each takes a part goes straight to it."""
-    cut = [axis for part in placement.strategy.parts for axis in part.axes if type(part).__name__ == "FSDP"]
-    if one.kind == "all-reduce" and one.axes and set(one.axes) <= set(cut):
+    cut = {axis for part in placement.strategy.parts if isinstance(part, FSDP) for axis in part.axes}
+    if one.kind == "all-reduce" and one.axes and set(one.axes) <= cut:
         return replace(one, kind="reduce-scatter")
     return one
