@@ -36,8 +36,8 @@ MUTANTS = [
     (
         "plan: what a loop sends counts once",
         _ROOM + "_sent.py",
-        "times * (int(trips[1]) if trips else 1))",
-        "times)",
+        'rounds = _rounds(line, program) if line.kind == "while" else 1',
+        "rounds = 1",
         (_TESTS + "test_fsdp_sends_each_weight_of_each_block_twice",),
     ),
     (
@@ -49,9 +49,9 @@ MUTANTS = [
     ),
     (
         "plan: groups that are turned are read as they stand",
-        _ROOM + "_sent.py",
-        ".transpose(tuple(order))",
-        "",
+        _ROOM + "_groups.py",
+        ".reshape(sizes).transpose(order)",
+        ".reshape(sizes)",
         (_TESTS + "test_the_bytes_between_two_groups",),
     ),
     (
