@@ -21,7 +21,7 @@ from phlox.parallel.planning._step import Case, planned_step
 from phlox.parallel.planning._strategies import policies_for, strategies_for, strategy_of, with_policy
 from phlox.parallel.planning._time import SHARE, Times, rate, times
 from phlox.parallel.planning._topology import Topology
-from phlox.parallel.planning._tries import too_much
+from phlox.parallel.planning._tries import is_short, too_much
 
 MiB = 2**20
 WIDTH, HIDDEN, DEPTH, ROWS, CLASSES = 128, 256, 4, 64, 8
@@ -300,6 +300,14 @@ def test_tensor_cores_of_gpus_do_half_as_much_in_float32():
     half, whole = (times(989.4e12, 0, [], chips, (), short=short).compute for short in (False, True))
     assert half == pytest.approx(2 * whole)
     assert whole == pytest.approx(1 / SHARE)
+
+
+def test_products_are_short_by_precision_or_by_weights():
+    model = px.eval_shape(build)
+    short = lambda model, precision: is_short(Case(model, None, None, None, precision))  # noqa: E731
+    found = [short(model, p) for p in (None, "float32", "float64", "bf16", "fp16", jnp.bfloat16)]
+    assert found == [False, False, False, True, True, True]
+    assert short(px.eval_shape(lambda: px.bf16(build())), None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from phlox.core import PhloxError, computations, copy, eval_shape
+from phlox.core import PhloxError, computations, copy, eval_shape, trainable_arrays
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement
 from phlox.parallel._strategy import Strategy
@@ -104,11 +104,17 @@ class Tries:
         memory, topology = row.memory, self.topology
         lasting = memory.parameters + memory.state + memory.optimizer
         moved = 2 * (lasting + memory.activations + memory.temporaries) + memory.inputs + memory.outputs
-        short = self.case.precision is not None and "32" not in str(self.case.precision)
-        found = times(row.flops, moved, row.sent, topology, placement.strategy.batch, short=short)
+        found = times(row.flops, moved, row.sent, topology, placement.strategy.batch, short=is_short(self.case))
         mfu = self.operations(False) / (topology.count * topology.flops * found.step)
         cost = None if self.price is None else cost_of(found.step, topology, self.price, self.count)
         return replace(row, times=found, mfu=mfu, cost=cost)
+
+
+def is_short(case: Case) -> bool:
+    """Whether products are of numbers of 16 bits: by the precision, or as the weights are."""
+    if case.precision is not None:
+        return "16" in str(case.precision)
+    return all(v.dtype.itemsize == 2 for v in trainable_arrays(case.model).values())
 
 
 def too_much(refusal: str, held: int) -> int | None:
