@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import phlox as px
+from phlox.core import computations
 from phlox.loop.preflight import _step as _memory_step
 from phlox.loop.preflight._kept import kept
 from phlox.loop.preflight._memory import _Step
-from phlox.loop.preflight._program import computations
 from phlox.loop.preflight._room import _available_on_host
 from phlox.loop.preflight._search import Search, levels
 from phlox.loop.preflight._workspace import workspace

@@ -7,6 +7,7 @@ _chat _conversation _pieces     phlox chat, what was said as tokens, answers as 
 _export                         phlox export
 _serve                          phlox serve
 _launch _restarts               phlox launch, and when it starts all again
+_plan                           phlox plan
 _doctor _versions               phlox doctor, and what is installed
 """
 

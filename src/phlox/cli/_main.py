@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_serve(commands)
     _add_launch(commands)
+    _add_plan(commands)
     _add_doctor(commands)
     return parser
 
@@ -242,6 +243,40 @@ def _launch(options: argparse.Namespace) -> None:
     status = launch(command, options.processes, options.port, options.restarts)
     if status:
         raise SystemExit(status)
+
+
+def _add_plan(commands: Any) -> None:
+    command = commands.add_parser(
+        "plan",
+        help="say which chips and which strategy a training wants",
+        description="Compile a training step for chips that are not there, by each of several strategies, and print "
+        "which fit, how long a step takes and what it costs. FILE.py:NAME is a function that returns a dict of model, "
+        "optimizer, batch and loss, and of precision where wanted, as px.parallel.plan takes them.",
+    )
+    command.add_argument("source", metavar="FILE.py:NAME", help="a function of a Python file, which is run")
+    command.add_argument("--topology", metavar="CHIPS", required=True, help="v5p:4x4x4, v6e:8x8, h100:16 or cpu:8")
+    command.add_argument("--price", metavar="P", type=_within(1e-6, 1e9), help="of one chip for an hour")
+    command.add_argument(
+        "--strategy", metavar="S", action="append", help="one to try, fsdp(8)*tensor_parallel(4); several times [all]"
+    )
+    command.add_argument("--no-remat", action="store_true", help="compute nothing again that the model does not")
+    command.add_argument("--memory", metavar="GIB", type=_within(1e-3, 1e6), help="of a device [what its maker says]")
+    command.add_argument("--json", metavar="FILE", type=Path, help="where the numbers are written")
+    command.set_defaults(run=_plan)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from phlox.cli._plan import run_plan  # with all that it needs, which no other command does
+
+    run_plan(
+        options.source,
+        options.topology,
+        price=options.price,
+        strategies=options.strategy,
+        remat=not options.no_remat,
+        memory=None if options.memory is None else int(options.memory * 2**30),
+        out=options.json,
+    )
 
 
 def _formats(text: str) -> list[str]:

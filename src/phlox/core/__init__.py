@@ -65,6 +65,7 @@ from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
 from phlox.core.looking._figure import new_figure
+from phlox.core.looking._listing import Computation, Instruction, computations, listed_bytes
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
@@ -112,9 +113,11 @@ __all__ = [
     "Ahead",
     "CaptureError",
     "Choice",
+    "Computation",
     "DtypeError",
     "Explanation",
     "ExportError",
+    "Instruction",
     "LoadReport",
     "LostBuffersError",
     "MissingExtraError",
@@ -146,6 +149,7 @@ __all__ = [
     "check_policy",
     "clear_compile_cache",
     "compile_cache",
+    "computations",
     "cond",
     "constant",
     "copy",
@@ -177,6 +181,7 @@ __all__ = [
     "jvp",
     "keep_freed_memory",
     "key_or_draw",
+    "listed_bytes",
     "load_state_dict",
     "means",
     "merge",

@@ -191,6 +191,13 @@ def has_backend() -> bool:
     return _xla_bridge.backends_are_initialized()
 
 
+def more_cpu_devices(count: int) -> list[Any]:
+    """Devices of a client beside JAX's own: programs are compiled for them, with no more than JAX was started with."""
+    from jaxlib import xla_client
+
+    return xla_client.make_cpu_client(num_devices=count).devices()
+
+
 def coordination() -> Any:
     """What JAX knows of the other processes: ``client``, ``process_id``, ``num_processes``, ``coordinator_address``."""
     return _distributed.global_state

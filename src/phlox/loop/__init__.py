@@ -12,6 +12,7 @@ callbacks/        what else happens while a model trains
 checkpoints/      a run kept on disk, and put back bit for bit
 logs/             history, progress, CSV, TensorBoard, pictures
 preflight/        the memory of a step, before it runs
+_planned          the step of px.fit for px.parallel.plan
 _run              where a training stands, as callbacks see it and as checkpoints keep it
 _hooked           what runs and steps ask of a callback
 _interruption     Ctrl-C and SIGTERM
@@ -23,6 +24,7 @@ _checks _warning  arguments refused; warnings that point to the user's line
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
+from phlox.loop import _planned as _planned  # which px.parallel.plan is handed
 from phlox.loop._evaluate import evaluate, predict
 from phlox.loop._fit import fit
 from phlox.loop._learning_rate import LearningRates, find_learning_rate

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from phlox.core import unknown_name as _unknown_name
 from phlox.nn import functional, init
 from phlox.nn._autosize import AUTO, autosize, output_shape
+from phlox.nn._flops import operations as operations  # for the floors above
 from phlox.nn._fused import fused as fused
 from phlox.nn._kinds import KINDS, ParameterKind, kind_by_name, parameter_kinds
 from phlox.nn._summary import Summary, SummaryRow, summary

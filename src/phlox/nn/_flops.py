@@ -38,6 +38,11 @@ class Tally:
         self.open_ended = False  # a while loop, whose rounds nobody knows; its body counts once
 
 
+def operations(jaxpr: Any) -> int:
+    """Floating-point operations of all of a jaxpr; a loop whose rounds nobody knows counts as one round."""
+    return sum(count(jaxpr, Tally()).flops.values())
+
+
 def count(jaxpr: Any, tally: Tally, row: int = 0, times: int = 1) -> Tally:
     """Add what a jaxpr does, ``times`` times; operations outside any layer belong to ``row``."""
     handed_on: set[int] = set()  # variables that some layer returned already, also under another shape

@@ -7,6 +7,7 @@ _alike         what goes with a model's arrays lies as they do
 _results       results of layers held where batches lie
 _shard         for loops by hand: a model placed, or made in its place
 _inspect       which device holds what, as a table and a picture
+planning/      what a model takes on chips that are not there
 processes/     several processes: brought together, compared, and ended together
 strategies/    the strategies, a file each
 tables/        which part of a layer tensor parallelism cuts how
@@ -22,6 +23,13 @@ from phlox.parallel._placement import Placement, placement_of
 from phlox.parallel._placement import placed as placed  # for the rooms above
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
+from phlox.parallel.planning._plan import plan
+from phlox.parallel.planning._report import Plan, PlanRow
+
+# For the rooms above, and no user's business: not in __all__.
+from phlox.parallel.planning._step import Case as Case
+from phlox.parallel.planning._step import PlannedStep as PlannedStep
+from phlox.parallel.planning._step import steps_are_made_by as steps_are_made_by
 from phlox.parallel.processes._agreement import FAILED as FAILED
 from phlox.parallel.processes._agreement import agree as agree
 from phlox.parallel.processes._agreement import checksum as checksum
@@ -55,6 +63,8 @@ __all__ = [
     "Layout",
     "Pipeline",
     "Placement",
+    "Plan",
+    "PlanRow",
     "ProcessError",
     "Product",
     "Strategy",
@@ -71,6 +81,7 @@ __all__ = [
     "mesh",
     "pipeline",
     "placement_of",
+    "plan",
     "ray",
     "shard",
     "tensor_parallel",

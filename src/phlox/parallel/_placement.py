@@ -138,9 +138,11 @@ class Placement:
                 known = {path: (cuts[path], v.shape) for path, v in paths(module).items()} | known
         return [alike(known, m, self.sizes) if cuts is None else cuts for m, cuts in zip(modules, found, strict=True)]
 
-    def put(self, value: Any, cut: PartitionSpec) -> jax.Array:
-        """An array, the same in every process, spread over the mesh."""
+    def put(self, value: Any, cut: PartitionSpec) -> Any:
+        """An array, the same in every process, spread over the mesh; of a shape, the same shape that says so."""
         where = NamedSharding(self.mesh, cut)
+        if isinstance(value, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=where)
         lies = getattr(value, "sharding", None)
         if isinstance(lies, NamedSharding) and lies.mesh == self.mesh and lies.is_equivalent_to(where, value.ndim):
             return value
@@ -182,12 +184,14 @@ class Placement:
         """In how many parts a sequence is cut."""
         return math.prod(self.sizes[name] for name in self.strategy.sequence)
 
-    def _spread(self, leaf: Any, steps: frozenset[int], strict: bool, whole: bool) -> jax.Array:
+    def _spread(self, leaf: Any, steps: frozenset[int], strict: bool, whole: bool) -> Any:
         rows = self.rows if whole else len(self.parts[0])
         cut, uneven = self._cut_of_batch(np.shape(leaf), rows, steps)
         if uneven is not None and strict:
             raise uneven_batch(leaf, *uneven)
         where = NamedSharding(self.mesh, PartitionSpec() if uneven is not None else PartitionSpec(*cut))
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return self.put(leaf, where.spec)
         if where.is_fully_addressable:
             return jax.device_put(leaf, where)
         return self.put(leaf, where.spec) if whole else assembled(leaf, where, *self.parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -34,7 +35,8 @@ class Ahead:
     structure: Structure
     leaves: list[Any]
     bare: list[Any]
-    compiled: Any
+    jaxpr: Any  # what was traced
+    written: tuple[int, ...]
 
     def __init__(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], disguise: Disguise | None = None
@@ -54,10 +56,15 @@ class Ahead:
         self.structure, self.leaves, self.bare = call.structure, call.leaves, call.bare
         program = Program(call, owner.history, owner.donate)
         assert program.first is not None
-        self.written: tuple[int, ...] = program.first[1].written
-        donated = [self.leaves[i] for i in program.donated]
-        kept = [self.leaves[i] for i in program.kept]
-        self.compiled = program.jitted.lower(donated, kept, self.bare).compile()
+        self.jaxpr, self.written = program.first[0], program.first[1].written
+        self._program = program
+
+    @functools.cached_property
+    def compiled(self) -> Any:
+        """Its program as JAX compiles it, at the first look."""
+        program = self._program
+        donated, kept = ([self.leaves[i] for i in places] for places in (program.donated, program.kept))
+        return program.jitted.lower(donated, kept, self.bare).compile()
 
     def _path(self, call: Call, m: int) -> str:
         root, path = call.structure.module_path(m)

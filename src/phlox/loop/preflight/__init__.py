@@ -3,7 +3,7 @@
 _memory                     px.memory
 _report                     what it found, and how it prints
 _step                       one call compiled from shapes alone, each layer's share
-_program _kept _workspace   the text of a program, what it keeps for its backward pass, what kernels take
+_kept _workspace            what a program keeps for its backward pass, what kernels take
 _room                       how much a device has left
 _search _saving             what makes a step fit, and the step in less memory
 _fit                        the same inside px.fit

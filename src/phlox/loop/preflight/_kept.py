@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from phlox.loop.preflight._program import Computation, nbytes
+from phlox.core import Computation, listed_bytes
 
 MARK = "phlox-layer-"
 
@@ -65,7 +65,7 @@ def _buffers(computation: Computation, within: Callable[[str], dict[int | None, 
                 buffer.read_backward |= backward
             layers = _LAYER.findall(line.operation)
             layer, forward = int(layers[-1]) if layers else None, "jvp(" in line.operation and not backward
-            made = [_Buffer(nbytes(bits, sizes), layer, forward, at) for bits, sizes in line.shapes]
+            made = [_Buffer(listed_bytes(bits, sizes), layer, forward, at) for bits, sizes in line.shapes]
             buffers += made
             inside = max(map(within, line.bodies), key=lambda found: sum(found.values()), default={})
             buffers += [_Buffer(size, layer, True, at, at + 1, True) for layer, size in inside.items()]

@@ -9,9 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Ahead, Module, PhloxError, disguised, is_key, remat
+from phlox.core import Ahead, Module, PhloxError, computations, disguised, is_key, remat
 from phlox.loop.preflight._kept import MARK, kept
-from phlox.loop.preflight._program import computations
 from phlox.loop.preflight._report import Memory, MemoryRow
 from phlox.loop.preflight._room import available_memory
 from phlox.loop.preflight._workspace import workspace
@@ -26,37 +25,66 @@ def measured(
     again: Collection[str] = (),
 ) -> Memory:
     """The ``Memory`` of one call; of the Modules at the paths ``again``, activations are computed again."""
-    layers: list[str] = []
+    marked = Marked(fn, args, kwargs, again)
+    ahead = marked.ahead
+    if limit is None:
+        limit = _limit_on(_device_of(ahead.compiled), [*ahead.leaves, *ahead.bare])
+    return marked.memory(limit)
 
-    def disguise(path: str, module: Module) -> type[Module] | None:
-        if not any("__call__" in c.__dict__ for c in type(module).__mro__) or isinstance(module, Optimizer):
-            return None
-        module._layer = len(layers)
-        layers.append(path)
-        return disguised(type(module), _scoped_again if path in again else _scoped)
 
-    ahead = Ahead(fn, args, kwargs, disguise)
-    needs = ahead.compiled.memory_analysis()
-    if needs is None:
-        raise PhloxError("a compiler that tells how much memory a program needs", got="none", where="px.memory")
-    device, program = _device_of(ahead.compiled), computations(ahead.compiled.as_text() or "")
-    found = kept(program)
-    temporary = needs.temp_size_in_bytes + needs.generated_code_size_in_bytes
-    activations = min(temporary, sum(found.values()))
-    parameters, state, optimizer = _held(ahead)
-    return Memory(
-        parameters=sum(parameters.values()),
-        state=sum(state.values()),
-        optimizer=optimizer,
-        inputs=sum(map(nbytes, ahead.bare)),
-        activations=activations,
-        temporaries=temporary - activations + (workspace(program) if device.platform == "cpu" else 0),
-        outputs=max(0, needs.output_size_in_bytes - needs.alias_size_in_bytes),
-        limit=_limit_on(device, [*ahead.leaves, *ahead.bare]) if limit is None else limit,
-        device=f"{device.platform}:{device.id}",
-        name=ahead.name,
-        rows=_rows(ahead, layers, parameters, state, found),
-    )
+class Marked:
+    """One call compiled ahead of time, in whose program each operation has the mark of its layer.
+
+    Arguments:
+        fn, args, kwargs: what is called with what; shapes alone will do.
+        again: paths of the Modules whose activations are computed again.
+    """
+
+    ahead: Ahead
+    layers: list[str]
+
+    def __init__(
+        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], again: Collection[str] = ()
+    ):
+        layers: list[str] = []
+
+        def disguise(path: str, module: Module) -> type[Module] | None:
+            if not any("__call__" in c.__dict__ for c in type(module).__mro__) or isinstance(module, Optimizer):
+                return None
+            module._layer = len(layers)
+            layers.append(path)
+            return disguised(type(module), _scoped_again if path in again else _scoped)
+
+        self.ahead, self.layers = Ahead(fn, args, kwargs, disguise), layers
+
+    def held(self) -> int:
+        """Bytes of its arguments on one device, known before anything is compiled."""
+        return sum(map(nbytes, (*self.ahead.leaves, *self.ahead.bare)))
+
+    def memory(self, limit: int | None) -> Memory:
+        """What the compiler tells that it needs."""
+        ahead = self.ahead
+        needs = ahead.compiled.memory_analysis()
+        if needs is None:
+            raise PhloxError("a compiler that tells how much memory a program needs", got="none", where="px.memory")
+        device, program = _device_of(ahead.compiled), computations(ahead.compiled.as_text() or "")
+        found = kept(program)
+        temporary = needs.temp_size_in_bytes + needs.generated_code_size_in_bytes
+        activations = min(temporary, sum(found.values()))
+        parameters, state, optimizer = _held(ahead)
+        return Memory(
+            parameters=sum(parameters.values()),
+            state=sum(state.values()),
+            optimizer=optimizer,
+            inputs=sum(map(nbytes, ahead.bare)),
+            activations=activations,
+            temporaries=temporary - activations + (workspace(program) if device.platform == "cpu" else 0),
+            outputs=max(0, needs.output_size_in_bytes - needs.alias_size_in_bytes),
+            limit=limit,
+            device=f"{device.platform}:{device.id}",
+            name=ahead.name,
+            rows=_rows(ahead, self.layers, parameters, state, found),
+        )
 
 
 def _scoped(call: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from phlox.loop.preflight._program import Computation, Instruction, nbytes
+from phlox.core import Computation, Instruction, listed_bytes
 
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _LABELS = re.compile(r"dim_labels=(\w+)_")
@@ -38,4 +38,4 @@ def _copied(line: Instruction, x: Instruction, kernel: Instruction) -> int:
         low, high = map(int, pad.split("_"))
         assert labels is not None
         padded[labels[1].index(str(i))] += low + high
-    return nbytes(bits, padded) + nbytes(*kernel.shapes[0])
+    return listed_bytes(bits, padded) + listed_bytes(*kernel.shapes[0])

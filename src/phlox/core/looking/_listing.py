@@ -64,8 +64,8 @@ def computations(program: str) -> dict[str, Computation]:
     return found
 
 
-def nbytes(bits: int, sizes: Sequence[int]) -> int:
-    """Bytes of an array."""
+def listed_bytes(bits: int, sizes: Sequence[int]) -> int:
+    """Bytes of an array, of so many bits an element."""
     for n in sizes:
         bits *= n
     return (bits + 7) // 8
