@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phlox.core import Module, RangeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
-from phlox.nn import parameter_kinds
+from phlox.nn import Parts, parameter_kinds
 from phlox.parallel._alike import Cuts, alike
 from phlox.parallel._mesh import check_mesh, mesh
 from phlox.parallel._results import Results
@@ -218,9 +218,17 @@ class Placement:
     def step(self, batch: Any) -> Iterator[None]:
         """Within the block, in a trace, layers compute in the strategy's ways and their results lie as batches do."""
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
-        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shapes[0] if shapes else ())
-        with ways(self.strategy.ways(self.mesh)), tapped(hold):
+        shape = shapes[0] if shapes else ()
+        hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shape)
+        with ways({**self.strategy.ways(self.mesh), **self._kernels(shape)}), tapped(hold):
             yield
+
+    def _kernels(self, shape: tuple[int, ...]) -> dict[str, Parts]:
+        """The way of kernels for a batch of this shape; none on one device, where they work as ever."""
+        if self.count == 1:
+            return {}
+        rows = shape[0] if shape else 1
+        return {"kernels": Parts(self.mesh, self.strategy.batch, rows, self.strategy.keeps_whole)}
 
     def hold(self, *modules: Module, all_of_it: bool = False) -> None:
         """Tell the compiler, in a trace, that arrays of Modules lie where ``place`` puts them.

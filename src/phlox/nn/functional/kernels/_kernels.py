@@ -1,9 +1,10 @@
 """The registry of kernels: faster forms of a few operations for the CPU, each beside its form in plain JAX.
 
 A kernel is a JAX primitive that knows its reference form. Where the package ``phlox-cpu`` is installed and a program
-is compiled for one CPU, it becomes a call into that package; everywhere else (other devices, exported programs,
-programs spread over devices, shapes that the package declines) the reference form is compiled in its place. Only this
-file knows of the package. ``docs/design/kernels.md`` says why it is done so.
+is compiled for one CPU, it becomes a call into that package; in a step over several CPUs whose batch they share, a call
+on each. Everywhere else (other devices, exported programs, other programs over devices, shapes that the package
+declines) the reference form is compiled in its place. Only this file knows of the package. ``docs/design/kernels.md``
+says why it is done so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax.interpreters import mlir
 
-from phlox.core import _compat
+from phlox.core import _compat, way
+from phlox.nn.functional.kernels._parts import Parts, Roles
 
 _PACKAGE, _INTERFACE = "phlox_cpu", 4
 _SWITCH = "PHLOX_CPU_KERNELS"
@@ -133,13 +135,17 @@ class Kernel:
         declines: ``declines(library, *shapes, **params)`` gives the reason why the package cannot do it, or None; no
             function where the package has no such call, and the plain form is meant.
         several: whether the results are a tuple.
+        roles: what its arrays are to a batch, for programs over several devices; None where it needs all rows at once,
+            and such programs take the plain form.
+
+    What a kernel is given by name has ``over`` in it too, the ``Parts`` in which it was traced: rules of derivatives and
+    maps pass it on, and it is looked up anew where a kernel is called.
     """
 
     name: str
-    reference: Callable[..., Any]
     call: Callable[..., Any]
-    shapes: Callable[..., Any]
     declines: Callable[..., str | None] | None
+    roles: Roles | None
     use: Use
     primitive: Any
 
@@ -152,8 +158,10 @@ class Kernel:
         declines: Callable[..., str | None] | None,
         *,
         several: bool = False,
+        roles: Roles | None = None,
     ):
-        self.name, self.reference, self.call, self.shapes, self.declines = name, reference, call, shapes, declines
+        self.name, self._reference, self.call, self._shapes = name, reference, call, shapes
+        self.declines, self.roles = declines, roles
         self.use = Use()
         self.primitive = _compat.Primitive(name)
         self.primitive.multiple_results = several
@@ -164,8 +172,21 @@ class Kernel:
             mlir.register_lowering(self.primitive, self._lower_cpu, platform="cpu")
             _all[name] = self
 
-    def __call__(self, *arrays: Any, **params: Any) -> Any:
-        return self.primitive.bind(*arrays, **params)
+    def __call__(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        over = None if jax.sharding.get_abstract_mesh().manual_axes else way("kernels")  # a device's part has no parts
+        if over is not None and (self.roles is None or not over.takes(self.roles, arrays)):
+            return self.reference(*arrays, **params)
+        return self.primitive.bind(*arrays, over=over, **params)
+
+    def reference(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        """The operation in plain JAX."""
+        del over
+        return self._reference(*arrays, **params)
+
+    def shapes(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        """The shape and dtype of each result."""
+        del over
+        return self._shapes(*arrays, **params)
 
     def _abstract(self, *avals: Any, **params: Any) -> Any:
         return jax.tree.map(lambda r: _compat.ShapedArray(r.shape, r.dtype), self.shapes(*avals, **params))
@@ -178,23 +199,28 @@ class Kernel:
     def _lower_plain(self, ctx: Any, *operands: Any, **params: Any) -> Any:
         return mlir.lower_fun(self.reference, self.primitive.multiple_results)(ctx, *operands, **params)
 
-    def _lower_cpu(self, ctx: Any, *operands: Any, **params: Any) -> Any:
-        why = self._refusal(ctx, params)
+    def _lower_cpu(self, ctx: Any, *operands: Any, over: Parts | None, **params: Any) -> Any:
+        why = self._refusal(ctx, over, params)
         self.use = self.use._replace(kernel=self.use.kernel + 1) if why is None else self._noted(why)
         if why is not None:
             return self._lower_plain(ctx, *operands, **params)
-        return mlir.lower_fun(self.call, self.primitive.multiple_results)(ctx, *operands, **params)
+        call = functools.partial(self.call, **params)
+        if over is None:
+            return mlir.lower_fun(call, self.primitive.multiple_results)(ctx, *operands)
+        return mlir.lower_fun(over.around(self.roles, call), True)(ctx, *operands)
 
-    def _refusal(self, ctx: Any, params: dict[str, Any]) -> str | None:
-        if not _compat.lowers_for_one_cpu(ctx):
-            return "the program is exported, or spread over devices"
-        return self.refuses(*ctx.avals_in, **params)
+    def _refusal(self, ctx: Any, over: Parts | None, params: dict[str, Any]) -> str | None:
+        if not (_compat.lowers_for_one_cpu(ctx) if over is None else _compat.lowers_for_cpus(ctx, over.mesh.size)):
+            return "the program is exported, or spread over devices that do not share its batch"
+        return self.refuses(*ctx.avals_in, over=over, **params)
 
-    def refuses(self, *avals: Any, **params: Any) -> str | None:
-        """Why a program of one CPU takes the plain form, or None where it takes the call."""
+    def refuses(self, *avals: Any, over: Parts | None = None, **params: Any) -> str | None:
+        """Why a program takes the plain form, of one CPU or of those of ``over``, or None where it takes the call."""
         library = package().library
         if library is None or self.declines is None:
             return "no package"
+        if over is not None and self.roles is not None:
+            avals = tuple(over.of_each(self.roles, avals))
         return self.declines(library, *avals, **params)
 
     def _noted(self, why: str) -> Use:
@@ -205,7 +231,7 @@ _all: dict[str, Kernel] = {}
 
 
 def plain_form(equation: Any) -> Any | None:
-    """The jaxpr that a kernel's equation is on one CPU where the package declines it; None where it does not."""
+    """The jaxpr that a kernel's equation is where the package declines it; None where it does not."""
     kernel = _all.get(equation.primitive.name)
     avals = [v.aval for v in equation.invars]
     if kernel is None or kernel.refuses(*avals, **equation.params) is None:
