@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phlox.core import Module, RangeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
 from phlox.nn import Parts, parameter_kinds
 from phlox.parallel._alike import Cuts, alike
+from phlox.parallel._late_sums import with_late_sums
 from phlox.parallel._mesh import check_mesh, mesh
 from phlox.parallel._results import Results
 from phlox.parallel._strategy import Cut, Place, Strategy
@@ -76,6 +77,11 @@ class Placement:
     def several(self) -> bool:
         """Whether devices of other processes are among its own."""
         return any(device.process_index != jax.process_index() for device in self.mesh.devices.flat)
+
+    @property
+    def slow(self) -> bool:
+        """Whether each array that is summed costs a message over a network: between CPUs of several processes."""
+        return self.several and self.mesh.devices.flat[0].platform == "cpu"
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[int, ...], int]:
@@ -220,15 +226,25 @@ class Placement:
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
         shape = shapes[0] if shapes else ()
         hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, shape)
-        with ways({**self.strategy.ways(self.mesh), **self._kernels(shape)}), tapped(hold):
+        kernels = {} if self.count == 1 else {"kernels": self._parts(shape)}
+        with ways({**self.strategy.ways(self.mesh), **kernels}), tapped(hold):
             yield
 
-    def _kernels(self, shape: tuple[int, ...]) -> dict[str, Parts]:
-        """The way of kernels for a batch of this shape; none on one device, where they work as ever."""
-        if self.count == 1:
-            return {}
-        rows = shape[0] if shape else 1
-        return {"kernels": Parts(self.mesh, self.strategy.batch, rows, self.strategy.keeps_whole)}
+    def _parts(self, shape: tuple[int, ...]) -> Parts:
+        """How a batch, whose first array has this shape, is cut."""
+        return Parts(self.mesh, self.strategy.batch, max(1, *shape[:1]), self.strategy.keeps_whole)
+
+    def with_few_sums(self, fn: F, batch: Any, where: str) -> F:
+        """A step, to be called in a trace, that sends fewer messages between processes where each costs milliseconds.
+
+        Arguments:
+            fn: the step, called by position with Modules and the batch.
+            where: who speaks in errors.
+        """
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
+        parts = self._parts(shapes[0] if shapes else ())
+        late: Any = with_late_sums(fn, parts, where) if self.slow and parts.only and parts.weights_whole else fn
+        return late
 
     def hold(self, *modules: Module, all_of_it: bool = False) -> None:
         """Tell the compiler, in a trace, that arrays of Modules lie where ``place`` puts them.

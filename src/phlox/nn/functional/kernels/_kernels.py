@@ -230,6 +230,14 @@ class Kernel:
 _all: dict[str, Kernel] = {}
 
 
+def summing_kernel(equation: Any) -> Kernel | None:
+    """The kernel of an equation that stands in parts, and sums over the rows of a batch; None for all others."""
+    kernel = _all.get(equation.primitive.name)
+    if kernel is None or kernel.roles is None or equation.params["over"] is None:
+        return None
+    return kernel if "s" in kernel.roles.outputs else None
+
+
 def plain_form(equation: Any) -> Any | None:
     """The jaxpr that a kernel's equation is where the package declines it; None where it does not."""
     kernel = _all.get(equation.primitive.name)

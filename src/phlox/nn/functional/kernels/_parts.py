@@ -1,8 +1,8 @@
 """Kernels in programs over several devices: each device calls them for its rows of a batch.
 
-XLA's partitioner does not look into calls. So a kernel's call stands in a ``jax.shard_map``, cut as its roles say, and
-what the devices found for the weights is stacked and summed outside of it, where the partitioner puts that sum beside
-the others of a step.
+XLA's partitioner does not look into calls: it would gather their whole operands on every device. So a kernel's call
+stands in a ``jax.shard_map``, cut as its roles say, and what the devices found for weights is summed outside of it, where
+the compiler puts that sum beside the others of a step.
 """
 
 from __future__ import annotations
@@ -56,9 +56,14 @@ class Parts:
         """In how many parts a batch is cut."""
         return math.prod(self.mesh.shape[name] for name in self.axes)
 
+    @property
+    def only(self) -> bool:
+        """Whether nothing else is cut: other axes of the mesh are for features, time or blocks."""
+        return self.count == self.mesh.size
+
     def takes(self, roles: Roles, arrays: Sequence[Any]) -> bool:
         """Whether each device can do its rows of these by itself."""
-        if self.count != self.mesh.size:  # other axes cut what no role tells of: features, time, blocks
+        if not self.only:
             return False
         cut = [a for a, letter in zip(arrays, roles.of_inputs(arrays), strict=True) if letter == "r"]
         if not cut:
@@ -73,22 +78,28 @@ class Parts:
             for a, letter in zip(arrays, roles.of_inputs(arrays), strict=True)
         ]
 
-    def around(self, roles: Roles, call: Callable[..., Any]) -> Callable[..., Any]:
+    def around(self, roles: Roles, call: Callable[..., Any]) -> Callable[..., list[Any]]:
         """The call on whole arrays, done in parts."""
-        where = {"r": PartitionSpec(self.axes), "s": PartitionSpec(self.axes), "w": PartitionSpec()}
-        outputs = [where[letter] for letter in roles.outputs]
-
-        def part(*arrays: Any) -> list[Any]:
-            return [a[None] if letter == "s" else a for a, letter in zip(_list(call(*arrays)), roles.outputs, strict=True)]
+        apart = self.apart(roles, call)
 
         def whole(*arrays: Any) -> list[Any]:
-            given = tuple(where[letter] for letter in roles.of_inputs(arrays))
-            spread = jax.shard_map(part, mesh=self.mesh, in_specs=given, out_specs=outputs, check_vma=False)
-            found = zip(spread(*arrays), roles.outputs, strict=True)
+            found = zip(apart(*arrays), roles.outputs, strict=True)
             return [jnp.sum(a, 0) if letter == "s" else a for a, letter in found]
 
         return whole
 
+    def apart(self, roles: Roles, call: Callable[..., Any]) -> Callable[..., list[Any]]:
+        """The same with what is to be summed still apart: the parts along an axis in front, each where it was found."""
+        where = {"r": PartitionSpec(self.axes), "s": PartitionSpec(self.axes), "w": PartitionSpec()}
+        outputs = [where[letter] for letter in roles.outputs]
 
-def _list(found: Any) -> list[Any]:
-    return list(found) if isinstance(found, tuple | list) else [found]
+        def part(*arrays: Any) -> list[Any]:
+            found = call(*arrays)
+            found = found if isinstance(found, tuple | list) else [found]
+            return [a[None] if letter == "s" else a for a, letter in zip(found, roles.outputs, strict=True)]
+
+        def spread(*arrays: Any) -> list[Any]:
+            given = tuple(where[letter] for letter in roles.of_inputs(arrays))
+            return jax.shard_map(part, mesh=self.mesh, in_specs=given, out_specs=outputs, check_vma=False)(*arrays)
+
+        return spread
