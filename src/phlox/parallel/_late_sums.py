@@ -70,14 +70,14 @@ def with_late_sums(fn: Callable[..., Any], parts: Parts, where: str) -> Callable
     """The same function of Modules and a batch, in a trace, its sums over the batch done late.
 
     Arguments:
-        fn: called by position; arrays that are in no Module are the batch.
+        fn: of its arguments, arrays that are in no Module are the batch.
         parts: how the batch is cut.
         where: who speaks in errors.
     """
 
     @functools.wraps(fn)
-    def late(*args: Any) -> Any:
-        call = functionalize(fn, args, {}, kind="remat", label=where.removeprefix("px."))
+    def late(*args: Any, **kwargs: Any) -> Any:
+        call = functionalize(fn, args, kwargs, kind="remat", label=where.removeprefix("px."))
         traced, form = jax.make_jaxpr(lambda *xs: call.pure(*xs), return_shape=True)(call.leaves, call.bare)
         given = [Known(v) for v in call.leaves] + [Known(v, _has_rows(v, parts)) for v in call.bare]
         replay = Replay(parts)

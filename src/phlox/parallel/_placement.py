@@ -208,14 +208,21 @@ class Placement:
         (8.0, [[-3.0], [-3.0]])
         """
 
-        @functools.wraps(fn)
-        def spread(*args: Any, **kwargs: Any) -> Any:
+        def apart(args: Any, kwargs: Any) -> tuple[list[Module], list[Any]]:
             leaves = jax.tree.leaves((args, kwargs), is_leaf=_is_module)
             modules = list({id(v): v for v in leaves if _is_module(v)}.values())
-            with self.step([v for v in leaves if not _is_module(v)]):
+            return modules, [v for v in leaves if not _is_module(v)]
+
+        def held(*args: Any, **kwargs: Any) -> Any:
+            modules, batch = apart(args, kwargs)
+            with self.step(batch):
                 result = fn(*args, **kwargs)
             self.hold(*modules)
             return result
+
+        @functools.wraps(fn)
+        def spread(*args: Any, **kwargs: Any) -> Any:
+            return self.with_few_sums(held, apart(args, kwargs)[1], "px.jit")(*args, **kwargs)
 
         compiled: Any = jit(spread, **options)
         return compiled
@@ -235,10 +242,11 @@ class Placement:
         return Parts(self.mesh, self.strategy.batch, max(1, *shape[:1]), self.strategy.keeps_whole)
 
     def with_few_sums(self, fn: F, batch: Any, where: str) -> F:
-        """A step, to be called in a trace, that sends fewer messages between processes where each costs milliseconds.
+        """A step that in a trace sends fewer messages between processes, where each costs milliseconds.
 
         Arguments:
-            fn: the step, called by position with Modules and the batch.
+            fn: the step, of Modules and a batch.
+            batch: what it will be called with.
             where: who speaks in errors.
         """
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]

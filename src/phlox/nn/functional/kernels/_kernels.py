@@ -174,8 +174,6 @@ class Kernel:
 
     def __call__(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
         over = None if jax.sharding.get_abstract_mesh().manual_axes else way("kernels")  # a device's part has no parts
-        if over is not None and (self.roles is None or not over.takes(self.roles, arrays)):
-            return self.reference(*arrays, **params)
         return self.primitive.bind(*arrays, over=over, **params)
 
     def reference(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
@@ -205,13 +203,13 @@ class Kernel:
         if why is not None:
             return self._lower_plain(ctx, *operands, **params)
         call = functools.partial(self.call, **params)
-        if over is None:
+        if over is None or self.roles is None:
             return mlir.lower_fun(call, self.primitive.multiple_results)(ctx, *operands)
         return mlir.lower_fun(over.around(self.roles, call), True)(ctx, *operands)
 
     def _refusal(self, ctx: Any, over: Parts | None, params: dict[str, Any]) -> str | None:
         if not (_compat.lowers_for_one_cpu(ctx) if over is None else _compat.lowers_for_cpus(ctx, over.mesh.size)):
-            return "the program is exported, or spread over devices that do not share its batch"
+            return "the program is exported, or spread over devices"
         return self.refuses(*ctx.avals_in, over=over, **params)
 
     def refuses(self, *avals: Any, over: Parts | None = None, **params: Any) -> str | None:
@@ -219,9 +217,11 @@ class Kernel:
         library = package().library
         if library is None or self.declines is None:
             return "no package"
-        if over is not None and self.roles is not None:
-            avals = tuple(over.of_each(self.roles, avals))
-        return self.declines(library, *avals, **params)
+        if over is None:
+            return self.declines(library, *avals, **params)
+        if self.roles is None or not over.takes(self.roles, avals):
+            return "the devices have no rows of their own"
+        return self.declines(library, *over.of_each(self.roles, avals), **params)
 
     def _noted(self, why: str) -> Use:
         return Use(self.use.kernel, self.use.reference + 1, why)
@@ -232,10 +232,10 @@ _all: dict[str, Kernel] = {}
 
 def summing_kernel(equation: Any) -> Kernel | None:
     """The kernel of an equation that stands in parts, and sums over the rows of a batch; None for all others."""
-    kernel = _all.get(equation.primitive.name)
-    if kernel is None or kernel.roles is None or equation.params["over"] is None:
+    kernel, over = _all.get(equation.primitive.name), equation.params.get("over")
+    if kernel is None or kernel.roles is None or over is None or "s" not in kernel.roles.outputs:
         return None
-    return kernel if "s" in kernel.roles.outputs else None
+    return kernel if over.takes(kernel.roles, [v.aval for v in equation.invars]) else None
 
 
 def plain_form(equation: Any) -> Any | None:

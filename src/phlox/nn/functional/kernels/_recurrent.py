@@ -173,7 +173,9 @@ def _kernel(name: str, plain: Any, call: Any, call_backward: Any, shapes: Any, w
     inputs, summed = ("".join(letter if i in weights else "r" for i in range(5)) for letter in "ws")
     forward = Kernel(name, plain, call, shapes, _takes_all, several=True, roles=Roles(inputs, "rrr"))
     back = Roles(f"{inputs}r", summed), plain_gradient(plain, 5)
-    backward = Kernel(f"{name}_backward", back[1], call_backward, _input_shapes, _takes_all, several=True, roles=back[0])
+    backward = Kernel(
+        f"{name}_backward", back[1], call_backward, _input_shapes, _takes_all, several=True, roles=back[0]
+    )
     differentiate(forward, backward, 5)
     _map_as_rows(forward, weights)
     return forward
