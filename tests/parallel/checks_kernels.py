@@ -205,7 +205,7 @@ def single(data: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def fits_alike(*strategies: Any) -> tuple[Any, Any]:
-    """Losses of each step and weights at the end are those of one device, by kernels; two models, of one and of many."""
+    """Losses of each step and weights at the end are those of one device; two models, of one and of many."""
     from phlox.nn.functional.kernels._kernels import _all
 
     data = single(images())

@@ -138,8 +138,8 @@ class Kernel:
         roles: what its arrays are to a batch, for programs over several devices; None where it needs all rows at once,
             and such programs take the plain form.
 
-    What a kernel is given by name has ``over`` in it too, the ``Parts`` in which it was traced: rules of derivatives and
-    maps pass it on, and it is looked up anew where a kernel is called.
+    Among its parameters is ``over`` too, the ``Parts`` in which it was traced. Rules of derivatives and maps pass it on
+    with the others, and it is looked up anew where a kernel is called.
     """
 
     name: str
