@@ -4,6 +4,7 @@ _KERNELS = "tests/parallel/test_kernels.py::test_kernels"
 _MESSAGES = "tests/parallel/test_messages.py::test_messages_of_a_compiled_step"
 _NUMBERS = "tests/parallel/test_messages.py::test_numbers_are_those_of_one_device"
 _PARTS, _LATE = "nn/functional/kernels/_parts.py", "parallel/_late_sums.py"
+_ROLES = 'from phlox.nn.functional.kernels._parts import Roles\n_roles = Roles("rww", "rww")\n'
 
 MUTANTS = [
     (
@@ -31,9 +32,7 @@ MUTANTS = [
         "spread kernels: statistics of a batch are each device's",
         "nn/functional/kernels/_norm.py",
         '_forward = Kernel("phlox_batch_norm", _plain, _call, _shapes, _declines, several=True)',
-        "from phlox.nn.functional.kernels._parts import Roles\n"
-        '_forward = Kernel("phlox_batch_norm", _plain, _call, _shapes, _declines, several=True, '
-        'roles=Roles("rww", "rww"))',
+        _ROLES + '_forward = Kernel("phlox_batch_norm", _plain, _call, _shapes, _declines, several=True, roles=_roles)',
         (_KERNELS + "[check_fit_over_two_axes_and_what_is_predicted]",),
     ),
     (

@@ -200,10 +200,8 @@ class Replay:
             return _summed(parts, self.parts.axes)
 
         operands = [a for s in sums for a in s.operands]
-        spec = PartitionSpec(self.parts.axes)
-        spread = jax.shard_map(
-            added, mesh=self.parts.mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=False
-        )  # fmt: skip
+        rows, whole = PartitionSpec(self.parts.axes), PartitionSpec()
+        spread = jax.shard_map(added, mesh=self.parts.mesh, in_specs=rows, out_specs=whole, check_vma=False)
         for s, value in zip(sums, spread(*operands), strict=True):
             s.value = value
 
@@ -246,7 +244,8 @@ _SUMS: dict[str, Callable[[dict[str, Any]], bool]] = {"reduce_sum": _sums_rows, 
 
 def _is_held_whole(equation: Any) -> bool:
     """Whether an equation holds an array whole on every device."""
-    return equation.primitive.name == "sharding_constraint" and equation.params["sharding"].is_fully_replicated
+    held = equation.primitive.name == "sharding_constraint"
+    return held and getattr(equation.params.get("sharding"), "is_fully_replicated", False)
 
 
 def _scales(equation: Any) -> bool:

@@ -1,8 +1,8 @@
 """Kernels in programs over several devices: each device calls them for its rows of a batch.
 
 XLA's partitioner does not look into calls: it would gather their whole operands on every device. So a kernel's call
-stands in a ``jax.shard_map``, cut as its roles say. What the devices found for weights is summed outside of it, where the
-compiler puts that sum beside the others of a step.
+stands in a ``jax.shard_map``, cut as its roles say. What the devices found for weights is summed outside of it, where
+the compiler puts that sum beside the others of a step.
 """
 
 from __future__ import annotations
