@@ -71,10 +71,10 @@ MUTANTS = [
         (_MESSAGES + "[check_a_step_sends_its_gradients_at_once]",),
     ),
     (
-        "late sums: a sum that is used again waits without its first use",
+        "late sums: what went on under another name is forgotten",
         _LATE,
-        "last = all(isinstance(v, Literal) or uses[v] == 1 for v in equation.invars)",
-        "last = True",
+        "                self.waiting.append(known.array)\n",
+        "                pass\n",
         (_NUMBERS + "[check_a_module_that_does_more]",),
     ),
     (

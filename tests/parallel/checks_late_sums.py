@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +14,12 @@ from parallel.checks_messages import slow
 from parallel.kit import assert_trains_alike, refused
 from parallel.networks import convnet, gpt, images, mlp, next_token, points, sentences
 from phlox.parallel import data_parallel
+
+
+@jax.jit
+def one_sum_twice(x: Any) -> tuple[Any, Any]:
+    total = jnp.sum(x, 0)
+    return total, total
 
 
 class Custom(px.Module):
@@ -28,7 +35,8 @@ class Custom(px.Module):
     def __call__(self, x: Any) -> Any:
         half = (x.astype(jnp.float32) @ self.weight.astype(jnp.float32)).astype(x.dtype)
         self.seen = self.seen + jnp.sum(x > 0)
-        return jnp.tanh(half) @ self.weight + jnp.sum(x, 0) / 3.0
+        first, second = one_sum_twice(x)
+        return jnp.tanh(half) @ self.weight + first / 3.0 + jnp.tanh(second)
 
 
 def custom() -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -109,9 +109,7 @@ class Replay:
         read = lambda v: Known(v.val) if isinstance(v, Literal) else known[v]  # noqa: E731
         for equation in jaxpr.eqns:
             values = [read(v) for v in equation.invars]
-            last = all(isinstance(v, Literal) or uses[v] == 1 for v in equation.invars)
-            wanted = all(uses[v] for v in equation.outvars)
-            found = self._late(jaxpr, equation, values, last) if wanted else None
+            found = self._late(jaxpr, equation, values, uses) if any(uses[v] for v in equation.outvars) else None
             found = self._now(jaxpr, equation, values) if found is None else found
             known.update(zip(equation.outvars, found, strict=True))
         return [read(v) for v in jaxpr.outvars]
@@ -121,6 +119,8 @@ class Replay:
         if not isinstance(known.array, Sum):
             return known.array
         if known.array.value is None:
+            if not any(s is known.array for s in self.waiting):  # it went on under another name
+                self.waiting.append(known.array)
             self._add_up()
         return known.array.value
 
@@ -135,22 +135,22 @@ class Replay:
         cut = any(v.cut for v in values) and not _is_held_whole(equation)
         return [Known(v, cut and _has_rows(v, self.parts)) for v in found]
 
-    def _late(self, jaxpr: Any, equation: Any, values: Sequence[Known], last: bool) -> list[Known] | None:
+    def _late(self, jaxpr: Any, equation: Any, values: Sequence[Known], uses: Mapping[Any, int]) -> list[Known] | None:
         """The results of an equation that is a sum over rows, or goes on with sums that wait; None for others.
 
         Arguments:
-            last: whether nothing after it needs the values.
+            uses: how often each variable is read.
         """
-        given = [v for v, at in zip(values, equation.invars, strict=True) if not isinstance(at, Literal)]
-        sums = [v.array for v in given if isinstance(v.array, Sum) and v.array.value is None]
-        if sums and last and len(sums) == len(given):
+        named = [(v, at) for v, at in zip(values, equation.invars, strict=True) if not isinstance(at, Literal)]
+        sums = [v.array for v, at in named if isinstance(v.array, Sum) and v.array.value is None and uses[at] == 1]
+        if sums and len(sums) == len(named):
             return self._going_on(jaxpr, equation, sums)
         if any(isinstance(v.array, Sum) for v in values):
             return None
         arrays = [v.array for v in values]
         kernel = summing_kernel(equation)
         if kernel is not None:
-            return self._of_kernel(kernel, equation, arrays)
+            return self._of_kernel(kernel, equation, arrays, uses)
         rule = _SUMS.get(equation.primitive.name)
         if rule is None or not all(v.cut for v in values) or not rule(equation.params):
             return None
@@ -174,13 +174,13 @@ class Replay:
         self.waiting = [s for s in self.waiting if not any(s is used for used in sums)]
         return [self._waits(after)]
 
-    def _of_kernel(self, kernel: Any, equation: Any, arrays: Sequence[Any]) -> list[Known]:
-        """The results of a kernel, its sums apart."""
+    def _of_kernel(self, kernel: Any, equation: Any, arrays: Sequence[Any], uses: Mapping[Any, int]) -> list[Known]:
+        """The results of a kernel, those of its sums apart that somebody reads."""
         alone = functools.partial(kernel.primitive.bind, **{**equation.params, "over": None})
         found = equation.params["over"].apart(kernel.roles, alone)(*arrays)
         return [
-            self._waits(Sum([a], lambda part: part[0])) if letter == "s" else Known(a, letter == "r")
-            for a, letter in zip(found, kernel.roles.outputs, strict=True)
+            self._waits(Sum([a], lambda part: part[0])) if letter == "s" and uses[v] else Known(a, letter == "r")
+            for v, a, letter in zip(equation.outvars, found, kernel.roles.outputs, strict=True)
         ]
 
     # --- sums ----------------------------------------------------------------------------------------
