@@ -173,8 +173,9 @@ class Kernel:
             _all[name] = self
 
     def __call__(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
-        over = None if jax.sharding.get_abstract_mesh().manual_axes else way("kernels")  # a device's part has no parts
-        return self.primitive.bind(*arrays, over=over, **params)
+        del over
+        inside = jax.sharding.get_abstract_mesh().manual_axes  # a device's part has no parts
+        return self.primitive.bind(*arrays, over=None if inside else way("kernels"), **params)
 
     def reference(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
         """The operation in plain JAX."""
@@ -205,7 +206,7 @@ class Kernel:
         call = functools.partial(self.call, **params)
         if over is None or self.roles is None:
             return mlir.lower_fun(call, self.primitive.multiple_results)(ctx, *operands)
-        return mlir.lower_fun(over.around(self.roles, call), True)(ctx, *operands)
+        return mlir.lower_fun(over(self.roles, call), True)(ctx, *operands)
 
     def _refusal(self, ctx: Any, over: Parts | None, params: dict[str, Any]) -> str | None:
         if not (_compat.lowers_for_one_cpu(ctx) if over is None else _compat.lowers_for_cpus(ctx, over.mesh.size)):

@@ -78,7 +78,7 @@ class Parts:
             for a, letter in zip(arrays, roles.of_inputs(arrays), strict=True)
         ]
 
-    def around(self, roles: Roles, call: Callable[..., Any]) -> Callable[..., list[Any]]:
+    def __call__(self, roles: Roles, call: Callable[..., Any]) -> Callable[..., list[Any]]:
         """The call on whole arrays, done in parts."""
         apart = self.apart(roles, call)
 
