@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -40,9 +41,9 @@ class Clock(px.Callback):
         return self.times[1] - self.times[0]
 
 
-def mlp(size: int) -> tuple[px.Module, Any, Any]:
+def mlp(size: int, rows: int = 1024) -> tuple[px.Module, Any, Any]:
     model = px.Chain(px.Dense(512, size, px.relu), px.Dense(size, size, px.relu), px.Dense(size, 10))
-    return model, (512,), 128
+    return model, (512,), rows
 
 
 def convolution(size: int) -> tuple[px.Module, Any, Any]:
@@ -50,10 +51,10 @@ def convolution(size: int) -> tuple[px.Module, Any, Any]:
     model = px.Chain(
         conv(3, size), conv(size, size), px.MaxPool((2, 2)), conv(size, size), px.GlobalMeanPool(), px.flatten
     )
-    return px.Chain(model, px.Dense(size, 10)), (16, 16, 3), 32
+    return px.Chain(model, px.Dense(size, 10)), (16, 16, 3), 64
 
 
-WORKLOADS = {"MLP": mlp, "convolution": convolution}
+WORKLOADS = {"MLP": mlp, "convolution": convolution, "MLP of few rows": functools.partial(mlp, rows=128)}
 
 
 def seconds(name: str, size: int, steps: int, together: bool) -> float:

@@ -131,6 +131,12 @@ def lowers_for_one_cpu(ctx: Any) -> bool:
     return not module.lowering_parameters.for_export and not _is_spread(module.axis_context)
 
 
+def lowers_for_cpus(ctx: Any, count: int) -> bool:
+    """Whether a lowering rule works for a program of this process that the partitioner spreads over so many devices."""
+    module = ctx.module_context
+    return not module.lowering_parameters.for_export and getattr(module.axis_context, "num_devices", 0) == count
+
+
 def _is_spread(context: Any) -> bool:
     """Whether the partitioner spreads what is lowered here: also inside a `shard_map` that leaves it some axes."""
     mesh = getattr(context, "mesh", None)

@@ -34,7 +34,7 @@ from phlox.loop.steps._chunk import Part
 from phlox.loop.steps._ledger import Ledger
 from phlox.loop.steps._objective import Objective, check_loss
 from phlox.loop.steps._precision import Precision
-from phlox.loop.steps._step import Record, spread
+from phlox.loop.steps._step import Record, spread, with_few_sums
 from phlox.loop.steps._weighing import as_class_weight
 from phlox.metrics import Metric, Metrics
 from phlox.parallel import Placement, placement_of
@@ -128,14 +128,17 @@ def _over_devices(placement: Placement | None, batch: Any) -> Any:
 def _measure(objective: Objective, precision: Precision, placement: Placement | None) -> Any:
     """One batch of an evaluation, compiled."""
 
-    @jit
-    def measure(model: Module, metrics: Metrics | None, batch: Any) -> Record:
+    def look(model: Module, metrics: Metrics | None, batch: Any) -> Record:
         with precision.block(), spread(placement, batch):
             loss, report = objective(model, batch)
             seen = None if metrics is None else _measured(objective, model, batch, report)
         if metrics is not None and seen is not None:
             metrics.update(*seen)
         return Record(loss, report.weight, report.scalars)
+
+    @jit
+    def measure(model: Module, metrics: Metrics | None, batch: Any) -> Record:
+        return with_few_sums(placement, look, batch, "px.evaluate")(model, metrics, batch)
 
     return measure
 

@@ -59,7 +59,10 @@ from phlox.nn.functional.kernels._kernels import in_use as in_use
 from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report
 from phlox.nn.functional.kernels._kernels import plain_form as plain_form
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
+from phlox.nn.functional.kernels._kernels import summing_kernel as summing_kernel
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
+from phlox.nn.functional.kernels._parts import Parts as Parts
+from phlox.nn.functional.kernels._parts import Roles as Roles
 from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm

@@ -5,6 +5,7 @@ _strategy      strategies as values that multiply
 _placement     a strategy on a mesh: where each array lies, and how a step keeps it there
 _alike         what goes with a model's arrays lies as they do
 _results       results of layers held where batches lie
+_late_sums     between processes, sums over a batch in few messages
 _shard         for loops by hand: a model placed, or made in its place
 _inspect       which device holds what, as a table and a picture
 planning/      what a model takes on chips that are not there

@@ -16,8 +16,9 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phlox.core import Module, RangeError, describe, is_key, jit, owners, paths, tapped, ways, write_arrays
-from phlox.nn import parameter_kinds
+from phlox.nn import Parts, parameter_kinds
 from phlox.parallel._alike import Cuts, alike
+from phlox.parallel._late_sums import with_late_sums
 from phlox.parallel._mesh import check_mesh, mesh
 from phlox.parallel._results import Results
 from phlox.parallel._strategy import Cut, Place, Strategy
@@ -76,6 +77,11 @@ class Placement:
     def several(self) -> bool:
         """Whether devices of other processes are among its own."""
         return any(device.process_index != jax.process_index() for device in self.mesh.devices.flat)
+
+    @property
+    def slow(self) -> bool:
+        """Whether each array that is summed costs a message over a network: between CPUs of several processes."""
+        return self.several and self.mesh.devices.flat[0].platform == "cpu"
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[int, ...], int]:
@@ -227,14 +233,21 @@ class Placement:
         (8.0, [[-3.0], [-3.0]])
         """
 
-        @functools.wraps(fn)
-        def spread(*args: Any, **kwargs: Any) -> Any:
+        def apart(args: Any, kwargs: Any) -> tuple[list[Module], list[Any]]:
             leaves = jax.tree.leaves((args, kwargs), is_leaf=_is_module)
             modules = list({id(v): v for v in leaves if _is_module(v)}.values())
-            with self.step([v for v in leaves if not _is_module(v)]):
+            return modules, [v for v in leaves if not _is_module(v)]
+
+        def held(*args: Any, **kwargs: Any) -> Any:
+            modules, batch = apart(args, kwargs)
+            with self.step(batch):
                 result = fn(*args, **kwargs)
             self.hold(*modules)
             return result
+
+        @functools.wraps(fn)
+        def spread(*args: Any, **kwargs: Any) -> Any:
+            return self.with_few_sums(held, apart(args, kwargs)[1], "px.jit")(*args, **kwargs)
 
         compiled: Any = jit(spread, **options)
         return compiled
@@ -242,10 +255,27 @@ class Placement:
     @contextmanager
     def step(self, batch: Any) -> Iterator[None]:
         """Within the block, in a trace, layers compute in the strategy's ways and their results lie as batches do."""
-        rows = next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), None)
+        rows = _rows_of(batch)
         hold = Results(self.mesh, self.strategy.batch, self.strategy.sequence, rows, self._steps(batch))
-        with ways(self.strategy.ways(self.mesh)), tapped(hold):
+        kernels = {} if self.count == 1 else {"kernels": self._parts(rows)}
+        with ways({**self.strategy.ways(self.mesh), **kernels}), tapped(hold):
             yield
+
+    def _parts(self, rows: int | None) -> Parts:
+        """How a batch of so many rows is cut."""
+        return Parts(self.mesh, self.strategy.batch, max(1, rows or 0), self.strategy.keeps_whole)
+
+    def with_few_sums(self, fn: F, batch: Any, where: str) -> F:
+        """A step that in a trace sends fewer messages between processes, where each costs milliseconds.
+
+        Arguments:
+            fn: the step, of Modules and a batch.
+            batch: what it will be called with.
+            where: who speaks in errors.
+        """
+        parts = self._parts(_rows_of(batch))
+        late: Any = with_late_sums(fn, parts, where) if self.slow and parts.only and parts.weights_whole else fn
+        return late
 
     def hold(self, *modules: Module, all_of_it: bool = False) -> None:
         """Tell the compiler, in a trace, that arrays of Modules lie where ``place`` puts them.
@@ -279,6 +309,11 @@ def placement_of(model: Module) -> Placement | None:
     devices = set(found.mesh.devices.flat)
     there = [isinstance(v, jax.Array) and v.sharding.device_set == devices for v in paths(model).values()]
     return found if all(there) else None
+
+
+def _rows_of(batch: Any) -> int | None:
+    """How many rows a batch has; None where it has no arrays."""
+    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), None)
 
 
 def _is_module(value: Any) -> bool:

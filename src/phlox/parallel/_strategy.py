@@ -58,6 +58,11 @@ class Strategy:
         return ()
 
     @property
+    def keeps_whole(self) -> bool:
+        """Whether every device holds every array of a model."""
+        return False
+
+    @property
     def devices(self) -> tuple[Any, ...] | None:
         """The devices that it was given; None is all."""
         return None
@@ -146,6 +151,10 @@ class Product(Strategy):
     @property
     def sequence(self) -> tuple[str, ...]:
         return tuple(name for part in self.factors for name in part.sequence)
+
+    @property
+    def keeps_whole(self) -> bool:
+        return all(part.keeps_whole for part in self.factors)
 
     @property
     def devices(self) -> tuple[Any, ...] | None:

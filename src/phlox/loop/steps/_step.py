@@ -137,6 +137,9 @@ class Step:
     placement: Placement | None = None
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
+        return with_few_sums(self.placement, self._spread, batch)(model, opt, others, batch, last)
+
+    def _spread(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any) -> Record:
         with spread(self.placement, batch, model, opt, *others.values()):
             return self._taken(model, opt, others, batch, last)
 
@@ -224,6 +227,11 @@ def spread(placement: Placement | None, batch: Any, *changed: Module) -> Iterato
     placement.hold(*changed)
 
 
+def with_few_sums(placement: Placement | None, step: Any, batch: Any, where: str = "px.fit") -> Any:
+    """A step of a placement's as it is to be called: where processes share its work, its sums go together."""
+    return step if placement is None else placement.with_few_sums(step, batch, where)
+
+
 def _guard(others: Others) -> Guard | None:
     guard = others.get("guard")
     return guard if isinstance(guard, Guard) else None
@@ -249,6 +257,9 @@ class OwnStep:
 
     def __call__(self, model: Module, opt: Optimizer, others: Others, batch: Any, last: Any = None) -> Record:
         del last
+        return with_few_sums(self.placement, self._spread, batch, self.where)(model, opt, others, batch)
+
+    def _spread(self, model: Module, opt: Optimizer, others: Others, batch: Any) -> Record:
         read = read_batch(batch)
         parts = (read.whole,) if read.parts is None else read.parts
         with spread(self.placement, batch, model, opt, *others.values()), self.hooks.lent(others):

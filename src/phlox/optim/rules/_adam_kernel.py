@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.nn import Kernel, derive_by_plain_form, in_use
+from phlox.nn import Kernel, Roles, derive_by_plain_form, in_use
 
 Arrays = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -50,5 +50,5 @@ def _declines(library: Any, *avals: Any, decays: bool) -> None:
     del library, avals, decays
 
 
-_adam = Kernel("phlox_adam", _plain, _call, _shapes, _declines, several=True)
+_adam = Kernel("phlox_adam", _plain, _call, _shapes, _declines, several=True, roles=Roles("w", "www"))
 derive_by_plain_form(_adam)

@@ -33,6 +33,10 @@ class DataParallel(AlongOneAxis):
         return (self.axis,)
 
     @property
+    def keeps_whole(self) -> bool:
+        return True
+
+    @property
     def devices(self) -> tuple[Any, ...] | None:
         return self.chosen
 

@@ -2,6 +2,7 @@
 
 _kernels                                      the registry; read it first
 _gradients                                    a kernel with a kernel for its gradient
+_parts                                        programs over several devices: a call on each for its rows
 _conv _pool _norm _layer_norm _recurrent      a family each; the functional forms ask them, and go on where they decline
 _attention                                    the same, without ever holding all scores
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from phlox.nn.functional.kernels._gradients import differentiate, map_as_examples, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn.functional.kernels._parts import Roles
 
 __all__ = ["attention_kernel"]
 
@@ -30,9 +31,15 @@ def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array
     def plain_backward(q: Any, k: Any, v: Any, y: Any, dy: Any, **options: Any) -> tuple[jax.Array, ...]:
         return plain_gradient(reference, 3)(q, k, v, y, dy, **options)
 
-    forward = Kernel("phlox_attention", reference, _call, _shapes, _declines, several=True)
+    forward = Kernel("phlox_attention", reference, _call, _shapes, _declines, several=True, roles=Roles("r", "r"))
     backward = Kernel(
-        "phlox_attention_backward", plain_backward, _call_backward, _backward_shapes, _declines, several=True
+        "phlox_attention_backward",
+        plain_backward,
+        _call_backward,
+        _backward_shapes,
+        _declines,
+        several=True,
+        roles=Roles("r", "rrr"),
     )
     differentiate(forward, backward, 3)
     map_as_examples(forward)

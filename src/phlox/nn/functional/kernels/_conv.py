@@ -20,6 +20,7 @@ from jax.interpreters import ad, batching
 from phlox.nn.functional._numeric import beside, widen
 from phlox.nn.functional.kernels._gradients import map_plain_form
 from phlox.nn.functional.kernels._kernels import Kernel, asked, in_use, int64s
+from phlox.nn.functional.kernels._parts import Roles
 from phlox.nn.functional.space._conv_forms import convolve
 from phlox.nn.functional.space._window import Window
 
@@ -132,7 +133,12 @@ def _is_product(window: Window, groups: int) -> bool:
 
 
 _forward = Kernel(
-    "phlox_conv", convolve, _caller("phlox_cpu_conv", _y_shape), _y_shape, functools.partial(_declines, _FORWARD)
+    "phlox_conv",
+    convolve,
+    _caller("phlox_cpu_conv", _y_shape),
+    _y_shape,
+    functools.partial(_declines, _FORWARD),
+    roles=Roles("rw", "r"),
 )
 _input_gradient = Kernel(
     "phlox_conv_input_gradient",
@@ -140,6 +146,7 @@ _input_gradient = Kernel(
     _caller("phlox_cpu_conv_input_gradient", _x_shape),
     _x_shape,
     functools.partial(_declines, _INPUT),
+    roles=Roles("rw", "r"),
 )
 _weight_gradient = Kernel(
     "phlox_conv_weight_gradient",
@@ -147,6 +154,7 @@ _weight_gradient = Kernel(
     _caller("phlox_cpu_conv_weight_gradient", _w_shape),
     _w_shape,
     functools.partial(_declines, _WEIGHT),
+    roles=Roles("rr", "s"),
 )
 _with_bias = Kernel(
     "phlox_conv_bias",
@@ -154,6 +162,7 @@ _with_bias = Kernel(
     _caller("phlox_cpu_conv_bias", _y_shape),
     lambda x, w, b, **form: _y_shape(x, w, **form),
     functools.partial(_declines, _FORWARD),
+    roles=Roles("rww", "r"),
 )
 
 # --- derivatives --------------------------------------------------------------------------------------

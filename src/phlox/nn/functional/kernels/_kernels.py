@@ -1,9 +1,10 @@
 """The registry of kernels: faster forms of a few operations for the CPU, each beside its form in plain JAX.
 
 A kernel is a JAX primitive that knows its reference form. Where the package ``phlox-cpu`` is installed and a program
-is compiled for one CPU, it becomes a call into that package; everywhere else (other devices, exported programs,
-programs spread over devices, shapes that the package declines) the reference form is compiled in its place. Only this
-file knows of the package. ``docs/design/kernels.md`` says why it is done so.
+is compiled for one CPU, it becomes a call into that package; in a step over several CPUs whose batch they share, a call
+on each. Everywhere else (other devices, exported programs, other programs over devices, shapes that the package
+declines) the reference form is compiled in its place. Only this file knows of the package. ``docs/design/kernels.md``
+says why it is done so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax.interpreters import mlir
 
-from phlox.core import _compat
+from phlox.core import _compat, way
+from phlox.nn.functional.kernels._parts import Parts, Roles
 
 _PACKAGE, _INTERFACE = "phlox_cpu", 4
 _SWITCH = "PHLOX_CPU_KERNELS"
@@ -133,13 +135,17 @@ class Kernel:
         declines: ``declines(library, *shapes, **params)`` gives the reason why the package cannot do it, or None; no
             function where the package has no such call, and the plain form is meant.
         several: whether the results are a tuple.
+        roles: what its arrays are to a batch, for programs over several devices; None where it needs all rows at once,
+            and such programs take the plain form.
+
+    Among its parameters is ``over`` too, the ``Parts`` in which it was traced. Rules of derivatives and maps pass it on
+    with the others, and it is looked up anew where a kernel is called.
     """
 
     name: str
-    reference: Callable[..., Any]
     call: Callable[..., Any]
-    shapes: Callable[..., Any]
     declines: Callable[..., str | None] | None
+    roles: Roles | None
     use: Use
     primitive: Any
 
@@ -152,8 +158,10 @@ class Kernel:
         declines: Callable[..., str | None] | None,
         *,
         several: bool = False,
+        roles: Roles | None = None,
     ):
-        self.name, self.reference, self.call, self.shapes, self.declines = name, reference, call, shapes, declines
+        self.name, self._reference, self.call, self._shapes = name, reference, call, shapes
+        self.declines, self.roles = declines, roles
         self.use = Use()
         self.primitive = _compat.Primitive(name)
         self.primitive.multiple_results = several
@@ -164,8 +172,20 @@ class Kernel:
             mlir.register_lowering(self.primitive, self._lower_cpu, platform="cpu")
             _all[name] = self
 
-    def __call__(self, *arrays: Any, **params: Any) -> Any:
-        return self.primitive.bind(*arrays, **params)
+    def __call__(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        del over
+        inside = jax.sharding.get_abstract_mesh().manual_axes  # a device's part has no parts
+        return self.primitive.bind(*arrays, over=None if inside else way("kernels"), **params)
+
+    def reference(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        """The operation in plain JAX."""
+        del over
+        return self._reference(*arrays, **params)
+
+    def shapes(self, *arrays: Any, over: Parts | None = None, **params: Any) -> Any:
+        """The shape and dtype of each result."""
+        del over
+        return self._shapes(*arrays, **params)
 
     def _abstract(self, *avals: Any, **params: Any) -> Any:
         return jax.tree.map(lambda r: _compat.ShapedArray(r.shape, r.dtype), self.shapes(*avals, **params))
@@ -178,24 +198,31 @@ class Kernel:
     def _lower_plain(self, ctx: Any, *operands: Any, **params: Any) -> Any:
         return mlir.lower_fun(self.reference, self.primitive.multiple_results)(ctx, *operands, **params)
 
-    def _lower_cpu(self, ctx: Any, *operands: Any, **params: Any) -> Any:
-        why = self._refusal(ctx, params)
+    def _lower_cpu(self, ctx: Any, *operands: Any, over: Parts | None, **params: Any) -> Any:
+        why = self._refusal(ctx, over, params)
         self.use = self.use._replace(kernel=self.use.kernel + 1) if why is None else self._noted(why)
         if why is not None:
             return self._lower_plain(ctx, *operands, **params)
-        return mlir.lower_fun(self.call, self.primitive.multiple_results)(ctx, *operands, **params)
+        call = functools.partial(self.call, **params)
+        if over is None or self.roles is None:
+            return mlir.lower_fun(call, self.primitive.multiple_results)(ctx, *operands)
+        return mlir.lower_fun(over(self.roles, call), True)(ctx, *operands)
 
-    def _refusal(self, ctx: Any, params: dict[str, Any]) -> str | None:
-        if not _compat.lowers_for_one_cpu(ctx):
+    def _refusal(self, ctx: Any, over: Parts | None, params: dict[str, Any]) -> str | None:
+        if not (_compat.lowers_for_one_cpu(ctx) if over is None else _compat.lowers_for_cpus(ctx, over.mesh.size)):
             return "the program is exported, or spread over devices"
-        return self.refuses(*ctx.avals_in, **params)
+        return self.refuses(*ctx.avals_in, over=over, **params)
 
-    def refuses(self, *avals: Any, **params: Any) -> str | None:
-        """Why a program of one CPU takes the plain form, or None where it takes the call."""
+    def refuses(self, *avals: Any, over: Parts | None = None, **params: Any) -> str | None:
+        """Why a program takes the plain form, of one CPU or of those of ``over``, or None where it takes the call."""
         library = package().library
         if library is None or self.declines is None:
             return "no package"
-        return self.declines(library, *avals, **params)
+        if over is None:
+            return self.declines(library, *avals, **params)
+        if self.roles is None or not over.takes(self.roles, avals):
+            return "the devices have no rows of their own"
+        return self.declines(library, *over.of_each(self.roles, avals), **params)
 
     def _noted(self, why: str) -> Use:
         return Use(self.use.kernel, self.use.reference + 1, why)
@@ -204,8 +231,16 @@ class Kernel:
 _all: dict[str, Kernel] = {}
 
 
+def summing_kernel(equation: Any) -> Kernel | None:
+    """The kernel of an equation that stands in parts, and sums over the rows of a batch; None for all others."""
+    kernel, over = _all.get(equation.primitive.name), equation.params.get("over")
+    if kernel is None or kernel.roles is None or over is None or "s" not in kernel.roles.outputs:
+        return None
+    return kernel if over.takes(kernel.roles, [v.aval for v in equation.invars]) else None
+
+
 def plain_form(equation: Any) -> Any | None:
-    """The jaxpr that a kernel's equation is on one CPU where the package declines it; None where it does not."""
+    """The jaxpr that a kernel's equation is where the package declines it; None where it does not."""
     kernel = _all.get(equation.primitive.name)
     avals = [v.aval for v in equation.invars]
     if kernel is None or kernel.refuses(*avals, **equation.params) is None:

@@ -13,6 +13,7 @@ from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import beside
 from phlox.nn.functional.kernels._gradients import differentiate, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn.functional.kernels._parts import Roles
 
 __all__ = ["layer_norm_kernel"]
 
@@ -61,8 +62,14 @@ def _declines(library: Any, x: Any, *_: Any, **params: Any) -> str | None:
     return "fewer features than one instruction takes" if x.shape[-1] < 16 else None
 
 
-_forward = Kernel("phlox_layer_norm", _plain, _call, _shapes, _declines, several=True)
+_forward = Kernel("phlox_layer_norm", _plain, _call, _shapes, _declines, several=True, roles=Roles("rww", "r"))
 _backward = Kernel(
-    "phlox_layer_norm_backward", plain_gradient(_plain, 3), _call_backward, _backward_shapes, _declines, several=True
+    "phlox_layer_norm_backward",
+    plain_gradient(_plain, 3),
+    _call_backward,
+    _backward_shapes,
+    _declines,
+    several=True,
+    roles=Roles("rwwr", "rss"),
 )
 differentiate(_forward, _backward, 3)

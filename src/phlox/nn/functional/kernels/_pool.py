@@ -11,6 +11,7 @@ import numpy as np
 
 from phlox.nn.functional.kernels._gradients import differentiate, map_as_examples, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn.functional.kernels._parts import Roles
 from phlox.nn.functional.space._window import Window
 
 __all__ = ["max_pool_kernel"]
@@ -26,7 +27,7 @@ def max_pool_kernel(plain: Callable[[jax.Array, Window], jax.Array]) -> Callable
     def reference(x: jax.Array, *, window: Window) -> tuple[jax.Array]:
         return (plain(x, window),)
 
-    forward = Kernel("phlox_max_pool", reference, _call, _shapes, _declines, several=True)
+    forward = Kernel("phlox_max_pool", reference, _call, _shapes, _declines, several=True, roles=Roles("r", "r"))
     backward = Kernel(
         "phlox_max_pool_backward",
         plain_gradient(reference, 1),
@@ -34,6 +35,7 @@ def max_pool_kernel(plain: Callable[[jax.Array, Window], jax.Array]) -> Callable
         lambda x, *_, window: (jax.ShapeDtypeStruct(x.shape, x.dtype),),
         _declines,
         several=True,
+        roles=Roles("r", "r"),
     )
     differentiate(forward, backward, 1)
     map_as_examples(forward)

@@ -16,6 +16,7 @@ from jax.interpreters import batching
 
 from phlox.nn.functional.kernels._gradients import differentiate, map_plain_form, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn.functional.kernels._parts import Roles
 
 __all__ = ["gru_kernel", "lstm_kernel"]
 
@@ -169,9 +170,12 @@ def _takes_all(library: Any, *avals: Any, reverse: bool) -> None:
 
 def _kernel(name: str, plain: Any, call: Any, call_backward: Any, shapes: Any, weights: tuple[int, ...]) -> Kernel:
     """A kernel of five inputs and three results with its gradient; ``weights`` are the inputs without rows."""
-    forward = Kernel(name, plain, call, shapes, _takes_all, several=True)
-    gradient = plain_gradient(plain, 5)
-    backward = Kernel(f"{name}_backward", gradient, call_backward, _input_shapes, _takes_all, several=True)
+    inputs, summed = ("".join(letter if i in weights else "r" for i in range(5)) for letter in "ws")
+    forward = Kernel(name, plain, call, shapes, _takes_all, several=True, roles=Roles(inputs, "rrr"))
+    back = Roles(f"{inputs}r", summed), plain_gradient(plain, 5)
+    backward = Kernel(
+        f"{name}_backward", back[1], call_backward, _input_shapes, _takes_all, several=True, roles=back[0]
+    )
     differentiate(forward, backward, 5)
     _map_as_rows(forward, weights)
     return forward
