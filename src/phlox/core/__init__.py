@@ -68,6 +68,7 @@ from phlox.core.looking._figure import new_figure
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
+from phlox.core.module._choosing import Where, chosen_paths, replaced
 from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
 from phlox.core.module._copy import constant, copy, freeze, thaw
 from phlox.core.module._destructure import destructure
@@ -130,6 +131,7 @@ __all__ = [
     "StructureError",
     "Tied",
     "UnknownNameError",
+    "Where",
     "advance",
     "agreed",
     "aligned",
@@ -144,6 +146,7 @@ __all__ = [
     "bytes_text",
     "capture",
     "check_policy",
+    "chosen_paths",
     "clear_compile_cache",
     "compile_cache",
     "cond",
@@ -191,6 +194,7 @@ __all__ = [
     "policy",
     "python_control_flow",
     "remat",
+    "replaced",
     "root",
     "scan",
     "seed",

@@ -59,6 +59,9 @@ from phlox.nn.functional.kernels._kernels import kernels_report as kernels_repor
 from phlox.nn.functional.kernels._kernels import plain_form as plain_form
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
+from phlox.nn.functional.space._padding import pad_spatial as pad_spatial
+from phlox.nn.functional.space._window import Window as Window
+from phlox.nn.functional.space._window import plan_window as plan_window
 from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
