@@ -71,8 +71,14 @@ def test_a_product_is_that_of_pytorchs_integers():
     assert_close(ours(x), (xq.dequantize() @ wq.dequantize()).numpy() + np.asarray(layer.bias), scale=4)
 
 
-@pytest.mark.parametrize("name", CONVS)
-@pytest.mark.parametrize("inputs", ["dynamic", "static"])
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        *((name, "static") for name in CONVS),
+        ("plain", "dynamic"),
+        *(pytest.param(name, "dynamic", marks=pytest.mark.soak) for name in ("groups", "circular", "depthwise")),
+    ],
+)
 def test_convolutions_are_those_of_the_rounded_floats(name, inputs):
     build, channels = CONVS[name]
     layer, x = build(), normal(2, 7, 8, channels, shift=0.6)
@@ -126,6 +132,7 @@ def test_a_token_of_zeros_gives_the_bias():
     assert ours(jnp.zeros((1, 6))).tolist() == [[0, 1, 2, 3]]
 
 
+@pytest.mark.soak
 def test_it_travels_with_its_ranges(tmp_path):
     model = px.Chain(px.Conv((3, 3), 1, 4, px.relu, key=0), px.flatten, px.Dense(36, 3, key=1))
     small, x = measured(model, normal(20, 5, 5, 1)), normal(2, 5, 5, 1)
@@ -212,7 +219,7 @@ def test_the_threshold_of_least_divergence_by_its_definition():
     np.testing.assert_allclose(by_entropy(counts, 0.0, 12.0), (0, 12 * best / 512))
 
 
-@pytest.mark.parametrize("method", ["percentile", "entropy"])
+@pytest.mark.parametrize("method", [pytest.param("percentile", marks=pytest.mark.soak), "entropy"])
 def test_an_outlier_is_cut_and_the_rest_is_nearer(method):
     model = px.Chain(px.Dense(16, 8, key=0))
     x = normal(400, 16)

@@ -50,7 +50,9 @@ def test_scales_and_zeros_are_those_of_pytorchs_observers(per):
     assert ours.scale.shape == ((1, 1) if per == "tensor" else (1, 5))
 
 
-@pytest.mark.parametrize(("bits", "group", "symmetric"), [(4, None, True), (4, 4, True), (4, 5, False), (8, 5, False)])
+@pytest.mark.parametrize(
+    ("bits", "group", "symmetric"), [(4, 4, True), (8, 5, False), pytest.param(4, None, True, marks=pytest.mark.soak)]
+)
 def test_groups_of_rows_have_scales_of_their_own_and_the_last_may_be_smaller(bits, group, symmetric):
     layer = dense(ins=13)
     weight, ours = np.asarray(layer.weight), small(layer, bits, group=group, symmetric=symmetric)
@@ -89,7 +91,7 @@ def test_an_output_of_zeros_stays_zero_and_the_others_are_not_touched():
         np.testing.assert_allclose(ours.weight[:, 1], [1, -2], atol=0.01)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float16, marks=pytest.mark.soak), jnp.bfloat16])
 def test_halves_are_rounded_as_floats_and_read_as_halves(dtype):
     weight = jnp.asarray(RNG.normal(size=(6, 3)), dtype)
     ours = small(px.Dense.of(weight))

@@ -28,12 +28,17 @@ LAYERS = {
 
 
 OPTIONS = [
-    (8, {}),
     (4, {"group": 4, "symmetric": False}),
     *(
         pytest.param(bits, options, marks=pytest.mark.soak)
         for bits in (8, 4)
-        for options in ({"group": 4}, {"symmetric": False}, {"per": "tensor"}, {"per": "tensor", "symmetric": False})
+        for options in (
+            {},
+            {"group": 4},
+            {"symmetric": False},
+            {"per": "tensor"},
+            {"per": "tensor", "symmetric": False},
+        )
     ),
 ]
 
@@ -118,15 +123,24 @@ def test_a_program_of_it_is_exported_and_holds_integers(tmp_path):
     assert {str(array.dtype) for path, array in px.paths(again).items() if "codes" in path} == {"int8"}
 
 
-def test_stacked_layers_and_experts_have_scales_of_their_own():
+def test_stacked_layers_have_scales_of_their_own():
     model = px.RepeatedLayer(lambda: px.Dense(6, 6, px.tanh), 3)
     small, x = px.compress.quantize(model, group=4), normal(2, 6)
     assert small.block.codes.shape == (3, 6, 6)
     assert small.block.scale.shape == (3, 2, 6)
     one = px.compress.quantize(model[1], group=4)
     assert np.array_equal(small.block.codes[1], one.codes)
-    assert_close(small(x), px.compress.dequantize(small)(x))
-    assert_close(px.jit(lambda m, x: m(x))(small, x), px.compress.dequantize(small)(x))
+    run = px.jit(lambda model, x: model(x))
+    assert_close(run(small, x), run(px.compress.dequantize(small), x))
+
+
+@pytest.mark.soak
+def test_experts_have_scales_of_their_own():
+    x, run = normal(2, 6), px.jit(lambda model, x: model(x))
+    experts = px.nn.MixtureOfExperts(6, 3, lambda: px.Dense(6, 6), key=1)
+    small = px.compress.quantize(experts, 4, where="experts")
+    assert small.experts.codes.shape == (3, 3, 6)
+    assert_close(run(small, x), run(px.compress.dequantize(small), x))
 
 
 def test_attention_and_scores_by_an_embedding():

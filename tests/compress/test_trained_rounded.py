@@ -72,6 +72,7 @@ def test_the_range_of_what_comes_in_follows_it_in_training_alone():
     assert_close(model[0].input_high, np.float32(high))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("inputs", [None, "dynamic", "static"])
 def test_the_integers_compute_as_the_model_that_was_trained(inputs):
     model = px.Chain(
@@ -101,6 +102,7 @@ def test_vectors_of_an_embedding_train_rounded():
     assert np.array_equal(small[0].codes, px.compress.quantize(px.Embedding(5, 4, key=0), 4, group=2).codes)
 
 
+@pytest.mark.soak
 def test_training_with_four_bits_reaches_what_rounding_afterwards_loses():
     draws = np.random.default_rng(3)
     x = draws.normal(size=(256, 8)).astype("f")
@@ -130,6 +132,7 @@ def test_prepared_models_travel_and_are_printed(tmp_path):
     assert np.array_equal(again(x), model(x))
     assert list(px.paths(again)) == list(px.paths(model))
     assert "layers.0.weight" in px.split(model)[0]
+    assert "RoundedDense" in repr(model)
 
 
 def test_what_is_refused():

@@ -15,6 +15,7 @@ from phlox.compress._training import convert, prepare
 from phlox.compress.calibration._calibrating import Ranges, calibrate
 from phlox.compress.calibration._factors import Factors, awq, smooth
 from phlox.compress.calibration._gptq import gptq
+from phlox.compress.calibration._sensitivity import Sensitivity, sensitivity
 from phlox.compress.layers._embedding import QuantizedEmbedding
 from phlox.compress.layers._linear import (
     QuantizedConv,
@@ -39,6 +40,7 @@ __all__ = [
     "QuantizedDepthwiseConv",
     "QuantizedEmbedding",
     "Ranges",
+    "Sensitivity",
     "awq",
     "calibrate",
     "convert",
@@ -46,6 +48,7 @@ __all__ = [
     "gptq",
     "prepare",
     "quantize",
+    "sensitivity",
     "smooth",
 ]
 

@@ -6,9 +6,9 @@ of the weight that they meet large; or rows that matter are made large, and so a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,12 @@ import numpy as np
 from phlox.compress._integers import integers, numbers
 from phlox.compress._layers import check_model, quantizable
 from phlox.compress._scheme import Scheme
-from phlox.compress.calibration._watching import FeaturesSeen, Forward, batches_of, forward_of, watch
+from phlox.compress.calibration._watching import FeaturesSeen, Forward, Sums, batches_of, forward_of, watch
+from phlox.compress.layers._quantized import rank_of
 from phlox.core import Module, RangeError, StructureError, Where, answering, plain_class
 from phlox.nn import Dense
 
+S = TypeVar("S", bound=Sums)
 _SMOOTH, _AWQ = "px.compress.smooth", "px.compress.awq"
 _LEAST = 1e-5  # of what is divided by
 _TRIES = 20  # exponents from 0 on
@@ -71,7 +73,7 @@ def smooth(
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         fix = "0.5 shares alike; 0.75 for models with large outliers"
         raise RangeError("a strength in [0, 1]", got=repr(strength)[:100], fix=fix, where=_SMOOTH)
-    layers, seen = features(model, data, where, skip, forward, batch_size, _SMOOTH, products=False)
+    layers, seen = _features(model, data, (where, skip), forward, batch_size, _SMOOTH, products=False)
     return Factors({path: _shared(layers[path].weight, one.most, strength) for path, one in seen.items()})
 
 
@@ -117,7 +119,7 @@ def awq(
     (4,)
     """
     scheme = Scheme(bits, group, symmetric, per, _AWQ)
-    layers, seen = features(model, data, where, skip, forward, batch_size, _AWQ, products=True)
+    layers, seen = _features(model, data, (where, skip), forward, batch_size, _AWQ, products=True)
     return Factors({path: _searched(layers[path].weight, one, scheme) for path, one in seen.items()})
 
 
@@ -147,28 +149,37 @@ def _error(weight: jax.Array, factors: jax.Array, gram: Any, scheme: Scheme) -> 
     return _product_error(back - matrix, gram)
 
 
-def features(
-    model: Module, data: Any, where: Where | None, skip: Where | None, forward: Forward | None, batch_size: int,
+def _features(
+    model: Module, data: Any, choice: tuple[Where | None, Where | None], forward: Forward | None, batch_size: int,
     speaker: str, *, products: bool,
 ) -> tuple[dict[str, Any], dict[str, FeaturesSeen]]:  # fmt: skip
-    """The Dense that are meant, and what came into them over data.
+    """The Dense that are meant, and what came into them over data."""
+    look = lambda path, layer: FeaturesSeen(layer, products=products)  # noqa: E731
+    return watched_layers(model, data, choice, (Dense,), look, forward, batch_size, speaker)
+
+
+def watched_layers(
+    model: Module, data: Any, choice: tuple[Where | None, Where | None], kinds: tuple[type, ...],
+    make: Callable[[str, Any], S], forward: Forward | None, batch_size: int, speaker: str,
+) -> tuple[dict[str, Any], dict[str, S]]:  # fmt: skip
+    """The layers of some kinds that where and skip mean, and what came into them over data.
 
     Raises:
         StructureError: there is none, one stands for several, or is never called.
     """
     check_model(model, speaker)
-    found = quantizable(model, where, skip, speaker)
-    layers = {path: layer for path, layer in found.items() if plain_class(type(layer)) is Dense}
+    found = quantizable(model, *choice, speaker)
+    layers = {path: layer for path, layer in found.items() if plain_class(type(layer)) in kinds}
     if not layers:
-        raise StructureError("a Dense among the layers", got=", ".join(found), fix="leave where= out", where=speaker)
-    if stacked := [path for path, layer in layers.items() if layer.weight.ndim != 2]:
+        what = f"a {' or '.join(kind.__name__ for kind in kinds)} among the layers"
+        raise StructureError(what, got=", ".join(found)[:200], fix="leave where= out", where=speaker)
+    if stacked := [path for path, layer in layers.items() if layer.weight.ndim != rank_of(layer)]:
         got, fix = f"{stacked[0]}, which stands for several, stacked", f'skip="{stacked[0]}"'
         raise StructureError("layers by themselves", got=got, fix=fix, where=speaker)
     batches = batches_of(data, batch_size, speaker)
-    look = lambda path, layer: FeaturesSeen(layer, products=products)  # noqa: E731
-    seen = watch(model, layers, look, batches, forward_of(forward, speaker), speaker)
+    seen = watch(model, layers, make, batches, forward_of(forward, speaker), speaker)
     for path, one in seen.items():
-        if not float(one.count) or not bool(jnp.isfinite(one.sizes).all()):
+        if not float(one.count) or not bool(jnp.isfinite(one.total)):
             got = "none" if not float(one.count) else "NaN or infinite numbers"
             fix = f'leave it out: skip="{path}"'
             raise StructureError(f"finite inputs of {path or 'the model'}", got=got, fix=fix, where=speaker)

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.compress._integers import Integers, stored
+from phlox.compress._layers import INTEGER, PRODUCTS
 from phlox.compress._scheme import Scheme
-from phlox.compress.calibration._factors import features
-from phlox.compress.calibration._watching import Forward
-from phlox.compress.layers._linear import QuantizedDense
-from phlox.core import Module, RangeError, Where, answering, at, copy, replaced
+from phlox.compress.calibration._factors import watched_layers
+from phlox.compress.calibration._watching import Forward, PatchesSeen, groups_of
+from phlox.compress.layers._quantized import matrix_of, rank_of
+from phlox.core import Module, RangeError, Where, answering, at, copy, plain_class, replaced
 
 M = TypeVar("M", bound=Module)
 Array = np.ndarray[Any, Any]
@@ -44,7 +45,8 @@ def gptq(
     when their group begins.
 
     Arguments:
-        model: a model with layers Dense, as language models have; other layers stay.
+        model: a model with layers Dense, as language models have, Conv or DepthwiseConv; other layers stay. Of
+            convolutions batches are to be small: every window of a batch is held.
         data, forward, batch_size: as of ``px.compress.calibrate``.
         bits, where, skip, group, symmetric, per: as of ``px.compress.quantize``.
         damping: that share.
@@ -66,61 +68,71 @@ def gptq(
     if isinstance(damping, bool) or not isinstance(damping, int | float) or not 0 < damping < 1:
         fix = "0.01 is usual"
         raise RangeError("a damping between 0 and 1", got=repr(damping)[:100], fix=fix, where=_WHERE)
-    layers, seen = features(model, data, where, skip, forward, batch_size, _WHERE, products=True)
+    layers, seen = watched_layers(
+        model, data, (where, skip), PRODUCTS, lambda path, layer: PatchesSeen(layer), forward, batch_size, _WHERE
+    )
     twin = copy(model)
     fresh: dict[int, Module] = {}
     for path, layer in layers.items():
-        weight, gram = (np.asarray(array, np.float64) for array in (layer.weight, seen[path].gram))
-        held = compensated(weight, gram, scheme, damping)
-        empty: Any = QuantizedDense.__new__(QuantizedDense)
-        fresh[id(at(twin, path))] = empty.hold(at(twin, path), scheme, held)
+        held = compensated(_apart(layer), np.asarray(seen[path].gram, np.float64), scheme, damping)
+        cls, place = INTEGER[plain_class(type(layer))], at(twin, path)
+        fresh[id(place)] = cls.__new__(cls).hold(place, scheme, held)
     return replaced(twin, fresh, _WHERE)
 
 
+def _apart(layer: Any) -> Array:
+    """A weight as (groups, rows, outputs of a group)."""
+    groups = groups_of(layer)
+    matrix = np.asarray(matrix_of(layer.weight, rank_of(layer), -2), np.float64)
+    return np.moveaxis(matrix.reshape(len(matrix), groups, -1), 1, 0)
+
+
+def _together(apart: Array) -> Array:
+    """What there is for groups, as (rows, outs)."""
+    return np.moveaxis(apart, 0, 1).reshape(apart.shape[1], -1)
+
+
 def compensated(weight: Array, gram: Array, scheme: Scheme, damping: float) -> Integers:
-    """The integers of a weight (in, out), given the products (in, in) of what comes in."""
-    size = len(weight)
+    """The integers of a weight (groups, rows, outs), given the products (groups, rows, rows) of what comes in."""
     weight, upper = weight.copy(), _upper(gram, damping)
+    size = weight.shape[1]
     codes = np.zeros(weight.shape, np.int8)
-    scales: list[Array] = []
-    zeros: list[Array] = []
+    grids: list[tuple[Array, Array]] = []
     group = scheme.group or size
     for start in range(0, size, _BLOCK):
         stop = min(start + _BLOCK, size)
-        errors = np.zeros((stop - start, weight.shape[1]))
+        errors = np.zeros((len(weight), stop - start, weight.shape[2]))
         for i in range(start, stop):
             if i % group == 0:
-                # what earlier rows of this block still owe to rows behind it
-                later = slice(stop, i + group)
-                owed = upper[start:i, later].T @ errors[: i - start]
-                rows = np.concatenate([weight[i : min(stop, i + group)], weight[later] - owed])
-                scale, zero = _grid(rows, scheme)
-                scales.append(scale)
-                zeros.append(zero)
-            codes[i] = np.clip(np.round(weight[i] / scales[-1]) + zeros[-1], scheme.least, scheme.most)
-            left = (weight[i] - (codes[i] - zeros[-1]) * scales[-1]) / upper[i, i]
-            weight[i:stop] -= np.outer(upper[i, i:stop], left)
-            errors[i - start] = left
-        weight[stop:] -= upper[start:stop, stop:].T @ errors
-    scale = np.stack(scales).astype(np.float32)
-    zero = None if scheme.symmetric else jnp.asarray(np.stack(zeros).astype(np.int8))
+                later = slice(stop, i + group)  # rows behind this block, to which earlier rows of it still owe
+                owed = np.swapaxes(upper[:, start:i, later], 1, 2) @ errors[:, : i - start]
+                rows = np.concatenate([weight[:, i : min(stop, i + group)], weight[:, later] - owed], 1)
+                grids.append(_grid(rows, scheme))
+            scale, zero = grids[-1]
+            codes[:, i] = np.clip(np.round(weight[:, i] / scale) + zero, scheme.least, scheme.most)
+            left = (weight[:, i] - (codes[:, i] - zero) * scale) / upper[:, i, i, None]
+            weight[:, i:stop] -= upper[:, i, i:stop, None] * left[:, None]
+            errors[:, i - start] = left
+        weight[:, stop:] -= np.swapaxes(upper[:, start:stop, stop:], 1, 2) @ errors
+    scale, zero = (_together(np.stack(parts, 1)) for parts in zip(*grids, strict=True))
     if scheme.per == "tensor":
-        scale, zero = scale[:, :1], None if zero is None else zero[:, :1]
-    return stored(jnp.asarray(codes), jnp.asarray(scale), zero, scheme, -2)
+        scale, zero = scale[:, :1], zero[:, :1]
+    held = None if scheme.symmetric else jnp.asarray(zero.astype(np.int8))
+    return stored(jnp.asarray(_together(codes)), jnp.asarray(scale.astype(np.float32)), held, scheme, -2)
 
 
 def _upper(gram: Array, damping: float) -> Array:
     """U with $U^T U = (X^T X + λ I)^{-1}$; a feature that never came in has 1 on the diagonal."""
     gram = gram.copy()
-    diagonal = np.einsum("ii->i", gram)
+    diagonal = np.einsum("gii->gi", gram)
     diagonal[diagonal == 0] = 1
-    diagonal += damping * diagonal.mean()
-    return np.linalg.cholesky(np.linalg.inv(gram)).T
+    diagonal += damping * diagonal.mean(1, keepdims=True)
+    return np.swapaxes(np.linalg.cholesky(np.linalg.inv(gram)), 1, 2)
 
 
 def _grid(rows: Array, scheme: Scheme) -> tuple[Array, Array]:
-    """Scale and zero of each output for some rows, in the digits that are kept."""
-    low, high = np.minimum(rows.min(0), 0), np.maximum(rows.max(0), 0)
+    """Scale and zero of each output for some rows (groups, rows, outs), in the digits that are kept."""
+    low, high = np.minimum(rows.min(1), 0), np.maximum(rows.max(1), 0)
     if scheme.per == "tensor":
         low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
     if scheme.symmetric:

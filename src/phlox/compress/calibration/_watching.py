@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, RangeError, State, at, copy, jit, replaced
 from phlox.loop import call_on_input, one_pass
+from phlox.nn import pad_spatial, plan_window
 
 BINS = 2048
 Forward = Callable[[Module, Any], Any]
@@ -73,12 +75,23 @@ class HistogramSeen(Watched):
         self.counts = self.counts + jnp.bincount(at_bin, length=BINS)
 
 
-class FeaturesSeen(Watched):
-    """Of each feature that came in the largest size and the mean, and if asked the products of any two, summed."""
+class Sums(Watched):
+    """What is summed over all that came in."""
+
+    count: State  # () of rows
+
+    @property
+    def total(self) -> jax.Array:
+        """A number that is finite where all that came in was."""
+        raise NotImplementedError
+
+
+class FeaturesSeen(Sums):
+    """Of each feature that came in the largest size and the sum of sizes, and if asked the products of any two."""
 
     most: State  # (in,)
-    sizes: State  # (in,) summed
-    gram: State | None  # (in, in) summed
+    sizes: State  # (in,)
+    gram: State | None  # (in, in)
     count: State  # ()
 
     def __init__(self, layer: Any, *, products: bool):
@@ -95,6 +108,50 @@ class FeaturesSeen(Watched):
         if self.gram is not None:
             self.gram = self.gram + rows.T @ rows
         self.count = self.count + rows.shape[0]
+
+    @property
+    def total(self) -> jax.Array:
+        return self.sizes.sum()
+
+
+class PatchesSeen(Sums):
+    """The products of any two numbers that an output sums over, summed over all tokens, or all windows."""
+
+    gram: State  # (groups, rows, rows)
+    count: State  # ()
+
+    def __init__(self, layer: Any):
+        self.layer = layer
+        rows = math.prod(layer.weight.shape[:-1])
+        self.gram = jnp.zeros((groups_of(layer), rows, rows), jnp.float32)
+        self.count = jnp.zeros((), jnp.float32)
+
+    def look(self, x: jax.Array) -> None:
+        rows = patches(self.layer, x.astype(jnp.float32))
+        self.gram = self.gram + jnp.swapaxes(rows, 1, 2) @ rows
+        self.count = self.count + rows.shape[1]
+
+    @property
+    def total(self) -> jax.Array:
+        return jnp.einsum("gii->", self.gram)
+
+
+def groups_of(layer: Any) -> int:
+    """How many blocks of channels a layer takes by themselves."""
+    return layer.groups if hasattr(layer, "groups") else layer.channels if hasattr(layer, "channels") else 1
+
+
+def patches(layer: Any, x: jax.Array) -> jax.Array:
+    """What outputs of a layer sum over, (groups, tokens or windows, rows), in the order of the weight's rows."""
+    if not hasattr(layer, "kernel"):
+        return x.reshape(1, -1, x.shape[-1])
+    where = "px.compress"
+    window = plan_window(x, layer.kernel, layer.stride, layer.padding, layer.dilation, where)
+    x, window = pad_spatial(x, window.padding, layer.padding_mode, where), window.inside()
+    groups = groups_of(layer)
+    apart = [window.at(x, offsets).reshape(-1, groups, x.shape[-1] // groups) for offsets in window.offsets()]
+    rows = jnp.stack(apart, -2)
+    return jnp.moveaxis(rows.reshape(*rows.shape[:2], -1), 1, 0)
 
 
 def _times(x: jax.Array, factors: Any) -> jax.Array:

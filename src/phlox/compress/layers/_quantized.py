@@ -104,7 +104,9 @@ class Quantized(Module):
 def with_attributes(layer: Module, own: dict[str, Any], *without: str) -> dict[str, Any]:
     """The state of a layer with some attributes in the place of others."""
     state = layer.__getstate__()
-    held = {name: value for name, value in state["attributes"].items() if name not in without}
+    held: dict[str, Any] = {}
+    for name, value in state["attributes"].items():  # others stand where the first of those left out stood
+        held |= own if name in without else {name: value}
     frozen = state["frozen"] if isinstance(state["frozen"], bool) else state["frozen"] - set(without)
     return {"attributes": held | own, "frozen": frozen or False, "pinned": state["pinned"]}
 
