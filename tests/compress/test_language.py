@@ -6,6 +6,7 @@ import pytest
 
 import phlox as px
 from kit import assert_close
+from phlox.compress.calibration._watching import patches
 
 RNG = np.random.default_rng(0)
 
@@ -148,3 +149,18 @@ def test_what_is_refused():
             call()
         assert text in str(error.value)
         assert "fix: " in str(error.value)
+
+
+@pytest.mark.parametrize("build", [
+    lambda: px.Conv((2, 2), 4, 6, stride=2, padding=1, groups=2, key=0),
+    lambda: px.DepthwiseConv((3, 3), 4, 2, padding="SAME", key=0),
+])  # fmt: skip
+def test_windows_of_convolutions_are_what_their_outputs_sum_over(build):
+    layer, x = build(), np.maximum(RNG.normal(size=(3, 8, 8, 4)) + 1, 0).astype("f")
+    rows, wanted = np.asarray(patches(layer, jnp.asarray(x))), np.asarray(layer(x))
+    weight = np.asarray(layer.weight).reshape(rows.shape[2], len(rows), -1)
+    assert_close(np.einsum("gnr,rgo->ngo", rows, weight).reshape(wanted.shape), wanted, scale=4)
+    ours = px.compress.gptq(px.Chain(layer), x, 4)[0]
+    plain = px.compress.quantize(layer, 4)
+    errors = [np.square(np.asarray(m(x)) - wanted).sum() for m in (ours, plain)]
+    assert errors[0] < errors[1]

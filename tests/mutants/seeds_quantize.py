@@ -194,28 +194,28 @@ MUTANTS = [
     (
         "quantize: GPTQ hands errors on undivided",
         _HERE + "calibration/_gptq.py",
-        "* scales[-1]) / upper[i, i]",
-        "* scales[-1])",
+        "left = (weight[:, i] - (codes[:, i] - zero) * scale) / upper[:, i, i, None]",
+        "left = weight[:, i] - (codes[:, i] - zero) * scale",
         (_LANGUAGE + "test_gptq_is_least_squares_row_by_row",),
     ),
     (
         "quantize: GPTQ forgets what a block owes to the rows behind it",
         _HERE + "calibration/_gptq.py",
-        "        weight[stop:] -= upper[start:stop, stop:].T @ errors\n",
+        "        weight[:, stop:] -= np.swapaxes(upper[:, start:stop, stop:], 1, 2) @ errors\n",
         "",
         (_LANGUAGE + "test_blocks_of_rows_and_groups_over_their_borders_change_nothing",),
     ),
     (
         "quantize: GPTQ finds scales of rows as they were before the block",
         _HERE + "calibration/_gptq.py",
-        "weight[later] - owed",
-        "weight[later]",
+        "weight[:, later] - owed]",
+        "weight[:, later]]",
         (_LANGUAGE + "test_blocks_of_rows_and_groups_over_their_borders_change_nothing",),
     ),
     (
         "quantize: GPTQ is not damped",
         _HERE + "calibration/_gptq.py",
-        "    diagonal += damping * diagonal.mean()\n",
+        "    diagonal += damping * diagonal.mean(1, keepdims=True)\n",
         "",
         (_LANGUAGE + "test_gptq_is_least_squares_row_by_row",),
     ),
@@ -229,8 +229,8 @@ MUTANTS = [
     (
         "quantize: factors are not undone in the weight",
         _HERE + "layers/_quantized.py",
-        "matrix if factors is None else matrix / factors[:, None]",
-        "matrix",
+        "matrix = matrix if factors is None else matrix / factors[:, None]",
+        "matrix = matrix * 1",
         (_LANGUAGE + "test_smoothing_moves_outliers_into_weights_and_products_stay",),
     ),
     (
@@ -253,5 +253,12 @@ MUTANTS = [
         "key=lambda one: -one[1]",
         "key=lambda one: one[1]",
         (_SENSITIVITY + "test_errors_are_those_of_one_layer_rounded_alone",),
+    ),
+    (
+        "quantize: the rows of a window stand channel by channel",
+        _HERE + "calibration/_watching.py",
+        "rows = jnp.stack(apart, -2)",
+        "rows = jnp.stack(apart, -1)",
+        (_LANGUAGE + "test_windows_of_convolutions_are_what_their_outputs_sum_over",),
     ),
 ]

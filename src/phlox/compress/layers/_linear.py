@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from phlox.compress.layers import _products
 from phlox.compress.layers._products import Entry, Held
 from phlox.compress.layers._quantized import Quantized, birth
-from phlox.core import Module, harmonise
+from phlox.core import Module, Param, harmonise
 from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused
 
 
 class IntegerProducts(Quantized):
     """A layer that may take what comes in as integers too."""
+
+    bias: Param | None  # (outs,)
 
     def arrays(self, x: Any) -> tuple[Any, Held, Any]:
         """The input in the dtype that the layer computes in, what it is multiplied with, and the bias."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, integers, numbers
 from phlox.compress._scheme import Scheme
-from phlox.core import Module, State, StructureError
+from phlox.core import Module, Param, State, StructureError
 from phlox.nn import functional as F
 from phlox.nn import fused
 
@@ -51,7 +51,9 @@ class Quantized(Module):
     axis: ClassVar[int] = -2
     """Where the rows lie in ``codes``."""
 
-    if not TYPE_CHECKING:  # which knows it from the layer, as an array
+    if TYPE_CHECKING:
+        weight: Param
+    else:
 
         @property
         def weight(self) -> jax.Array:
@@ -77,11 +79,11 @@ class Quantized(Module):
     ) -> Any:  # fmt: skip
         """Become a layer whose weight is integers: those given, or the nearest; ``entry`` is of static inputs."""
         rank = rank_of(layer)
-        if given is None:
-            matrix = matrix_of(layer.weight, rank, self.axis)
-            given = integers(matrix if factors is None else matrix / factors[:, None], scheme, self.axis)
+        matrix = matrix_of(layer.weight, rank, self.axis)
+        matrix = matrix if factors is None else matrix / factors[:, None]
+        held: Integers = integers(matrix, scheme, self.axis) if given is None else given
         own = {
-            "codes": given.codes, "scale": given.scale, "zero": given.zero, "bits": scheme.bits, "group": scheme.group,
+            "codes": held.codes, "scale": held.scale, "zero": held.zero, "bits": scheme.bits, "group": scheme.group,
             "symmetric": scheme.symmetric, "per": scheme.per, "weight_shape": layer.weight.shape[-rank:],
             "weight_dtype": layer.weight.dtype, "inputs": inputs, "input_scale": entry[0], "input_zero": entry[1],
             "factors": factors,

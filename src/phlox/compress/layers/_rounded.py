@@ -166,8 +166,9 @@ def _dynamic(act: Any, x: Any, *, axes: tuple[int, ...]) -> jax.Array:
 def _static(act: Any, x: Any, low: Any, high: Any) -> jax.Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     scale, zero = grid(low.astype(wide.dtype), high.astype(wide.dtype), INPUT)
-    ends = (jnp.asarray(end, wide.dtype) for end in (INPUT.least, INPUT.most))
-    return act(jnp.where(jnp.isnan(low), wide, through(wide, *ends, scale, zero.astype(wide.dtype))).astype(x.dtype))
+    least, most = (jnp.asarray(end, wide.dtype) for end in (INPUT.least, INPUT.most))
+    zero = jnp.asarray(zero, wide.dtype)
+    return act(jnp.where(jnp.isnan(low), wide, through(wide, least, most, scale, zero)).astype(x.dtype))
 
 
 @fused()
