@@ -88,6 +88,7 @@ def test_an_output_of_zeros_stays_zero_and_the_others_are_not_touched():
     for symmetric in (True, False):
         ours = small(px.Dense.of(weight), symmetric=symmetric)
         assert ours.weight[:, 0].tolist() == [0.0, 0.0]
+        assert float(ours.scale.min()) > 0
         np.testing.assert_allclose(ours.weight[:, 1], [1, -2], atol=0.01)
 
 
