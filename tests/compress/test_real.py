@@ -89,13 +89,10 @@ def test_minilm_means_the_same_in_a_quarter_of_the_room():
 
     eight = px.compress.quantize(encoder)
     share = room(eight) / room(encoder)
-    batch = {"x": x, "mask": mask}
-    of = {
-        "forward": lambda encoder, batch: encoder(batch["x"], mask=batch["mask"]),
-        "skip": ("model.embed", "model.pooler"),
-    }
+    batch, left = {"x": x, "mask": mask}, ("model.embed", "model.pooler")
+    of = {"forward": lambda encoder, batch: encoder(batch["x"], mask=batch["mask"]), "skip": left}
     dynamic = px.compress.quantize(encoder, inputs="dynamic")
-    four = px.compress.quantize(encoder, 4, group=32, skip=("model.embed", "model.pooler"))
+    four = px.compress.quantize(encoder, 4, group=32, skip=left)
     gptq = px.compress.gptq(encoder, [batch], 4, group=32, **of)
     found = {name: cosines(m) for name, m in (("int8", eight), ("w8a8", dynamic), ("int4", four), ("gptq", gptq))}
     print(f"MiniLM: {share:.3f} of the room;", {name: f"{c.min():.5f}" for name, c in found.items()}, flush=True)
