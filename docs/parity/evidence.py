@@ -336,6 +336,8 @@ LOOP = {
     **several("px.", "AveragedModel SWA update_batch_norm", AVERAGING, "PyTorch", "1e-5"),
     **several("px.", "DataLoader", "data/test_loader.py", "PyTorch", "exact"),
     "px.parallel.data_parallel": Evidence("loop/test_devices.py", "one device", ("1e-4",)),
+    "px.compress.quantize": Evidence("compress/test_integers.py", "PyTorch", ("float32",)),
+    "px.compress.prepare": Evidence("compress/test_trained_rounded.py", "PyTorch", ("float32",)),
 }
 
 EVIDENCE: dict[str, Evidence] = {

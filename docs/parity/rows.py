@@ -7,7 +7,6 @@ from dataclasses import dataclass
 # What the roadmap still brings. Nothing else may be called "not yet".
 AREAS = {
     "pruning": "masks on weights",
-    "quantisation": "integer weights and activations",
 }
 
 

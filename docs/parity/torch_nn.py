@@ -255,7 +255,12 @@ DEVICES = Section(
     (
         have("DataParallel", "px.parallel.data_parallel", "`px.fit(devices=…)`"),
         have("parallel", "px.parallel.data_parallel", "and the other strategies of `px.parallel`"),
-        later("intrinsic qat quantizable quantized", "quantisation"),
+        have(
+            "quantized quantizable",
+            "px.compress.quantize",
+            "layers keep their kind; products of integers with `inputs=`",
+        ),
+        have("qat intrinsic", "px.compress.prepare", "`px.fold_batch_norm` before"),
         have("attention", F + "dot_product_attention(implementation=None)", "the fastest form by itself"),
     ),
 )

@@ -200,7 +200,20 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
+    from phlox import (
+        adapt,
+        compress,
+        data,
+        interchange,
+        loop,
+        losses,
+        metrics,
+        models,
+        optim,
+        parallel,
+        serving,
+        weights,
+    )
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
@@ -380,6 +393,7 @@ __all__ = [
     "clear_compile_cache",
     "compact",
     "compile_cache",
+    "compress",
     "concatenate",
     "cond",
     "constant",
@@ -487,6 +501,7 @@ __all__ = [
 # Folders that calling a model does without, and the names from them; they are imported at their first use.
 _LATER = {
     "adapt": (),
+    "compress": (),
     "data": ("DataLoader",),
     "loop": (
         "AveragedModel",

@@ -156,7 +156,7 @@ MUTANTS = [
     ),
     (
         "statistics of BatchNorm count padding",
-        "loop/callbacks/_batch_norm.py",
+        "loop/batches/_one_pass.py",
         "    return jax.tree.map(lambda v: v[mask], batch.batch)\n",
         "    return batch.batch\n",
         (_ENDS + "test_statistics_of_batch_norm_with_a_padded_last_batch", _ENDS + "test_swa_with_a_padded_last_batch"),

@@ -10,7 +10,6 @@ peft/                    files in PEFT's format, both ways
 
 from typing import TYPE_CHECKING
 
-from phlox.adapt._choosing import Where
 from phlox.adapt._making import dora, ia3, lora, prefix
 from phlox.adapt._merging import merge, unmerge
 
@@ -28,6 +27,7 @@ from phlox.adapt.layers._whole import AdaptedWhole as AdaptedWhole
 from phlox.adapt.layers._whole import Trained as Trained
 from phlox.adapt.peft._loading import load
 from phlox.adapt.peft._saving import save
+from phlox.core import Where
 from phlox.core import unknown_name as _unknown_name
 
 __all__ = [

@@ -11,7 +11,7 @@ from phlox.adapt.layers._embedding import AdaptedEmbedding
 from phlox.adapt.layers._linear import AdaptedConv, AdaptedDense
 from phlox.adapt.layers._prefix import AdaptedAttention
 from phlox.adapt.layers._whole import AdaptedWhole, Trained
-from phlox.core import Module, StructureError, freeze, modules, thaw
+from phlox.core import Module, StructureError, freeze, replaced, thaw
 from phlox.nn import Conv, Dense, Embedding, MultiHeadAttention
 
 M = TypeVar("M", bound=Module)
@@ -93,47 +93,3 @@ def refuse_while_merged(model: Module, where: str) -> None:
     if any(wrapper.merged is not None for wrapper in wrappers(model).values()):
         fix = "call px.adapt.unmerge(model) first"
         raise StructureError("adapters beside the weights", got="merged ones", fix=fix, where=where)
-
-
-def replaced(model: M, fresh: Mapping[int, Module], where: str) -> M:
-    """A model with others in the place of some of its parts, wherever they stand; in place, but for the root.
-
-    Arguments:
-        model: the model.
-        fresh: by the id of a part, what comes in its place.
-        where: the function that speaks in errors.
-
-    Raises:
-        StructureError: a part that stands in no attribute, list, tuple or dict; nothing is changed then.
-    """
-    changes: list[tuple[Module, str, Any]] = []
-    found: set[int] = set()
-    for holder in modules(model).values():
-        for attribute, value in vars(holder).items():
-            other = _other(value, fresh, found)
-            if other is not value:
-                changes.append((holder, attribute, other))
-    root: Any = _other(model, fresh, found)
-    if lost := set(fresh) - found:
-        path = next(path for path, part in modules(model).items() if id(part) in lost)
-        fix = "hold it as an attribute, or in a list, tuple or dict"
-        raise StructureError("layers that can be replaced", got=path, fix=fix, where=where)
-    for holder, attribute, other in changes:
-        setattr(holder, attribute, other)
-    return root
-
-
-def _other(value: Any, fresh: Mapping[int, Module], found: set[int]) -> Any:
-    """A value with the parts in it replaced; itself where there are none."""
-    if id(value) in fresh:
-        found.add(id(value))
-        return fresh[id(value)]
-    if type(value) is dict:
-        parts = {key: _other(one, fresh, found) for key, one in value.items()}
-        return parts if any(parts[key] is not one for key, one in value.items()) else value
-    if isinstance(value, list | tuple):
-        items = [_other(one, fresh, found) for one in value]
-        if all(a is b for a, b in zip(items, value, strict=True)):
-            return value
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value

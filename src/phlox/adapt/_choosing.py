@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from phlox.adapt.layers._adapted import Adapted
-from phlox.core import Module, RangeError, StructureError, describe, means, modules
-
-Where = str | Iterable[str] | Callable[[str, Any], bool]
-"""A path or pattern of layers, ``"**.q_proj"``; several of them; or a predicate (path, layer)."""
+from phlox.core import Module, RangeError, StructureError, Where, chosen_paths, describe, modules
 
 
 def check_model(model: Any, where: str) -> None:
@@ -72,38 +67,8 @@ def chosen(model: Module, choice: Where, kinds: tuple[type, ...], where: str) ->
     Raises:
         RangeError: a choice, or one of several, that means no such layer.
     """
-    able = {path: layer for path, layer in layers_of(model).items() if isinstance(bare(layer), kinds)}
-    meant: set[str] = set()
-    for one in _one_by_one(choice, where):
-        some = {path for path, layer in able.items() if _means(one, path, bare(layer))}
-        if not some:
-            raise _nothing(one, model, list(able), kinds, where)
-        meant |= some
-    return {path: layer for path, layer in able.items() if path in meant}
-
-
-def _one_by_one(choice: Where, where: str) -> list[Any]:
-    if isinstance(choice, str) or callable(choice):
-        return [choice]
-    parts = list(choice) if isinstance(choice, Iterable) else []
-    if not parts or not all(isinstance(part, str) or callable(part) for part in parts):
-        fix = 'name layers as where="**.q_proj", or by a function (path, layer)'
-        raise RangeError("paths, patterns or a predicate", got=repr(choice)[:100], fix=fix, where=where)
-    return parts
-
-
-def _means(choice: Any, path: str, layer: Any) -> bool:
-    """True where a choice means a layer; in a pattern ``**.`` stands for nothing too."""
-    return means(choice, path, layer) or (isinstance(choice, str) and means(choice, f".{path}", layer))
-
-
-def _nothing(choice: Any, model: Module, able: list[str], kinds: tuple[type, ...], where: str) -> RangeError:
-    """What to say where a choice means no layer that can have the adapter."""
+    layers = layers_of(model)
+    plain = {path: bare(layer) for path, layer in layers.items()}
+    able = [path for path, layer in plain.items() if isinstance(layer, kinds)]
     what = " or ".join(kind.__name__ for kind in kinds)
-    text = choice if isinstance(choice, str) else getattr(choice, "__name__", repr(choice))
-    other = next((p for p, layer in layers_of(model).items() if p and _means(choice, p, bare(layer))), None)
-    got = repr(text) if other is None else f"{text!r}, which means no such layer, but {other}"
-    ends = list(dict.fromkeys(path.rpartition(".")[2] for path in able))
-    close = difflib.get_close_matches(text.rpartition(".")[2], ends, 3, 0.5) or ends[:6]
-    fix = "choose among " + ", ".join(f'"**.{end}"' for end in close) if close else f"the model has no {what}"
-    return RangeError(f"where= to mean a {what} of the model", got=got[:200], fix=fix, where=where)
+    return {path: layers[path] for path in chosen_paths(choice, able, plain, what, where)}

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from phlox.adapt._arithmetic import lengths_of
 from phlox.adapt._attaching import attach
-from phlox.adapt._choosing import Where, bare, check_model, check_name, chosen
+from phlox.adapt._choosing import bare, check_model, check_name, chosen
 from phlox.adapt.layers._changes import IA3, LoRA, wide_dtype
 from phlox.adapt.layers._prefix import Prefix
-from phlox.core import Module, RangeError, StructureError, answering, describe, key_or_draw, modules
+from phlox.core import Module, RangeError, StructureError, Where, answering, describe, key_or_draw, modules
 from phlox.nn import Conv, Dense, Dropout, Embedding, MultiHeadAttention, SpectralNorm, WeightNorm
 
 M = TypeVar("M", bound=Module)

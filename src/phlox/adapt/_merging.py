@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from phlox.adapt._attaching import mark_trainable, replaced, wrappers
+from phlox.adapt._attaching import mark_trainable, wrappers
 from phlox.adapt._choosing import check_model
 from phlox.adapt._switching import chosen_names
-from phlox.core import Module, StructureError, copy
+from phlox.core import Module, StructureError, copy, replaced
 
 M = TypeVar("M", bound=Module)
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
-from phlox.adapt._attaching import names_in, put_in_use, refuse_while_merged, replaced, wrappers
+from phlox.adapt._attaching import names_in, put_in_use, refuse_while_merged, wrappers
 from phlox.adapt._choosing import check_model
-from phlox.core import Module, RangeError, paths, trainable_arrays
+from phlox.core import Module, RangeError, paths, replaced, trainable_arrays
 
 M = TypeVar("M", bound=Module)
 

@@ -69,6 +69,7 @@ from phlox.core.looking._listing import Computation, Instruction, computations, 
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
+from phlox.core.module._choosing import Where, chosen_paths, replaced
 from phlox.core.module._convert import bf16, devices, f16, f32, f64, to
 from phlox.core.module._copy import constant, copy, freeze, thaw
 from phlox.core.module._destructure import destructure
@@ -133,6 +134,7 @@ __all__ = [
     "StructureError",
     "Tied",
     "UnknownNameError",
+    "Where",
     "advance",
     "agreed",
     "aligned",
@@ -147,6 +149,7 @@ __all__ = [
     "bytes_text",
     "capture",
     "check_policy",
+    "chosen_paths",
     "clear_compile_cache",
     "compile_cache",
     "computations",
@@ -196,6 +199,7 @@ __all__ = [
     "policy",
     "python_control_flow",
     "remat",
+    "replaced",
     "root",
     "scan",
     "seed",

@@ -30,6 +30,10 @@ from phlox.loop._fit import fit
 from phlox.loop._learning_rate import LearningRates, find_learning_rate
 from phlox.loop._run import Run
 from phlox.loop._train import Pass, train
+
+# Names imported as themselves serve the rooms above, and no user: not in __all__.
+from phlox.loop.batches._one_pass import call_on_input as call_on_input
+from phlox.loop.batches._one_pass import one_pass as one_pass
 from phlox.loop.callbacks._averaged_model import AveragedModel
 from phlox.loop.callbacks._batch_norm import update_batch_norm
 from phlox.loop.callbacks._callback import Callback

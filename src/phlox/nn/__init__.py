@@ -63,6 +63,9 @@ from phlox.nn.functional.kernels._kernels import summing_kernel as summing_kerne
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
 from phlox.nn.functional.kernels._parts import Parts as Parts
 from phlox.nn.functional.kernels._parts import Roles as Roles
+from phlox.nn.functional.space._padding import pad_spatial as pad_spatial
+from phlox.nn.functional.space._window import Window as Window
+from phlox.nn.functional.space._window import plan_window as plan_window
 from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm

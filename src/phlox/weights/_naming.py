@@ -16,6 +16,7 @@ from phlox.weights._errors import FileError
 
 # Where Phlox's own things and well-known functions are public: a file holds these names, which outlive moved code.
 _FACES = ("phlox", "phlox.nn", "phlox.nn.functional", "phlox.nn.init", "phlox.losses", "phlox.models", "phlox.adapt")
+_FACES += ("phlox.compress",)
 _OPERATORS = {"abs", "add", "and_", "floordiv", "getitem", "invert", "matmul", "mod", "mul", "neg", "or_", "pos", "pow"}
 _OPERATORS |= {"sub", "truediv", "xor"}
 _COMBINE = {"concatenate", "stack", "sum", "mean", "max", "min", "prod", "ravel", "squeeze", "expand_dims"}

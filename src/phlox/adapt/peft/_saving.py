@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from phlox.adapt._attaching import replaced, wrappers
+from phlox.adapt._attaching import wrappers
 from phlox.adapt._choosing import check_model
 from phlox.adapt._merging import without
 from phlox.adapt._switching import chosen_names
@@ -22,7 +22,7 @@ from phlox.adapt.layers._whole import Trained
 from phlox.adapt.peft._arrays import Written, written_factors, written_low
 from phlox.adapt.peft._config import NAME, config_text, task_of
 from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of, shortest
-from phlox.core import Module, StructureError, modules, paths, trainable_arrays
+from phlox.core import Module, StructureError, modules, paths, replaced, trainable_arrays
 from phlox.weights import NameMap, file_error, replacing
 
 _WEIGHTS = "adapter_model.safetensors"

@@ -11,6 +11,7 @@ _slots              arrays by slot, gathered and written in bulk
 _tree               map, paths, modules, norms: over a whole tree
 _paths              the grammar of paths and patterns
 _at                 a part by its path, to read or to replace
+_choosing           layers meant by paths, patterns or predicates; others in their place
 _tie                two attributes that are one array
 _copy _pinned       copies; freeze, thaw, constant; the mode of a part pinned
 _pure               the pure view: parameters and state by path, and the model from them

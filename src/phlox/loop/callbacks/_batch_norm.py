@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from phlox.core import Module, StructureError, copy, jit, modules, training
-from phlox.loop.batches._batch import Masked
-from phlox.loop.batches._feed import Feed
-from phlox.loop.batches._inputs import input_of
-from phlox.loop.batches._loading import loader_of
+from phlox.core import Module, copy, jit, modules, training
+from phlox.loop.batches._one_pass import call_on_input, one_pass
 from phlox.nn import BatchNorm
 
 
@@ -53,8 +48,8 @@ def update_batch_norm(
         part.momentum = 1.0  # the running statistics then are those of the last batch
     sums: list[Any] | None = None
     count = 0
-    for fed in Feed(loader_of(data, batch_size, None, where=where), where=where).epoch():
-        new = _statistics(scratch, parts, forward or _call_on_input, _real(fed.batch))
+    for batch in one_pass(data, batch_size, where):
+        new = _statistics(scratch, parts, forward or _call_on_input, batch)
         sums = new if sums is None else [(m + a, v + b) for (m, v), (a, b) in zip(sums, new, strict=True)]
         count += 1
     for norm, (mean, var) in zip(norms.values(), sums or [], strict=True):
@@ -71,21 +66,5 @@ def _statistics(model: Module, norms: list[Any], forward: Callable[[Module, Any]
     return [(norm.mean, norm.var) for norm in norms]
 
 
-def _real(batch: Any) -> Any:
-    """A batch without its padding."""
-    if not isinstance(batch, Masked):
-        return batch
-    mask = np.asarray(batch.mask)
-    return jax.tree.map(lambda v: v[mask], batch.batch)
-
-
 def _call_on_input(model: Module, batch: Any) -> Any:
-    x = input_of(batch)
-    if x is None:
-        raise StructureError(
-            "batches that are arrays or tuples",
-            got=f"a dict of {', '.join(map(str, batch))}",
-            fix='pass forward=lambda model, batch: model(batch["…"])',
-            where="update_batch_norm",
-        )
-    return model(x)
+    return call_on_input(model, batch, "update_batch_norm")

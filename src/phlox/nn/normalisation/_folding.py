@@ -81,6 +81,9 @@ def _refusal(layer: Any, norm: Any, uses: Counter[int]) -> tuple[str, str, str] 
         )
     if not isinstance(norm, BatchNorm):
         return f"one of {names}, and a BatchNorm", f"{describe(norm)} as the norm", "name the norm second"
+    held = vars(layer).get("weight")
+    if held is None:
+        return "a layer that holds its weight", layer._brief(), "fold before the weights become integers"
     if norm.channels != getattr(layer, "out_channels", layer.weight.shape[-1]):
         return "a norm of the channels that the layer makes", norm._brief(), "name the norm that follows the layer"
     if layer.act is not F.identity:
@@ -88,7 +91,7 @@ def _refusal(layer: Any, norm: Any, uses: Counter[int]) -> tuple[str, str, str] 
     if norm.mean is None or norm.training:
         got = "one without statistics" if norm.mean is None else "one that trains"
         return "a norm with running statistics, in inference", got, "px.testmode(model), or leave the pair out"
-    tied = not isinstance(vars(layer)["weight"], jax.Array)
+    tied = not isinstance(held, jax.Array)
     if tied or uses[id(layer)] > 1 or uses[id(norm)] > 1:
         return "a layer and a norm that are used in one place", "one that is shared", "leave the pair out"
     return None

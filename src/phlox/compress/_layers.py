@@ -1,0 +1,74 @@
+"""Which layers can have integers, and which of them are meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from phlox.compress.layers._embedding import QuantizedEmbedding
+from phlox.compress.layers._linear import (
+    QuantizedConv,
+    QuantizedConvTranspose,
+    QuantizedDense,
+    QuantizedDepthwiseConv,
+)
+from phlox.compress.layers._quantized import Quantized
+from phlox.core import Module, StructureError, Where, chosen_paths, describe, modules, plain_class, ties_of
+from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, Embedding, SpectralNorm, WeightNorm
+
+INTEGER: dict[type, type[Quantized]] = {
+    Dense: QuantizedDense, Embedding: QuantizedEmbedding, Conv: QuantizedConv, DepthwiseConv: QuantizedDepthwiseConv,
+    ConvTranspose: QuantizedConvTranspose,
+}  # fmt: skip
+PRODUCTS = (Dense, Conv, DepthwiseConv)
+"""Those that may take what comes in as integers too."""
+WHAT = "Dense, Embedding or Conv"
+
+
+def check_model(model: Any, where: str) -> None:
+    """Refuse what is no model.
+
+    Raises:
+        StructureError: no Module.
+    """
+    if not isinstance(model, Module):
+        raise StructureError("a model", got=describe(model), fix="pass a px.Module", where=where)
+
+
+def quantizable(model: Module, choice: Where | None, skip: Where | None, where: str) -> dict[str, Any]:
+    """The layers that are to have integers, by path: those that a choice means, but for those to be left.
+
+    Raises:
+        RangeError: a choice that means none.
+        StructureError: a layer whose weight is tied or computed.
+    """
+    check_model(model, where)
+    layers = modules(model)
+    able = [path for path, layer in layers.items() if plain_class(type(layer)) in INTEGER]
+    if not able:
+        fix = "pass a model that has some, and that is not quantised yet"
+        raise StructureError(f"a model with layers {WHAT} of floats", got=model._brief(), fix=fix, where=where)
+    meant = able if choice is None else chosen_paths(choice, able, layers, WHAT, where)
+    left = set() if skip is None else set(chosen_paths(skip, able, layers, WHAT, where, "skip"))
+    found = {path: layers[path] for path in meant if path not in left}
+    if not found:
+        raise StructureError("a layer that skip= leaves", got="none", fix="skip fewer", where=where)
+    computed = {id(m.layer): path for path, m in layers.items() if isinstance(m, WeightNorm | SpectralNorm)}
+    for path, layer in found.items():
+        _check_own(path, layer, computed, where)
+    return found
+
+
+def _check_own(path: str, layer: Any, computed: dict[int, str], where: str) -> None:
+    """Refuse a layer whose weight is not its own, or is no number."""
+    if "weight" in dict(ties_of(type(layer))):
+        got = "one that px.tie tied to another"
+        fix = f'leave it out, skip="{path}", or give it one: px.untie(model, "{path}.weight")'
+    elif id(layer) in computed:
+        got, fix = "one that is computed", "call px.nn.remove_weight_norm(model) first"
+    elif not jnp.isfinite(layer.weight).all():
+        got, fix = "NaN or infinite numbers", "train it anew from the last checkpoint that was finite"
+    else:
+        return
+    raise StructureError(f"{path or 'the model'} to have a finite weight of its own", got=got, fix=fix, where=where)

@@ -1,0 +1,152 @@
+r"""Products of integers: $x W ≈ s_x s_w (q_x - z_x)\, q_w$, summed in 32 bits, with scales at the end.
+
+What comes in is rounded with a scale of its own: of each token (each example of a convolution), found anew in every
+call, or one for all, with a zero, which was measured before. The gradient is that of the product with floats: rounding
+counts as if it were not there, and beyond the measured range nothing comes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from phlox.compress._integers import Integers, numbers, unpacked
+from phlox.compress._scheme import Scheme
+from phlox.nn import Window, pad_spatial, plan_window
+from phlox.nn import functional as F
+
+INPUT = Scheme(8, symmetric=False)
+_TOKEN = Scheme(8)
+
+
+class Entry(NamedTuple):
+    """How all that comes in is rounded."""
+
+    scale: Any
+    zero: Any
+
+
+class Held(NamedTuple):
+    """The arrays of a layer with integer products."""
+
+    given: Integers
+    entry: Entry | None
+    """None where scales are found in the call."""
+
+
+def rounded_input(x: jax.Array, entry: Entry | None, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array, Any]:
+    """Integers of what comes in, their scale, and their zero; ``axes`` are those that share a scale found here."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if entry is None:
+        scale = jnp.abs(wide).max(axes, keepdims=True) / _TOKEN.most
+        scale = jnp.where(scale > 0, scale, 1)
+        return jnp.clip(jnp.round(wide / scale), _TOKEN.least, _TOKEN.most).astype(jnp.int8), scale, None
+    codes = jnp.clip(jnp.round(wide / entry.scale) + entry.zero, INPUT.least, INPUT.most)
+    return codes.astype(jnp.int8), entry.scale, entry.zero
+
+
+def dense(x: jax.Array, held: Held, *, bits: int) -> jax.Array:
+    """A map of features by integers, without bias: x (..., in) to (..., out), in the dtype of x."""
+    return _through(lambda x, held: _dense(x, held, bits), lambda x, w: F.dense(x, w), bits, ())(x, held)
+
+
+def _dense(x: jax.Array, held: Held, bits: int) -> jax.Array:
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    codes, scale, zero = rounded_input(flat, held.entry, (-1,))
+    weight = _codes(held.given, bits, x.shape[-1])
+    total = _contracted(codes, weight)
+    if zero is not None:
+        total = total - zero.astype(jnp.int32) * weight.sum(0, dtype=jnp.int32)
+    y = total.astype(scale.dtype) * (scale * held.given.scale)
+    return y.reshape(*x.shape[:-1], y.shape[-1]).astype(x.dtype)
+
+
+def conv(
+    x: jax.Array, held: Held, *, bits: int, shape: tuple[int, ...], groups: int, padding_mode: str, **options: Any
+) -> jax.Array:
+    """A convolution by integers, without bias; shape (*kernel, in / groups, out), options as of ``F.conv``."""
+    exact = lambda x, held: _conv(x, held, bits, shape, groups, padding_mode, **options)  # noqa: E731
+    plain = lambda x, w: F.conv(x, w, groups=groups, padding_mode=padding_mode, **options)  # noqa: E731
+    return _through(exact, plain, bits, shape)(x, held)
+
+
+def _conv(
+    x: jax.Array, held: Held, bits: int, shape: tuple[int, ...], groups: int, padding_mode: str, **options: Any
+) -> jax.Array:
+    where = "px.compress"
+    window = plan_window(x, shape[:-2], options["stride"], options["padding"], options["dilation"], where)
+    codes, scale, zero = rounded_input(x, held.entry, tuple(range(1, x.ndim)))
+    weight = _codes(held.given, bits, math.prod(shape[:-1]))
+    if padding_mode == "zeros":
+        edge = jnp.zeros((), jnp.int8) if zero is None else zero
+        codes = lax.pad(codes, edge, [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)])
+    else:
+        codes = pad_spatial(codes, window.padding, padding_mode, where)
+    total = _windows(codes, weight.reshape(shape), window.inside(), groups)
+    if zero is not None:
+        total = total - zero.astype(jnp.int32) * weight.sum(0, dtype=jnp.int32)
+    return (total.astype(scale.dtype) * (scale * held.given.scale[0])).astype(x.dtype)
+
+
+def _windows(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> jax.Array:
+    """The sums over a window that slides, a product for each position in it; int32."""
+    parts = (_mixed(window.at(x, offsets), weight[offsets], groups) for offsets in window.offsets())
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
+
+
+def _mixed(x: jax.Array, weight: jax.Array, groups: int) -> jax.Array:
+    """Channels of a group times a matrix: x (..., in), weight (in / groups, out) to (..., out), int32."""
+    lead, (ins, outs) = x.shape[:-1], weight.shape
+    if groups == 1:
+        return _contracted(x.reshape(math.prod(lead), ins), weight).reshape(*lead, outs)
+    if ins == 1:
+        return jnp.repeat(x, outs // groups, -1).astype(jnp.int32) * weight[0].astype(jnp.int32)
+    apart = x.reshape(math.prod(lead), groups, ins)
+    by_group = weight.reshape(ins, groups, outs // groups)
+    total = lax.dot_general(apart, by_group, (((2,), (0,)), ((1,), (1,))), preferred_element_type=jnp.int32)
+    return jnp.moveaxis(total, 0, 1).reshape(*lead, outs)
+
+
+def _contracted(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return lax.dot_general(x, weight, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
+
+
+def _codes(given: Integers, bits: int, rows: int) -> jax.Array:
+    return given.codes if bits == 8 else unpacked(given.codes, rows, -2)
+
+
+def _through(
+    exact: Callable[[Any, Held], jax.Array], plain: Callable[[Any, Any], jax.Array], bits: int, shape: tuple[int, ...]
+) -> Callable[[Any, Held], jax.Array]:
+    """A product of integers whose gradient, of what comes in, is that of the product with floats."""
+
+    def floats(x: Any, held: Held) -> jax.Array:
+        rows = math.prod(shape[:-1]) if shape else x.shape[-1]
+        weight = numbers(held.given, bits, None, rows, -2)
+        if held.entry is not None:
+            scale, zero = held.entry.scale, held.entry.zero.astype(held.entry.scale.dtype)
+            low, high = ((end - zero) * scale for end in (INPUT.least, INPUT.most))
+            x = jnp.where((x >= low) & (x <= high), x, lax.stop_gradient(x))
+        return plain(x, (weight.reshape(shape) if shape else weight).astype(x.dtype))
+
+    @jax.custom_vjp
+    def run(x: Any, held: Held) -> jax.Array:
+        return exact(x, held)
+
+    def forward(x: Any, held: Held) -> tuple[jax.Array, tuple[Any, Held]]:
+        return exact(x, held), (x, held)
+
+    def backward(kept: tuple[Any, Held], g: Any) -> tuple[Any, None]:
+        x, held = kept
+        return jax.vjp(lambda x: floats(x, held), x)[1](g)[0], None
+
+    run.defvjp(forward, backward)
+    return run
