@@ -200,7 +200,7 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import adapt, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
+    from phlox import adapt, autodiff, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
@@ -372,6 +372,7 @@ __all__ = [
     "adapt",
     "apply",
     "at",
+    "autodiff",
     "automode",
     "autosize",
     "bf16",
@@ -487,6 +488,7 @@ __all__ = [
 # Folders that calling a model does without, and the names from them; they are imported at their first use.
 _LATER = {
     "adapt": (),
+    "autodiff": (),
     "data": ("DataLoader",),
     "loop": (
         "AveragedModel",

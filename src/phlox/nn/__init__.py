@@ -57,6 +57,7 @@ from phlox.nn.functional.kernels._kernels import Kernel as Kernel
 from phlox.nn.functional.kernels._kernels import in_use as in_use
 from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report
 from phlox.nn.functional.kernels._kernels import plain_form as plain_form
+from phlox.nn._flops import flops_of as flops_of
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
 from phlox.nn.normalisation._folding import fold_batch_norm

@@ -38,6 +38,11 @@ class Tally:
         self.open_ended = False  # a while loop, whose rounds nobody knows; its body counts once
 
 
+def flops_of(jaxpr: Any) -> int:
+    """All floating-point operations of a jaxpr; a multiplication with addition is two, a body of ``while`` counts once."""
+    return sum(count(jaxpr, Tally()).flops.values())
+
+
 def count(jaxpr: Any, tally: Tally, row: int = 0, times: int = 1) -> Tally:
     """Add what a jaxpr does, ``times`` times; operations outside any layer belong to ``row``."""
     handed_on: set[int] = set()  # variables that some layer returned already, also under another shape
