@@ -200,7 +200,20 @@ from phlox.nn.functional import (
 )
 
 if TYPE_CHECKING:
-    from phlox import adapt, autodiff, data, interchange, loop, losses, metrics, models, optim, parallel, serving, weights
+    from phlox import (
+        adapt,
+        autodiff,
+        data,
+        interchange,
+        loop,
+        losses,
+        metrics,
+        models,
+        optim,
+        parallel,
+        serving,
+        weights,
+    )
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (

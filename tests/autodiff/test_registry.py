@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +12,8 @@ from autodiff.layers import in_float64, weighted_loss, wide
 from losses.test_contract import CASES as LOSSES
 from registry import CASES
 
-
 # One layer for each family of operations; the others are for the long run.
-SAMPLE = {"Dense", "Conv2d", "BatchNorm", "MaxPool", "LSTM", "MultiHeadAttention", "EmbeddingBag-max", "S4D", "LocalResponseNorm"}  # fmt: skip
+SAMPLE = {"Conv2d", "BatchNorm", "LSTM", "EmbeddingBag-max"}
 
 
 def long_run(name, sample):
@@ -44,7 +42,7 @@ def test_layers_have_the_gradients_of_jax(case):
         assert all(np.allclose(states[0][k], states[1][k], rtol=1e-10) for k in states[1])
 
 
-@pytest.mark.parametrize("name", [long_run(n, {"cross_entropy", "huber", "ctc"}) for n in LOSSES])
+@pytest.mark.parametrize("name", [long_run(n, {"cross_entropy", "ctc"}) for n in LOSSES])
 def test_losses_have_the_gradients_of_jax(name):
     arguments, _ = LOSSES[name]
     with jax.enable_x64(True):

@@ -125,11 +125,13 @@ class Backward:
         if call.static_key() == self._key and types == self._types:
             return
         differing = [(a, b) for a, b in zip(self._types, types, strict=False) if a != b]
-        wanted, got = map(describe, differing[0]) if differing else ("the arguments that it was written for", "others")
+        wanted, got = (
+            map(describe, differing[0]) if differing else ("arguments like those that it was written for", "others")
+        )
         raise StructureError(
             wanted,
             got=got,
-            fix="write a program for these arguments: px.autodiff.backward(fn, *args)",
+            fix="write a program for these arguments, px.autodiff.backward(fn, *args), in which what changes is an array",
             where="the program of px.autodiff.backward",
         )
 

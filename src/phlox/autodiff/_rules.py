@@ -1,8 +1,8 @@
 """The table of reverse mode: for each of JAX's operations, what a cotangent becomes on its way back.
 
-A cotangent ``g`` of a value says how the loss moves with it. ``g`` belongs to the result ``y`` of a line; its rule gives
-the cotangent of each operand. Of elementwise operations a rule is a formula for each operand, in ``g``, the operands and
-``y``; of others it is a function of the step. Loops, branches and rules of users are in ``_control``.
+A cotangent ``g`` of a value says how the loss moves with it. ``g`` belongs to the result ``y`` of a line; its rule
+gives the cotangent of each operand. Of elementwise operations a rule is a formula for each operand, in ``g``, the
+operands and ``y``; of others it is a function of the step. Loops, branches and rules of users are in ``_control``.
 
 Complex numbers go by JAX's convention: a holomorphic function multiplies by its derivative, without conjugation.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
 from phlox.autodiff import _writing as w
-from phlox.autodiff._writing import Name, cast, cos, digamma, exp, log, paired, rsqrt, sign, sin, where
+from phlox.autodiff._writing import Name, cast, cos, digamma, exp, log, paired, rsqrt, sin, where
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,6 @@ for _name, _formula in {
     "rsqrt": lambda g, x, y: -g * y / (2 * x),
     "cbrt": lambda g, x, y: g * y / (3 * x),
     "square": lambda g, x, y: 2 * g * x,
-    "abs": lambda g, x, y: g * w.conj(sign(x)),
     "erf": lambda g, x, y: g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erfc": lambda g, x, y: -g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erf_inv": lambda g, x, y: g * exp(y * y) * (math.sqrt(math.pi) / 2),
@@ -109,7 +109,6 @@ for _name, _formula in {
     "copy": lambda g, x, y: g,
     "copy_p": lambda g, x, y: g,
     "name": lambda g, x, y: g,
-    "reduce_precision": lambda g, x, y: g,
 }.items():
     each(_name, _formula)
 
@@ -119,11 +118,6 @@ for _name, _left, _right in (
     ("sub", lambda g, a, b, y: g, lambda g, a, b, y: -g),
     ("mul", lambda g, a, b, y: g * b, lambda g, a, b, y: g * a),
     ("div", lambda g, a, b, y: g / b, lambda g, a, b, y: -g * a / (b * b)),
-    (
-        "pow",  # at b = 0 and at a = 0 the plain formulas are 0 · inf
-        lambda g, a, b, y: where(b == 0, 0, g * b * a ** where(b == 0, 1, b - 1)),
-        lambda g, a, b, y: g * log(where(a == 0, 1, a)) * y,
-    ),
     (
         "atan2",
         lambda g, a, b, y: g * b / (a * a + b * b),
@@ -150,6 +144,25 @@ each(
     lambda g, low, x, high, y: where((x > low) & (x < high), g, 0),
     lambda g, low, x, high, y: where(high < x, g, 0),
 )
+
+
+@on("abs", text="{g} * sign({x[0]})")
+def _abs(step: Any, g: Any) -> list[Any]:
+    x = step.xs[0]
+    return [g * jnp.conj(jnp.sign(x)) if jnp.iscomplexobj(x) else jnp.where(x >= 0, g, -g)]
+
+
+@on("pow", text=("{g} * {x[1]} * {x[0]}**({x[1]} - 1)", "{g} * log({x[0]}) * {y}"))
+def _pow(step: Any, g: Any) -> list[Any]:
+    a, b = step.xs
+    if jnp.issubdtype(b.dtype, jnp.integer):  # a**0 has no slope, also where a is 0
+        return [g * b * jnp.asarray(a) ** jnp.where(b == 0, 1, b - 1), None]
+    return [g * b * a ** (b - 1), g * log(where(a == 0, 1, a)) * step.ys[0]]
+
+
+@on("reduce_precision", text="reduce_precision({g})")
+def _reduce_precision(step: Any, g: Any) -> list[Any]:
+    return [lax.reduce_precision(g, step["exponent_bits"], step["mantissa_bits"])]
 
 
 @on("integer_pow", text="{g} * n * {x[0]}**(n - 1)")
@@ -220,7 +233,7 @@ def _concatenate(step: Any, g: Any) -> list[Any]:
     ends = [0]
     for x in step.xs:
         ends.append(ends[-1] + x.shape[axis])
-    return [lax.slice_in_dim(g, a, b, axis=axis) for a, b in zip(ends, ends[1:], strict=False)]
+    return [lax.slice_in_dim(g, a, b, axis=axis) for a, b in pairwise(ends)]
 
 
 @on("split", text="concatenate({g})")
@@ -385,6 +398,7 @@ def _conv_operand(step: Any, g: Any) -> Any:
     d, groups, batches = step["dimension_numbers"], step["feature_group_count"], step["batch_group_count"]
     out, into, *space = d.rhs_spec
     turned = lax.rev(kernel, space)
+    groups = max(groups, batches)
     if groups > 1:  # (…, groups · out, in) → (…, out, groups · in)
         turned = _moved_groups(turned, groups, out, into)
     shapes = (

@@ -1,4 +1,4 @@
-"""The walk back: from the last line to the first, each line's rule turns cotangents of results into those of operands."""
+"""The walk back: from the last line to the first, rules turn cotangents of results into those of operands."""
 
 from __future__ import annotations
 

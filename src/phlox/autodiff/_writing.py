@@ -79,7 +79,7 @@ def written(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 cos, sin, exp, log = (written(n, getattr(jnp, n)) for n in ("cos", "sin", "exp", "log"))
-cosh, sinh, sign = (written(n, getattr(jnp, n)) for n in ("cosh", "sinh", "sign"))
+cosh, sinh = (written(n, getattr(jnp, n)) for n in ("cosh", "sinh"))
 rsqrt, digamma = written("rsqrt", lax.rsqrt), written("digamma", lax.digamma)
 trigamma = written("trigamma", lambda x: lax.polygamma(jnp.ones_like(x), x))
 trunc, real, imag, conj = (written(n, getattr(jnp, n)) for n in ("trunc", "real", "imag", "conj"))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from phlox.core import unknown_name as _unknown_name
 from phlox.nn import functional, init
 from phlox.nn._autosize import AUTO, autosize, output_shape
+from phlox.nn._flops import flops_of as flops_of
 from phlox.nn._fused import fused as fused
 from phlox.nn._kinds import KINDS, ParameterKind, kind_by_name, parameter_kinds
 from phlox.nn._summary import Summary, SummaryRow, summary
@@ -57,7 +58,6 @@ from phlox.nn.functional.kernels._kernels import Kernel as Kernel
 from phlox.nn.functional.kernels._kernels import in_use as in_use
 from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report
 from phlox.nn.functional.kernels._kernels import plain_form as plain_form
-from phlox.nn._flops import flops_of as flops_of
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
 from phlox.nn.normalisation._folding import fold_batch_norm

@@ -39,7 +39,7 @@ class Tally:
 
 
 def flops_of(jaxpr: Any) -> int:
-    """All floating-point operations of a jaxpr; a multiplication with addition is two, a body of ``while`` counts once."""
+    """The floating-point operations of a jaxpr; a multiplication with addition is two, a ``while`` goes round once."""
     return sum(count(jaxpr, Tally()).flops.values())
 
 
