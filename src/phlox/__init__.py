@@ -214,6 +214,7 @@ if TYPE_CHECKING:
         serving,
         weights,
     )
+    from phlox.autodiff import gradcheck, gradgradcheck
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
@@ -421,6 +422,8 @@ __all__ = [
     "generate",
     "global_norm",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "gradient_hook",
     "hardsigmoid",
     "hardswish",
@@ -501,7 +504,7 @@ __all__ = [
 # Folders that calling a model does without, and the names from them; they are imported at their first use.
 _LATER = {
     "adapt": (),
-    "autodiff": (),
+    "autodiff": ("gradcheck", "gradgradcheck"),
     "data": ("DataLoader",),
     "loop": (
         "AveragedModel",

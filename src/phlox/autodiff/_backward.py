@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.autodiff import _control as _control  # enters its rules in the table
+from phlox.autodiff._arguments import below, input_names, prefixes_of
 from phlox.autodiff._listing import Row, listing, table
 from phlox.autodiff._program import Flat, flat
 from phlox.autodiff._rewriting import Rewriting
@@ -19,13 +20,10 @@ from phlox.core import (
     Module,
     Outcome,
     StructureError,
-    argument_names,
     carried,
     describe,
     functionalize,
-    modules,
     numbers_as_arrays,
-    root_names,
     scalar_of,
     telling_layers,
 )
@@ -47,9 +45,9 @@ class Backward:
         call, wrt = self._taken_apart(args)
         self._key, self._types = call.static_key(), [*map(_type, [*call.leaves, *call.bare])]
         roots = [call.plan.module(r) for r in call.structure.roots]
-        prefixes = root_names(call) if len(roots) > 1 else [""] * len(roots)
-        self._layers = {k: m._brief() for r, p in zip(roots, prefixes, strict=True) for k, m in _below(r, p)}
-        self._names = _input_names(call, prefixes)
+        prefixes = prefixes_of(call)
+        self._layers = {k: m._brief() for r, p in zip(roots, prefixes, strict=True) for k, m in below(r, p)}
+        self._names = input_names(call, prefixes)
         self._program, self._record = self._written(args, roots, prefixes)
         places = {*wrt.leaves, *(len(call.leaves) + i for i in wrt.bare)}
         self._wanted = [i in places for i in range(len(self._types))]
@@ -131,7 +129,7 @@ class Backward:
         raise StructureError(
             wanted,
             got=got,
-            fix="write a program for these arguments, px.autodiff.backward(fn, *args), in which what changes is an array",
+            fix="write a program for these arguments, px.autodiff.backward(fn, *args); what changes must be arrays",
             where="the program of px.autodiff.backward",
         )
 
@@ -186,15 +184,3 @@ def backward(
 
 def _type(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(x), x.dtype if hasattr(x, "dtype") else jnp.result_type(x))
-
-
-def _below(root: Module, prefix: str) -> list[tuple[str, Module]]:
-    """The parts of a model by their paths, behind the name of the model where there are several."""
-    return [(".".join(filter(None, (prefix, path))), part) for path, part in modules(root).items()]
-
-
-def _input_names(call: Any, prefixes: list[str]) -> list[str]:
-    """The path of every array of the arguments, those of Modules first."""
-    routes = [call.structure.leaf_path(i) for i in range(len(call.leaves))]
-    held = [".".join(filter(None, (prefixes[root], *map(str, path)))) for root, path in routes]
-    return held + [n for n, (kind, _) in zip(argument_names(call), call.spec, strict=True) if kind == "array"]
