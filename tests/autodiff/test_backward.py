@@ -33,8 +33,9 @@ def test_the_program_of_an_mlp_names_layers_costs_and_formulas():
     program = px.autodiff.backward(loss, model, x)
     back = [(r.text, r.layer, r.flops, r.nbytes) for r in program.rows if r.direction == "back"]
     assert ("∂c = ∂d * (1 - d * d)", "layers.0", 3 * 5 * 4, 4 * 5 * 4) in back
-    assert ("∂layers.1.weight = dot(d, ∂e)", "layers.1", 0, 4 * 4 * 2) in back  # the operations stand at ∂d
-    assert ("∂d = dot(∂e, layers.1.weight)", "layers.1", 2 * 2 * 5 * 4 * 2, 4 * 5 * 4) in back
+    assert ("∂layers.1.weight = dot(d, ∂e)", "layers.1", 2 * 5 * 4 * 2, 4 * 4 * 2) in back
+    assert ("∂d = dot(∂e, layers.1.weight)", "layers.1", 2 * 5 * 4 * 2, 4 * 5 * 4) in back
+    assert back[1][0] == "∂g = ∂h * 2 * g**(2 - 1)"
     assert back[-1][0].startswith("∂layers.0.weight = dot(x, ∂a)")
     forward = [(r.text, r.layer) for r in program.rows if r.direction == "forward"]
     assert forward[0] == ("a = dot_general(x, layers.0.weight)", "layers.0")

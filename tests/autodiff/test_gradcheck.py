@@ -66,6 +66,17 @@ def test_where_all_is_analytic_a_complex_step_needs_no_subtraction():
     assert max(kinked.error, complex_.error, turned.error) < 1e-8
 
 
+def test_no_complex_step_is_taken_where_imaginary_parts_would_be_lost():
+    def cast(x):  # the continuation would give a slope of zero
+        return x if jnp.issubdtype(x.dtype, jnp.floating) else jnp.real(x) + 0j * x
+
+    numbers = jax.lax.conv_dimension_numbers((1, 6, 2), (3, 2, 2), ("NWC", "WIO", "NWC"))
+    conv = lambda x: jax.lax.conv_general_dilated(x, jnp.ones((3, 2, 2)), (1,), "SAME", dimension_numbers=numbers)  # noqa: E731
+    with jax.enable_x64(True):
+        assert px.gradcheck(cast, jnp.asarray(X)).method == "differences"
+        assert px.gradcheck(conv, jnp.asarray(X).reshape(1, 6, 2)).method == "differences"
+
+
 def test_both_parts_of_complex_results_count():
     @jax.custom_vjp
     def turned(x):

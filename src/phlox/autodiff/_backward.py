@@ -37,9 +37,6 @@ class Backward:
     ``px.value_and_grad`` does; State that the function moves is written back.
     """
 
-    rows: tuple[Row, ...]
-    """The lines: first those forward, then those back."""
-
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any], argnums: int | Sequence[int], rewrite: Any):
         self._carried, self._argnums = carried(fn), argnums
         call, wrt = self._taken_apart(args)
@@ -58,6 +55,7 @@ class Backward:
 
     @property
     def rows(self) -> tuple[Row, ...]:
+        """The lines: first those forward, then those back."""
         return listing(self._program, self._names, self._wanted, self._rewriting.rules)
 
     def __str__(self) -> str:
@@ -166,18 +164,18 @@ def backward(
     >>> import jax.numpy as jnp, phlox as px
     >>> program = px.autodiff.backward(lambda x: jnp.sum(jnp.tanh(x) * x), jnp.array([1.0, 2.0]))
     >>> print(program)
-    forward              value       layer  flops
-      a = tanh(x)        float32[2]             2
-      b = mul(a, x)      float32[2]             2
-      c = reduce_sum(b)  float32[]              2
+    forward                   value       layer  flops
+      a = tanh(x)             float32[2]         2
+      b = mul(a, x)           float32[2]         2
+      c = reduce_sum(b)       float32[]          2
     back
-      ∂b = broadcast(∂c)  float32[2]            0
-      ∂a = ∂b * x         float32[2]            2
-      ∂x = ∂b * a         float32[2]            2
-      ∂x += ∂a * (1 - a * a)  float32[2]        6
+      ∂b = broadcast(∂c)      float32[2]         0
+      ∂a = ∂b * x             float32[2]         2
+      ∂x = ∂b * a             float32[2]         2
+      ∂x += ∂a * (1 - a * a)  float32[2]         6
     >>> value, gradient = program(jnp.array([1.0, 2.0]))
-    >>> gradient.round(3).tolist()
-    [1.182, 1.105]
+    >>> [f"{g:.3f}" for g in gradient]
+    ['1.182', '1.105']
     """
     return Backward(fn, args, argnums, rewrite)
 

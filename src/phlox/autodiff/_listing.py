@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.interpreters import partial_eval
 
 from phlox.autodiff._program import Flat, Line
 from phlox.autodiff._rules import Rule
 from phlox.autodiff._walk import active, back, needed
-from phlox.core import describe
+from phlox.core import describe, is_key
 from phlox.nn import flops_of
 
 
@@ -33,7 +34,7 @@ class Row:
     """The path of the layer; nothing for what belongs to no layer."""
     type: str
     flops: int
-    """Floating-point operations; those of a line back stand at its first cotangent."""
+    """Floating-point operations."""
     nbytes: int
     """Bytes of the result."""
 
@@ -88,39 +89,38 @@ def _back(
         if moved[number]:
             sign = "+=" if number in seen else "="
             seen.add(number)
-            text = f"∂{names[number]} {sign} {rules[line.kind].writes(gs, xs, ys, i)}"
+            text = f"∂{names[number]} {sign} {rules[line.kind].writes(gs, xs, ys, line.params, i)}"
             type_ = program.types[number]
-            yield Row("back", text, line.kind, line.layer, _types([type_]), flops, _nbytes(type_))
-            flops = 0
+            yield Row("back", text, line.kind, line.layer, _types([type_]), flops[i], _nbytes(type_))
 
 
-def _flops_back(program: Flat, line: Line, moved: Sequence[bool], rules: Mapping[str, Rule]) -> int:
+def _flops_back(program: Flat, line: Line, moved: Sequence[bool], rules: Mapping[str, Rule]) -> list[int]:
+    """The operations of each operand's cotangent, each as if it were the only one."""
     if line.kind == "while":  # whose rounds are counted as it runs
-        return 0
+        return [0] * len(line.reads)
     types = [[_struct(program.types[n]) for n in part] for part in (line.reads, line.makes)]
     seeds = [t if program.carries(n) else None for t, n in zip(types[1], line.makes, strict=True)]
     known = {i: program.constants[n] for i, n in enumerate(line.reads) if n in program.constants}
 
     def rule(xs: Any, ys: Any, gs: Any) -> list[Any]:
-        return back(program, line, [known.get(i, x) for i, x in enumerate(xs)], ys, gs, moved, rules)
+        found = back(program, line, [known.get(i, x) for i, x in enumerate(xs)], ys, gs, moved, rules)
+        return [0.0 if g is None else g for g in found]
 
-    return flops_of(jax.make_jaxpr(rule)(*types, seeds).jaxpr)
+    jaxpr = jax.make_jaxpr(rule)(*types, seeds).jaxpr
+    alone = [[i == j for j in range(len(line.reads))] for i in range(len(line.reads))]
+    return [flops_of(partial_eval.dce_jaxpr(jaxpr, used)[0]) for used in alone]
 
 
 def _names(program: Flat, inputs: Sequence[str]) -> list[str]:
     """A name for each value: inputs by their paths, numbers as they are, letters for the others."""
     names = [""] * len(program.types)
     for number, x in program.constants.items():
-        names[number] = f"{np.asarray(x).item():.6g}" if np.ndim(x) == 0 and _is_number(x) else "constant"
+        names[number] = f"{np.asarray(x).item():.6g}" if np.ndim(x) == 0 and not is_key(x) else "constant"
     for number, name in zip(program.inputs, inputs, strict=True):
         names[number] = name
     letters = ("".join(word) for n in count(1) for word in product(ascii_lowercase, repeat=n))
     free = (word for word in letters if word not in set(inputs) and not iskeyword(word))
     return [name or next(free) for name in names]
-
-
-def _is_number(x: Any) -> bool:
-    return not jax.dtypes.issubdtype(getattr(x, "dtype", np.dtype(float)), jax.dtypes.prng_key)
 
 
 def _struct(type_: Any) -> jax.ShapeDtypeStruct:

@@ -62,7 +62,7 @@ class Rewriting:
         return g
 
 
-def _given(gs: list[str], xs: list[str], ys: list[str], i: int) -> str:
+def _given(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int) -> str:
     return f"a rule that was given, {', '.join(gs)}"
 
 

@@ -27,8 +27,10 @@ class Rule:
     """A rule: ``back(step, *gs)`` gives a cotangent, or None, for each operand; ``writes`` says what it does."""
 
     back: Callable[..., Sequence[Any]]
-    writes: Callable[[list[str], list[str], list[str], int], str]
-    """Text of an operand's cotangent from the names of cotangents, operands and results, and its position."""
+    writes: Callable[..., str]
+    """``writes(gs, xs, ys, parameters, i)``: text of the i-th operand's cotangent, from names."""
+    texts: int = 1
+    """How many texts it has: one for each operand, or one for all."""
 
 
 RULES: dict[str, Rule] = {}
@@ -41,17 +43,18 @@ STOPS = frozenset({"stop_gradient", "sign", "floor", "ceil", "round", "is_finite
 def on(*names: str, text: str | tuple[str, ...]) -> Callable[[Any], Any]:
     """Enter a function under these names; ``text`` says what it does, one for all operands or one for each.
 
-    In it {g} is the cotangent, {x[0]} the first operand, {y} the result, {i} the number of the operand.
+    In it {g} is the cotangent, {x[0]} the first operand, {y} the result, {p[axis]} a parameter of the
+    operation, {i} the number of the operand.
     """
 
-    def writes(gs: list[str], xs: list[str], ys: list[str], i: int) -> str:
+    def writes(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int) -> str:
         own = text if isinstance(text, str) else text[i]  # further operands are places, which have none
-        return own.format(g=", ".join(gs), x=xs, y=", ".join(ys), i=i)
+        return own.format(g=", ".join(gs), x=xs, y=", ".join(ys), p=parameters, i=i)
 
     def enter(back: Any) -> Any:
         for name in names:
             assert name not in RULES, name
-            RULES[name] = Rule(back, writes)
+            RULES[name] = Rule(back, writes, 1 if isinstance(text, str) else len(text))
         return back
 
     return enter
@@ -64,11 +67,11 @@ def each(name: str, *formulas: Callable[..., Any]) -> None:
         found = zip(formulas, step.xs, step.wanted, strict=True)
         return [cast(f(g, *step.xs, step.ys[0]), x.dtype) if wanted else None for f, x, wanted in found]
 
-    def writes(gs: list[str], xs: list[str], ys: list[str], i: int) -> str:
-        return str(formulas[i](*map(Name, (gs[0], *xs, ys[0]))))
+    def writes(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int) -> str:
+        return str(formulas[i](*map(Name, (gs[0], *xs[: len(formulas)], ys[0]))))
 
     assert name not in RULES, name
-    RULES[name] = Rule(back, writes)
+    RULES[name] = Rule(back, writes, len(formulas))
 
 
 # --- elementwise ------------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def _reduce_precision(step: Any, g: Any) -> list[Any]:
     return [lax.reduce_precision(g, step["exponent_bits"], step["mantissa_bits"])]
 
 
-@on("integer_pow", text="{g} * n * {x[0]}**(n - 1)")
+@on("integer_pow", text="{g} * {p[y]} * {x[0]}**({p[y]} - 1)")
 def _integer_pow(step: Any, g: Any) -> list[Any]:
     n = step["y"]
     return [jnp.zeros_like(g) if n == 0 else g * n * lax.integer_pow(step.xs[0], n - 1)]

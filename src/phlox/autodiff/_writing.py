@@ -64,7 +64,7 @@ for _word, _sign in (("gt", ">"), ("lt", "<"), ("eq", "=="), ("and", "&")):
     setattr(
         Name, f"__{_word}__", _operator(_sign, 0, _SUM if _word != "and" else _ATOM, _SUM if _word != "and" else 5)[0]
     )
-Name.__hash__ = object.__hash__  # type: ignore[method-assign]
+Name.__hash__ = object.__hash__
 
 
 def written(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
