@@ -4,6 +4,7 @@ _RULES = "tests/autodiff/test_rules.py::test_gradients_are_those_of_jax"
 _BACKWARD = "tests/autodiff/test_backward.py::"
 _CHECK = "tests/autodiff/test_gradcheck.py::"
 _TABLE = "autodiff/_rules.py"
+_WINDOWS = "autodiff/_windows.py"
 
 
 def _rule(name: str, original: str, replaced: str, family: str, file: str = _TABLE) -> tuple[object, ...]:
@@ -54,15 +55,17 @@ MUTANTS = [
         "before = taps - low - 1",
         "before = taps - low",
         "reductions",
+        _WINDOWS,
     ),
     _rule("writes that were overwritten count", "_gathered(step, last) == own", "_gathered(step, last) > 0", "parts"),
     _rule("what was there before a write counts", "jnp.where(last == 0, g, 0)", "g", "parts"),
-    _rule("a kernel is not turned round", "turned = lax.rev(kernel, space)", "turned = kernel", "products"),
+    _rule("a kernel is not turned round", "turned = lax.rev(kernel, space)", "turned = kernel", "products", _WINDOWS),
     _rule(
         "strides of a convolution are no dilations back",
         "g, turned, dilation, around, strides,",
         "g, turned, dilation, around, dilation,",
         "products",
+        _WINDOWS,
     ),
     _rule("half a spectrum counts once", ".set(2)", ".set(1)", "fourier"),
     _rule(

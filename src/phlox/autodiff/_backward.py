@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.autodiff import _control as _control  # enters its rules in the table
+from phlox.autodiff import _windows as _windows  # so does this
 from phlox.autodiff._arguments import below, input_names, prefixes_of
 from phlox.autodiff._listing import Row, listing, table
 from phlox.autodiff._program import Flat, flat
