@@ -147,8 +147,8 @@ phlox.autodiff._gradcheck.GradientError: px.gradcheck expects the slope of the f
 
 ## The table
 
-Each operation with what the cotangent `∂y` of its result becomes, for its operands `a`, `b`, `c`, separated by `;` where
-each has a rule of its own. Formulas are the code that runs: called with names, it writes itself.
+Each operation with what the cotangent `∂y` of its result becomes, for its operands `a`, `b`, `c`, separated by `;`
+where each has a rule of its own. Formulas are the code that runs: called with names, it writes itself.
 
 | operations | cotangents of the operands |
 |---|---|
@@ -160,8 +160,8 @@ No gradient passes {stops}.
 ## What there is not
 
 Rules for decompositions and solvers of linear algebra, and for pools that keep the greatest as one operation (layers on
-a CPU write theirs in others): `px.grad` knows these. Of a checkpoint the program keeps values in place of computing them
-again. Kernels of `phlox-cpu` are left out of it, as nobody can read them.
+a CPU write theirs in others): `px.grad` knows these. Of a checkpoint the program keeps values in place of computing
+them again. Kernels of `phlox-cpu` are left out of it, as nobody can read them.
 """
 
 

@@ -95,7 +95,7 @@ COMPLEX = {
 SHAPES = {
     "an axis of size one": (lambda a, b: a + b * X, (X[:1], Y)),
     "reshape": (lambda x: x.reshape(2, 10)[:, None], (X,)),
-    "transpose": (lambda x: jnp.transpose(x, (2, 3, 0, 1)), (IMAGE,)),
+    "transpose": (lambda x: jnp.transpose(x, (2, 0, 3, 1)), (IMAGE,)),
     "broadcast": (lambda x: lax.broadcast_in_dim(x[:, :1], (4, 3, 5), (0, 2)), (X,)),
     "rev": (lambda x: lax.rev(x, (1,)), (X,)),
     "slice": (lambda x: lax.slice(x, (1, 0), (4, 5), (2, 3)), (X,)),

@@ -2,8 +2,8 @@
 
 A cotangent ``g`` of a value says how the loss moves with it. ``g`` belongs to the result ``y`` of a line; its rule
 gives the cotangent of each operand. Of elementwise operations a rule is a formula for each operand, in ``g``, the
-operands and ``y``; of others it is a function of the step. Loops, branches and rules of users are in ``_control``, convolutions
-in ``_windows``.
+operands and ``y``; of others it is a function of the step. Convolutions are in ``_windows``; loops, branches
+and rules of users in ``_control``.
 
 Complex numbers go by JAX's convention: a holomorphic function multiplies by its derivative, without conjugation.
 """
