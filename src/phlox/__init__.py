@@ -203,6 +203,7 @@ if TYPE_CHECKING:
     from phlox import (
         adapt,
         compress,
+        autodiff,
         data,
         interchange,
         loop,
@@ -214,6 +215,7 @@ if TYPE_CHECKING:
         serving,
         weights,
     )
+    from phlox.autodiff import gradcheck, gradgradcheck
     from phlox.data import DataLoader
     from phlox.interchange import Spec, export, load_exported, load_onnx
     from phlox.loop import (
@@ -385,6 +387,7 @@ __all__ = [
     "adapt",
     "apply",
     "at",
+    "autodiff",
     "automode",
     "autosize",
     "bf16",
@@ -421,6 +424,8 @@ __all__ = [
     "generate",
     "global_norm",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "gradient_hook",
     "hardsigmoid",
     "hardswish",
@@ -502,6 +507,7 @@ __all__ = [
 _LATER = {
     "adapt": (),
     "compress": (),
+    "autodiff": ("gradcheck", "gradgradcheck"),
     "data": ("DataLoader",),
     "loop": (
         "AveragedModel",

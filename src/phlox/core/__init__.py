@@ -66,6 +66,7 @@ from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
 from phlox.core.looking._figure import new_figure
 from phlox.core.looking._listing import Computation, Instruction, computations, listed_bytes
+from phlox.core.looking._layers import layer_of, scope_of, telling_layers
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
@@ -93,16 +94,18 @@ from phlox.core.module._tree import (
     write_arrays,
 )
 from phlox.core.transforms._ahead import Ahead
+from phlox.core.transforms._bound import carried, named_after
 from phlox.core.transforms._cache import clear_compile_cache, compile_cache
 from phlox.core.transforms._cache import start as _start_cache
 from phlox.core.transforms._cond import cond
 from phlox.core.transforms._custom import custom_vjp, gradient_hook, stop_gradient, value
 from phlox.core.transforms._derivatives import hessian, hvp, jacobian, jvp, vjp
 from phlox.core.transforms._disguise import disguised, in_disguise
-from phlox.core.transforms._functionalize import functionalize
-from phlox.core.transforms._grad import grad, value_and_grad
+from phlox.core.transforms._functionalize import Outcome, functionalize, is_module
+from phlox.core.transforms._grad import Differentiated, grad, numbers_as_arrays, scalar_of, value_and_grad
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
+from phlox.core.transforms._names import argument_names, root_names
 from phlox.core.transforms._remat import check_policy, remat
 from phlox.core.transforms._shapes import eval_shape
 from phlox.core.transforms._vmap import vmap
@@ -115,6 +118,7 @@ __all__ = [
     "CaptureError",
     "Choice",
     "Computation",
+    "Differentiated",
     "DtypeError",
     "Explanation",
     "ExportError",
@@ -125,6 +129,7 @@ __all__ = [
     "Module",
     "NonFiniteError",
     "OptionError",
+    "Outcome",
     "Param",
     "PhloxError",
     "RangeError",
@@ -142,12 +147,14 @@ __all__ = [
     "answering",
     "answering_init",
     "apply",
+    "argument_names",
     "at",
     "at_eager",
     "automode",
     "bf16",
     "bytes_text",
     "capture",
+    "carried",
     "check_policy",
     "chosen_paths",
     "clear_compile_cache",
@@ -179,17 +186,21 @@ __all__ = [
     "hvp",
     "in_disguise",
     "is_key",
+    "is_module",
     "jacobian",
     "jit",
     "jvp",
     "keep_freed_memory",
     "key_or_draw",
     "listed_bytes",
+    "layer_of",
     "load_state_dict",
     "means",
     "merge",
     "modules",
+    "named_after",
     "new_figure",
+    "numbers_as_arrays",
     "owners",
     "param_dtype",
     "paths",
@@ -201,7 +212,10 @@ __all__ = [
     "remat",
     "replaced",
     "root",
+    "root_names",
+    "scalar_of",
     "scan",
+    "scope_of",
     "seed",
     "set_at",
     "shown",
@@ -212,6 +226,7 @@ __all__ = [
     "static_key",
     "stop_gradient",
     "tapped",
+    "telling_layers",
     "testmode",
     "thaw",
     "tie",

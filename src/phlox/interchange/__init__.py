@@ -4,7 +4,7 @@ _export                     px.export: the order of things; read it first
 _spec _about                what is said of an input, and of a bundle
 _binding _forms             inputs to a function's parameters, and its result to named outputs
 _program                    a model's function of its arrays and inputs, traced
-_scopes                     layers' paths, left in a traced program
+_scopes                     the operations of a traced program, each with its layer
 _xla_only                   operations that no runtime but XLA has
 _sizes                      symbols: what they may be, and at which sizes a file is tried
 _examples _comparing        inputs that are given or drawn; how far two results are apart

@@ -12,11 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import ExportError, Module, PhloxError, apply, copy, is_key, split
+from phlox.core import ExportError, Module, PhloxError, apply, copy, is_key, split, telling_layers
 from phlox.core._compat import Literal
 from phlox.interchange._binding import Binding, bound
 from phlox.interchange._forms import Form, taken_apart
-from phlox.interchange._scopes import telling_layers
 from phlox.interchange._sizes import Sizes
 from phlox.interchange._spec import KEY, Spec
 from phlox.nn import reference_forms, whole_operations

@@ -8,5 +8,6 @@ _watch           activations by path, and the first layer that gives no number
 _plain_text      what rich draws, without colours
 _figure          a figure of matplotlib that belongs to no window
 _listing         the text of a compiled program, read
+_layers          layers' paths, left in a traced program
 _explain         what a function compiles to, what it costs, why it was traced again
 """

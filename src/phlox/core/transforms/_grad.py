@@ -146,6 +146,16 @@ def _scalar_cure(value: jax.Array) -> str:
 class Differentiated:
     """The arrays of a call that are differentiated, and how gradients take the arguments' form again."""
 
+    call: Call
+    single: bool
+    args: list[Any]
+    spec: list[list[tuple[str, Any]]]  # for each argument, what its leaves are
+    treedefs: list[Any]
+    wanted: list[int]  # positions of the differentiated arguments
+    leaves: list[int]  # which leaves of the call are differentiated
+    bare: list[int]  # and which bare arrays
+    values: tuple[list[Any], list[Any]]
+
     def __init__(
         self, call: Call, args: Sequence[Any], argnums: Argnums, *, train: bool = True, first: Sequence[Any] = ()
     ):

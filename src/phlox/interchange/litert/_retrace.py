@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
+from phlox.core import layer_of, scope_of
 from phlox.core._compat import Literal, run_equation
-from phlox.interchange._scopes import layer_of, scope_of
 
 Run = Callable[[Any, Sequence[Any]], list[Any]]
 """The results of a program within an operation, for its arguments."""

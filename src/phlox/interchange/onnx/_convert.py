@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import ExportError
-from phlox.interchange._scopes import layer_of
+from phlox.core import ExportError, layer_of
 from phlox.interchange.onnx._build import cast
 from phlox.interchange.onnx._graph import Complex, Graph, Value
 from phlox.interchange.onnx._parts import is_complex

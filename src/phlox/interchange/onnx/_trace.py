@@ -10,8 +10,7 @@ import numpy as np
 from jax import export
 from jax.interpreters import partial_eval
 
-from phlox.core import ExportError, Module, RangeError, ShapeError, apply, copy, describe, is_key, split
-from phlox.interchange._scopes import telling_layers
+from phlox.core import ExportError, Module, RangeError, ShapeError, apply, copy, describe, is_key, split, telling_layers
 from phlox.interchange.onnx._convert import Converter, refuse_complex
 from phlox.interchange.onnx._graph import Complex, Graph, Store, Value
 from phlox.interchange.onnx._proto import model_proto

@@ -1,0 +1,22 @@
+"""Gradients that can be read, checked and rewritten.
+
+From below to above:
+
+_arguments    what a user calls the arrays among the arguments
+_writing      formulas that compute on arrays and are written out on names
+_rules        the table of reverse mode, a rule for each operation; read it first
+_windows      rules of convolutions and sums over windows
+_program      a traced function as a flat list of lines
+_walk         the walk back over them
+_control      rules of loops, branches and functions with rules of their own
+_rewriting    rules replaced, cotangents changed on their way
+_listing      a program as text, and what its lines cost
+_backward     px.autodiff.backward: the gradient of a function as a program
+_gradcheck    px.gradcheck, px.gradgradcheck: gradients beside measured slopes
+"""
+
+from phlox.autodiff._backward import Backward, backward
+from phlox.autodiff._gradcheck import GradientCheck, GradientError, gradcheck, gradgradcheck
+from phlox.autodiff._listing import Row
+
+__all__ = ["Backward", "GradientCheck", "GradientError", "Row", "backward", "gradcheck", "gradgradcheck"]
