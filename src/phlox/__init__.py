@@ -202,8 +202,8 @@ from phlox.nn.functional import (
 if TYPE_CHECKING:
     from phlox import (
         adapt,
-        compress,
         autodiff,
+        compress,
         data,
         interchange,
         loop,

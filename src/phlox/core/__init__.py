@@ -65,8 +65,8 @@ from phlox.core.elsewhere._unknown import spelled, unknown_name
 from phlox.core.looking._display import bytes_text
 from phlox.core.looking._explain import Explanation, explain
 from phlox.core.looking._figure import new_figure
-from phlox.core.looking._listing import Computation, Instruction, computations, listed_bytes
 from phlox.core.looking._layers import layer_of, scope_of, telling_layers
+from phlox.core.looking._listing import Computation, Instruction, computations, listed_bytes
 from phlox.core.looking._plain_text import plain_text
 from phlox.core.looking._watch import NonFiniteError, capture, tapped, watch_nonfinite
 from phlox.core.module._at import at, set_at
@@ -192,8 +192,8 @@ __all__ = [
     "jvp",
     "keep_freed_memory",
     "key_or_draw",
-    "listed_bytes",
     "layer_of",
+    "listed_bytes",
     "load_state_dict",
     "means",
     "merge",
