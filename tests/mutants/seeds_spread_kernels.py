@@ -45,7 +45,7 @@ MUTANTS = [
     (
         "spread kernels: steps of a placement do not know of them",
         "parallel/_placement.py",
-        'kernels = {} if self.count == 1 else {"kernels": self._parts(shape)}',
+        'kernels = {} if self.count == 1 else {"kernels": self._parts(rows)}',
         "kernels: dict[str, Any] = {}",
         (_KERNELS + "[check_fit_over_two_axes_and_what_is_predicted]",),
     ),
