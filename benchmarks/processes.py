@@ -1,8 +1,8 @@
 """What it costs to train together: two processes on a core each, beside two that train apart on as many rows each.
 
 A step sends two messages: the loss with the examples' weights, and all gradients; of these an array of more than a
-million elements is one by itself. Between two busy cores a message of up to 4 MB took about 4 ms, one of 21 MB about 20,
-when each array was one (nine arrays: some 40 ms a step).
+million elements is one by itself. Between two busy cores a message of up to 4 MB took about 4 ms, one of 21 MB about
+20, when each array was one (nine arrays: some 40 ms a step).
 
 Predictions, written down before the first run of these workloads:
 - an MLP of 1.6 million weights, 1024 rows each: 10 GFLOP, some 50 ms on a core; 4 and 8 ms for messages, 2 for copies:
