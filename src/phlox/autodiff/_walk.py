@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from phlox.autodiff._program import Flat, Line
@@ -146,8 +145,7 @@ def _fitting(g: Any, type_: Any) -> Any:
 
 def pulled(program: Flat, inputs: Sequence[Any], seeds: Sequence[Any], wanted: Sequence[bool], rules: Any) -> list[Any]:
     """Run a program forward and back; zeros where an input is wanted and no way leads to it."""
-    with jax.named_scope("back"):
-        found = walk(program, program.run(inputs), seeds, wanted, rules)
+    found = walk(program, program.run(inputs), seeds, wanted, rules)
     return [
         zeros(program.types[n]) if g is None and w and program.carries(n) else g
         for n, g, w in zip(program.inputs, found, wanted, strict=True)
