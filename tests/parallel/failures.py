@@ -146,13 +146,23 @@ def many_kills():
 
 def hanging():
     """Process 1 waits for nothing, and gives signs of life."""
-    fitted(epochs=10_000, callbacks=[At(3, threading.Event().wait)])
+
+    def wait():
+        (FOLDER / "since").touch()
+        threading.Event().wait()
+
+    fitted(epochs=10_000, callbacks=[At(3, wait)])
 
 
 def stopped(process=1):
     """A process is stopped by the system, threads and all."""
+
+    def stop():
+        (FOLDER / "since").touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
     (FOLDER / f"pid.{ME}").write_text(str(os.getpid()))
-    fitted(epochs=10_000, callbacks=[At(3, lambda: os.kill(os.getpid(), signal.SIGSTOP), process)])
+    fitted(epochs=10_000, callbacks=[At(3, stop, process)])
 
 
 def first_stopped():

@@ -148,7 +148,7 @@ def test_where_one_is_killed_the_others_name_it(launched):
     status, found, _ = launched("killed")
     assert status == 137
     assert found[0]["killed"].startswith(
-        "px.fit expects all 2 processes to go on, got no sign of life from process 1\n"
+        "px.fit expects all 2 processes to go on, got no sign of life from process 1 ("
     )
 
 
