@@ -89,7 +89,10 @@ def _backward(step: Step) -> Any:
 
 
 def check_no_row_moves_to_be_in_a_part() -> None:
-    """Beside sums of gradients nothing is sent, predictions for metrics neither; the numbers are one device's."""
+    """Beside sums of gradients nothing is sent, predictions for metrics neither; the numbers are one device's.
+
+    Seen in the partitioner's work as it is, which the passes behind it do not undo.
+    """
     step = _step(P.data_parallel(), saving=Saving(ROWS // 4))
     model, batch = _given(P.data_parallel())
     run = _backward(step)

@@ -9,7 +9,7 @@ LONG = (
     "check_products_in_parts",
     "check_a_pipeline_that_does_not_fit_is_refused",
 )
-CHECKS = Checks("checks_micro_batches", as_users=True, soak=LONG)
+CHECKS = Checks("checks_micro_batches", soak=LONG)
 
 
 @pytest.mark.parametrize("name", CHECKS.params)
