@@ -8,8 +8,9 @@ import warnings
 
 import jax
 import numpy as np
+import together
 from jax.sharding import NamedSharding, PartitionSpec
-from together import FOLDER, ME, fitted, network, told
+from together import FOLDER, ME, told
 
 import phlox as px
 from phlox.loop._together import gathered
@@ -19,6 +20,16 @@ from phlox.loop.checkpoints._circle import Together
 from phlox.parallel import group
 
 CUT = {"parallel": px.parallel.fsdp(whole=8)}
+
+
+def network(seed=0):
+    """Weights of more than 1024 numbers, whose moments lie as they do; those of smaller ones share a vector."""
+    with px.seed(seed):
+        return px.f64(px.Chain(px.Dense(4, 400, px.tanh), px.BatchNorm(400), px.Dropout(0.3), px.Dense(400, 3)))
+
+
+def fitted(**more):
+    return together.fitted(model=network(), **more)
 
 
 class Begins(px.Callback):

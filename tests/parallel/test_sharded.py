@@ -64,8 +64,8 @@ def test_each_process_writes_its_part_and_reads_no_more(two):
         assert any(name.startswith("arrays/ocdbt.process_1/d/") for name in names)
         assert found["processes"] == 2
         assert {path for path in found["parts"] if path in CUT} == set(CUT)
-        assert found["parts"]["layers.0.weight"] == [4, 4]
-        assert found["parts"]["slots.slots/m/layers.3.weight"] == [4, 3]
+        assert found["parts"]["layers.0.weight"] == [4, 200]
+        assert found["parts"]["slots.slots/m/layers.3.weight"] == [200, 3]
         assert not [path for path in found["whole"] if path.endswith(tuple(CUT))]
 
 
@@ -79,7 +79,7 @@ def test_what_lies_whole_is_shared_out(two):
 def test_one_process_goes_on_with_what_two_have_saved(two):
     """In this process, on one device: weights out of the checkpoint, and a training."""
     found, folder = two[0][0]["resumed"], two[1]
-    model = px.f64(px.Chain(px.Dense(4, 8, px.tanh), px.BatchNorm(8), px.Dropout(0.3), px.Dense(8, 3)))
+    model = px.f64(px.Chain(px.Dense(4, 400, px.tanh), px.BatchNorm(400), px.Dropout(0.3), px.Dense(400, 3)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert px.load_checkpoint(model, folder / "run").complete

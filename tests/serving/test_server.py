@@ -366,6 +366,22 @@ def test_sigterm_under_load_answers_every_request(tmp_path):
         process.stderr.close()
 
 
+def test_signals_go_where_they_went_before():
+    """Behind the server's life in a program's main thread."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    journal = io.StringIO()
+    server = Server({"m": Scaled()}, port=0, journal=journal)
+
+    def end():
+        until(lambda: '"serving"' in journal.getvalue())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ended = in_thread(end)
+    server.run()
+    ended()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 def _ask_until_it_leaves(port, answered, lost, started):
     """Ask on one connection after the other; a request that was sent and not answered is lost."""
     while True:

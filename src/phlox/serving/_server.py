@@ -10,8 +10,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 _PACKAGES = ("uvicorn", "httptools", "orjson", "prometheus_client")
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
 _SETTLING = 0.2  # seconds without a request in flight before idle connections are closed
 
 
@@ -199,7 +200,7 @@ class Server:
 
     def _run(self, *, signals: bool = False, started: threading.Event | None = None) -> None:
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with _handlers_as_before(signals), asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(self._serve(signals, started))
         finally:
             self._listener.close()
@@ -217,7 +218,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(leave.set)
         if signals:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _ENDINGS:
                 loop.add_signal_handler(number, leave.set)
         server = self._uvicorn(app)
         serving = asyncio.ensure_future(server.serve(sockets=[self._listener]))
@@ -385,6 +386,17 @@ def _require(packages: Iterable[str], where: str) -> None:
         if importlib.util.find_spec(package) is None:
             name = {"grpc": "grpcio", "google.protobuf": "protobuf"}.get(package, package.replace("_", "-"))
             raise MissingExtraError(name, got="none", fix='pip install "phlox[serve]"', where=where)
+
+
+@contextmanager
+def _handlers_as_before(signals: bool) -> Iterator[None]:
+    """Behind the block signals go where they went before it; a loop of uvloop that is closed keeps its own."""
+    before = {number: signal.getsignal(number) for number in _ENDINGS} if signals else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _loop_factory() -> Any:
