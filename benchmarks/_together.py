@@ -78,13 +78,30 @@ def seconds(name: str, size: int, steps: int, together: bool) -> float:
     return clock.seconds
 
 
+def messages(numbers: int, rounds: int) -> list[float]:
+    """Seconds of sums over both processes, each of so many numbers and alone."""
+    mesh = px.parallel.mesh(data=-1)
+    own = np.ones((1, numbers), np.float32)
+    where = jax.NamedSharding(mesh, jax.P("data"))
+    apart = jax.make_array_from_callback((jax.process_count(), numbers), where, lambda _: own)
+    total: Any = jax.jit(lambda v: v.sum(0), out_shardings=jax.NamedSharding(mesh, jax.P()))
+    times = []
+    for _ in range(rounds + 2):
+        start = time.perf_counter()
+        jax.block_until_ready(total(apart))
+        times.append(time.perf_counter() - start)
+    return times[2:]
+
+
 def main(given: dict[str, Any], out: Path) -> None:
     found: dict[str, dict[str, list[float]]] = {name: {"together": [], "apart": []} for name in given["sizes"]}
     for turn in range(given["rounds"]):
         for name, size in given["sizes"].items():
             for way in ("together", "apart") if turn % 2 else ("apart", "together"):
                 found[name][way].append(seconds(name, size, given["steps"], way == "together"))
-    out.with_name(f"{out.name}.{jax.process_index()}").write_text(json.dumps(found))
+    sent = {numbers: messages(numbers, 10 * given["rounds"]) for numbers in given["messages"]}
+    told = {"steps": found, "messages": sent}
+    out.with_name(f"{out.name}.{jax.process_index()}").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

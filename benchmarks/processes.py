@@ -38,31 +38,34 @@ class Settings:
     rounds: int = 8
     steps: int = 20
     sizes: dict[str, int] = field(default_factory=lambda: {"MLP": 1024, "convolution": 64, WITHOUT_A_BAR: 2048})
+    messages: tuple[int, ...] = (1, 76_000, 1_590_000)  # numbers: a loss, the convolution's gradients, the MLP's
 
 
 QUICK = Settings(rounds=2, steps=2, sizes={"MLP": 64, "convolution": 8, WITHOUT_A_BAR: 64})
 
 
-def run(settings: Settings) -> dict[str, Times]:
-    """Seconds of each round, those of the process that took longer."""
+def run(settings: Settings) -> Results:
+    """Seconds of each round, and of each message, those of the process that took longer."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "times"
         program = [str(HERE / "_together.py"), json.dumps(asdict(settings)), str(out)]
         launch = [sys.executable, "-m", "phlox", "launch", "--processes", "2", *program]
         subprocess.run(launch, check=True, stdout=sys.stderr)
         both = [json.loads(out.with_name(f"times.{n}").read_text()) for n in range(2)]
-    return {
-        name: {
-            way: [max(pair) for pair in zip(*(one[name][way] for one in both), strict=True)] for way in both[0][name]
-        }
+    slower = lambda of: [max(pair) for pair in zip(*(of(one) for one in both), strict=True)]  # noqa: E731
+    times = {
+        name: {way: slower(lambda one, n=name, w=way: one["steps"][n][w]) for way in both[0]["steps"][name]}
         for name in settings.sizes
     }
+    sent = {n: slower(lambda one, n=n: one["messages"][n]) for n in both[0]["messages"]}
+    return Results(settings, times, {f"{4 * int(n):,} bytes": seconds for n, seconds in sent.items()})
 
 
 @dataclass
 class Results:
     settings: Settings
     times: dict[str, Times]
+    sent: Times  # seconds of a message alone, by its size
     notes: list[str] = field(default_factory=list)
 
     def bars(self) -> list[Bar]:
@@ -81,21 +84,26 @@ class Results:
                 rows.append([f"{name}, {way}", short(spread.median), quartiles(spread)])
         return [
             Table("Two processes, a core each: ms a step", ["", "median", "quartiles"], rows),
+            Table("A sum over both, alone: ms", ["", "median", "quartiles"], self._messages()),
             Table("Bars for Phlox", ["", "asked", "measured", "verdict"], [bar.row() for bar in self.bars()]),
         ]
+
+    def _messages(self) -> list[list[str]]:
+        return [[size, short(spread.median), quartiles(spread)] for size, spread in spreads(self.sent, 1e3)]
 
     def json(self) -> dict[str, Any]:
         factor = 1e3 / self.settings.steps
         return {
             "times": {name: record(times, factor, APART) for name, times in self.times.items()},
-            "units": "ms a step",
+            "messages": record(self.sent, 1e3),
+            "units": "ms a step, ms a message",
             "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in self.bars()],
         }
 
 
 def measure(settings: Settings, told: Callable[[str], None]) -> Results:
     told("two processes, together and apart")
-    return Results(settings, run(settings))
+    return run(settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
