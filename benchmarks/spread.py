@@ -32,6 +32,7 @@ PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy")
 PLACED, HAND = "placement.jit", "plain JAX"
 STRATEGIES = {"data_parallel": px.parallel.data_parallel, "fsdp": px.parallel.fsdp}
 RATE = 1e-3
+ALIKE = 3  # steps behind which all have the same weights
 
 
 @dataclass(frozen=True)
@@ -167,40 +168,42 @@ class Hand:
         return [np.asarray(v) for v in self.params]
 
 
-class Checked(Race):
-    """A race in which all are to have the same weights behind the first pass; later, rounding has grown by Adam."""
-
-    others: dict[str, Any]
-    ends: dict[str, list[np.ndarray]]
-
-    def on_epoch_end(self, run: px.Run) -> None:
-        super().on_epoch_end(run)
-        if run.epoch == 0:
-            self.ends = {FIT: _weights(run.model), **{name: loop.weights() for name, loop in self.others.items()}}
-
-
 def _weights(model: px.Module) -> list[np.ndarray]:
     return [np.asarray(v) for v in px.paths(model).values()]
 
 
-def race(workload: Workload, settings: Settings, notes: list[str]) -> Times:
-    """Seconds a step of each loop, a number a round; the first two rounds compile and are left out."""
-    batches = workload.batches(settings.steps)
-    callback = Checked({PLACED: Placed(workload, batches), HAND: Hand(workload, batches)})
-    model = workload.model()
+def unlike(workload: Workload) -> list[str]:
+    """Which loops have other weights than plain JAX behind a few steps; later, rounding has grown by Adam."""
+    batches, model = workload.batches(ALIKE), workload.model()
+    placed, hand = Placed(workload, batches), Hand(workload, batches)
+    fit(model, workload, batches, epochs=1)
+    placed.seconds()
+    hand.seconds()
+    same = lambda weights: all(  # noqa: E731
+        np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(weights, hand.weights(), strict=True)
+    )
+    return [name for name, weights in {FIT: _weights(model), PLACED: placed.weights()}.items() if not same(weights)]
+
+
+def fit(model: px.Module, workload: Workload, batches: list[Any], **more: Any) -> None:
+    """The contender that is a training."""
     px.fit(
         model,
         batches,
         loss=px.losses.cross_entropy,
         optimizer=px.optim.Adam(RATE),
-        epochs=settings.rounds + 2,
         parallel=STRATEGIES[workload.strategy](),
-        callbacks=[callback],
         progress=False,
+        **more,
     )
-    for name, weights in callback.ends.items():
-        if not all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(weights, callback.ends[HAND], strict=True)):
-            notes.append(f"{workload}: {name} has other weights than {HAND} behind {settings.steps} steps")
+
+
+def race(workload: Workload, settings: Settings, notes: list[str]) -> Times:
+    """Seconds a step of each loop, a number a round; the first two rounds compile and are left out."""
+    notes += [f"{workload}: {name} has other weights than {HAND} behind {ALIKE} steps" for name in unlike(workload)]
+    batches = workload.batches(settings.steps)
+    callback = Race({PLACED: Placed(workload, batches), HAND: Hand(workload, batches)})
+    fit(workload.model(), workload, batches, epochs=settings.rounds + 2, callbacks=[callback])
     return {name: values[2:] for name, values in callback.times.items()}
 
 
