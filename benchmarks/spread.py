@@ -28,7 +28,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import phlox as px
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy")
+PACKAGES = ("phlox", "phlox-cpu", "jax", "jaxlib", "optax", "numpy")
 PLACED, HAND = "placement.jit", "plain JAX"
 STRATEGIES = {"data_parallel": px.parallel.data_parallel, "fsdp": px.parallel.fsdp}
 RATE = 1e-3
