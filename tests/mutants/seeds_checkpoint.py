@@ -129,7 +129,7 @@ MUTANTS = [
     (
         "what was written of a checkpoint that failed stays",
         "loop/checkpoints/_saving.py",
-        "        shutil.rmtree(temporary, ignore_errors=True)\n        return",
+        "        _remove(temporary)\n        return",
         "        return",
         (_STORE + "test_a_full_disk_while_the_text_is_written",),
     ),

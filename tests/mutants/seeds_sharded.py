@@ -55,7 +55,7 @@ MUTANTS = [
     (
         "sharded: what failed stays in the folder",
         _ROOM + "_saving.py",
-        "        if circle.first:\n            shutil.rmtree(temporary, ignore_errors=True)\n",
+        "        if circle.first:\n            _remove(temporary)\n",
         "",
         (_TWO + "test_a_full_disk_of_one_is_an_error_of_all_at_one_step",),
     ),

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from phlox.loop.checkpoints._place import Disk, Objects
 from phlox.loop.checkpoints._snapshot import Snapshot, State
 from phlox.weights import FileError, file_error
 
+_PAUSES = (0, 0.01, 0.1, 1)  # seconds
 _SYSTEM = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EDQUOT: "quota", errno.EACCES: "denied"}
 
 
@@ -115,7 +117,7 @@ class Saving:
     def _failure(self, error: BaseException, temporary: Path) -> BaseException:
         """The error to raise for a checkpoint that could not be written; what was written of it goes."""
         self.failed = True
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         return self._as_file_error(error) if isinstance(error, Exception) else error
 
     def _as_file_error(self, error: Exception) -> FileError:
@@ -172,7 +174,7 @@ class SavingTogether(Saving):
             self._error = lost
         self.failed = True
         if circle.first:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
 
     def _written(self, snapshot: Snapshot, temporary: Path, copied: threading.Event) -> str:
         """Write this process's part; what to tell of it, or of what went wrong."""
@@ -207,6 +209,15 @@ class SavingTogether(Saving):
         if self._parts is not None:
             self._parts.close()
             self._parts = None
+
+
+def _remove(folder: Path) -> None:
+    """Delete what a save that failed has left; where one write fails, Orbax does not wait for the others."""
+    for pause in _PAUSES:
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _system_error(error: BaseException) -> OSError | None:
