@@ -49,6 +49,7 @@ def test_values_are_the_published_ones(sign):
 
 
 def test_values_are_torchaos():
+    oracle("torch")
     utils = oracle("torchao.optim.quant_utils")
     for sign in _blocks.SIGNS:
         theirs = np.asarray(utils.create_dynamic_map(signed=sign == "signed"))

@@ -31,4 +31,4 @@ def _mixed(**options: Any) -> None:
     strategy = P.expert_parallel(2) * P.fsdp(2, whole=64) * P.tensor_parallel(2)
     (model,) = assert_trains_alike(functools.partial(decoder, **options), texts(), strategy, **LEARN)
     up = model.blocks.block.mlp.experts.up.weight
-    assert up.sharding.spec == (None, "expert", "fsdp", "tensor"), up.sharding
+    assert tuple(up.sharding.spec) == (None, "expert", "fsdp", "tensor"), up.sharding

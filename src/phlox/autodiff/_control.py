@@ -16,7 +16,7 @@ from phlox.autodiff._program import Flat, flat, traced
 from phlox.autodiff._rules import on
 from phlox.autodiff._walk import Step, pulled, zeros
 from phlox.core import StructureError
-from phlox.core._compat import Tracer
+from phlox.core._compat import Tracer, scan_counts
 
 
 def _floats(x: Any) -> bool:
@@ -35,7 +35,7 @@ def _filled(found: Sequence[Any], which: Sequence[bool]) -> list[Any]:
 
 @on("scan", text="scan back from the last step, {g}")
 def _scan(step: Step, *gs: Any) -> list[Any]:
-    constants, carries = step["num_consts"], step["num_carry"]
+    constants, carries = scan_counts(step.line.params)
     return _loop_back(
         step,
         flat(step["jaxpr"], step.line.layer),

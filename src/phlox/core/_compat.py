@@ -254,3 +254,11 @@ def preempted(step: int) -> bool:
 
 
 _enable_preemption = _distributed._ENABLE_PREEMPTION_SERVICE
+
+
+def scan_counts(params: Any) -> tuple[int, int]:
+    """How many constants and carries a scan's equation has, whose arrays come in that order, rows last."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carries, _ = params["ft_in"].unpack()  # since JAX 0.12
+    return len(constants), len(carries)

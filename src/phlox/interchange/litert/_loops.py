@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from phlox.core._compat import scan_counts
 from phlox.interchange.litert._retrace import Rule, Run, programs_in
 
 
@@ -27,7 +28,7 @@ def _operations(equation: Any) -> int:
 def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
     """A loop, whose positions are known, over the rows of arrays that come with it."""
     params = equation.params
-    fixed, moving = params["num_consts"], params["num_carry"]
+    fixed, moving = scan_counts(params)
     consts, carry, xs = values[:fixed], values[fixed : fixed + moving], values[fixed + moving :]
     places = list(range(params["length"]))
     kept: dict[int, list[Any]] = {}

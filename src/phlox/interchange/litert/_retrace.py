@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from phlox.core import layer_of, scope_of
-from phlox.core._compat import Literal, run_equation
+from phlox.core._compat import Literal, run_equation, scan_counts
 
 Run = Callable[[Any, Sequence[Any]], list[Any]]
 """The results of a program within an operation, for its arguments."""
@@ -91,7 +91,7 @@ def _called(equation: Any, values: list[Any], run: Run) -> list[Any]:
 
 def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
     params = equation.params
-    fixed, moving = params["num_consts"], params["num_carry"]
+    fixed, moving = scan_counts(params)
     consts, carry, xs = values[:fixed], values[fixed : fixed + moving], values[fixed + moving :]
 
     def step(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from phlox.core._compat import scan_counts
 from phlox.interchange.onnx._build import computed, number, reversed_
 from phlox.interchange.onnx._graph import Graph, Value
 from phlox.interchange.onnx._parts import parts, spread, spread_types
@@ -52,7 +53,8 @@ def _themselves(graph: Graph, step: Step, *xs: Any) -> list[Any]:
 
 @RULES.on("scan")
 def _scan(graph: Graph, step: Step, *xs: Any) -> list[Any]:
-    n, m = step["num_consts"], step["num_consts"] + step["num_carry"]
+    n, carries = scan_counts(step.params)
+    m = n + carries
     consts, carry, rows = list(xs[:n]), spread(xs[n:m]), spread(xs[m:])
     stacked = spread_types(step.outs[m - n :])
     if not rows:
