@@ -213,6 +213,13 @@ MUTANTS = [
         (_SERVER + "test_who_is_connected_is_answered_and_told_to_leave",),
     ),
     (
+        "serving: signals go on to the loop that is closed",
+        _ROOM + "_server.py",
+        "            signal.signal(number, handler)\n",
+        "            del handler\n",
+        (_SERVER + "test_signals_go_where_they_went_before",),
+    ),
+    (
         "serving: gRPC's bytes stand under the number of the outputs",
         _ROOM + "rpc/_schema.py",
         '"outputs 5 InferTensor*, raw_output_contents 6 bytes*"',
