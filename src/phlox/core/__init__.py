@@ -94,14 +94,14 @@ from phlox.core.module._tree import (
     write_arrays,
 )
 from phlox.core.transforms._ahead import Ahead
-from phlox.core.transforms._bound import carried, named_after
+from phlox.core.transforms._bound import carried
 from phlox.core.transforms._cache import clear_compile_cache, compile_cache
 from phlox.core.transforms._cache import start as _start_cache
 from phlox.core.transforms._cond import cond
 from phlox.core.transforms._custom import custom_vjp, gradient_hook, stop_gradient, value
 from phlox.core.transforms._derivatives import hessian, hvp, jacobian, jvp, vjp
 from phlox.core.transforms._disguise import disguised, in_disguise
-from phlox.core.transforms._functionalize import Outcome, functionalize, is_module
+from phlox.core.transforms._functionalize import Outcome, functionalize
 from phlox.core.transforms._grad import Differentiated, grad, numbers_as_arrays, scalar_of, value_and_grad
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
@@ -186,7 +186,6 @@ __all__ = [
     "hvp",
     "in_disguise",
     "is_key",
-    "is_module",
     "jacobian",
     "jit",
     "jvp",
@@ -198,7 +197,6 @@ __all__ = [
     "means",
     "merge",
     "modules",
-    "named_after",
     "new_figure",
     "numbers_as_arrays",
     "owners",

@@ -16,18 +16,16 @@ ring/          attention over sequences that are cut over devices
 experts/       tokens that go to experts on other devices, and come back
 """
 
-# For the rooms above, and no user's business: not in __all__.
+# What is named as itself, ``x as x``, is for the rooms above and no user's business: not in __all__.
 from phlox.parallel._alike import meant as meant
 from phlox.parallel._inspect import Layout, inspect
 from phlox.parallel._mesh import mesh
 from phlox.parallel._placement import Placement, placement_of
-from phlox.parallel._placement import placed as placed  # for the rooms above
+from phlox.parallel._placement import placed as placed
 from phlox.parallel._shard import create, shard
 from phlox.parallel._strategy import Product, Strategy
 from phlox.parallel.planning._plan import plan
 from phlox.parallel.planning._report import Plan, PlanRow
-
-# For the rooms above, and no user's business: not in __all__.
 from phlox.parallel.planning._step import Case as Case
 from phlox.parallel.planning._step import PlannedStep as PlannedStep
 from phlox.parallel.planning._step import steps_are_made_by as steps_are_made_by
