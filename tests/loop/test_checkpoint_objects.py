@@ -15,7 +15,6 @@ import phlox as px
 from kit import oracle
 from phlox import optim, weights
 from phlox.loop.checkpoints import _place
-from phlox.loop.checkpoints._circle import Circle
 
 oracle("orbax.checkpoint")
 
@@ -275,11 +274,3 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     for kind, package in (("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")):
         with pytest.raises(px.MissingExtraError, match=f"pip install {package}"):
             px.Checkpoint(f"{kind}://bucket/run")
-
-
-def test_several_processes_are_refused(url):
-    class Two(Circle):
-        processes = 2
-
-    with pytest.raises(weights.FileError, match=r"a folder on a disk that all processes see, got 'memory://"):
-        px.CheckpointStore(url).among(Two())

@@ -17,6 +17,7 @@ from phlox.loop._together import gathered
 from phlox.loop.checkpoints import _files
 from phlox.loop.checkpoints._arrays import PartWriter, shared_out
 from phlox.loop.checkpoints._circle import Together
+from phlox.loop.checkpoints._place import Objects
 from phlox.parallel import group
 
 CUT = {"parallel": px.parallel.fsdp(whole=8)}
@@ -120,6 +121,49 @@ def full():
         return {"error": str(error), "left": sorted(os.listdir(FOLDER / "full"))}
     finally:
         PartWriter.write = write
+
+
+def stored():
+    """In an object store, which a folder of this machine plays: no process sees there what another has on its disk."""
+    where, store = f"local://{FOLDER / 'store'}", FOLDER / "store"
+    fitted(epochs=2, checkpoint_dir=where, checkpoint_every=2, **CUT)
+    meet("stored")
+    newest = store / px.CheckpointStore(where).checkpoints()[-1].path.name
+    found: dict = {"saved": sorted({path.relative_to(store).parts[0] for path in store.rglob("*") if path.is_file()})}
+    found["parts"] = sorted(path.name for path in (newest / "arrays").iterdir() if path.is_dir())
+    meet("looked")
+    if ME == 0:
+        [data] = list((newest / "arrays" / "ocdbt.process_1" / "d").iterdir())[:1]
+        data.write_bytes(data.read_bytes()[:-1] + b"?")
+    meet("spoiled")
+    begins = Begins()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, history = fitted(epochs=4, checkpoint_dir=where, resume=True, callbacks=[begins], **CUT)
+    found["warned"] = [str(w.message) for w in caught if "damaged" in str(w.message)]
+    found |= {"fell back to": begins.step, "parts of": begins.parts, "ended": bits(model, history)}
+    other = network(seed=3)
+    px.parallel.shard(other, CUT["parallel"])
+    assert px.load_checkpoint(other, where).complete
+    return found | {"loaded": told(other, history)["weights"], "weights": told(model, history)["weights"]}
+
+
+def unsent():
+    """The network of process 1 fails at its second checkpoint."""
+    hand_over = Objects.hand_over
+
+    def failing(self, temporary, final):
+        if ME == 1 and "0002" in final.name:
+            raise px.weights.FileError("to take objects", got="no network", fix="look", where="the store")
+        hand_over(self, temporary, final)
+
+    Objects.hand_over, where = failing, f"local://{FOLDER / 'unsent'}"
+    try:
+        fitted(epochs=4, checkpoint_dir=where, **CUT)
+    except px.weights.FileError as error:
+        return {"error": str(error).splitlines()[0], "whole": [s.step for s in px.CheckpointStore(where).checkpoints()]}
+    finally:
+        Objects.hand_over = hand_over
 
 
 def alone():

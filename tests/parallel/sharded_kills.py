@@ -56,7 +56,8 @@ def digests(arrays):
 
 def main(moment):
     more = {"parallel": px.parallel.fsdp(whole=8), "callbacks": [Dies(moment)], "resume": True}
-    model, history = fitted(epochs=4, checkpoint_dir=FOLDER / "run", checkpoint_every=1, **more)
+    where = moment.get("where") or FOLDER / "run"
+    model, history = fitted(epochs=4, checkpoint_dir=where, checkpoint_every=1, **more)
     found = {"model": digests(px.paths(model)), "opt": digests(px.paths(history.optimizer))}
     found["losses"] = history.losses.tobytes().hex()
     (FOLDER / f"{ME}.json").write_text(json.dumps(found))

@@ -25,6 +25,7 @@ def launched(tmp_path_factory):
     def run(scenarios, processes=2, folder=None):
         folder, before = folder or tmp_path_factory.mktemp("sharded"), dict(os.environ)
         os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "PYTHONWARNINGS": "error"}
+        os.environ["FSSPEC_LOCAL_AUTO_MKDIR"] = "yes"  # as in a store, whose names need no folders
         try:
             assert launch([str(PROGRAM), scenarios, str(folder)], processes) == 0
         finally:
@@ -37,7 +38,7 @@ def launched(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(launched):
-    return launched("resumed,full,files,shared,alone")
+    return launched("resumed,full,files,shared,stored,unsent,alone")
 
 
 def test_a_training_goes_on_bit_for_bit(two):
@@ -54,6 +55,37 @@ def test_a_training_goes_on_bit_for_bit(two):
     assert "0006-step-9.damaged. " in warned
     assert warned.endswith("0005-step-6 is used.")
     assert two[0][1]["resumed"]["warned"] == []  # process 0 has said so
+
+
+def test_a_training_goes_on_bit_for_bit_from_an_object_store(two):
+    """Each sends its part, and no index is made; process 0 says once that a part of process 1 is damaged."""
+    for found in two[0]:
+        found, straight = found["stored"], found["resumed"]["straight"]
+        assert found["saved"] == [".writer", "0004-step-6", "0005-step-6"]
+        assert found["parts"] == ["ocdbt.process_0", "ocdbt.process_1"]
+        assert found["fell back to"] == 6
+        assert found["parts of"]["layers.0.weight"] == [4, 200]
+        assert found["ended"] == straight
+        assert found["loaded"] == found["weights"]
+    [warned] = two[0][0]["stored"]["warned"]
+    assert "0005-step-6 is damaged: arrays/ocdbt.process_1/d/" in warned
+    assert two[0][1]["stored"]["warned"] == []
+
+
+def test_what_one_cannot_send_is_an_error_of_all(two):
+    for found in two[0]:
+        assert found["unsent"] == {
+            "error": "the store expects to take objects, got no network, in process 1",
+            "whole": [3],
+        }
+
+
+def test_one_process_goes_on_with_what_two_have_sent(two):
+    found, folder = two[0][0]["stored"], two[1]
+    model = px.f64(px.Chain(px.Dense(4, 400, px.tanh), px.BatchNorm(400), px.Dropout(0.3), px.Dense(400, 3)))
+    assert px.load_checkpoint(model, f"local://{folder}/store").complete
+    for path, value in found["weights"].items():
+        np.testing.assert_array_equal(px.paths(model)[path], value, err_msg=path)
 
 
 def test_each_process_writes_its_part_and_reads_no_more(two):

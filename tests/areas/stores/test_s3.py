@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 import phlox as px
 from phlox import weights
+from phlox.cli._launch import launch
 from phlox.loop.checkpoints import _place
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +59,17 @@ def test_a_training_goes_on_from_there_bit_for_bit(url):
     other = trained(None, 1)
     px.load_checkpoint(other, url)
     same(other, resumed)
+
+
+def test_two_processes_send_each_its_part(url, endpoint, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    assert launch([str(HERE / "training.py"), url, "by two", endpoint], 2) == 0
+    at(endpoint)
+    found = fsspec.filesystem("s3").find(url.removeprefix("s3://"))
+    parts = {path.split("/")[5] for path in found if "/0003-step-12/arrays/ocdbt" in path}
+    assert parts == {"ocdbt.process_0", "ocdbt.process_1"}
+    assert px.load_checkpoint(trained(None, 1), url).complete
 
 
 def test_a_damaged_object_is_passed_over(url):

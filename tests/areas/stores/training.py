@@ -25,6 +25,18 @@ def trained(url, epochs, **options):
     return model
 
 
+def by_two(url):
+    """By this process and another: begun, gone on with from there, and never stopped; whether the ends are the same."""
+    px.parallel.initialize()
+    cut = {"parallel": px.parallel.fsdp(whole=8)}
+    trained(url, 2, **cut)
+    ends = [px.state_dict(trained(url, 3, resume=True, **cut)), px.state_dict(trained(None, 3, **cut))]
+    parts = [[np.asarray(v.addressable_data(0)) for name, v in end.items() if "key" not in name] for end in ends]
+    return all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
+
+
 if __name__ == "__main__":
     at(sys.argv[3])
+    if sys.argv[2] == "by two":
+        sys.exit(0 if by_two(sys.argv[1]) else 1)
     trained(sys.argv[1], int(sys.argv[2]), checkpoint_every=2, resume=True)

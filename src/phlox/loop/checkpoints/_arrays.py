@@ -2,7 +2,8 @@
 
 Of several processes each writes a part of every array that is cut, and of what lies whole in all a share. The parts are
 folders of their own, which process 0 makes one by an index over them: nothing is written twice, and who reads sees no
-difference. None of Orbax's barriers is used: what the processes have to tell each other goes through ``Circle``.
+difference. Out of an object store, where no process has all parts, they come as they were, and who reads makes the
+index. None of Orbax's barriers is used: what the processes have to tell each other goes through ``Circle``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from jax.sharding import Mesh, NamedSharding
 
 from phlox.core import MissingExtraError
 from phlox.loop.checkpoints._circle import Circle
+
+_PART, _INDEX = "ocdbt.process_{}", "manifest.ocdbt"  # as Orbax calls a process's part, and what makes one of them
 
 
 def orbax() -> Any:
@@ -104,7 +107,7 @@ class PartWriter:
 
 def own_files(folder: Path, process: int) -> list[Path]:
     """The files that a process has written of its part, whatever else is there."""
-    return sorted(path for path in (folder / f"ocdbt.process_{process}").rglob("*") if path.is_file())
+    return sorted(path for path in (folder / _PART.format(process)).rglob("*") if path.is_file())
 
 
 def shared_out(values: Sequence[Any], circle: Circle) -> list[Any]:
@@ -170,6 +173,7 @@ def read_arrays(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not wanted:
         return {}
+    _join_parts(folder)
     ocp = orbax()
     alone = of_this_process(ocp)
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
@@ -182,6 +186,16 @@ def read_arrays(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
         )
     finally:
         checkpointer.close()
+
+
+def _join_parts(folder: Path) -> None:
+    """Make one of parts that nobody has made one of."""
+    if not (folder / _INDEX).exists() and any(folder.glob(_PART.format("*"))):
+        writer = PartWriter()
+        try:
+            writer.join(folder)
+        finally:
+            writer.close()
 
 
 def _how(ocp: Any, form: Any) -> Any:

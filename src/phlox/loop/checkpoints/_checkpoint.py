@@ -264,8 +264,9 @@ class Checkpoint(Callback):
         kept = self.store.checkpoints()
         if not kept:
             return f"{why} at step {run.step}, before anything was saved to {folder}"
+        newest = f"{folder.rstrip('/')}/{kept[-1].path.name}"
         return (
-            f"{why} at step {run.step}; saved up to step {kept[-1].step} in {kept[-1].path}\n"
+            f"{why} at step {run.step}; saved up to step {kept[-1].step} in {newest}\n"
             f"go on with px.fit(…, checkpoint_dir={folder!r}, resume=True)"
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 from phlox.loop.checkpoints._arrays import PartWriter, own_files
 from phlox.loop.checkpoints._circle import Circle, as_error
 from phlox.loop.checkpoints._manifest import ARRAYS, STATE, entry_of, flush_folder, sealed
+from phlox.loop.checkpoints._place import Disk, Objects
 from phlox.loop.checkpoints._snapshot import Snapshot
 from phlox.weights import FileError
 
@@ -36,13 +37,18 @@ def written(folder: Path, snapshot: Snapshot, writer: PartWriter, circle: Circle
     return json.dumps({"files": files, "digest": snapshot.digest})
 
 
-def made_one(folder: Path, about: dict[str, Any], parts: list[str], writer: PartWriter, where: str) -> None:
+def made_one(
+    place: Disk | Objects, temporary: Path, final: Path, about: dict[str, Any], parts: list[str], writer: PartWriter
+) -> None:
     """In process 0: make one checkpoint of the parts of all processes, short of its name.
+
+    In an object store the parts stay as they are, and who reads joins them.
 
     Raises:
         FileError: a process could not write its part, or what it wrote is not to be seen here.
         CorruptFileError: the same.
     """
+    where = f"checkpoints in {place.address!r}"
     for process, text in enumerate(parts):
         error = as_error(text, process)
         if error is not None:
@@ -57,13 +63,15 @@ def made_one(folder: Path, about: dict[str, Any], parts: list[str], writer: Part
             where=where,
         )
     files = {name: entry for part in told for name, entry in part["files"].items()}
-    missing = [name for name in files if not (folder / name).is_file()]
+    seen = place.seen(temporary, final)
+    missing = [name for name, (size, _) in files.items() if seen.get(name) != size]
     if missing:
         raise FileError(
-            "a folder that all processes see",
-            got=f"one in which {missing[0]} of another process is not to be seen",
-            fix="give a folder on a disk that all machines share",
+            "a place that all processes see",
+            got=f"one in which {missing[0]} of another process is not to be seen whole",
+            fix="give a folder on a disk that all machines share, or an object store",
             where=where,
         )
-    writer.join(folder / ARRAYS)
-    sealed(folder, about, files)
+    if place.on_disk:
+        writer.join(temporary / ARRAYS)
+    sealed(temporary, about, files)

@@ -52,10 +52,10 @@ class Disk:
     Attributes:
         folder: where its files are.
         address: as a user writes it.
-        shared: whether several processes may write into it together.
+        on_disk: whether the folder is the place itself, in which several processes see the same files.
     """
 
-    shared = True
+    on_disk = True
 
     def __init__(self, folder: Path):
         self.folder, self.address = folder, os.fspath(folder)
@@ -73,6 +73,15 @@ class Disk:
     def names(self) -> list[str]:
         """All names in it, of what is no checkpoint any more too."""
         return os.listdir(self.folder)
+
+    def hand_over(self, temporary: Path, final: Path) -> None:
+        """Have what this process wrote of a checkpoint seen by process 0, which is to give it its name."""
+
+    def seen(self, temporary: Path, final: Path) -> dict[str, int]:
+        """The sizes of the files that all processes have written of a checkpoint."""
+        del final
+        files = [path for path in temporary.rglob("*") if path.is_file()]
+        return {path.relative_to(temporary).as_posix(): path.stat().st_size for path in files}
 
     def let_appear(self, temporary: Path, final: Path) -> None:
         """Give a whole checkpoint its name."""
@@ -117,7 +126,7 @@ class Objects:
         pause: waits so many seconds, before what failed is tried again.
     """
 
-    shared = False
+    on_disk = False
 
     def __init__(self, address: str):
         self.address = address
@@ -213,6 +222,31 @@ class Objects:
                     where=f"checkpoints in {self.address!r}",
                 )
 
+    def hand_over(self, temporary: Path, final: Path) -> None:
+        """Send what this process wrote of a checkpoint, but for the manifest; what is on the disk goes.
+
+        Raises:
+            FileError: the store cannot be written.
+        """
+        for path in sorted(temporary.rglob("*")):
+            if path.is_file() and path != temporary / MANIFEST:
+                self._put(f"{final.name}/{path.relative_to(temporary).as_posix()}", path)
+                path.unlink()
+
+    def seen(self, temporary: Path, final: Path) -> dict[str, int]:
+        """The sizes of the objects that other processes have sent of a checkpoint.
+
+        Raises:
+            FileError: the store cannot be read.
+        """
+        del temporary
+        self.files.invalidate_cache()
+        start = f"{self.root}/{final.name}"
+        with suppress(FileNotFoundError):
+            there = self._tried(lambda: self.files.find(start, detail=True), "to be listed")
+            return {str(path).removeprefix(start).strip("/"): told["size"] for path, told in there.items()}
+        return {}
+
     def let_appear(self, temporary: Path, final: Path) -> None:
         """Send a whole checkpoint, its manifest last; what is on the disk goes.
 
@@ -220,9 +254,7 @@ class Objects:
             FileError: the store cannot be written, or another training writes there.
         """
         self.still_mine()
-        parts = [path for path in sorted(temporary.rglob("*")) if path.is_file() and path != temporary / MANIFEST]
-        for path in parts:
-            self._put(f"{final.name}/{path.relative_to(temporary).as_posix()}", path)
+        self.hand_over(temporary, final)
         self._put(f"{final.name}/{MANIFEST}", temporary / MANIFEST)
         shutil.rmtree(temporary)
 

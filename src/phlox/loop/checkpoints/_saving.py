@@ -162,7 +162,7 @@ class SavingTogether(Saving):
         circle, name = self.circle, f"save {self._count}"
         try:
             self._parts = self._parts or PartWriter()
-            parts = circle.collected(name, self._written(snapshot, temporary, copied))
+            parts = circle.collected(name, self._written(snapshot, temporary, final, copied))
             if circle.first:
                 circle.forget(f"save {self._count - 1}")  # who has told of this one has heard the end of that one
             said = self._made_one(parts, about, temporary, final) if circle.first else ""
@@ -173,14 +173,17 @@ class SavingTogether(Saving):
         except BaseException as lost:  # a process does not tell any more
             self._error = lost
         self.failed = True
-        if circle.first:
+        if circle.first or not self.place.on_disk:
             _remove(temporary)
 
-    def _written(self, snapshot: Snapshot, temporary: Path, copied: threading.Event) -> str:
+    def _written(self, snapshot: Snapshot, temporary: Path, final: Path, copied: threading.Event) -> str:
         """Write this process's part; what to tell of it, or of what went wrong."""
         assert self._parts is not None
         try:
-            return written(temporary, snapshot, self._parts, self.circle, copied)
+            told = written(temporary, snapshot, self._parts, self.circle, copied)
+            if not self.circle.first:  # process 0 does so where all is there
+                self.place.hand_over(temporary, final)
+            return told
         except Exception as error:
             return as_text(self._as_file_error(error))
         finally:
@@ -190,7 +193,7 @@ class SavingTogether(Saving):
         """In process 0: let the checkpoint appear; what to say to all."""
         assert self._parts is not None
         try:
-            made_one(temporary, about, parts, self._parts, self.where)
+            made_one(self.place, temporary, final, about, parts, self._parts)
             self._let_appear(temporary, final)
         except Exception as error:
             return as_text(self._as_file_error(error))

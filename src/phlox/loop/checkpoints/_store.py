@@ -82,7 +82,7 @@ class CheckpointStore:
     @property
     def on_disk(self) -> bool:
         """Whether they are in a folder, and not in an object store."""
-        return self._place.shared
+        return self._place.on_disk
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -146,13 +146,6 @@ class CheckpointStore:
 
     def among(self, circle: Circle) -> None:
         """Read and write together with other processes, which all call the same methods from here on; or alone."""
-        if circle.several and not self._place.shared:
-            raise FileError(
-                "a folder on a disk that all processes see",
-                got=repr(self.address),
-                fix="save there, and copy what you want to keep; several processes do not write to an object store yet",
-                where=self.where,
-            )
         self._circle = circle
         self._saving.close()
         if circle.several:
@@ -164,8 +157,8 @@ class CheckpointStore:
         """The first checkpoint of a list that is whole; the list is asked for anew where one of it goes meanwhile."""
         for look in range(_LOOKS):
             try:
-                names = self._circle.decided(lambda: [os.fspath(path) for path in listed()])
-                return self._first_whole_of([Path(name) for name in names])
+                names = self._circle.decided(lambda: [path.name for path in listed()])
+                return self._first_whole_of([self.folder / name for name in names])
             except MissingFileError:
                 if look == _LOOKS - 1:
                     raise
@@ -191,7 +184,7 @@ class CheckpointStore:
         return None
 
     def _checked(self, path: Path) -> dict[str, Any]:
-        """The manifest of a checkpoint that is whole, to which each process looks at a share of the files.
+        """The manifest of a checkpoint that is whole, to which each process looks at a share of the files they all see.
 
         Raises:
             CorruptFileError, MissingFileError: what one of them has found, in all.
@@ -199,7 +192,8 @@ class CheckpointStore:
         manifest, found = {}, None
         try:
             self._place.bring(path.name)
-            manifest = check_files(path, self._circle.process, self._circle.processes)
+            share = (self._circle.process, self._circle.processes) if self._place.on_disk else (0, 1)
+            manifest = check_files(path, *share)
         except FileError as error:
             found = self._place.told(error)
         said = [as_error(text) for text in self._circle.gathered(as_text(found))]
