@@ -196,6 +196,24 @@ def files():
     return found
 
 
+def adapted():
+    """A LoRA in parts and a DoRA on one of two fused layers, in files of an adapter, and the same ones whole."""
+    found = {}
+    for name, make in (("lora", px.adapt.lora), ("dora", px.adapt.dora)):
+        for cut in (False, True):
+            with px.seed(0):
+                config = px.models.GPT2Config(vocab_size=32, n_embd=16, n_layer=1, n_head=2, n_positions=8)
+                base = px.models.create(config, key=0)
+                model = make(base, rank=2, where="**.q_proj", key=1)
+            if cut:
+                px.parallel.shard(model, px.parallel.fsdp(whole=8))
+                found[name] = any(not v.is_fully_replicated for v in px.split(model)[0].values())
+            if cut or ME == 0:
+                px.adapt.save(model, FOLDER / f"{name}-{'cut' if cut else 'whole'}")
+    meet("adapted")
+    return found
+
+
 def shared():
     """Who writes what of arrays that lie whole, and of one that is cut."""
     mesh, circle = px.parallel.mesh(data=1, fsdp=2), Together(group(), "test/shared", "test")

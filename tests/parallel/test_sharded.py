@@ -38,7 +38,7 @@ def launched(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(launched):
-    return launched("resumed,full,files,shared,stored,unsent,alone")
+    return launched("resumed,full,files,adapted,shared,stored,unsent,alone")
 
 
 def test_a_training_goes_on_bit_for_bit(two):
@@ -159,6 +159,14 @@ def test_a_model_in_parts_is_written_as_a_whole_one_is(two):
     assert second["error"].endswith("expects to be written by process 0, got an error there")
     model = px.load(folder / "cut.safetensors")
     assert weights.load_safetensors(model, folder / "whole_arrays.safetensors").complete
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapter_in_parts_is_written_as_a_whole_one_is(two, kind):
+    assert all(found["adapted"][kind] for found in two[0])
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        cut, whole = (two[1] / f"{kind}-{form}" / name for form in ("cut", "whole"))
+        assert cut.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.soak

@@ -70,7 +70,9 @@ def test_kills_of_one_change_nothing(tmp_path, monkeypatch, capsys, processes, k
         status, found = ended(folder, processes, {}, kind)
         spent = time.perf_counter() - began
         with capsys.disabled():
-            print(f"kill {kill + 1} of {KILLS // 2}, {processes} processes, {kind}, {moments}, {spent:.0f} s", flush=True)
+            print(
+                f"kill {kill + 1} of {KILLS // 2}, {processes} processes, {kind}, {moments}, {spent:.0f} s", flush=True
+            )
         assert status == 0
         assert found == whole, moments[-1]
         assert spent < LIMIT * len(moments)

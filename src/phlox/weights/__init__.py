@@ -29,6 +29,7 @@ from phlox.weights._replacing import replacing
 from phlox.weights._safetensors import load_safetensors, save_safetensors
 from phlox.weights._safetensors import read_file as read_file
 from phlox.weights._safetensors import write_file as write_file
+from phlox.weights._whole import is_cut as is_cut
 from phlox.weights._whole import whole as whole
 from phlox.weights._writing import write_by_one as write_by_one
 from phlox.weights.bundle._bundle import CARD as CARD

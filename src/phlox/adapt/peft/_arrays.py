@@ -14,6 +14,7 @@ from phlox.adapt.layers._changes import IA3, LoRA
 from phlox.adapt.peft._naming import Piece, Place
 from phlox.core import StructureError
 from phlox.nn import Conv, Embedding
+from phlox.weights import whole
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _lengths(piece: Piece, parts: Mapping[str, LoRA]) -> np.ndarray:
     """A piece's magnitudes; of one without, the lengths that its columns have."""
     if piece.path in parts:
         return np.asarray(parts[piece.path].magnitude)
-    weight = piece.layer.weight
+    weight = whole(piece.layer.weight)
     none = np.zeros((weight.shape[0], 1), np.float32), np.zeros((1, weight.shape[1]), np.float32)
     return np.asarray(lengths_of(weight, *none, 0.0))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from phlox.adapt._attaching import wrappers
 from phlox.adapt._choosing import check_model
@@ -22,8 +21,8 @@ from phlox.adapt.layers._whole import Trained
 from phlox.adapt.peft._arrays import Written, written_factors, written_low
 from phlox.adapt.peft._config import NAME, config_text, task_of
 from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of, shortest
-from phlox.core import Module, StructureError, modules, paths, replaced, trainable_arrays
-from phlox.weights import NameMap, file_error, replacing
+from phlox.core import Module, StructureError, copy, modules, paths, replaced, trainable_arrays, write_arrays
+from phlox.weights import NameMap, file_error, is_cut, replacing, whole, write_by_one
 
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -34,7 +33,8 @@ def save(model: Module, folder: str | os.PathLike[str], name: str = "default") -
     Layers are named as the hub names them where the model says so, by a method ``names`` that gives its
     ``px.weights.NameMap``, as models of ``px.models`` do; others by their own paths. What else of the model trains, a
     head that was thawed or that came with the adapter, is written whole beside it. Layers that are fused there get one
-    adapter there: where A differs, one of the rank of all together, which computes the same.
+    adapter there: where A differs, one of the rank of all together, which computes the same. Of a model that lies in
+    parts over several processes all call this, and process 0 writes.
 
     Arguments:
         model: a model with adapters.
@@ -56,6 +56,8 @@ def save(model: Module, folder: str | os.PathLike[str], name: str = "default") -
     where = f"px.adapt.save({os.fspath(folder)!r})"
     check_model(model, where)
     chosen_names(model, (name,), where)
+    lying = list(paths(model).values())
+    model = _brought_together(model)
     parts = {path: one.adapters[name] for path, one in wrappers(model).items() if name in one.adapters}
     changes: dict[str, Any] = {path: part for path, part in parts.items() if not isinstance(part, Trained)}
     dropout = _check_one_kind(model, changes, where)
@@ -71,7 +73,21 @@ def save(model: Module, folder: str | os.PathLike[str], name: str = "default") -
             arrays, entries = _low_rank(places, changes, _all_names(model))
             entries |= {"lora_dropout": dropout}
     entries |= {"modules_to_save": heads.modules or None, "task_type": task_of(model, bool(heads.modules))}
-    _write(Path(folder), arrays | heads.arrays, entries, where)
+    _write(Path(folder), arrays | heads.arrays, entries, where, lying)
+
+
+def _brought_together(model: Module) -> Module:
+    """A model whose adapters, and what else trains, this process has whole; of several all call this."""
+    adapters = [part for one in wrappers(model).values() for part in one.adapters.values()]
+    wanted = [array for part in adapters for array in paths(part).values()]
+    wanted += trainable_arrays(model).values()
+    ours = {id(array) for array in wanted}
+    cut = {path: whole(array) for path, array in paths(model).items() if id(array) in ours and is_cut(array)}
+    if not cut:
+        return model
+    twin = copy(model)
+    write_arrays(twin, cut)
+    return twin
 
 
 def _check_one_kind(model: Module, parts: Mapping[str, Any], where: str) -> float:
@@ -227,13 +243,15 @@ def _named(bare: Module, names: NameMap, owners: set[str], where: str) -> dict[s
 # --- files ------------------------------------------------------------------------------------------
 
 
-def _write(folder: Path, arrays: dict[str, np.ndarray], entries: dict[str, Any], where: str) -> None:
+def _write(
+    folder: Path, arrays: dict[str, np.ndarray], entries: dict[str, Any], where: str, lying: Iterable[Any]
+) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise file_error(error, folder, where) from error
-    ordered = {key: np.asarray(array, order="C") for key, array in sorted(arrays.items())}
-    with replacing(folder / _WEIGHTS, where=where) as temporary:
-        save_file(ordered, temporary, {"format": "pt"})
+    ready = {name: np.asarray(array) for name, array in arrays.items()}
+    forms = {name: (array.shape, array.dtype) for name, array in ready.items()}
+    write_by_one(folder / _WEIGHTS, forms, ready.items(), {"format": "pt"}, where, lying)
     with replacing(folder / NAME, where=where) as temporary:
         temporary.write_text(config_text(entries))
