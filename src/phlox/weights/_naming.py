@@ -22,7 +22,7 @@ _OPERATORS |= {"sub", "truediv", "xor"}
 _COMBINE = {"concatenate", "stack", "sum", "mean", "max", "min", "prod", "ravel", "squeeze", "expand_dims"}
 _COMPILED = (type(jnp.tanh), jnp.ufunc)
 _LONGEST = 500
-_PUBLIC = re.compile(r"phlox(\.[a-z]\w*)*")
+_OURS = re.compile(r"phlox(\._?[a-z]\w*)*")  # and not __main__, which does something
 
 
 class NotAllowedError(FileError):
@@ -94,7 +94,7 @@ class Allowed:
         module, attribute = _parted(name)
         if module.partition(".")[0] != "phlox":
             return None
-        if module not in sys.modules and _PUBLIC.fullmatch(module):
+        if module not in sys.modules and _OURS.fullmatch(module):
             try:
                 import_module(module)
             except ImportError as error:
