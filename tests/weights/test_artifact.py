@@ -73,13 +73,15 @@ def test_a_fresh_process_needs_the_file_alone(path):
 
 
 def test_models_of_other_rooms_load_in_a_process_that_has_not_been_there(path):
-    """Blocks of px.models, an adapter, and integers: classes that no public name is of, in rooms that come when used."""
+    """Blocks of px.models, an adapter, and integers: classes without public names, in rooms that come when used."""
     config = px.models.ResNetConfig(depths=(1,), hidden_sizes=(8,), embedding_size=4, classes=2)
     adapted = px.adapt.lora(px.models.create(config), rank=2, where="head")
     px.save(px.compress.quantize(adapted, where="**.conv"), path)
     code = "import sys, phlox as px; print(type(px.load(sys.argv[1])).__name__)"
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], check=True, capture_output=True, text=True, env=environment
+    )
     assert done.stdout == "ResNet\n"
 
 
