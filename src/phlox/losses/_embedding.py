@@ -25,7 +25,7 @@ from phlox.losses._reduce import (
     widen,
 )
 from phlox.losses._safe import clamped, hinged
-from phlox.nn import lp_norm, squarable
+from phlox.nn import lp_norm, rectified, squarable
 
 
 @answering
@@ -201,7 +201,7 @@ def siamese_contrastive(
     d, t, dtype = matched(distances, targets, where, names=("distances", "targets"))
     fix = "mark like pairs 0 and unlike pairs 1."
     check_values(targets, lambda v: (v >= 0) & (v <= 1), "targets within [0, 1]", where=where, fix=fix)
-    loss = (1 - t) * jnp.square(d) + t * jnp.square(jax.nn.relu(margin - d))
+    loss = (1 - t) * jnp.square(d) + t * jnp.square(rectified(margin - d))
     return reduced(loss, dtype, reduction, weight, where)
 
 

@@ -51,6 +51,8 @@ from phlox.nn.features._experts import MixtureOfExperts
 from phlox.nn.features._gated_mlp import GatedMLP
 from phlox.nn.features._linear import Bilinear, Scale
 from phlox.nn.features._noise import AlphaDropout, DropPath, FeatureAlphaDropout, VariationalDropout
+from phlox.nn.functional._bounds import at_least as at_least
+from phlox.nn.functional._bounds import rectified as rectified
 from phlox.nn.functional._numeric import lp_norm as lp_norm
 from phlox.nn.functional._numeric import squarable as squarable
 from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from phlox.core import Module, RangeError, ShapeError, describe
 from phlox.nn.containers._containers import Layer, check_callable
+from phlox.nn.functional._bounds import greater
 
 
 class _Row(Module):
@@ -138,5 +139,5 @@ class Maxout(_Row):
             )
         best = ys[0]
         for y in ys[1:]:
-            best = jnp.maximum(best, y)
+            best = greater(best, y)
         return best

@@ -1,6 +1,7 @@
 """Functional forms: pure functions of arrays, batch first and channels last.
 
 _numeric            what they share: dtypes that are safe to sum in, checks of axes
+_bounds             maxima that keep NaN on every device
 _activations _rectifiers _gated _softmax   elementwise, in pieces, gated, over classes
 _linear _embedding _gather _onehot _experts   products, rows of tables, routing
 _norm _moments _rescale   normalisation, means and variances that keep their digits, unit length

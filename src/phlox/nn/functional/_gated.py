@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from phlox.core import ShapeError, answering, describe
 from phlox.nn.functional._activations import gelu
+from phlox.nn.functional._bounds import largest, rectified
 from phlox.nn.functional._numeric import axes_of, in_range, real, widen
 
 __all__ = ["geglu", "glu", "maxout", "reglu", "swiglu"]
@@ -48,7 +49,7 @@ def reglu(x: ArrayLike, axis: int = -1) -> Array:
     Source: Shazeer, "GLU variants improve transformer" (arXiv:2002.05202); the gate is the second half.
     """
     a, b, dtype = _halves("reglu", x, axis)
-    return (a * jax.nn.relu(b)).astype(dtype)
+    return (a * rectified(b)).astype(dtype)
 
 
 @answering
@@ -108,7 +109,7 @@ def maxout(x: ArrayLike, pieces: int, axis: int = -1) -> Array:
         expected = f"axis {axis} divisible into groups of {pieces}"
         raise ShapeError(expected, got=describe(array), fix=f"choose pieces that divide {size}", where="maxout")
     shape = (*array.shape[:axis], size // pieces, pieces, *array.shape[axis + 1 :])
-    return jnp.max(array.reshape(shape), axis + 1)
+    return largest(array.reshape(shape), axis + 1)
 
 
 def _halves(name: str, x: ArrayLike, axis: int) -> tuple[Array, Array, jnp.dtype]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from phlox.core import ShapeError, answering, describe
+from phlox.nn.functional._bounds import rectified
 from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import (
     axes_of,
@@ -126,7 +126,7 @@ def normalise_batch(
     if found is None:
         mean, var, centred = centre(widen(array), axes, axis_name)
         y = _affine(centred * lax.rsqrt(var + eps), scale, bias, array)
-        found = jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
+        found = rectified(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
     y, mean, var = found
     return y, mean, var * (count / (count - 1))
 

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from phlox.core import RangeError, ShapeError, answering, describe
+from phlox.nn.functional._bounds import rectified
 from phlox.nn.functional._numeric import beside, in_range, is_concrete, pointwise, real, spread
 
 __all__ = [
@@ -50,7 +51,7 @@ def relu(x: ArrayLike) -> Array:
 
     Source: Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    return jax.nn.relu(x)
+    return rectified(jnp.asarray(x))
 
 
 @pointwise

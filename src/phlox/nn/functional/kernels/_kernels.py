@@ -67,6 +67,11 @@ def whole_wanted() -> bool:
     return _whole.value
 
 
+def read_only() -> bool:
+    """Whether a program is traced to be read, counted or exported, and not to run here."""
+    return _reference_only.value or _whole.value
+
+
 @functools.cache
 def package() -> Package:
     """Load the package of kernels and make its functions known to XLA, once."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from phlox.nn.functional._bounds import rectified
 from phlox.nn.functional._moments import centre
 from phlox.nn.functional._numeric import beside
 from phlox.nn.functional.kernels._gradients import differentiate, plain_gradient
@@ -32,7 +33,7 @@ def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, *, eps: float, relu:
     axes = tuple(range(x.ndim - 1))
     mean, var, centred = centre(x, axes)
     y = centred * lax.rsqrt(var + eps) * beside(scale, x.ndim) + beside(bias, x.ndim)
-    return jax.nn.relu(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
+    return rectified(y) if relu else y, jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
 
 
 def _shapes(x: Any, scale: Any, *_: Any, **params: Any) -> tuple[jax.ShapeDtypeStruct, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from phlox.core import DtypeError, RangeError, answering, describe
+from phlox.nn.functional._bounds import largest
 from phlox.nn.functional._numeric import copied
 from phlox.nn.functional.kernels._kernels import whole_wanted
 from phlox.nn.functional.kernels._pool import max_pool_kernel
@@ -308,7 +309,7 @@ def _windows(x: jax.Array, window: Window, axis: int) -> jax.Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def first_max(x: jax.Array, axis: int) -> jax.Array:
     """The largest element along an axis; all of the tangent is that of the first of equal ones."""
-    return jnp.max(x, axis)
+    return largest(x, axis)
 
 
 @first_max.defjvp
