@@ -9,6 +9,7 @@
 #include "exponential.h"
 #include "processor.h"
 #include "runtime.h"
+#include "tiles.h"
 
 namespace phlox {
 
@@ -44,7 +45,9 @@ void through_softmax(int64_t n, const float* __restrict p, float* __restrict dp)
 
 namespace {
 
-constexpr int64_t kScores = 1 << 18;  // that a thread holds at once: one megabyte
+constexpr int64_t kScores = 1 << 16;  // that a thread holds at once: they stay in a near cache
+constexpr int64_t kBlock = 48;        // queries whose scores a thread holds at most: whole tiles
+constexpr int64_t kSpan = 384;        // queries for which keys and values are arranged once
 
 struct Sizes {
   int64_t batch, queries, heads, size, keys, shared, value;
@@ -52,7 +55,7 @@ struct Sizes {
   bool causal;
 
   int64_t group() const { return heads / shared; }
-  int64_t block() const { return std::min(queries, std::clamp<int64_t>(kScores / keys, 32, 128)); }
+  int64_t block() const { return std::min(queries, std::clamp<int64_t>(kScores / keys / 6 * 6, 6, kBlock)); }
   // How many keys the queries before `end` see at most.
   int64_t seen(int64_t end) const { return causal ? std::min(keys, end) : keys; }
   double work(int products) const {
@@ -72,21 +75,50 @@ Sizes sizes_of(const ffi::AnyBuffer& q, const ffi::AnyBuffer& k, const ffi::AnyB
   return {a[0], a[1], a[2], a[3], b[1], b[2], c[3], scale, causal};
 }
 
-// C = alpha A B + beta C, row by row; run by the calling thread where that is one of several.
-bool product(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
-             int64_t ldb, float beta, float* c, int64_t ldc) {
-  return dnnl_sgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) == dnnl_success;
+// What a thread works in, piece by piece.
+class Room {
+ public:
+  explicit Room(char* at) : at_(at) {}
+  float* take(int64_t numbers) {
+    auto* taken = reinterpret_cast<float*>(at_);
+    at_ += bytes(numbers);
+    return taken;
+  }
+  static size_t bytes(int64_t numbers) { return Scratch::rounded(numbers * sizeof(float)); }
+
+ private:
+  char* at_;
+};
+
+// A matrix in panels, and products with it.
+struct Panels {
+  int64_t inner, columns;
+  float* numbers;
+
+  static size_t bytes(int64_t inner, int64_t columns) { return Room::bytes(panel_numbers(inner, columns)); }
+  Panels(Room& room, int64_t inner, int64_t columns) : inner(inner), columns(columns), numbers(room.take(panel_numbers(inner, columns))) {}
+
+  // From rows that lie `row` apart, of which there are `inner`.
+  void arrange(const float* b, int64_t row) { arrange_panels(inner, columns, b, row, 1, numbers); }
+  // From rows that lie `row` apart, of which there are `columns`: the matrix is their transpose.
+  void arrange_transposed(const float* b, int64_t row) { arrange_panels(inner, columns, b, 1, row, numbers); }
+};
+
+// C = scale A B, where C has the first columns of B, and A takes the first rows of it; rows of A lie `a_row` apart.
+void product(const Panels& b, int64_t rows, int64_t columns, int64_t inner, float scale, const float* a, int64_t a_row, float* c,
+             int64_t c_row) {
+  multiply({rows, columns, inner, scale, a, kTileRows * a_row, a_row, 1, b.numbers, b.inner, false, c, c_row});
 }
 
-void finish(bool well) {
-  if (!well) throw std::runtime_error("a matrix product failed");
+// C += scale Aᵀ B.
+void add_transposed(const Panels& b, int64_t rows, float scale, const float* a, int64_t a_row, float* c, int64_t c_row) {
+  multiply({rows, b.columns, b.inner, scale, a, kTileRows, 1, a_row, b.numbers, b.inner, true, c, c_row});
 }
 
 // The weights of a block of queries, (rows, keys) in `p`, not divided by their sums yet.
-bool weights(const Sizes& s, const float* q, const float* k, int64_t first, int64_t rows, int64_t keys, float* p, float* sums) {
-  bool well = product('N', 'T', rows, keys, s.size, s.scale, q, s.heads * s.size, k, s.shared * s.size, 0, p, keys);
+void weights(const Sizes& s, const Panels& k, const float* q, int64_t first, int64_t rows, int64_t keys, float* p, float* sums) {
+  product(k, rows, keys, s.size, s.scale, q, s.heads * s.size, p, keys);
   for (int64_t r = 0; r < rows; ++r) sums[r] = weigh(s.seen(first + r + 1), keys, p + r * keys);
-  return well;
 }
 
 ffi::Error attention(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::Result<ffi::AnyBuffer> y, float scale,
@@ -94,28 +126,28 @@ ffi::Error attention(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::
   return guarded("attention", [&] {
     const Sizes s = sizes_of(q, k, v, scale, causal);
     expect(*y, {s.batch, s.queries, s.heads, s.value});
-    const int64_t block = s.block(), blocks = (s.queries + block - 1) / block, tasks = s.batch * s.heads * blocks;
+    const int64_t block = s.block(), spans = (s.queries + kSpan - 1) / kSpan, tasks = s.batch * s.heads * spans;
     Threads threads(s.work(2));
-    const size_t each = Scratch::rounded((s.keys + 1) * block * sizeof(float));
+    const size_t each = Room::bytes(block * s.keys) + Room::bytes(block) + Panels::bytes(s.size, s.keys) + Panels::bytes(s.keys, s.value);
     Scratch scratch(each * threads.count());
-    auto* room = static_cast<char*>(scratch.take(each * threads.count()));
-    std::atomic<bool> failed{false};
+    auto* rooms = static_cast<char*>(scratch.take(each * threads.count()));
     share(threads.count(), tasks, 1, [&](int64_t task, int64_t, int member) {
-      const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads, g = h / s.group();
-      const int64_t first = (blocks - 1 - task % blocks) * block, rows = std::min(block, s.queries - first);
-      const int64_t keys = s.seen(first + rows);
-      auto* p = reinterpret_cast<float*>(room + each * member);
-      float* sums = p + block * s.keys;
-      const float* qs = floats(q) + ((b * s.queries + first) * s.heads + h) * s.size;
-      const float* ks = floats(k) + (b * s.keys * s.shared + g) * s.size;
-      const float* vs = floats(v) + (b * s.keys * s.shared + g) * s.value;
-      float* ys = floats(*y) + ((b * s.queries + first) * s.heads + h) * s.value;
-      bool well = weights(s, qs, ks, first, rows, keys, p, sums);
-      well = product('N', 'N', rows, s.value, keys, 1, p, keys, vs, s.shared * s.value, 0, ys, s.heads * s.value) && well;
-      for (int64_t r = 0; r < rows; ++r) scale_row(s.value, 1 / sums[r], ys + r * s.heads * s.value);
-      if (!well) failed = true;
+      const int64_t b = task / (s.heads * spans), h = task / spans % s.heads, g = h / s.group();
+      const int64_t begin = (spans - 1 - task % spans) * kSpan, end = std::min(begin + kSpan, s.queries);
+      const int64_t all = s.seen(end), y_row = s.heads * s.value;
+      Room room(rooms + each * member);
+      float *p = room.take(block * s.keys), *sums = room.take(block);
+      Panels ks(room, s.size, all), vs(room, all, s.value);
+      ks.arrange_transposed(floats(k) + (b * s.keys * s.shared + g) * s.size, s.shared * s.size);
+      vs.arrange(floats(v) + (b * s.keys * s.shared + g) * s.value, s.shared * s.value);
+      for (int64_t first = begin; first < end; first += block) {
+        const int64_t rows = std::min(block, end - first), keys = s.seen(first + rows);
+        float* ys = floats(*y) + ((b * s.queries + first) * s.heads + h) * s.value;
+        weights(s, ks, floats(q) + ((b * s.queries + first) * s.heads + h) * s.size, first, rows, keys, p, sums);
+        product(vs, rows, s.value, keys, 1, p, keys, ys, y_row);
+        for (int64_t r = 0; r < rows; ++r) scale_row(s.value, 1 / sums[r], ys + r * y_row);
+      }
     });
-    finish(!failed);
   });
 }
 
@@ -128,39 +160,45 @@ ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer
     expect(*dq, dims_of(q));
     expect(*dk, dims_of(k));
     expect(*dv, dims_of(v));
-    const int64_t block = s.block(), q_row = s.heads * s.size, k_row = s.shared * s.size, v_row = s.shared * s.value;
+    const int64_t block = s.block(), all = s.seen(s.queries);
+    const int64_t q_row = s.heads * s.size, k_row = s.shared * s.size, v_row = s.shared * s.value, y_row = s.heads * s.value;
     Threads threads(s.work(5));
-    const size_t each = Scratch::rounded((2 * s.keys + 1) * block * sizeof(float));
+    const size_t each = 2 * Room::bytes(block * all) + Room::bytes(block) + Panels::bytes(s.size, all) + Panels::bytes(s.value, all) +
+                        Panels::bytes(all, s.size) + Panels::bytes(block, s.size) + Panels::bytes(block, s.value);
     Scratch scratch(each * threads.count());
-    auto* room = static_cast<char*>(scratch.take(each * threads.count()));
+    auto* rooms = static_cast<char*>(scratch.take(each * threads.count()));
     std::fill_n(floats(*dk), s.batch * s.keys * k_row, 0.f);
     std::fill_n(floats(*dv), s.batch * s.keys * v_row, 0.f);
-    std::atomic<bool> failed{false};
     // A head of keys and values belongs to one thread, which adds up what all its queries give.
     share(threads.count(), s.batch * s.shared, 1, [&](int64_t task, int64_t, int member) {
       const int64_t b = task / s.shared, g = task % s.shared;
-      auto* p = reinterpret_cast<float*>(room + each * member);
-      float *ds = p + block * s.keys, *sums = ds + block * s.keys;
       const int64_t k_at = (b * s.keys * s.shared + g) * s.size, v_at = (b * s.keys * s.shared + g) * s.value;
+      Room room(rooms + each * member);
+      float *p = room.take(block * all), *ds = room.take(block * all), *sums = room.take(block);
+      Panels across(room, s.size, all), down(room, all, s.size), values(room, s.value, all);
+      across.arrange_transposed(floats(k) + k_at, k_row);
+      down.arrange(floats(k) + k_at, k_row);
+      values.arrange_transposed(floats(v) + v_at, v_row);
+      const Room rest = room;
       for (int64_t h = g * s.group(); h < (g + 1) * s.group(); ++h) {
         for (int64_t first = 0; first < s.queries; first += block) {
           const int64_t rows = std::min(block, s.queries - first), keys = s.seen(first + rows);
           const int64_t q_at = ((b * s.queries + first) * s.heads + h) * s.size;
-          const float* dys = floats(dy) + ((b * s.queries + first) * s.heads + h) * s.value;
-          const float *qs = floats(q) + q_at, *ks = floats(k) + k_at, *vs = floats(v) + v_at;
-          const int64_t y_row = s.heads * s.value;
-          bool well = weights(s, qs, ks, first, rows, keys, p, sums);
+          const float *qs = floats(q) + q_at, *dys = floats(dy) + ((b * s.queries + first) * s.heads + h) * s.value;
+          Room free = rest;
+          Panels asked(free, rows, s.size), slopes(free, rows, s.value);
+          asked.arrange(qs, q_row);
+          slopes.arrange(dys, y_row);
+          weights(s, across, qs, first, rows, keys, p, sums);
           for (int64_t r = 0; r < rows; ++r) scale_row(keys, 1 / sums[r], p + r * keys);
-          well = product('T', 'N', keys, s.value, rows, 1, p, keys, dys, y_row, 1, floats(*dv) + v_at, v_row) && well;
-          well = product('N', 'T', rows, keys, s.value, 1, dys, y_row, vs, v_row, 0, ds, keys) && well;
+          add_transposed(slopes, keys, 1, p, keys, floats(*dv) + v_at, v_row);
+          product(values, rows, keys, s.value, 1, dys, y_row, ds, keys);
           for (int64_t r = 0; r < rows; ++r) through_softmax(keys, p + r * keys, ds + r * keys);
-          well = product('N', 'N', rows, s.size, keys, s.scale, ds, keys, ks, k_row, 0, floats(*dq) + q_at, q_row) && well;
-          well = product('T', 'N', keys, s.size, rows, s.scale, ds, keys, qs, q_row, 1, floats(*dk) + k_at, k_row) && well;
-          if (!well) failed = true;
+          product(down, rows, s.size, keys, s.scale, ds, keys, floats(*dq) + q_at, q_row);
+          add_transposed(asked, keys, s.scale, ds, keys, floats(*dk) + k_at, k_row);
         }
       }
     });
-    finish(!failed);
   });
 }
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from phlox.core import RangeError, answering
 from phlox.nn.functional._numeric import in_range, inexact, pointwise, widen
+from phlox.nn.functional.kernels._gelu import gelu_kernel
 
 __all__ = [
     "gelu",
@@ -99,7 +100,8 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Array:
     """
     x = jnp.asarray(x)
     if approximate in ("none", "erf"):
-        return 0.5 * x * jax.lax.erfc(-x * math.sqrt(0.5))
+        y = _gelu_by_kernel(x)
+        return _exact_gelu(x) if y is None else y
     if approximate == "tanh":
         near = jnp.clip(x, -20.0, 20.0)  # beyond, tanh is exactly 1, and the cube could overflow
         return 0.5 * x * (1.0 + jnp.tanh(math.sqrt(2.0 / math.pi) * (near + 0.044715 * near * near * near)))
@@ -107,6 +109,13 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Array:
         return x * jax.nn.sigmoid(1.702 * x)
     fix = 'pass approximate="none" for the exact form'
     raise RangeError('approximate "none", "tanh" or "sigmoid"', got=repr(approximate), fix=fix, where="gelu")
+
+
+def _exact_gelu(x: Array) -> Array:
+    return 0.5 * x * jax.lax.erfc(-x * math.sqrt(0.5))
+
+
+_gelu_by_kernel = gelu_kernel(_exact_gelu)
 
 
 @pointwise

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from phlox.core import ShapeError, answering, describe, way
 from phlox.nn.functional._numeric import beside, inexact, is_half, spread
+from phlox.nn.functional.kernels._product import bias_rows, product_kernel
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
 
@@ -48,7 +49,8 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
     if y is None:
         # the size is spelled out: -1 cannot be resolved where another axis has size 0
         flat = a if array.ndim <= 2 else a.reshape(math.prod(lead), size)
-        y = jnp.matmul(flat, b)
+        y = product_kernel(flat, b) if flat.ndim == 2 else None
+        y = jnp.matmul(flat, b) if y is None else y
         y = y if array.ndim <= 2 else y.reshape(*lead, width)
     return _plus_bias("dense", y, bias)
 
@@ -172,4 +174,7 @@ def _plus_bias(where: str, y: Array, bias: ArrayLike | None) -> Array:
     if b.shape != y.shape[-1:]:
         fix = "pass one number for each output feature"
         raise ShapeError(f"a bias of shape ({y.shape[-1]},)", got=describe(b), fix=fix, where=where)
-    return y + (spread(b.astype(y.dtype), y.shape) if is_half(y.dtype) else beside(b, y.ndim))
+    if is_half(y.dtype):
+        return y + spread(b.astype(y.dtype), y.shape)
+    rows = bias_rows(b, math.prod(y.shape[:-1])) if b.dtype == y.dtype and y.ndim > 1 else None
+    return y + (beside(b, y.ndim) if rows is None else rows.reshape(y.shape))

@@ -17,6 +17,7 @@ from jax.interpreters import batching
 from phlox.nn.functional.kernels._gradients import differentiate, map_plain_form, plain_gradient
 from phlox.nn.functional.kernels._kernels import Kernel, in_use
 from phlox.nn.functional.kernels._parts import Roles
+from phlox.nn.functional.kernels._product import gathered
 
 __all__ = ["gru_kernel", "lstm_kernel"]
 
@@ -161,7 +162,7 @@ def _weight_gradient(h0: Array, y: Array, slopes: Array, reverse: bool) -> Array
     """What each step multiplied, times the slopes of what it gave: one product over all steps."""
     parts = [y[:, 1:], h0[:, None]] if reverse else [h0[:, None], y[:, :-1]]
     before = jnp.concatenate(parts, 1)
-    return before.reshape(-1, h0.shape[-1]).T @ slopes.reshape(-1, slopes.shape[-1])
+    return gathered(before.reshape(-1, h0.shape[-1]), slopes.reshape(-1, slopes.shape[-1]))
 
 
 def _takes_all(library: Any, *avals: Any, reverse: bool) -> None:

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.nn.functional._numeric import beside, inexact, is_concrete, result_dtype, widen
+from phlox.nn.functional.kernels._product import bias_rows, product_kernel
 from phlox.nn.functional.recurrence._loop import Carry, Flags, How, Step, Weight, is_pure, loop
 
 __all__ = ["sequence_mask"]
@@ -148,9 +149,14 @@ class Form:
 
     def product(self, x: Array) -> Array:
         """The inputs' product at all steps, as one."""
-        flat = _matmul(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, x.shape[-1]), self.ih)
+        rows = x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, x.shape[-1])
+        flat = product_kernel(rows, self.ih)
+        flat = _matmul(rows, self.ih) if flat is None else flat
         y = flat.reshape(*x.shape[:-1], flat.shape[-1])
-        return y if self.bias is None else y + beside(self.bias, y.ndim)
+        if self.bias is None:
+            return y
+        biases = bias_rows(self.bias, len(flat)) if self.bias.dtype == y.dtype else None
+        return y + (beside(self.bias, y.ndim) if biases is None else biases.reshape(y.shape))
 
     def run(
         self, step: Step, weights: Sequence[Weight], states: Carry, how: Run, act: Activation,
