@@ -1,11 +1,16 @@
 """Instructions that all contenders of a race are held to, and whether that bites: the rate of a product of each.
 
-An environment variable that a library does not know holds nobody to anything, in silence. So a product of each
-framework is timed with the restriction and without it, in turns.
+An environment variable that a library does not know holds nobody to anything, in silence: XLA's own flag leaves the
+library that multiplies for it as it is. So the processor's wider instructions are hidden from whole processes
+(native/narrower.c) where that can be done, and a product of each framework is timed with the restriction and without it.
 """
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +25,25 @@ _NAMES = {  # by set: as XLA, oneDNN, MKL and PyTorch call it, and as Linux does
 }
 SETS = (*_NAMES, NATIVE)
 SIZE = 1024  # of the product's square matrices
+_ROOT = Path(__file__).resolve().parent.parent
 WIDER = 0.75  # with half the width, a product has at most this share of the rate
+
+
+@functools.cache
+def narrower() -> str | None:
+    """The library that hides what is wider than AVX2 from a process that is started with it; None where none can be."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    library = _ROOT / "build" / "narrower.so"
+    library.parent.mkdir(exist_ok=True)
+    fresh = library.with_suffix(f".{os.getpid()}.so")
+    options = ["-shared", "-fPIC", "-O2", "-o", str(fresh), str(_ROOT / "native" / "narrower.c"), "-ldl"]
+    if subprocess.run([compiler, *options], capture_output=True, check=False).returncode:
+        return None
+    fresh.replace(library)  # in one step: another process may be starting with it
+    tried = subprocess.run(["true"], env=os.environ | {"LD_PRELOAD": str(library)}, capture_output=True, check=False)
+    return None if tried.returncode or tried.stderr else str(library)
 
 
 def env(isa: str) -> dict[str, str]:
@@ -28,7 +51,8 @@ def env(isa: str) -> dict[str, str]:
     if isa == NATIVE:
         return {}
     xla, onednn, mkl, aten, _ = _NAMES[isa]
-    return {
+    hidden = narrower() if is_less(isa) else None
+    return ({} if hidden is None else {"LD_PRELOAD": hidden}) | {
         "XLA_FLAGS": f"--xla_cpu_max_isa={xla}",
         "ONEDNN_MAX_CPU_ISA": onednn,
         "MKL_ENABLE_INSTRUCTIONS": mkl,
@@ -92,4 +116,6 @@ def bite(isa: str, timers: Mapping[str, Mapping[str, Callable[[], float]]], roun
     Arguments:
         timers: by framework, and by ``isa`` and ``"native"``: seconds of a product.
     """
-    return Bite(isa, {name: interleave(ways, rounds) for name, ways in timers.items()}, notes)
+    alone = is_less(isa) and narrower() is None
+    how = ["wider instructions could not be hidden here: libraries are held by their variables alone"] if alone else []
+    return Bite(isa, {name: interleave(ways, rounds) for name, ways in timers.items()}, [*notes, *how])

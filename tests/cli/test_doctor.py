@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -37,6 +38,27 @@ def test_versions_devices_and_cache(capsys):
 def test_why_no_kernels_are_in_use(package, said, capsys, monkeypatch):
     monkeypatch.setattr(_kernels, "package", lambda: package)
     assert facts(capsys)["kernels"].strip() == said
+
+
+@pytest.mark.parametrize(
+    ("instructions", "said"),
+    [
+        (b"AVX2", "convolutions in plain JAX"),
+        (b"AVX-512 with VNNI", "convolutions in plain JAX"),
+        (b"AVX-512 with bfloat16", "convolutions by the processor's own"),
+        (b"AVX-512 with AMX", "convolutions by the processor's own"),
+    ],
+)
+def test_what_is_done_in_bfloat16(instructions, said, capsys, monkeypatch):
+    library = SimpleNamespace(
+        phlox_cpu_onednn_version=lambda: b"3.2.0",
+        phlox_cpu_instructions=lambda: instructions,
+        phlox_cpu_threads=lambda: 2,
+    )
+    monkeypatch.setattr(_kernels, "package", lambda: _kernels.Package(library, "in use"))
+    found = facts(capsys)["kernels in bfloat16"]
+    assert said in found
+    assert "LSTM and GRU in float32, rounded once" in found
 
 
 def test_a_broken_package_is_told_and_does_no_harm(monkeypatch):

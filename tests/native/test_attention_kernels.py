@@ -22,8 +22,10 @@ CASES = {
     "causal, the last block short": (2, 150, 150, 2, 2, 8, 8, True),
     "shared heads, other sizes": (2, 19, 33, 6, 2, 5, 7, False),
     "causal, fewer keys than queries": (1, 40, 20, 2, 1, 4, 4, True),
-    "causal, fewer queries than keys": (1, 7, 40, 2, 2, 4, 4, True),
-    "one query": (3, 1, 17, 2, 2, 16, 3, False),
+    "causal, fewer queries than keys": (1, 11, 40, 2, 2, 4, 4, True),
+    "few queries": (3, 8, 17, 2, 2, 16, 3, False),
+    "several spans of queries": (1, 800, 30, 2, 1, 20, 33, False),
+    "causal, several spans": (1, 790, 790, 1, 1, 6, 6, True),
 }
 
 
@@ -83,7 +85,7 @@ def test_bfloat16_is_computed_in_float32_and_rounded_once():
 
 
 def test_every_other_derivative_is_that_of_the_plain_form():
-    q, k, v = map(jnp.asarray, arrays(1, 4, 18, 2, 1, 3, 3, True))
+    q, k, v = map(jnp.asarray, arrays(1, 9, 18, 2, 1, 3, 3, True))
     f = lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, scale=0.7)))  # noqa: E731
     penalty = lambda *a: sum(jnp.sum(g**2) for g in jax.grad(f, (0, 1, 2))(*a))  # noqa: E731
     calls = {
@@ -97,10 +99,10 @@ def test_every_other_derivative_is_that_of_the_plain_form():
 
 
 def test_what_the_kernel_does_not_know_is_left_to_the_plain_form():
-    q, k, v = map(jnp.asarray, arrays(1, 4, 18, 2, 2, 3, 3, False))
+    q, k, v = map(jnp.asarray, arrays(1, 9, 18, 2, 2, 3, 3, False))
     others = {
-        "mask": jnp.ones((4, 18), bool),
-        "bias": jnp.zeros((4, 18)),
+        "mask": jnp.ones((9, 18), bool),
+        "bias": jnp.zeros((9, 18)),
         "window": 2,
         "lengths": jnp.array([3]),
         "kv_lengths": jnp.array([3]),
@@ -116,15 +118,24 @@ def test_what_the_kernel_does_not_know_is_left_to_the_plain_form():
         assert "phlox_attention" not in str(found), name
 
 
+def test_few_queries_or_keys_are_left_to_xla():
+    before = _all["phlox_attention"].use
+    for queries, keys in ((7, 100), (100, 16)):
+        q, k, v = arrays(1, queries, keys, 2, 2, 4, 4, False)
+        jax.jit(lambda q, k, v: attention(q, k, v))(q, k, v)
+    after = _all["phlox_attention"].use
+    assert (after.kernel, after.reference) == (before.kernel, before.reference + 2)
+
+
 def test_weights_of_large_scores_neither_overflow_nor_vanish():
-    q = jnp.full((1, 2, 1, 4), 300.0)
+    q = jnp.full((1, 9, 1, 4), 300.0)
     k = jnp.concatenate([jnp.full((1, 9, 1, 4), 300.0), jnp.full((1, 9, 1, 4), -300.0)], 1)
     v = jnp.arange(18.0).reshape(1, 18, 1, 1)
-    assert attention(q, k, v).ravel().tolist() == [4.0, 4.0]
+    assert attention(q, k, v).ravel().tolist() == [4.0] * 9
 
 
 def test_nan_is_not_silenced():
-    q = jnp.ones((2, 3, 1, 4)).at[0].set(jnp.nan)
+    q = jnp.ones((2, 9, 1, 4)).at[0].set(jnp.nan)
     y = attention(q, jnp.ones((2, 20, 1, 4)), jnp.ones((2, 20, 1, 4)))
     assert jnp.isnan(y).all((1, 2, 3)).tolist() == [True, False]
 

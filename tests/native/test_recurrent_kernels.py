@@ -131,12 +131,34 @@ def test_gates_far_out_saturate_and_nan_stays():
     assert bad.tolist() == [[False] * 5, [False, False, True, True, True], [False] * 5]
 
 
-def test_half_precision_and_other_activations_keep_the_plain_loop():
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_is_computed_in_float32_and_rounded_once(form):
+    half = [a.astype(jnp.bfloat16) for a in arrays(FORMS[form], time=30)]
+    kernel = K._lstm if form == "lstm" else K._gru
+
+    def all_of(*arrays):
+        out, back = jax.vjp(lambda *a: run(form, *a), *arrays)
+        return out, back([jnp.cos(jnp.arange(y.size)).reshape(y.shape).astype(y.dtype) for y in out])
+
+    before = kernel.use.kernel
+    ours, slopes = jax.jit(all_of)(*half)
+    assert kernel.use.kernel == before + 1
+    with reference_forms():
+        theirs, wanted = jax.jit(lambda *a: all_of(*a))(*(a.astype(jnp.float32) for a in half))
+    for a, r in zip(ours, theirs, strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float32), r, rtol=2.0**-8, atol=1e-5)  # bfloat16 has 8 bits
+    for a, r in zip(slopes, wanted, strict=True):
+        assert a.dtype == jnp.bfloat16
+        assert float(jnp.abs(a - r).max()) < 2.0**-6 * float(jnp.abs(r).max())
+
+
+def test_other_activations_and_truncation_keep_the_plain_loop():
     given = arrays(4)
     used = K._lstm.use
-    jax.jit(lambda *a: run("lstm", *a))(*[a.astype(jnp.bfloat16) for a in given])
     jax.jit(lambda *a: run("lstm", *a, act=F.relu))(*given)
     jax.jit(lambda *a: run("lstm", *a, truncate=2))(*given)
+    jax.jit(lambda *a: run("lstm", *a))(*[a.astype(jnp.float16) for a in given])
     assert K._lstm.use == used
 
 

@@ -16,6 +16,7 @@ from phlox.nn.functional.kernels._parts import Roles
 __all__ = ["attention_kernel"]
 
 _SMALL = 16  # keys, up to which one call costs more than it saves
+_FEW = 8  # queries, below which arranging keys and values in panels costs more than the products with them
 
 
 def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array | None]:
@@ -76,5 +77,7 @@ def _call_backward(q: Any, k: Any, v: Any, y: Any, dy: Any, *, scale: float, cau
 
 
 def _declines(library: Any, q: Any, k: Any, *_: Any, **options: Any) -> str | None:
-    del library, q, options
-    return f"{_SMALL} keys or fewer" if k.shape[1] <= _SMALL else None
+    del library, options
+    if k.shape[1] <= _SMALL:
+        return f"{_SMALL} keys or fewer"
+    return f"fewer than {_FEW} queries" if q.shape[1] < _FEW else None

@@ -1,4 +1,4 @@
-"""The exact gelu on the CPU, and its gradient, each in one pass: XLA's complement of the error function takes twice as long."""
+"""The exact gelu on the CPU, and its gradient, each in one pass."""
 
 from __future__ import annotations
 

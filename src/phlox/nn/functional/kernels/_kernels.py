@@ -26,6 +26,10 @@ from phlox.nn.functional.kernels._parts import Parts, Roles
 
 _PACKAGE, _INTERFACE = "phlox_cpu", 5
 _SWITCH = "PHLOX_CPU_KERNELS"
+_HALVES = "bfloat16", "float16", "AMX"  # of the names of instructions, those that have bfloat16 among them
+_CAST = "attention, pooling, LSTM and GRU in float32, rounded once"
+_HALF = f"convolutions by the processor's own instructions; {_CAST}"
+_WIDENED = f"{_CAST}; convolutions in plain JAX: this processor has no instructions for it"
 
 # A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
 _reference_only = _compat.user_context(False)
@@ -115,7 +119,12 @@ def kernels_report() -> list[tuple[str, str]]:
     facts = f"oneDNN {version}, {instructions}, {library.phlox_cpu_threads()} threads"
     if jax.default_backend() != "cpu":
         return [("kernels", f"plain JAX: programs run on {jax.default_backend()}; phlox-cpu is there ({facts})")]
-    return [("kernels", f"phlox-cpu ({facts})"), *((name, _uses(kernel)) for name, kernel in sorted(_all.items()))]
+    half = [("kernels in bfloat16", _HALF if any(name in instructions for name in _HALVES) else _WIDENED)]
+    return [
+        ("kernels", f"phlox-cpu ({facts})"),
+        *half,
+        *((name, _uses(kernel)) for name, kernel in sorted(_all.items())),
+    ]
 
 
 # --- kernels ------------------------------------------------------------------------------------------

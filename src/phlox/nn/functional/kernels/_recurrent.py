@@ -32,6 +32,7 @@ def lstm_kernel(z: Array, weight: Array, state: Arrays, real: Array | None, reve
         z: (batch, time, 4 · hidden), the inputs' product with the bias. weight: (hidden, 4 · hidden).
         state: h and c, (batch, hidden) each. real: (batch, time) flags, or None.
     """
+    weight = _widened(weight)
     if not _takes(z, weight, *state):
         return None
     y, c, _ = _lstm(z, weight, *state, _flags(real, z.dtype), reverse=reverse)
@@ -46,11 +47,16 @@ def gru_kernel(bias: Array | None, z: Array, weight: Array, state: Arrays, real:
         bias: (3 · hidden,) added to the state's product, or None.
         z: (batch, time, 3 · hidden). weight: (hidden, 3 · hidden). state: h, (batch, hidden). real: as above.
     """
-    bias = jnp.zeros(z.shape[-1], z.dtype) if bias is None else bias
+    bias, weight = jnp.zeros(z.shape[-1], z.dtype) if bias is None else _widened(bias), _widened(weight)
     if not _takes(z, weight, bias, *state):
         return None
     y, _, _ = _gru(z, weight, bias, *state, _flags(real, z.dtype), reverse=reverse)
     return y, (y[:, 0 if reverse else -1],)
+
+
+def _widened(weight: Array) -> Array:
+    """A weight in bfloat16 as float32: the kernel multiplies in float32, and its caller rounds the outputs once."""
+    return weight.astype(jnp.float32) if weight.dtype == jnp.bfloat16 else weight
 
 
 def _takes(*arrays: Array) -> bool:
