@@ -2,7 +2,7 @@
 
 An environment variable that a library does not know holds nobody to anything, in silence: XLA's own flag leaves the
 library that multiplies for it as it is. So the processor's wider instructions are hidden from whole processes
-(native/narrower.c) where that can be done, and a product of each framework is timed with the restriction and without it.
+(native/narrower.c) where that can be done, and a product of each framework is timed with the restriction and without.
 """
 
 from __future__ import annotations

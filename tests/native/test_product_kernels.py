@@ -71,7 +71,7 @@ def test_every_other_derivative_and_map_is_that_of_the_plain_form():
         "grad of grad": lambda *a: jax.grad(penalty, (0, 1, 2))(*a),
         "jvp": lambda *a: jax.jvp(f, a, a),
         "forward over reverse": lambda *a: jax.jvp(jax.grad(f, (0, 1, 2)), a, a)[1],
-        "vmap over rows": lambda x, w, b: jax.vmap(dense, (1, None, None), 1)(x.reshape(130, 4, 200), w, b),
+        "vmap over rows": lambda x, w, b: jax.vmap(dense, (1, None, None), 1)(jnp.stack([x, jnp.cos(x)], 1), w, b),
         "vmap over weights": lambda x, w, b: jax.vmap(jax.grad(f, (0, 1, 2)), (None, 0, None))(x, two, b),
         "vmap over biases": lambda x, w, b: jax.vmap(jax.grad(f, 2), (None, None, 0))(x, w, jnp.stack([b, -b])),
         "remat": jax.grad(jax.checkpoint(f), (0, 1, 2)),

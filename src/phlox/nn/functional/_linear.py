@@ -176,5 +176,5 @@ def _plus_bias(where: str, y: Array, bias: ArrayLike | None) -> Array:
         raise ShapeError(f"a bias of shape ({y.shape[-1]},)", got=describe(b), fix=fix, where=where)
     if is_half(y.dtype):
         return y + spread(b.astype(y.dtype), y.shape)
-    rows = bias_rows(b, math.prod(y.shape[:-1])) if b.dtype == y.dtype and y.ndim > 1 else None
-    return y + (beside(b, y.ndim) if rows is None else rows.reshape(y.shape))
+    rows = bias_rows(b, y)
+    return y + (beside(b, y.ndim) if rows is None else rows)

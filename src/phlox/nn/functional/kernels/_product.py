@@ -44,13 +44,15 @@ def gathered(x: jax.Array, y: jax.Array) -> jax.Array:
     return _weight(x, y) if _takes(x, y) and not _of_weight(None, x, y) else x.T @ y
 
 
-def bias_rows(bias: jax.Array, rows: int) -> jax.Array | None:
-    """A bias once for each row, whose gradient, a sum over rows, is a kernel's; None where there is no kernel for it.
+def bias_rows(bias: jax.Array, y: jax.Array) -> jax.Array | None:
+    """A bias once for each row of y, whose gradient, a sum over rows, is a kernel's; None where there is none for it.
 
     Shapes:
-        bias: (out,); the result: (rows, out).
+        bias: (out,); y and the result: (..., out).
     """
-    return _spread(bias, rows=rows) if rows * bias.size >= _FEW and _takes(bias) else None
+    if y.ndim < 2 or not _takes(bias, y) or y.size < _FEW:
+        return None
+    return _spread(bias, rows=y.size // bias.size).reshape(y.shape)
 
 
 def _takes(*arrays: jax.Array) -> bool:
@@ -141,8 +143,8 @@ def _mapped_rows(arrays: Any, axes: Any, **params: Any) -> Any:
     (x, weight), (along, shared) = arrays, axes
     if shared is not None or not x.shape[along]:
         return map_plain_form(_rows, arrays, axes, params)
-    size = x.shape[along]
-    out = _rows(jnp.moveaxis(x, along, 0).reshape(-1, weight.shape[1 if params["turned"] else 0]), weight, **params)
+    size, flat = x.shape[along], jnp.moveaxis(x, along, 0)
+    out = _rows(flat.reshape(-1, flat.shape[2]), weight, **params)
     return out.reshape(size, -1, out.shape[1]), 0
 
 

@@ -155,8 +155,8 @@ class Form:
         y = flat.reshape(*x.shape[:-1], flat.shape[-1])
         if self.bias is None:
             return y
-        biases = bias_rows(self.bias, len(flat)) if self.bias.dtype == y.dtype else None
-        return y + (beside(self.bias, y.ndim) if biases is None else biases.reshape(y.shape))
+        biases = bias_rows(self.bias, y)
+        return y + (beside(self.bias, y.ndim) if biases is None else biases)
 
     def run(
         self, step: Step, weights: Sequence[Weight], states: Carry, how: Run, act: Activation,
