@@ -30,7 +30,7 @@ INLINE Tail tail_of(float x) {
   float z;  // the upper half of u's digits, whose square is exact
   std::memcpy(&z, &bits, sizeof z);
   const float d = -0.5f * ((u - z) * (u + z)), near = exponential(-0.5f * (z * z));
-  const float e = near + near * (d * (1.0f + d * (0.5f + d * 0.166666667f)));
+  const float e = near * (1.0f + d * (1.0f + d * (0.5f + d * 0.166666667f)));  // no product below the least float
   const float r = 1.0f / (u + 3.0f), t = (u - 3.0f) * r;
   float p = -2.629891392e-4f;
   p = p * t - 8.977542887e-4f;
