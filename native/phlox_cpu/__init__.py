@@ -13,11 +13,14 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 4  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 5  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
     "phlox_cpu_conv_bias",
+    "phlox_cpu_conv_act",
+    "phlox_cpu_conv_residual",
+    "phlox_cpu_packed_map",
     "phlox_cpu_conv_input_gradient",
     "phlox_cpu_conv_weight_gradient",
     "phlox_cpu_batch_norm",
