@@ -129,6 +129,15 @@ def test_half_precision_and_other_activations_take_the_plain_form():
     assert K._map.use == before
 
 
+def test_activations_that_kernels_know():
+    def gelu(x):
+        return x
+
+    sigmoid, by_erf = (functools.partial(px.gelu, approximate=kind) for kind in ("sigmoid", "none"))
+    assert [K.activation_code(act) for act in (px.tanh, gelu, sigmoid, by_erf, lambda x: x)] == [None] * 5
+    assert [K.activation_code(act) for act in ACTS.values()] == [0, 1, 2, 4, 3]
+
+
 def test_the_library_refuses_what_does_not_fit():
     call = jax.ffi.ffi_call("phlox_cpu_packed_map", jax.ShapeDtypeStruct((2, 70), jnp.float32))
     with pytest.raises(Exception, match=r"takes .*float32\[2, 16, 64\]|float32"):

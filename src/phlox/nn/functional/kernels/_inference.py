@@ -1,7 +1,7 @@
 """Maps and convolutions in inference on the CPU: all that stands behind a product in its last pass.
 
 A bias, a residual and an activation cost a pass over memory each where they are operations of their own. A map's
-weight comes as it is multiplied fastest: in blocks of 64 outputs, laid so once. Derivatives are those of the plain form.
+weight comes as it is multiplied fastest, in blocks of 64 outputs. Derivatives are those of the plain form.
 """
 
 from __future__ import annotations
