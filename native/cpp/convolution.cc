@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "runtime.h"
+#include "activation.h"
 
 namespace phlox {
 namespace {
@@ -22,6 +22,8 @@ struct Problem {
   int64_t groups;
   Dims input, weight, output;              // as JAX has them, channels last
   Dims stride, dilation, low, high;        // one number a spatial axis
+  int64_t activation = kIdentity;          // of the forward form, behind the bias
+  bool residual = false;                   // added before the activation
   int rank() const { return static_cast<int>(input.size()) - 2; }
 };
 
@@ -117,6 +119,10 @@ Convolution build(const Problem& p) {
   Dims dilation = p.dilation;
   for (auto& d : dilation) d -= 1;  // oneDNN counts the gaps
   auto attr = attributes();
+  dnnl::post_ops last;
+  if (p.residual) last.append_binary(algorithm::binary_add, c.output);
+  append(last, p.activation);
+  if (p.kind == kForward) attr.set_post_ops(last);
   const auto direct = algorithm::convolution_direct;
   const auto prop = prop_kind::forward_training;
   convolution_forward::primitive_desc forward;
@@ -157,7 +163,7 @@ Convolution build(const Problem& p) {
 std::shared_ptr<const Convolution> plan(const Problem& p, int threads) {
   static Cache<Convolution> cache(256);
   Key key;
-  key.add(p.kind).add(p.bias).add(p.dtype).add(p.groups).add(threads);
+  key.add(p.kind).add(p.bias).add(p.dtype).add(p.groups).add(p.activation).add(p.residual).add(threads);
   for (const auto* dims : {&p.input, &p.weight, &p.output, &p.stride, &p.dilation, &p.low, &p.high}) key.add(*dims);
   return cache.get(key, [&] { return build(p); });
 }
@@ -222,7 +228,7 @@ void run_in_parts(Problem p, int count, void* input, void* weight, void* output)
   stream.wait();
 }
 
-void run(const Problem& p, void* input, void* weight, void* output, void* bias) {
+void run(const Problem& p, void* input, void* weight, void* output, void* bias, void* residual = nullptr) {
   check(p);
   Threads threads(work(p));
   if (const int count = p.kind == kWeightGradient ? parts(p, threads.count()) : 1; count > 1) {
@@ -246,6 +252,8 @@ void run(const Problem& p, void* input, void* weight, void* output, void* bias) 
   if (p.kind == kForward) {
     args.insert({{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, blocked}, {DNNL_ARG_DST, y}});
     if (bias != nullptr) args.insert({DNNL_ARG_BIAS, at(c->bias, bias)});
+    if (residual != nullptr) args.insert({DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, at(c->output, residual)});
+    give(args, p.activation, residual != nullptr ? 1 : 0);
   } else if (p.kind == kInputGradient) {
     args.insert({{DNNL_ARG_DIFF_SRC, x}, {DNNL_ARG_WEIGHTS, blocked}, {DNNL_ARG_DIFF_DST, y}});
   } else {
@@ -274,14 +282,41 @@ ffi::Error forward(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::Result<ffi::AnyBuffe
   });
 }
 
+void check_bias(const ffi::AnyBuffer& b, const ffi::AnyBuffer& y) {
+  if (dims_of(b) != Dims{dims_of(y).back()} || b.element_type() != y.element_type()) {
+    throw Refused("takes one bias an output channel, got " + text(b) + " for " + text(y));
+  }
+}
+
 ffi::Error forward_bias(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> y, Span stride,
                         Span dilation, Span low, Span high, int64_t groups) {
   return guarded("convolution", [&] {
+    check_bias(b, *y);
     auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
-    if (dims_of(b) != Dims{p.output.back()} || b.element_type() != x.element_type()) {
-      throw Refused("takes one bias an output channel, got " + text(b) + " for " + text(*y));
-    }
     run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data());
+  });
+}
+
+ffi::Error forward_act(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> y, Span stride,
+                       Span dilation, Span low, Span high, int64_t groups, int64_t activation) {
+  return guarded("convolution with an activation", [&] {
+    check_bias(b, *y);
+    auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
+    p.activation = activation;
+    run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data());
+  });
+}
+
+ffi::Error forward_residual(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::AnyBuffer r, ffi::Result<ffi::AnyBuffer> y,
+                            Span stride, Span dilation, Span low, Span high, int64_t groups, int64_t activation) {
+  return guarded("convolution with a residual", [&] {
+    check_bias(b, *y);
+    if (dims_of(r) != dims_of(*y) || r.element_type() != y->element_type()) {
+      throw Refused("takes a residual of the output's form, got " + text(r) + " for " + text(*y));
+    }
+    auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
+    p.activation = activation, p.residual = true;
+    run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data(), r.untyped_data());
   });
 }
 
@@ -315,6 +350,14 @@ ffi::Error weight_gradient(ffi::AnyBuffer x, ffi::AnyBuffer dy, ffi::Result<ffi:
 
 PHLOX_HANDLER(phlox_cpu_conv, forward, TWO_TO_ONE)
 PHLOX_HANDLER(phlox_cpu_conv_bias, forward_bias, THREE_TO_ONE)
+PHLOX_HANDLER(phlox_cpu_conv_act, forward_act, THREE_TO_ONE.Attr<int64_t>("activation"))
+PHLOX_HANDLER(phlox_cpu_conv_residual, forward_residual,
+              ffi::Ffi::Bind()
+                  .Arg<ffi::AnyBuffer>()
+                  .Arg<ffi::AnyBuffer>()
+                  .Arg<ffi::AnyBuffer>()
+                  .Arg<ffi::AnyBuffer>()
+                  .Ret<ffi::AnyBuffer>() OPTIONS.Attr<int64_t>("activation"))
 PHLOX_HANDLER(phlox_cpu_conv_input_gradient, input_gradient, TWO_TO_ONE)
 PHLOX_HANDLER(phlox_cpu_conv_weight_gradient, weight_gradient, TWO_TO_ONE)
 
@@ -324,7 +367,7 @@ PHLOX_HANDLER(phlox_cpu_conv_weight_gradient, weight_gradient, TWO_TO_ONE)
 // or 1 with the reason why there is none. `shapes` holds input, weight and output (rank + 2 numbers each), then
 // stride, dilation, low and high (rank numbers each).
 PHLOX_EXPORT int phlox_cpu_conv_plan(int kind, int bias, int dtype, int rank, const int64_t* shapes, int64_t groups,
-                                     char* answer, size_t room) {
+                                     int64_t activation, int residual, char* answer, size_t room) {
   using namespace phlox;
   auto say = [&](const std::string& words) {
     std::strncpy(answer, words.c_str(), room - 1);
@@ -341,6 +384,7 @@ PHLOX_EXPORT int phlox_cpu_conv_plan(int kind, int bias, int dtype, int rank, co
               {},                      {},                       {},                                           {}};
     for (auto* dims : {&p.input, &p.weight, &p.output}) *dims = take(rank + 2);
     for (auto* dims : {&p.stride, &p.dilation, &p.low, &p.high}) *dims = take(rank);
+    p.activation = activation, p.residual = residual != 0;
     check(p);
     Threads threads(work(p));
     auto c = plan(p, threads.count());

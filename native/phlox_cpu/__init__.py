@@ -18,6 +18,9 @@ INTERFACE = 5  # of the targets, their attributes and the functions beside them;
 _TARGETS = (
     "phlox_cpu_conv",
     "phlox_cpu_conv_bias",
+    "phlox_cpu_conv_act",
+    "phlox_cpu_conv_residual",
+    "phlox_cpu_packed_map",
     "phlox_cpu_conv_input_gradient",
     "phlox_cpu_conv_weight_gradient",
     "phlox_cpu_batch_norm",

@@ -239,7 +239,7 @@ def test_the_library_says_why_it_declines():
     answer = ctypes.create_string_buffer(1024)
     numbers = (ctypes.c_int64 * 13)(1, 5, 2, 3, 2, 3, 1, 9, 3, 1, 1, 0, 0)
     status = package().library.phlox_cpu_conv_plan(
-        0, 0, 11, 1, numbers, ctypes.c_int64(1), answer, ctypes.c_size_t(1024)
+        0, 0, 11, 1, numbers, ctypes.c_int64(1), ctypes.c_int64(0), 0, answer, ctypes.c_size_t(1024)
     )
     assert status == 1
     assert b"do not fit: input [1, 5, 2], weight [3, 2, 3], output [1, 9, 3]" in answer.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -60,8 +60,13 @@ def runnables_of_model(
     return {DEFAULT: _runnable(model, request, Sizes(list(request.inputs.values()), sizes, where), where)}
 
 
-def runnables_of_bundle(bundle: Bundle, *, allow: Iterable[Any] = (), where: str) -> dict[str, Runnable]:
+def runnables_of_bundle(
+    bundle: Bundle, *, allow: Iterable[Any] = (), prepare: Callable[[Module], Module] | None = None, where: str
+) -> dict[str, Runnable]:
     """The signatures of a bundle, rebuilt from its ``model.phlox``: they run with the kernels of this machine.
+
+    Arguments:
+        prepare: makes a model that computes the same of the one in the file.
 
     Raises:
         ExportError: the bundle has no such file, a function without a name, or a model that has changed since.
@@ -72,6 +77,7 @@ def runnables_of_bundle(bundle: Bundle, *, allow: Iterable[Any] = (), where: str
         fix = "run its StableHLO"
         raise ExportError(f"a bundle with a {MODEL}", got="none: the model could not be held", fix=fix, where=where)
     model = load(bundle.folder / MODEL, allow=allow)
+    model = model if prepare is None else prepare(model)
     allowed = Allowed(allow, where)
     requests = [request_again(name, told, model, allowed, where) for name, told in bundle.signatures.items()]
     bounds = {n: pair for told in bundle.signatures.values() for n, pair in told.sizes.items()}

@@ -68,6 +68,8 @@ from phlox.nn.functional.kernels._parts import Roles as Roles
 from phlox.nn.functional.space._padding import pad_spatial as pad_spatial
 from phlox.nn.functional.space._window import Window as Window
 from phlox.nn.functional.space._window import plan_window as plan_window
+from phlox.nn.inference._layers import added as added
+from phlox.nn.inference._optimize import optimize_for_inference
 from phlox.nn.normalisation._folding import fold_batch_norm
 from phlox.nn.normalisation._group_norm import GroupNorm, InstanceNorm
 from phlox.nn.normalisation._norm import BatchNorm, LayerNorm
@@ -185,6 +187,7 @@ __all__ = [
     "functional",
     "init",
     "kind_by_name",
+    "optimize_for_inference",
     "output_shape",
     "parameter_kinds",
     "remove_weight_norm",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -26,6 +26,7 @@ class ConvNorm(Module):
 
     conv: Conv
     norm: BatchNorm
+    folds: ClassVar[tuple[tuple[str, str], ...]] = (("conv", "norm"),)
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from phlox.core import Module
 from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
-from phlox.nn import Conv, DropPath
-from phlox.nn.functional import sigmoid
+from phlox.nn import Conv, DropPath, added
+from phlox.nn.functional import identity, sigmoid
 
 
 class SqueezeExcite(Module):
@@ -76,6 +76,8 @@ class InvertedResidual(Module):
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)
         y = y if self.excite is None else self.excite(y)
+        if self.shortcut and self.drop in (None, identity):
+            return added(self.project, y, x)
         y = self.project(y)
         y = y if self.drop is None else self.drop(y)
         return x + y if self.shortcut else y

@@ -19,7 +19,7 @@ from phlox.models._config import Config, check_stages
 from phlox.models._family import Family
 from phlox.models._model import ImageClassifier
 from phlox.models.vision._blocks import ConvNorm
-from phlox.nn import Dense, MaxPool
+from phlox.nn import Dense, MaxPool, added
 from phlox.nn.functional import relu
 from phlox.weights import NameMap
 
@@ -82,9 +82,9 @@ class ResidualBlock(Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             y = layer(y)
-        return self.act(y + (x if self.shortcut is None else self.shortcut(x)))
+        return added(self.layers[-1], y, x if self.shortcut is None else self.shortcut(x), self.act)
 
 
 class ResNet(ImageClassifier):

@@ -64,6 +64,17 @@ def fold_batch_norm(model: M, *pairs: tuple[str, str]) -> M:
     return model
 
 
+def foldable(model: Module) -> list[tuple[str, str]]:
+    """Paths of layers and of the norms behind them, as classes tell them by ``folds``, that can be folded."""
+    uses = _uses(model)
+    found = []
+    for path, part in modules(model).items():
+        for layer, norm in getattr(type(part), "folds", ()):
+            if _refusal(getattr(part, layer), getattr(part, norm), uses) is None:
+                found.append((f"{path}.{layer}".lstrip("."), f"{path}.{norm}".lstrip(".")))
+    return found
+
+
 def _uses(model: Module) -> Counter[int]:
     """How many places of a model hold each layer or norm."""
     parts = jax.tree_util.tree_leaves(model, is_leaf=lambda v: isinstance(v, (*_LAYERS, BatchNorm)))

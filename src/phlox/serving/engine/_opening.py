@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phlox.core import ExportError, PhloxError
+from phlox.core import ExportError, Module, PhloxError
 from phlox.interchange import runnables_of_bundle, runnables_of_model, runnables_of_stablehlo
+from phlox.nn import optimize_for_inference
 from phlox.serving.engine._compiled import CompiledServable
 from phlox.serving.engine._onnx import ONNXServable
 from phlox.serving.engine._servable import Servable
@@ -55,7 +56,12 @@ def _of_model(path: Path, how: Opening, where: str) -> Servable:
     if not how.inputs:
         fix = "say it: --input image=batch,28,28,1; or write a bundle of it with px.export, which holds it"
         raise ExportError("what a model takes, where it is no bundle", got=path.name, fix=fix, where=where)
-    return CompiledServable(runnables_of_model(model, how.inputs, where=where), "px.save")
+    return CompiledServable(runnables_of_model(_prepared(model), how.inputs, where=where), "px.save")
+
+
+def _prepared(model: Module) -> Module:
+    """The model as it is fastest."""
+    return optimize_for_inference(model, tell=None)
 
 
 def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
@@ -79,7 +85,9 @@ def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[s
 def _forms(bundle: Bundle, how: Opening, where: str) -> Iterable[Callable[[], Servable]]:
     """The forms of a bundle, the fastest first."""
     if "model.phlox" in bundle.files:
-        yield lambda: CompiledServable(runnables_of_bundle(bundle, allow=how.allow, where=where), "model.phlox", bundle)
+        yield lambda: CompiledServable(
+            runnables_of_bundle(bundle, allow=how.allow, prepare=_prepared, where=where), "model.phlox", bundle
+        )
     if bundle.targets.get("stablehlo"):
         yield lambda: CompiledServable(runnables_of_stablehlo(bundle), "StableHLO", bundle)
     if written := bundle.targets.get("onnx"):

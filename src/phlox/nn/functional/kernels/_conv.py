@@ -95,22 +95,38 @@ def _highs(window: Window) -> tuple[int, ...]:
     )
 
 
+def conv_call_options(window: Window, groups: int) -> dict[str, Any]:
+    """What a call is told of a convolution."""
+    return {
+        "stride": np.array(window.stride, np.int64),
+        "dilation": np.array(window.dilation, np.int64),
+        "low": np.array([lo for lo, _ in window.padding], np.int64),
+        "high": np.array(_highs(window), np.int64),
+        "groups": np.int64(groups),
+    }
+
+
 def _caller(target: str, shapes: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arrays: Any, window: Window, groups: int) -> Any:
-        options = {
-            "stride": np.array(window.stride, np.int64),
-            "dilation": np.array(window.dilation, np.int64),
-            "low": np.array([lo for lo, _ in window.padding], np.int64),
-            "high": np.array(_highs(window), np.int64),
-            "groups": np.int64(groups),
-        }
         result = shapes(*arrays[:2], window=window, groups=groups)
-        return jax.ffi.ffi_call(target, result)(*arrays, **options)
+        return jax.ffi.ffi_call(target, result)(*arrays, **conv_call_options(window, groups))
 
     return call
 
 
-def _declines(kind: int, library: Any, *avals: Any, window: Window, groups: int) -> str | None:
+def conv_refusal(library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool]) -> str | None:
+    """Why oneDNN has no fast form of a convolution with a last pass, or None.
+
+    Arguments:
+        avals: of x, the weight and the bias.
+        last: the number of an activation, and whether a residual is added before it.
+    """
+    return _declines(_FORWARD, library, *avals, window=window, groups=groups, last=last)
+
+
+def _declines(
+    kind: int, library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool] = (0, False)
+) -> str | None:
     """Why oneDNN has no fast form of this convolution, or None."""
     a, b, form = *avals[:2], {"window": window, "groups": groups}
     x, w, y = {
@@ -125,7 +141,8 @@ def _declines(kind: int, library: Any, *avals: Any, window: Window, groups: int)
     lows = [lo for lo, _ in window.padding]
     numbers = int64s(*x.shape, *w.shape, *y.shape, *window.stride, *window.dilation, *lows, *_highs(window))
     dtype = _XLA_TYPES[str(x.dtype)]
-    return asked(library.phlox_cpu_conv_plan, kind, len(avals) > 2, dtype, window.rank, numbers, ctypes.c_int64(groups))
+    told = kind, len(avals) > 2, dtype, window.rank, numbers, ctypes.c_int64(groups), ctypes.c_int64(last[0]), last[1]
+    return asked(library.phlox_cpu_conv_plan, *told)
 
 
 def _is_product(window: Window, groups: int) -> bool:

@@ -1,0 +1,108 @@
+// y = act(x W + b) in inference: the weight lies as oneDNN multiplies fastest, since somebody laid it so before.
+//
+// W (in, out) in blocks of 64 outputs: (blocks, in, 64), both padded with zeros, the inputs to a multiple of 16.
+
+#include "activation.h"
+
+namespace phlox {
+namespace {
+
+using dnnl::memory;
+constexpr int64_t kBlock = 64, kInputs = 16;
+
+struct Map {
+  int64_t rows, inputs, outputs, activation;
+  double work() const { return 2.0 * static_cast<double>(rows) * static_cast<double>(inputs) * static_cast<double>(outputs); }
+};
+
+struct Plan {
+  dnnl::matmul primitive;
+  memory::desc x, weight, bias, y;
+  size_t scratch = 0;
+  std::string implementation;
+};
+
+Plan build(const Map& m) {
+  using tag = memory::format_tag;
+  const auto f32 = memory::data_type::f32;
+  Plan p;
+  p.x = {{m.rows, m.inputs}, f32, tag::ab};
+  p.weight = {{m.inputs, m.outputs}, f32, tag::BA16a64b};
+  p.bias = {{1, m.outputs}, f32, tag::ab};
+  p.y = {{m.rows, m.outputs}, f32, tag::ab};
+  dnnl::post_ops ops;
+  append(ops, m.activation);
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attr.set_post_ops(ops);
+  dnnl::matmul::primitive_desc pd(engine(), p.x, p.weight, p.bias, p.y, attr);
+  p.primitive = dnnl::matmul(pd);
+  p.scratch = pd.scratchpad_desc().get_size();
+  p.implementation = pd.impl_info_str();
+  return p;
+}
+
+std::shared_ptr<const Plan> plan(const Map& m, int threads) {
+  static Cache<Plan> cache(256);
+  Key key;
+  key.add(m.rows).add(m.inputs).add(m.outputs).add(m.activation).add(threads);
+  return cache.get(key, [&] { return build(m); });
+}
+
+void run(const Map& m, void* x, void* weight, void* bias, void* y) {
+  Threads threads(m.work());
+  auto p = plan(m, threads.count());
+  Scratch scratch(p->scratch + 64);
+  memory pad({{static_cast<int64_t>(p->scratch)}, memory::data_type::u8, memory::format_tag::x}, engine(), scratch.take(p->scratch));
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, {p->x, engine(), x}},
+                                            {DNNL_ARG_WEIGHTS, {p->weight, engine(), weight}},
+                                            {DNNL_ARG_BIAS, {p->bias, engine(), bias}},
+                                            {DNNL_ARG_DST, {p->y, engine(), y}},
+                                            {DNNL_ARG_SCRATCHPAD, pad}};
+  give(arguments, m.activation, 0);
+  dnnl::stream stream(engine());
+  p->primitive.execute(stream, arguments);
+  stream.wait();
+}
+
+int64_t rounded(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+ffi::Error packed_map(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> y, int64_t activation) {
+  return guarded("packed map", [&] {
+    const Dims in = dims_of(x), out = dims_of(*y);
+    if (in.size() != 2 || out.size() != 2) throw Refused("takes matrices, got " + text(x) + " and " + text(*y));
+    const Map m{in[0], in[1], out[1], activation};
+    expect(x, {m.rows, m.inputs});
+    expect(w, {rounded(m.outputs, kBlock) / kBlock, rounded(m.inputs, kInputs), kBlock});
+    expect(b, {m.outputs});
+    expect(*y, {m.rows, m.outputs});
+    run(m, x.untyped_data(), w.untyped_data(), b.untyped_data(), y->untyped_data());
+  });
+}
+
+}  // namespace
+
+PHLOX_HANDLER(phlox_cpu_packed_map, packed_map,
+              ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>().Attr<int64_t>(
+                  "activation"))
+
+}  // namespace phlox
+
+// Asked when a program is compiled: whether such a map has a fast form. Returns 0, or 1 with the reason why not.
+PHLOX_EXPORT int phlox_cpu_packed_map_plan(int64_t rows, int64_t inputs, int64_t outputs, int64_t activation, char* answer,
+                                           size_t room) {
+  using namespace phlox;
+  std::string words;
+  bool fast = false;
+  try {
+    const Map m{rows, inputs, outputs, activation};
+    Threads threads(m.work());
+    words = plan(m, threads.count())->implementation;
+    fast = words.rfind("brg", 0) == 0;
+  } catch (const std::exception& error) {
+    words = error.what();
+  }
+  std::strncpy(answer, words.c_str(), room - 1);
+  answer[room - 1] = 0;
+  return fast ? 0 : 1;
+}

@@ -1,0 +1,146 @@
+"""Maps and convolutions of inference by the kernels: the plain form's numbers, NaN, derivatives, and who declines."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phlox as px
+from kit import against_plain_forms, oracle
+from phlox.nn.functional.kernels import _inference as K
+from phlox.nn.functional.kernels._kernels import package
+from phlox.nn.functional.space._window import plan_window
+from phlox.nn.inference import FusedConv, PackedDense
+
+pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
+if package().library is None:
+    pytest.skip(f"kernels are out of use: {package().reason}", allow_module_level=True)
+WIDE = b"AVX-512" in package().library.phlox_cpu_instructions()
+ACTS = {
+    "identity": px.identity, "relu": px.relu, "gelu": px.gelu, "silu": px.silu,
+    "gelu tanh": functools.partial(px.gelu, approximate="tanh"),
+}  # fmt: skip
+
+
+def drawn(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def torchs(name, y):
+    torch = oracle("torch")
+    gelu = torch.nn.functional.gelu
+    by_name = {"relu": torch.relu, "gelu": gelu, "silu": torch.nn.functional.silu}
+    by_name |= {"identity": lambda y: y, "gelu tanh": lambda y: gelu(y, approximate="tanh")}
+    return by_name[name](y)
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (5, 16, 64), (33, 100, 130), (128, 257, 65)], ids=str)
+def test_a_map_is_pytorchs(name, sizes):
+    rows, inputs, outputs = sizes
+    torch = oracle("torch")
+    layer = px.Dense.of(drawn(inputs, outputs, seed=1), drawn(outputs, seed=2), ACTS[name])
+    fast, x = PackedDense.of_dense(layer), 3 * drawn(rows, inputs)
+    before = K._map.use.kernel
+    found = jax.jit(lambda layer, x: layer(x))(fast, x)
+    want = torch.from_numpy(np.array(x)) @ torch.from_numpy(np.array(layer.weight)) + torch.from_numpy(
+        np.array(layer.bias)
+    )
+    scale = np.abs(want.numpy()).max()
+    np.testing.assert_allclose(found / scale, torchs(name, want).numpy() / scale, rtol=0, atol=2e-6)
+    assert (K._map.use.kernel > before) == WIDE
+    np.testing.assert_array_equal(fast.weight, layer.weight)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"groups": 2, "padding": "SAME"}], ids=str)
+def test_a_convolution_is_the_plain_one(name, options, residual):
+    with px.seed(0):
+        layer = px.Conv((3, 3), 8, 12, **options)
+    layer.bias, x = drawn(12, seed=1), drawn(2, 9, 8, 8)
+    fast, plain = FusedConv.of_conv(layer), px.jit(layer)(x)
+    more = drawn(*plain.shape, seed=3) if residual else None
+    before = K._conv.use.kernel
+    found = jax.jit(lambda layer, x, r: layer(x, r, ACTS[name]))(fast, x, more)
+    want = ACTS[name](plain if more is None else plain + more)
+    np.testing.assert_allclose(found, want, rtol=0, atol=2e-5)
+    assert K._conv.use.kernel > before
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_nan_stays_where_it_is(name):
+    fast = PackedDense.of_dense(px.Dense(40, 70, ACTS[name], key=0))
+    x = drawn(6, 40).at[2, 3].set(jnp.nan)
+    np.testing.assert_array_equal(jnp.isnan(jax.jit(lambda f, x: f(x))(fast, x)).all(1), np.arange(6) == 2)
+    conv = FusedConv.of_conv(px.Conv((1, 1), 16, 16, ACTS[name], key=0))
+    image = drawn(1, 6, 6, 16).at[0, 1, 2, 3].set(jnp.nan)
+    found = jnp.isnan(jax.jit(lambda f, x: f(x))(conv, image))
+    assert found[0, 1, 2].all()
+    assert found.sum() == 16
+
+
+def test_an_overflow_to_minus_infinity_is_nan_behind_relu():
+    layer = px.Dense.of(jnp.full((16, 64), -3e38), None, px.relu)
+    found = jax.jit(lambda f, x: f(x))(PackedDense.of_dense(layer), jnp.full((4, 16), 10.0))
+    assert jnp.isnan(found).all() == WIDE  # the plain form says 0
+
+
+def test_derivatives_are_those_of_the_plain_form():
+    weight, bias, kernel = drawn(16, 20, seed=1), drawn(20, seed=2), drawn(3, 3, 4, 6, seed=3)
+    blocks, x, image, two = K.packed(weight), drawn(5, 16), drawn(2, 6, 6, 4), drawn(3, 5, 16, seed=4)
+    window = plan_window(image, (3, 3), 1, 0, 1, "conv", 2)
+
+    def f(x):
+        y = K.packed_map_kernel(x, blocks, bias, px.gelu)
+        return px.gelu(x @ weight + bias) if y is None else y
+
+    def g(image, r):
+        y = K.conv_act_kernel(image, kernel, bias[:6], r, window, 1, px.relu)
+        return px.relu(px.nn.functional.conv(image, kernel, bias[:6]) + r) if y is None else y
+
+    calls = {
+        "gradient": lambda x: jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))(x),
+        "forward over reverse": lambda x: jax.jvp(jax.grad(lambda x: jnp.sum(f(x) ** 2)), (x,), (x,))[1],
+        "vmap": lambda x: jax.vmap(f)(two) + jnp.sum(x),
+        "convolution": lambda x: jax.grad(lambda i, r: jnp.sum(jnp.sin(g(i, r))), (0, 1))(
+            image, x[0, 0] + drawn(2, 4, 4, 6)
+        ),
+    }
+    against_plain_forms(calls, x, scale=10.0)
+
+
+def test_over_devices_each_calls_for_its_rows():
+    """Rows are the batch's; the weight is needed whole."""
+    assert K._map.roles.of_inputs([np.ones((4, 2)), np.ones((1, 16, 64)), np.ones(3)]) == "rww"
+    assert (
+        K._conv.roles.of_inputs([np.ones((4, 2, 2, 1)), np.ones((1, 1, 1, 3)), np.ones(3), np.ones((4, 2, 2, 3))])
+        == "rwwr"
+    )
+
+
+def test_half_precision_and_other_activations_take_the_plain_form():
+    layer = PackedDense.of_dense(px.Dense(8, 8, px.tanh, key=0))
+    before = K._map.use
+    np.testing.assert_allclose(layer(jnp.ones((2, 8))), px.tanh(jnp.ones((2, 8)) @ layer.weight), rtol=1e-6)
+    assert K.packed_map_kernel(jnp.ones((2, 8), jnp.bfloat16), layer.blocks, jnp.zeros(8), px.relu) is None
+    assert K._map.use == before
+
+
+def test_activations_that_kernels_know():
+    def gelu(x):
+        return x
+
+    sigmoid, by_erf = (functools.partial(px.gelu, approximate=kind) for kind in ("sigmoid", "none"))
+    assert [K.activation_code(act) for act in (px.tanh, gelu, sigmoid, by_erf, lambda x: x)] == [None] * 5
+    assert [K.activation_code(act) for act in ACTS.values()] == [0, 1, 2, 4, 3]
+
+
+def test_the_library_refuses_what_does_not_fit():
+    call = jax.ffi.ffi_call("phlox_cpu_packed_map", jax.ShapeDtypeStruct((2, 70), jnp.float32))
+    with pytest.raises(Exception, match=r"takes .*float32\[2, 16, 64\]|float32"):
+        jax.block_until_ready(call(jnp.ones((2, 3)), jnp.ones((1, 16, 64)), jnp.ones(70), activation=np.int64(0)))
+    with pytest.raises(Exception, match="an activation that it does not know"):
+        jax.block_until_ready(call(jnp.ones((2, 3)), jnp.ones((2, 16, 64)), jnp.ones(70), activation=np.int64(9)))
