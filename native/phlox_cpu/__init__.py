@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 4  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 5  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
@@ -33,6 +33,8 @@ _TARGETS = (
     "phlox_cpu_gru",
     "phlox_cpu_gru_gradient",
     "phlox_cpu_adam",
+    "phlox_cpu_integer_product",
+    "phlox_cpu_integer_weights",
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.interpreters import ad, batching
 
 from phlox.nn.functional.kernels._kernels import Kernel
@@ -131,6 +132,8 @@ def _filled(tangent: Any) -> Any:
     return _zeros(tangent.aval) if isinstance(tangent, ad.Zero) else tangent
 
 
-def _zeros(like: Any) -> jax.Array:
+def _zeros(like: Any) -> Any:
     like = getattr(like, "aval", like)
+    if like.dtype == jax.dtypes.float0:  # of integers
+        return np.zeros(like.shape, like.dtype)
     return jnp.zeros(like.shape, like.dtype)

@@ -24,7 +24,7 @@ from jax.interpreters import mlir
 from phlox.core import _compat, way
 from phlox.nn.functional.kernels._parts import Parts, Roles
 
-_PACKAGE, _INTERFACE = "phlox_cpu", 4
+_PACKAGE, _INTERFACE = "phlox_cpu", 5
 _SWITCH = "PHLOX_CPU_KERNELS"
 
 # A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
