@@ -131,7 +131,7 @@ void multiply(const Call& c) {
   const Problem& p = c.p;
   const bool amx = c.how == Instructions::kAmx;
   const int64_t rows = p.rows(), columns = p.columns(), depth = rounded_up(p.window(), 64), panels = (columns + kPanel - 1) / kPanel;
-  Threads threads(0.25 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(depth));
+  Threads threads((0.25 * static_cast<double>(rows) + 16) * static_cast<double>(columns) * static_cast<double>(depth));
   const int64_t chunk = std::clamp(kGathered / depth / kBlock * kBlock, kBlock, kMostRows);
   const size_t packed_size = Scratch::rounded(static_cast<size_t>(panels * kPanel * depth));
   const size_t sums_size = Scratch::rounded(static_cast<size_t>(panels * kPanel) * sizeof(int32_t));

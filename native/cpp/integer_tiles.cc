@@ -16,6 +16,9 @@ namespace {
 
 constexpr long kAskForState = 0x1023, kTileData = 18;  // of arch_prctl: ARCH_REQ_XCOMP_PERM
 
+// Rows of a matrix lie far apart, and the processor fetches ahead within a page alone.
+constexpr int64_t kAhead = 32;
+
 // Whether the system lets this process have tiles.
 bool tiles_granted() { return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0; }
 
@@ -71,6 +74,7 @@ VNNI void pack_panel(const int8_t* matrix, int64_t rows, int64_t columns, int64_
   for (int64_t k = 0; k < depth; k += 4, panel += 4 * kPanel) {
     __m512i row[4], out[4];
     for (int i = 0; i < 4; ++i) {
+      __builtin_prefetch(matrix + (k + i + kAhead) * columns + at, 0, 2);
       row[i] = k + i < rows ? _mm512_maskz_loadu_epi8(there, matrix + (k + i) * columns + at) : _mm512_setzero_si512();
     }
     // four bytes of each column beside each other, within lanes of sixteen columns; then a lane's columns to one vector

@@ -1,27 +1,29 @@
 // The loops of integer_weights.cc for one width of vectors, included once for each: Vec of W floats, and how W codes become floats.
 // No include guard, and no includes: what stands here is compiled with the instructions of the place where it is included.
 
-// The product of R rows with V vectors of columns over rows k … end of a group; zero may be null. Codes of 4 bits hold two rows.
-template <int R, int V, int bits>
+// The product of R rows with V vectors of columns over rows begin … end of a group. Codes of 4 bits hold two rows.
+template <int R, int V, int bits, bool shifted>
 INLINE void columns(const float* x, int64_t ldx, const uint8_t* codes, int64_t ld, int64_t begin, int64_t end, const float* zero,
                     Vec (&sum)[R][V]) {
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) sum[r][v] = none();
   Vec off[V];
-  for (int v = 0; v < V; ++v) off[v] = zero ? load(zero + v * W) : none();
+  for (int v = 0; v < V; ++v) off[v] = shifted ? load(zero + v * W) : none();
   if constexpr (bits == 8) {
     for (int64_t k = begin; k < end; ++k) {
+      ahead(codes + (k + kAhead) * ld);
       for (int v = 0; v < V; ++v) {
         Vec w = eight(codes + k * ld + v * W);
-        if (zero) w = w - off[v];
+        if constexpr (shifted) w = w - off[v];
         for (int r = 0; r < R; ++r) sum[r][v] += x[r * ldx + k] * w;
       }
     }
   } else {
     for (int64_t k = begin; k < end; k += 2) {
+      ahead(codes + (k / 2 + kAhead) * ld);
       for (int v = 0; v < V; ++v) {
         Pair w = four(codes + k / 2 * ld + v * W);
-        if (zero) w.low = w.low - off[v], w.high = w.high - off[v];
+        if constexpr (shifted) w.low = w.low - off[v], w.high = w.high - off[v];
         for (int r = 0; r < R; ++r) {
           sum[r][v] += x[r * ldx + k] * w.low;
           sum[r][v] += x[r * ldx + k + 1] * w.high;
@@ -37,7 +39,11 @@ INLINE void few_rows(const Weights& m, int64_t column) {
     const int64_t begin = g * m.group, end = std::min(begin + m.group, m.ins);
     const float *scale = m.scale + g * m.outs + column, *zero = m.zero ? m.zero + g * m.outs + column : nullptr;
     Vec sum[R][V];
-    columns<R, V, bits>(m.x, m.ldx, m.codes + column, m.outs, begin, end, zero, sum);
+    if (zero) {
+      columns<R, V, bits, true>(m.x, m.ldx, m.codes + column, m.outs, begin, end, zero, sum);
+    } else {
+      columns<R, V, bits, false>(m.x, m.ldx, m.codes + column, m.outs, begin, end, zero, sum);
+    }
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < V; ++v) {
         float* to = m.y + r * m.outs + column + v * W;
@@ -52,6 +58,7 @@ template <int V, int bits>
 INLINE void spread(const Weights& m, int64_t begin, int64_t end, int64_t column, float* w) {
   for (int64_t k = begin; k < end; k += bits == 8 ? 1 : 2, w += (bits == 8 ? 1 : 2) * V * W) {
     const int64_t at = k / m.group * m.outs + column;
+    ahead(m.codes + (k * bits / 8 + kAhead) * m.outs + column);
     for (int v = 0; v < V; ++v) {
       const Vec scale = load(m.scale + at + v * W), zero = m.zero ? load(m.zero + at + v * W) : none();
       if constexpr (bits == 8) {
@@ -121,7 +128,7 @@ INLINE void some_columns(const Weights& m, int64_t first, int64_t last) {
 }
 
 // C outputs of R rows, where codes of an output lie beside each other. x of 4 bits has its even numbers first, then its odd ones.
-template <int R, int C, int bits>
+template <int R, int C, int bits, bool shifted>
 INLINE void dots(const Weights& m, const float* x, const uint8_t* const (&codes)[C], const float* const (&scale)[C],
                  const float* const (&zero)[C], float (&y)[R][C]) {
   constexpr int each = bits == 8 ? 1 : 2;  // codes to a byte
@@ -137,11 +144,11 @@ INLINE void dots(const Weights& m, const float* x, const uint8_t* const (&codes)
       for (int c = 0; c < C; ++c) {
         if constexpr (bits == 8) {
           Vec w = eight(codes[c] + k);
-          if (m.zero) w = w - all(zero[c][g]);
+          if constexpr (shifted) w = w - all(zero[c][g]);
           for (int r = 0; r < R; ++r) sum[r][c] += load(x + r * m.ldx + k) * w;
         } else {
           Pair w = four(codes[c] + k);
-          if (m.zero) w.low = w.low - all(zero[c][g]), w.high = w.high - all(zero[c][g]);
+          if constexpr (shifted) w.low = w.low - all(zero[c][g]), w.high = w.high - all(zero[c][g]);
           for (int r = 0; r < R; ++r) {
             sum[r][c] += load(x + r * m.ldx + k) * w.low;
             sum[r][c] += load(x + r * m.ldx + m.ldx / 2 + k) * w.high;
@@ -157,7 +164,7 @@ INLINE void dots(const Weights& m, const float* x, const uint8_t* const (&codes)
 }
 
 // Outputs first … last; those whose codes a whole vector would read beyond the array's end are read from a copy.
-template <int bits>
+template <int bits, bool shifted>
 INLINE void some_outputs(const Weights& m, int64_t first, int64_t last, uint8_t* room) {
   constexpr int C = 4;
   const int64_t whole = (m.bytes + W - 1) / W * W;
@@ -180,11 +187,11 @@ INLINE void some_outputs(const Weights& m, int64_t first, int64_t last, uint8_t*
       };
       if (r + 4 <= m.rows) {
         float y[4][C];
-        dots<4, C, bits>(m, m.x + r * m.ldx, codes, scale, zero, y);
+        dots<4, C, bits, shifted>(m, m.x + r * m.ldx, codes, scale, zero, y);
         put(y, 4);
       } else {
         float y[1][C];
-        dots<1, C, bits>(m, m.x + r * m.ldx, codes, scale, zero, y);
+        dots<1, C, bits, shifted>(m, m.x + r * m.ldx, codes, scale, zero, y);
         put(y, 1);
       }
     }
@@ -192,6 +199,9 @@ INLINE void some_outputs(const Weights& m, int64_t first, int64_t last, uint8_t*
 }
 
 void run(const Weights& m, int64_t first, int64_t last, uint8_t* room) {
-  if (m.transposed) return m.bits == 8 ? some_outputs<8>(m, first, last, room) : some_outputs<4>(m, first, last, room);
+  if (m.transposed) {
+    if (m.bits == 8) return m.zero ? some_outputs<8, true>(m, first, last, room) : some_outputs<8, false>(m, first, last, room);
+    return m.zero ? some_outputs<4, true>(m, first, last, room) : some_outputs<4, false>(m, first, last, room);
+  }
   return m.bits == 8 ? some_columns<8>(m, first, last) : some_columns<4>(m, first, last);
 }

@@ -112,7 +112,10 @@ def _sums(codes: jax.Array, weight: jax.Array, zero: Any, window: Window, groups
         codes = lax.pad(codes, edge, [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)])
     kernel = weight.reshape(*window.size, -1, weight.shape[-1])
     total = _windows(codes, kernel, window.inside(), groups)
-    return total if zero is None else total - edge.astype(jnp.int32) * weight.sum(0, dtype=jnp.int32)
+    if zero is None:
+        return total
+    # the sums of columns as a product, which XLA does faster than a sum
+    return total - edge.astype(jnp.int32) * _contracted(jnp.ones((1, weight.shape[0]), jnp.int8), weight)[0]
 
 
 def _windows(x: jax.Array, weight: jax.Array, window: Window, groups: int) -> jax.Array:
