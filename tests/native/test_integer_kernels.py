@@ -149,10 +149,10 @@ def test_derivatives_and_mapped_axes_of_integer_weights_are_those_of_the_plain_f
 
 def test_stacked_matrices_that_are_mapped_give_what_each_gives():
     codes = jnp.asarray(RNG.integers(-128, 128, (3, 20, 12)), jnp.int8)
-    scale, x = jnp.asarray(RNG.uniform(0.5, 1, (3, 1, 12)), jnp.float32), jnp.asarray(normal(2, 20))
+    scale, x = jnp.asarray(2.0 ** RNG.integers(-3, 1, (3, 1, 12)), jnp.float32), jnp.asarray(whole(RNG, 2, 20), jnp.float32)
     run = lambda codes, scale: _weight_kernel.product(x, Integers(codes, scale, None), bits=8, group=None, axis=-2)  # noqa: E731
-    wanted = [x @ (c * s) for c, s in zip(codes, scale, strict=True)]
-    assert_close(jax.vmap(run)(codes, scale), np.stack(wanted), scale=4)
+    wanted = [np.asarray(x) @ (np.asarray(c, "f") * s) for c, s in zip(codes, scale, strict=True)]
+    np.testing.assert_array_equal(jax.vmap(run)(codes, scale), np.stack(wanted))
 
 
 def test_nan_and_infinity_go_the_way_of_the_plain_form():

@@ -15,7 +15,7 @@ from jax.interpreters import batching
 
 from phlox.nn import Kernel, Roles, Window, derive_by_plain_form, in_use, map_plain_form
 
-LEAST = 1 << 12  # weights: of smaller matrices a call costs more than it saves
+LEAST = 1 << 12  # weights: of smaller matrices a call costs more than it saves; a window's plain form is slow at any size
 
 
 def product_kernel(sums: Callable[..., jax.Array]) -> Callable[..., jax.Array | None]:
@@ -54,9 +54,9 @@ def product_kernel(sums: Callable[..., jax.Array]) -> Callable[..., jax.Array | 
         like: jax.Array, codes: Any, weight: Any, row: Any, column: Any, zero: Any, bias: Any, window: Window
     ) -> jax.Array | None:
         scales = [a for a in (row, column, bias) if a is not None]
-        if like.dtype != jnp.float32 or any(a.dtype != jnp.float32 for a in scales) or weight.size < LEAST:
+        if like.dtype != jnp.float32 or any(a.dtype != jnp.float32 for a in scales) or not in_use(like):
             return None
-        if not in_use(like):
+        if weight.size < LEAST and not window.rank:
             return None
         none = jnp.zeros(0, jnp.float32)
         row, bias = (none if a is None else a for a in (row, bias))
