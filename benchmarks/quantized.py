@@ -1,7 +1,8 @@
-"""Integers in the place of floats: ResNet-50, BERT and text by GPT-2 with 8 and 4 bits, beside float32 and ONNX Runtime's int8.
+"""Integers in the place of floats: ResNet-50, BERT and GPT-2 in 8 and 4 bits beside float32 and ONNX Runtime's int8.
 
 Weights are fresh, and the same for all: written by px.models.save, and as ONNX files by px.export, which ONNX Runtime's
-own tools quantise. Each contender has a process of its own, and they take turns. docs/performance.md says what is measured.
+own tools quantise. Each contender has a process of its own, and they take turns. docs/performance.md says what is
+measured.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ def quantized(model: Any, form: Form, folder: Path, kind: Kind) -> Any:
     if kind.new:
         return px.compress.quantize(model, 4, group=32) if form.kind == "int4" else px.compress.quantize(model)
     if kind.task:
-        products = px.compress.quantize(model, inputs="dynamic", skip=lambda path, layer: isinstance(layer, px.Embedding))
-        return px.compress.quantize(products)
+        is_table = lambda path, layer: isinstance(layer, px.Embedding)  # noqa: E731
+        return px.compress.quantize(px.compress.quantize(model, inputs="dynamic", skip=is_table))
     model = px.fold_batch_norm(model)
     return px.compress.quantize(model, inputs=px.compress.calibrate(model, np.load(folder / "measured.npy")))
 

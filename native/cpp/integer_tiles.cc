@@ -26,15 +26,27 @@ VNNI inline __mmask16 first(int64_t n) {
   return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << std::max<int64_t>(n, 0)) - 1);
 }
 
-// Sixteen sums of a row as they are wanted.
-VNNI inline __attribute__((always_inline)) void finish(__m512i sum, const Ending& e, int64_t row, int64_t column, __mmask16 there, float* y) {
-  sum = _mm512_sub_epi32(sum, _mm512_maskz_loadu_epi32(there, e.offset + column));
-  __m512 scale = _mm512_maskz_loadu_ps(there, e.column + column);
-  if (e.row) scale = _mm512_mul_ps(_mm512_set1_ps(e.row[row]), scale);
-  __m512 found = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
-  if (e.bias) found = _mm512_add_ps(found, _mm512_maskz_loadu_ps(there, e.bias + column));
-  _mm512_mask_storeu_ps(y, there, found);
-}
+// What becomes of sums in sixteen columns: their numbers are looked up once for all rows.
+class Columns {
+ public:
+  VNNI Columns(const Ending& e, int64_t column, int64_t left)
+      : row_(e.row), there_(first(left)), offset_(_mm512_maskz_loadu_epi32(there_, e.offset + column)),
+        scale_(_mm512_maskz_loadu_ps(there_, e.column + column)),
+        bias_(e.bias ? _mm512_maskz_loadu_ps(there_, e.bias + column) : _mm512_setzero_ps()), has_bias_(e.bias != nullptr) {}
+
+  VNNI inline __attribute__((always_inline)) void finish(__m512i sum, int64_t row, float* y) const {
+    const __m512 scale = row_ ? _mm512_mul_ps(_mm512_set1_ps(row_[row]), scale_) : scale_;
+    const __m512 found = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset_)), scale);
+    _mm512_mask_storeu_ps(y, there_, has_bias_ ? _mm512_add_ps(found, bias_) : found);
+  }
+
+ private:
+  const float* row_;
+  __mmask16 there_;
+  __m512i offset_;
+  __m512 scale_, bias_;
+  bool has_bias_;
+};
 
 template <int R>
 VNNI inline __attribute__((always_inline)) void rows_vnni(const Piece& p, const Ending& e, int64_t row) {
@@ -52,8 +64,10 @@ VNNI inline __attribute__((always_inline)) void rows_vnni(const Piece& p, const 
       for (int v = 0; v < 4; ++v) sum[r][v] = _mm512_dpbusd_epi32(sum[r][v], all, w[v]);
     }
   }
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < 4; ++v) finish(sum[r][v], e, row + r, v * 16, first(p.columns - v * 16), p.y + (row + r) * p.ldy + v * 16);
+  for (int v = 0; v < 4; ++v) {
+    const Columns columns(e, v * 16, p.columns - v * 16);
+    for (int r = 0; r < R; ++r) columns.finish(sum[r][v], row + r, p.y + (row + r) * p.ldy + v * 16);
+  }
 }
 
 }  // namespace
@@ -140,10 +154,9 @@ AMX void product_amx(const Piece& p, const Ending& e) {
       _tile_stored(2, &sums[16][0], sizeof sums[0]);
       _tile_stored(3, &sums[16][16], sizeof sums[0]);
       const int64_t rows = std::min(kBlock, p.rows - row);
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t c = 0; c < kBlock && column + c < p.columns; c += 16) {
-          finish(_mm512_load_si512(&sums[r][c]), e, row + r, column + c, first(p.columns - column - c), p.y + (row + r) * p.ldy + column + c);
-        }
+      for (int64_t c = 0; c < kBlock && column + c < p.columns; c += 16) {
+        const Columns columns(e, column + c, p.columns - column - c);
+        for (int64_t r = 0; r < rows; ++r) columns.finish(_mm512_load_si512(&sums[r][c]), row + r, p.y + (row + r) * p.ldy + column + c);
       }
     }
   }

@@ -7,7 +7,7 @@ MUTANTS = [
     (
         "integer kernels: a table's scales lie as a matrix's",
         _WEIGHTS,
-        'outs)[:: 1 if axis == -2 else -1]',
+        "outs)[:: 1 if axis == -2 else -1]",
         "outs)",
         (_TESTS + "test_integer_weights_give_the_sums_of_whole_numbers",),
     ),
@@ -134,7 +134,7 @@ MUTANTS = [
         "integer kernels: devices gather the rows of products of integers",
         _PRODUCT,
         'roles=Roles("rwrwww", "r")',
-        'roles=None',
+        "roles=None",
         ("tests/parallel/test_kernels.py::test_kernels[check_integers_call_for_their_rows]",),
     ),
     (

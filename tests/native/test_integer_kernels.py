@@ -87,8 +87,8 @@ def check_weights(case):
 SOME_WEIGHTS = [
     (8, -2, 1, 300, 200, None, False), (8, -2, 1, 33, 65, None, True), (4, -2, 1, 301, 77, 16, True),
     (4, -2, 2, 64, 130, 2, False), (8, -2, 3, 50, 64, 18, True), (4, -2, 7, 259, 83, None, True),
-    (8, -2, 32, 140, 70, 16, False), (8, -2, 1, 300, 5000, None, True), (8, -1, 1, 47, 9, None, True), (4, -1, 5, 131, 6, 32, True),
-    (4, -1, 4, 77, 33, None, False), (8, -1, 32, 300, 5, 64, True),
+    (8, -2, 32, 140, 70, 16, False), (8, -2, 1, 300, 5000, None, True), (8, -1, 1, 47, 9, None, True),
+    (4, -1, 5, 131, 6, 32, True),    (4, -1, 4, 77, 33, None, False), (8, -1, 32, 300, 5, 64, True),
 ]  # fmt: skip
 
 
@@ -149,10 +149,15 @@ def test_derivatives_and_mapped_axes_of_integer_weights_are_those_of_the_plain_f
 
 def test_stacked_matrices_that_are_mapped_give_what_each_gives():
     codes = jnp.asarray(RNG.integers(-128, 128, (3, 20, 12)), jnp.int8)
-    scale, x = jnp.asarray(2.0 ** RNG.integers(-3, 1, (3, 1, 12)), jnp.float32), jnp.asarray(whole(RNG, 2, 20), jnp.float32)
-    run = lambda codes, scale: _weight_kernel.product(x, Integers(codes, scale, None), bits=8, group=None, axis=-2)  # noqa: E731
+    scale = jnp.asarray(2.0 ** RNG.integers(-3, 1, (3, 1, 12)), jnp.float32)
+    x = jnp.asarray(whole(RNG, 2, 20), jnp.float32)
+
+    def run(x, codes, scale):
+        return _weight_kernel.product(x, Integers(codes, scale, None), bits=8, group=None, axis=-2)
+
     wanted = [np.asarray(x) @ (np.asarray(c, "f") * s) for c, s in zip(codes, scale, strict=True)]
-    np.testing.assert_array_equal(jax.vmap(run)(codes, scale), np.stack(wanted))
+    np.testing.assert_array_equal(jax.vmap(run, (None, 0, 0))(x, codes, scale), np.stack(wanted))
+    np.testing.assert_array_equal(jax.vmap(run)(jnp.stack([x] * 3), codes, scale), np.stack(wanted))
 
 
 def test_nan_and_infinity_go_the_way_of_the_plain_form():
@@ -206,7 +211,8 @@ def products(draw):
     padding = tuple(draw(st.tuples(st.integers(0, e), st.integers(0, e))) for e in span)
     space = tuple(draw(st.integers(max(1, e - sum(p)), e + 5)) for e, p in zip(span, padding, strict=True))
     window = Window(space, size, stride, dilation, padding)
-    batch, channels, outs = draw(st.integers(1, 70 if rank == 0 else 3)), draw(st.integers(1, 70)), draw(st.integers(1, 140))
+    most = 70 if rank == 0 else 3
+    batch, channels, outs = (draw(st.integers(1, n)) for n in (most, 70, 140))
     return window, batch, channels, outs, draw(st.sampled_from([None, 0, 100, -128])), draw(st.booleans())
 
 
@@ -368,8 +374,8 @@ def test_arrays_that_do_not_fit_are_errors_that_name_them():
     cases = [
         (lambda: call_weights(x, int8(63, 8), ones(1, 8), none, 8), r"codes of 8 bits that fit float32\[2, 64\]"),
         (lambda: call_weights(x, int8(64, 8), ones(1, 8), none, 8, bits=4), "codes of 4 bits"),
-        (lambda: call_weights(x, int8(64, 8), ones(1, 8), ones(1, 7), 8), r"takes float32\[1, 8\], got float32\[1, 7\]"),
-        (lambda: call_weights(x, int8(64, 8), ones(3, 8), none, 8, group=32), "groups of a multiple of 1, got 32 of 64"),
+        (lambda: call_weights(x, int8(64, 8), ones(1, 8), ones(1, 7), 8), r"float32\[1, 8\], got float32\[1, 7\]"),
+        (lambda: call_weights(x, int8(64, 8), ones(3, 8), none, 8, group=32), "multiple of 1, got 32 of 64"),
         (lambda: call_weights(x, int8(8, 64), ones(8, 8), none, 8, group=8, transposed=True), "multiple of 16, got 8"),
         (lambda: call_product(int8(2, 64), int8(63, 8), none, ones(8), int8(0), none, (2, 8)), "got weights"),
         (lambda: call_product(int8(2, 64), int8(64, 8), ones(3), ones(8), int8(0), none, (2, 8)), r"float32\[2\], got"),

@@ -1,4 +1,4 @@
-"""Products of integers on the CPU, summed in 32 bits, with scales and bias in the same pass: VNNI's or AMX's instructions.
+"""Products of integers on the CPU by VNNI or AMX, summed in 32 bits, with scales and bias in the same pass.
 
 A dense layer's rows are a convolution without space. What is beyond the edge stands for zero, as the codes have it.
 """
@@ -15,7 +15,7 @@ from jax.interpreters import batching
 
 from phlox.nn import Kernel, Roles, Window, derive_by_plain_form, in_use, map_plain_form
 
-LEAST = 1 << 12  # weights: of smaller matrices a call costs more than it saves; a window's plain form is slow at any size
+LEAST = 1 << 12  # weights of a Dense: of smaller ones a call costs more than it saves
 
 
 def product_kernel(sums: Callable[..., jax.Array]) -> Callable[..., jax.Array | None]:

@@ -48,7 +48,8 @@ def rounded_input(x: jax.Array, entry: Entry | None, axes: tuple[int, ...]) -> t
         scale = jnp.abs(wide).max(axes, keepdims=True) / _TOKEN.most
         scale = jnp.where(scale == 0, 1, scale)  # NaN stays, and reaches what comes out
         return jnp.clip(jnp.round(wide / scale), _TOKEN.least, _TOKEN.most).astype(jnp.int8), scale, None
-    codes = jnp.clip(jnp.round(wide / entry.scale) + entry.zero, INPUT.least, INPUT.most)
+    zero = entry.zero.astype(wide.dtype)  # once, where XLA would do it for each number
+    codes = jnp.clip(jnp.round(wide / entry.scale) + zero, INPUT.least, INPUT.most)
     return codes.astype(jnp.int8), entry.scale, entry.zero
 
 

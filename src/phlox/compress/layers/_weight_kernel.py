@@ -1,7 +1,8 @@
-r"""Few rows times a matrix of integers on the CPU: $y = \sum_g s_g \sum_{k \in g} x_k (q_k - z_g)$, codes made floats in registers.
+r"""Few rows times a matrix of integers on the CPU: $y = \sum_g s_g \sum_{k \in g} x_k (q_k - z_g)$.
 
 A step of generation multiplies a row or a few with every weight that there is, and waits for memory. The plain form
-writes the whole matrix as floats before; here memory moves a byte for a weight, or half a one.
+writes the whole matrix as floats before; here codes become floats in registers, and memory moves a byte for a weight,
+or half a one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _VECTOR = 16  # of a group whose codes lie beside each other, at once
 
 
 def takes(lead: tuple[Any, ...], given: Integers, dtype: Any) -> bool:
-    """Whether a product of an input (*lead, ins) with a weight that was of ``dtype`` is one for the kernel, were it there."""
+    """Whether the kernel, were it there, is for an input (*lead, ins) and a weight that was of ``dtype``."""
     few = all(isinstance(n, int) for n in lead) and 0 < math.prod(lead) <= MOST_ROWS
     floats = dtype == given.scale.dtype == jnp.float32
     return few and floats and given.codes.ndim == 2 and given.codes.size >= LEAST
 
 
 def product(x: jax.Array, given: Integers, *, bits: int, group: int | None, axis: int) -> jax.Array | None:
-    """The product by the kernel of what it ``takes``, x (..., ins) to (..., outs); None where there is no kernel for it.
+    """The product by the kernel of what it ``takes``, x (..., ins) to (..., outs); None where there is none.
 
     Arguments:
         axis: where the codes that an output sums over lie, -2 of a Dense and -1 of an Embedding.
