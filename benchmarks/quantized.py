@@ -70,7 +70,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Settings:
-    rounds: int = 7
+    rounds: int = 5
     kinds: tuple[str, ...] = tuple(KINDS)
     small: bool = False
 
@@ -88,8 +88,9 @@ def example(kind: Kind, settings: Settings, count: int, seed: int) -> np.ndarray
     return rng.integers(0, 200 if settings.small else 30_000, (count, *shape)).astype(np.int32)
 
 
-def write(kind: Kind, folder: Path, settings: Settings) -> None:
-    """A model with fresh weights, an example, what float32 gives for it, and both ONNX files."""
+def write(kinds: dict[str, Kind], folder: Path, settings: Settings) -> None:
+    """The model of some kinds with fresh weights, an example of each with what float32 gives, and both ONNX files."""
+    kind = next(iter(kinds.values()))
     config = px.eval_shape(lambda: px.models.create(kind.model, **kind.task)).config
     if settings.small:
         known = {field.name for field in dataclasses.fields(config)}
@@ -98,13 +99,15 @@ def write(kind: Kind, folder: Path, settings: Settings) -> None:
         config = dataclasses.replace(config, eos_token_id=None, bos_token_id=None)
     with px.seed(0):
         px.models.save(px.models.create(config), folder)
-    x = example(kind, settings, kind.shape[0], 0)
-    np.save(folder / "example.npy", x)
-    np.save(folder / "measured.npy", example(kind, settings, 4, 1))
     model = px.models.load(folder)
-    np.save(folder / "wanted.npy", np.asarray(model(x)))
+    for name, each in kinds.items():
+        x = example(each, settings, each.shape[0], 0)
+        np.save(folder / f"{name}.npy", x)
+        np.save(folder / f"{name}-wanted.npy", np.asarray(model(x)))
+    measured = example(kind, settings, 4, 1)
+    np.save(folder / "measured.npy", measured)
     if RUNTIME in kind.forms:
-        given = {"x": px.Spec("batch", *x.shape[1:], dtype=x.dtype.name)}
+        given = {"x": px.Spec("batch", *measured.shape[1:], dtype=measured.dtype.name)}
         px.export(model, folder / "float32", inputs=given, to=["onnx"])
         write_int8(folder, static=not kind.task)
 
@@ -132,12 +135,12 @@ def write_int8(folder: Path, static: bool) -> None:
 # --- in a process of its own --------------------------------------------------------------------------
 
 
-def near(folder: Path, run: Callable[[], Any]) -> Callable[[], float]:
+def near(wanted: Path, run: Callable[[], Any]) -> Callable[[], float]:
     """A check that a contender computes about what float32 gives: 1 then, else 0."""
 
     def check() -> float:
-        found, wanted = np.asarray(run(), np.float64).ravel(), np.load(folder / "wanted.npy").astype(np.float64).ravel()
-        cosine = found @ wanted / np.sqrt((found @ found) * (wanted @ wanted))
+        found, exact = (np.asarray(a, np.float64).ravel() for a in (run(), np.load(wanted)))
+        cosine = found @ exact / np.sqrt((found @ found) * (exact @ exact))
         return float(cosine > NEAR)
 
     return check
@@ -150,8 +153,7 @@ def quantized(model: Any, form: Form, folder: Path, kind: Kind) -> Any:
     if kind.new:
         return px.compress.quantize(model, 4, group=32) if form.kind == "int4" else px.compress.quantize(model)
     if kind.task:
-        is_table = lambda path, layer: isinstance(layer, px.Embedding)  # noqa: E731
-        return px.compress.quantize(px.compress.quantize(model, inputs="dynamic", skip=is_table))
+        return px.compress.quantize(model, inputs="dynamic", skip=lambda path, layer: isinstance(layer, px.Embedding))
     model = px.fold_batch_norm(model)
     return px.compress.quantize(model, inputs=px.compress.calibrate(model, np.load(folder / "measured.npy")))
 
@@ -159,13 +161,13 @@ def quantized(model: Any, form: Form, folder: Path, kind: Kind) -> Any:
 def with_phlox(form: Form, folder: Path, name: str) -> Ready:
     """By Phlox, with freed memory kept."""
     px.keep_freed_memory()
-    kind, x = KINDS[name], np.load(folder / "example.npy")
+    kind, x = KINDS[name], np.load(folder / f"{name}.npy")
     model = quantized(px.models.load(folder), form, folder, kind)
     run = px.jit(lambda model, x: model(x))
     step = lambda: run(model, x)  # noqa: E731
     if kind.new:
         step = lambda: np.asarray(px.generate(model, x, max_new=kind.new).tokens)  # noqa: E731
-    return near(folder, lambda: model(x)), step
+    return near(folder / f"{name}-wanted.npy", lambda: model(x)), step
 
 
 def with_onnx(form: Form, folder: Path, name: str) -> Ready:
@@ -176,9 +178,9 @@ def with_onnx(form: Form, folder: Path, name: str) -> Ready:
     options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
     path = folder / ("int8.onnx" if form.kind else "float32/model.onnx")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: np.load(folder / "example.npy")}
+    feed = {session.get_inputs()[0].name: np.load(folder / f"{name}.npy")}
     step = lambda: np.asarray(session.run(None, feed)[0])  # noqa: E731
-    return near(folder, step), step
+    return near(folder / f"{name}-wanted.npy", step), step
 
 
 def with_torch(form: Form, folder: Path, name: str) -> Ready:
@@ -190,13 +192,13 @@ def with_torch(form: Form, folder: Path, name: str) -> Ready:
     transformers.utils.logging.disable_progress_bar()
     inner = transformers.BertForMaskedLM.from_pretrained(folder).eval()
     model: Any = torch.ao.quantization.quantize_dynamic(inner, {torch.nn.Linear}, dtype=torch.qint8)
-    tokens = torch.tensor(np.load(folder / "example.npy")).long()
+    tokens = torch.tensor(np.load(folder / f"{name}.npy")).long()
 
     def step() -> Any:
         with torch.inference_mode():
             return model(tokens).logits
 
-    return near(folder, lambda: step().numpy()), step
+    return near(folder / f"{name}-wanted.npy", lambda: step().numpy()), step
 
 
 # --- all of them --------------------------------------------------------------------------------------
@@ -224,14 +226,16 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
     notes: list[str] = []
     faster: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
-        for name in settings.kinds:
-            kind, folder = KINDS[name], Path(made) / name
-            tell(f"{name}: writing the model")
-            write(kind, folder, settings)
-            title = f"{kind.model}, {kind.what}"
-            forms = {form: FORMS[form] for form in kind.forms}
-            races.append(Track(__file__, forms, folder, name).race(title, settings.rounds, 1, notes, tell))
-            faster[title] = kind.faster
+        for model in dict.fromkeys(KINDS[name].model for name in settings.kinds):
+            kinds = {name: KINDS[name] for name in settings.kinds if KINDS[name].model == model}
+            folder = Path(made) / model
+            tell(f"{model}: writing it")
+            write(kinds, folder, settings)
+            for name, kind in kinds.items():
+                title = f"{model}, {kind.what}"
+                forms = {form: FORMS[form] for form in kind.forms}
+                races.append(Track(__file__, forms, folder, name).race(title, settings.rounds, 1, notes, tell))
+                faster[title] = kind.faster
     return Results("quantized", FORMS, races, notes, "a call", faster)
 
 
