@@ -153,7 +153,8 @@ def quantized(model: Any, form: Form, folder: Path, kind: Kind) -> Any:
     if kind.new:
         return px.compress.quantize(model, 4, group=32) if form.kind == "int4" else px.compress.quantize(model)
     if kind.task:
-        return px.compress.quantize(model, inputs="dynamic", skip=lambda path, layer: isinstance(layer, px.Embedding))
+        is_table = lambda path, layer: isinstance(layer, px.Embedding)  # noqa: E731
+        return px.compress.quantize(px.compress.quantize(model, inputs="dynamic", skip=is_table))
     model = px.fold_batch_norm(model)
     return px.compress.quantize(model, inputs=px.compress.calibrate(model, np.load(folder / "measured.npy")))
 
