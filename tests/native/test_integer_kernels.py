@@ -160,6 +160,13 @@ def test_stacked_matrices_that_are_mapped_give_what_each_gives():
     np.testing.assert_array_equal(jax.vmap(run)(jnp.stack([x] * 3), codes, scale), np.stack(wanted))
 
 
+def test_a_mapped_axis_may_lie_anywhere():
+    codes, xs = jnp.asarray(whole(RNG, 20, 12), jnp.int8), jnp.asarray(whole(RNG, 2, 20, 3), jnp.float32)
+    run = lambda x: WEIGHTS(x, codes, jnp.ones((1, 12)), jnp.zeros(0), bits=8, group=None, axis=-2)[0]  # noqa: E731
+    found = used(WEIGHTS, lambda: jax.vmap(run, 2)(xs))
+    np.testing.assert_array_equal(found, np.einsum("rib,io->bro", xs, codes))
+
+
 def test_nan_and_infinity_go_the_way_of_the_plain_form():
     x = normal(3, 20)
     x[0, 3], x[1, 4] = np.nan, np.inf
