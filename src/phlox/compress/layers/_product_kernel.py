@@ -71,7 +71,7 @@ def _shapes(codes: Any, weight: Any, *_: Any, window: Window) -> tuple[jax.Shape
     return (jax.ShapeDtypeStruct((codes.shape[0], *window.outputs, weight.shape[-1]), jnp.float32),)
 
 
-def _call(*arrays: Any, window: Window) -> tuple[jax.Array]:
+def _call(*arrays: Any, window: Window) -> tuple[jax.Array, ...]:
     options = {
         "kernel": window.size, "stride": window.stride, "dilation": window.dilation,
         "low": tuple(low for low, _ in window.padding),

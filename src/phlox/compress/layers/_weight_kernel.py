@@ -59,7 +59,9 @@ def _shapes(x: Any, codes: Any, *_: Any, axis: int, **options: Any) -> tuple[jax
     return (jax.ShapeDtypeStruct((x.shape[0], codes.shape[-3 - axis]), x.dtype),)
 
 
-def _call(x: Any, codes: Any, scale: Any, zero: Any, *, bits: int, group: int | None, axis: int) -> tuple[jax.Array]:
+def _call(
+    x: Any, codes: Any, scale: Any, zero: Any, *, bits: int, group: int | None, axis: int
+) -> tuple[jax.Array, ...]:
     call = jax.ffi.ffi_call("phlox_cpu_integer_weights", _shapes(x, codes, axis=axis))
     options = {"bits": np.int64(bits), "group": np.int64(group or x.shape[-1]), "transposed": axis == -1}
     return tuple(call(x, codes, scale, zero, **options))
