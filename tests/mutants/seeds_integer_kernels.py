@@ -137,11 +137,4 @@ MUTANTS = [
         "roles=None",
         ("tests/parallel/test_kernels.py::test_kernels[check_integers_call_for_their_rows]",),
     ),
-    (
-        "integer kernels: integers have tangents of their own dtype",
-        "nn/functional/kernels/_gradients.py",
-        "    if like.dtype == jax.dtypes.float0:  # of integers\n        return np.zeros(like.shape, like.dtype)\n",
-        "",
-        (_TESTS + "test_derivatives_and_mapped_axes_of_integer_weights_are_those_of_the_plain_form",),
-    ),
 ]

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.interpreters import ad, batching
 
 from phlox.nn.functional.kernels._kernels import Kernel
@@ -132,8 +131,6 @@ def _filled(tangent: Any) -> Any:
     return _zeros(tangent.aval) if isinstance(tangent, ad.Zero) else tangent
 
 
-def _zeros(like: Any) -> Any:
+def _zeros(like: Any) -> jax.Array:
     like = getattr(like, "aval", like)
-    if like.dtype == jax.dtypes.float0:  # of integers
-        return np.zeros(like.shape, like.dtype)
     return jnp.zeros(like.shape, like.dtype)
