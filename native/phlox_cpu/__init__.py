@@ -40,6 +40,8 @@ _TARGETS = (
     "phlox_cpu_sums",
     "phlox_cpu_gelu",
     "phlox_cpu_gelu_backward",
+    "phlox_cpu_integer_product",
+    "phlox_cpu_integer_weights",
 )
 
 

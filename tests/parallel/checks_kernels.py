@@ -135,6 +135,17 @@ def check_each_family_calls_for_its_rows() -> None:
             assert array.sharding.is_fully_replicated, name
 
 
+def check_integers_call_for_their_rows() -> None:
+    model, x = px.Chain(px.Dense(128, 136, px.relu, key=0)), normal(ROWS, 128)
+    for options in ({}, {"inputs": "dynamic"}, {"inputs": px.compress.calibrate(model, x)}):
+        layer = px.constant(px.compress.quantize(model, **options)[0])
+        name = "integer_product" if options else "integer_weights"
+        found, called = spread(lambda x, layer=layer: layer(x), data_parallel(8), (x,))
+        assert called == {name: 1}, (name, called)
+        with reference_forms():
+            close(found, jax.jit(lambda x, layer=layer: layer(x))(x), name)
+
+
 def check_other_derivatives_and_maps() -> None:
     """Forward mode, a gradient of a gradient, and gradients of each example by itself."""
     x, w = normal(ROWS, 5, 5, 16), normal(3, 3, 16, 16)

@@ -56,6 +56,7 @@ from phlox.nn.functional._bounds import rectified as rectified
 from phlox.nn.functional._numeric import lp_norm as lp_norm
 from phlox.nn.functional._numeric import squarable as squarable
 from phlox.nn.functional.kernels._gradients import derive_by_plain_form as derive_by_plain_form
+from phlox.nn.functional.kernels._gradients import map_plain_form as map_plain_form
 from phlox.nn.functional.kernels._kernels import Kernel as Kernel
 from phlox.nn.functional.kernels._kernels import in_use as in_use
 from phlox.nn.functional.kernels._kernels import kernels_report as kernels_report

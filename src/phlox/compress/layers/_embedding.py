@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, numbers
+from phlox.compress.layers import _weight_kernel
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import DtypeError, Module, describe, policy
 from phlox.nn import Embedding, fused
@@ -46,6 +47,21 @@ class QuantizedEmbedding(Quantized, Embedding):
             F.identity, indices, F.embedding(indices, scale), self.codes, self.zero, bits=self.bits, group=self.group,
             size=self.dim, dtype=self.weight_dtype if compute is None else jnp.dtype(compute),
         )  # fmt: skip
+
+    def attend(self, x: Any) -> jax.Array:
+        """Scores of every index for vectors x (..., dim): (..., num)."""
+        x = jnp.asarray(x)
+        if jnp.shape(x)[-1:] != (self.dim,) or not _weight_kernel.takes(x.shape[:-1], self.integers, self.weight_dtype):
+            return super().attend(x)
+        return _scores(F.identity, x, self.integers, bits=self.bits, group=self.group)
+
+
+@fused("bits", "group")
+def _scores(act: Any, x: Any, given: Integers, *, bits: int, group: int | None) -> jax.Array:
+    y = _weight_kernel.product(x, given, bits=bits, group=group, axis=-1)
+    if y is None:
+        y = jnp.einsum("...d,nd->...n", x, numbers(given, bits, group, x.shape[-1], -1))
+    return act(y)
 
 
 @fused("bits", "group", "size", "dtype")

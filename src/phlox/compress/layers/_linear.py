@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.compress.layers import _products
+from phlox.compress._integers import numbers
+from phlox.compress.layers import _products, _weight_kernel
 from phlox.compress.layers._products import Entry, Held
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import Module, Param, harmonise
 from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused
+from phlox.nn import functional as F
 
 
 class IntegerProducts(Quantized):
@@ -23,7 +25,7 @@ class IntegerProducts(Quantized):
         """The input in the dtype that the layer computes in, what it is multiplied with, and the bias."""
         x, _, bias = harmonise(self, x, jnp.zeros((), self.weight_dtype), self.bias)
         x = x if self.factors is None else x * self.factors.astype(x.dtype)
-        entry = None if self.inputs == "dynamic" else Entry(self.input_scale, self.input_zero)
+        entry = Entry(self.input_scale, self.input_zero) if self.inputs == "static" else None
         return x, Held(self.integers, entry), bias
 
 
@@ -54,9 +56,13 @@ class QuantizedDense(IntegerProducts, Dense):
         __init__: Any = birth(Dense)
 
     def __call__(self, x: Any) -> jax.Array:
-        if self.inputs is None or jnp.shape(x)[-1:] != (self.in_size,):  # which is refused there
+        if jnp.shape(x)[-1:] != (self.in_size,):  # which is refused there
             return super().__call__(x)
-        return _dense(self.act, *self.arrays(x), bits=self.bits)
+        if self.inputs is not None:
+            return _dense(self.act, *self.arrays(x), bits=self.bits)
+        if _weight_kernel.takes(jnp.shape(x)[:-1], self.integers, self.weight_dtype):
+            return _few_rows(self.act, *self.arrays(x), bits=self.bits, group=self.group)
+        return super().__call__(x)
 
 
 class QuantizedConv(IntegerProducts, Conv):
@@ -141,11 +147,17 @@ def _options(layer: Any) -> dict[str, Any]:
 
 @fused("bits")
 def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: int) -> jax.Array:
-    y = _products.dense(x, held, bits=bits)
-    return act(y if bias is None else y + bias.astype(y.dtype))
+    return act(_products.dense(x, held, bias, bits=bits))
 
 
 @fused("bits", "shape", "stride", "padding", "dilation", "groups", "padding_mode")
 def _conv(act: Any, x: Any, held: Held, bias: Any, **options: Any) -> jax.Array:
-    y = _products.conv(x, held, **options)
-    return act(y if bias is None else y + bias.astype(y.dtype))
+    return act(_products.conv(x, held, bias, **options))
+
+
+@fused("bits", "group")
+def _few_rows(act: Any, x: Any, held: Held, bias: Any, *, bits: int, group: int | None) -> jax.Array:
+    y = _weight_kernel.product(x, held.given, bits=bits, group=group, axis=-2)
+    if y is None:
+        y = F.dense(x, numbers(held.given, bits, group, x.shape[-1], -2).astype(x.dtype))
+    return act(y if bias is None else y + bias)
