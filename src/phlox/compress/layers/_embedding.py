@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, numbers
+from phlox.compress.layers import _whole
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import DtypeError, Module, describe, policy
-from phlox.nn import Embedding, fused
+from phlox.nn import Embedding, fused, whole_wanted
 from phlox.nn import functional as F
 
 
@@ -56,4 +57,6 @@ def _rows(
     here = codes.at[indices].get(mode="clip")
     if zero is not None:
         zero = zero.at[indices].get(mode="clip") if zero.shape[0] == codes.shape[0] else zero[0]
+    if whole_wanted():
+        return act(_whole.rows(Integers(here, scale, zero), bits=bits, group=group, size=size).astype(dtype))
     return act(numbers(Integers(here, scale, zero), bits, group, size, -1).astype(dtype))

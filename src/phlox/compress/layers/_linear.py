@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.compress.layers import _products
+from phlox.compress.layers import _products, _whole
 from phlox.compress.layers._products import Entry, Held
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import Module, Param, harmonise
-from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused
+from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused, whole_wanted
 
 
 class IntegerProducts(Quantized):
@@ -54,9 +54,10 @@ class QuantizedDense(IntegerProducts, Dense):
         __init__: Any = birth(Dense)
 
     def __call__(self, x: Any) -> jax.Array:
-        if self.inputs is None or jnp.shape(x)[-1:] != (self.in_size,):  # which is refused there
+        told = self.inputs is not None or (self.factors is not None and whole_wanted())
+        if not told or jnp.shape(x)[-1:] != (self.in_size,):  # which is refused there
             return super().__call__(x)
-        return _dense(self.act, *self.arrays(x), bits=self.bits)
+        return _dense(self.act, *self.arrays(x), bits=self.bits, group=self.group, inputs=self.inputs)
 
 
 class QuantizedConv(IntegerProducts, Conv):
@@ -139,13 +140,18 @@ def _options(layer: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@fused("bits")
-def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: int) -> jax.Array:
-    y = _products.dense(x, held, bits=bits)
+@fused("bits", "group", "inputs")
+def _dense(
+    act: Any, x: Any, held: Held, bias: Any, *, bits: int, group: int | None, inputs: str | None
+) -> jax.Array:
+    if whole_wanted():
+        y = _whole.dense(x, held, bits=bits, group=group, inputs=inputs)
+    else:
+        y = _products.dense(x, held, bits=bits)
     return act(y if bias is None else y + bias.astype(y.dtype))
 
 
 @fused("bits", "shape", "stride", "padding", "dilation", "groups", "padding_mode")
 def _conv(act: Any, x: Any, held: Held, bias: Any, **options: Any) -> jax.Array:
-    y = _products.conv(x, held, **options)
+    y = (_whole if whole_wanted() else _products).conv(x, held, **options)
     return act(y if bias is None else y + bias.astype(y.dtype))

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, integers, numbers
 from phlox.compress._scheme import Scheme
+from phlox.compress.layers import _whole
 from phlox.core import Module, Param, State, StructureError
 from phlox.nn import functional as F
-from phlox.nn import fused
+from phlox.nn import fused, whole_wanted
 
 _OWN = ("codes", "scale", "zero", "bits", "group", "symmetric", "per", "weight_shape", "weight_dtype")
 _OWN += ("inputs", "input_scale", "input_zero", "factors")
@@ -148,6 +149,9 @@ def _weight(
     act: Any, given: Integers, factors: Any, *, bits: int, group: int | None, axis: int, shape: tuple[int, ...],
     dtype: Any,
 ) -> jax.Array:  # fmt: skip
+    if whole_wanted():
+        whole = _whole.weight(given, bits=bits, group=group, axis=axis, shape=shape)
+        return act((whole if factors is None else whole * factors[:, None]).astype(jnp.dtype(dtype)))
     size = shape[-1] if axis == -1 else math.prod(shape[:-1])
     matrix = numbers(given, bits, group, size, axis)
     matrix = matrix if factors is None else matrix * factors[:, None]
