@@ -9,7 +9,7 @@ _xla_only                   operations that no runtime but XLA has
 _sizes                      symbols: what they may be, and at which sizes a file is tried
 _examples _comparing        inputs that are given or drawn; how far two results are apart
 _layers                     at which layer a difference begins
-_proving                    a file of a target beside the model
+_proving _beside            a file of a target beside the model, and beside the one that it was made of
 _report                     what px.export found, as a table
 _provenance _card _writing   where a bundle comes from; what people read first; what else is in it
 _loaded _checking           px.load_exported: a bundle as a function, and what it refuses

@@ -21,4 +21,15 @@ def card_of(bundle: Bundle) -> str:
     lines += ["## Files", "", "| file | largest difference from the model | tolerance |", "|---|---|---|"]
     for written in bundle.targets.values():
         lines += [f"| {w.file} | {w.error:.1e} | {w.tolerance:.0e} |" for w in written.values()]
+    lines += _beside(bundle)
     return "\n".join(lines) + "\n"
+
+
+def _beside(bundle: Bundle) -> list[str]:
+    """A table of files beside those of the model that was made smaller, where that was given."""
+    pairs = [(w, w.details["original"]) for t in bundle.targets.values() for w in t.values() if "original" in w.details]
+    if not pairs:
+        return []
+    head = ["", "| file | bytes of the original's | largest difference from the original | alike |", "|---|---:|---:|---:|"]
+    alike = ["" if o["alike"] is None else f"{o['alike']:.1%}" for _, o in pairs]
+    return head + [f"| {w.file} | {o['size']:,} | {o['error']:.1e} | {a} |" for (w, o), a in zip(pairs, alike, strict=True)]
