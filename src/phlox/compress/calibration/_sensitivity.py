@@ -27,7 +27,7 @@ class Sensitivity:
     """The squares of what results change by, over those of the results, by path."""
     sizes: Mapping[str, int]
     """How many numbers the weight has."""
-    bits: int
+    bits: int | str
 
     def most(self, count: int | None = None, *, share: float | None = None) -> tuple[str, ...]:
         """The paths of the layers that matter most, which may have more bits: ``where=found.most(3)``.
@@ -73,7 +73,7 @@ class Sensitivity:
 def sensitivity(
     model: Module,
     data: Any,
-    bits: int = 4,
+    bits: int | str = 4,
     *,
     where: Where | None = None,
     skip: Where | None = None,
@@ -110,7 +110,7 @@ def sensitivity(
     >>> sorted(found.errors) == ["layers.0", "layers.1"] and found.most(1)[0] == next(iter(found.errors))
     True
     """
-    scheme = Scheme(bits, group, symmetric, per, _WHERE)
+    scheme = Scheme(bits, group, symmetric, per, _WHERE, floats=True)
     check_model(model, _WHERE)
     paths = list(quantizable(model, where, skip, _WHERE))
     tried = _nearest(model, paths, scheme) if of is None else _of(model, paths, of)

@@ -32,10 +32,10 @@ class Quantized(Module):
         (outs, rows). scale, zero: as codes, with one row for each group.
     """
 
-    codes: State  # int8 (rows, outs); of 4 bits uint8 (rows / 2, outs)
+    codes: State  # int8 or float8 (rows, outs); of 4 bits uint8 (rows / 2, outs)
     scale: State  # (groups, outs)
     zero: State | None  # int8 (groups, outs); None where 0 stands for 0
-    bits: int
+    bits: int | str
     group: int | None
     symmetric: bool
     per: str
@@ -101,7 +101,8 @@ class Quantized(Module):
     def _brief(self) -> str:
         groups = "" if self.group is None else f" by {self.group}"
         inputs = "" if self.inputs is None else f", {self.inputs} inputs"
-        return f"{super()._brief()} in int{self.bits}{groups}{inputs}"
+        kind = f"float8 {self.bits}" if isinstance(self.bits, str) else f"int{self.bits}"
+        return f"{super()._brief()} in {kind}{groups}{inputs}"
 
 
 def with_attributes(layer: Module, own: dict[str, Any], *without: str) -> dict[str, Any]:
@@ -131,10 +132,10 @@ def birth(kind: type[Module]) -> Callable[..., None]:
     """A constructor that takes what a layer's takes, and the options of integers behind."""
 
     def __init__(
-        self: Any, *sizes: Any, bits: int, group: int | None = None, symmetric: bool = True, per: str = "channel",
+        self: Any, *sizes: Any, bits: int | str, group: int | None = None, symmetric: bool = True, per: str = "channel",
         **options: Any,
     ) -> None:  # fmt: skip
-        scheme = Scheme(bits, group, symmetric, per, type(self).__name__)
+        scheme = Scheme(bits, group, symmetric, per, type(self).__name__, floats=True)
         self.hold(kind(*sizes, **options), scheme)
 
     given, mine = inspect.signature(kind.__init__), inspect.signature(__init__)
@@ -146,7 +147,7 @@ def birth(kind: type[Module]) -> Callable[..., None]:
 
 @fused("bits", "group", "axis", "shape", "dtype")
 def _weight(
-    act: Any, given: Integers, factors: Any, *, bits: int, group: int | None, axis: int, shape: tuple[int, ...],
+    act: Any, given: Integers, factors: Any, *, bits: int | str, group: int | None, axis: int, shape: tuple[int, ...],
     dtype: Any,
 ) -> jax.Array:  # fmt: skip
     if whole_wanted():
