@@ -64,7 +64,8 @@ class Sensitivity:
 
     def __str__(self) -> str:
         width = max(map(len, ["layer", *self.errors]))
-        lines = [f"{'layer':<{width}}  {'numbers':>12}  {f'error at {self.bits} bits':>15}"]
+        bits = f"error in {self.bits}" if isinstance(self.bits, str) else f"error at {self.bits} bits"
+        lines = [f"{'layer':<{width}}  {'numbers':>12}  {bits:>15}"]
         lines += [f"{path:<{width}}  {self.sizes[path]:>12,}  {error:>15.3g}" for path, error in self.errors.items()]
         return "\n".join(lines)
 
