@@ -159,6 +159,7 @@ def test_what_is_refused():
         (lambda: px.compress.smooth(model, x, strength=2), "px.compress.smooth expects a strength in [0, 1], got 2"),
         (lambda: px.compress.smooth(model, None), "px.compress.smooth expects data, got None"),
         (lambda: px.compress.awq(model, x, 5), "px.compress.awq expects bits of 8 or 4"),
+        (lambda: px.compress.gptq(model, x, "e4m3"), "px.compress.gptq expects bits of 8 or 4, got 'e4m3'"),
         (lambda: px.compress.gptq(model, x, damping=0), "px.compress.gptq expects a damping between 0 and 1, got 0"),
         (lambda: px.compress.gptq(unused, x), "px.compress.gptq expects finite inputs of spare, got none"),
         (lambda: px.compress.gptq(model, x * np.nan), "got NaN or infinite numbers"),

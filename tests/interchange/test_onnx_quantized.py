@@ -1,4 +1,4 @@
-"""Quantised models as ONNX files: integers with the operators that say so, run by ONNX Runtime and by the standard's."""
+"""Quantised models as ONNX files: integers with the operators that say so, in ONNX Runtime and the reference."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,7 +142,7 @@ def test_the_report_has_the_file_beside_that_of_floats(form, most, tmp_path):
 def test_an_original_with_other_outputs_is_refused(tmp_path):
     small = px.compress.quantize(maps())
     other = px.Chain(px.Dense(48, 3, key=0))
-    with pytest.raises(px.StructureError, match=r"an original with the same outputs.*\n  fix: pass the model that this"):
+    with pytest.raises(px.StructureError, match=r"an original with the same outputs.*\n  fix: pass the model"):
         written(small, FEATURES[:7], tmp_path / "out", original=other)
     with pytest.raises(px.StructureError, match="a Module, got 'float'"):
         written(small, FEATURES[:7], tmp_path / "out", original="float")
@@ -173,6 +173,15 @@ def test_tokens_have_scales_of_their_own_at_any_length(tmp_path):
     assert_close(unoptimised(tmp_path / "out" / "model.onnx", x), np.asarray(small(x)), scale=10)
 
 
+@pytest.mark.parametrize("kind", ["e4m3", "e5m2"])
+def test_floats_of_8_bits_are_the_files_own(kind, tmp_path):
+    small = px.compress.quantize(maps(), kind)
+    file, report = written(small, FEATURES[:5], tmp_path / "out")
+    wanted = {"e4m3": onnx.TensorProto.FLOAT8E4M3FN, "e5m2": onnx.TensorProto.FLOAT8E5M2}[kind]
+    assert [t.data_type for t in file.graph.initializer if t.name.endswith("codes")] == [wanted] * 2
+    assert report.error <= 1e-5
+
+
 def test_factors_go_with_what_comes_in(tmp_path):
     model, x = px.Chain(px.Dense(48, 10, key=1)), FEATURES * np.geomspace(0.1, 20, 48).astype("f")
     factors = px.compress.awq(model, x, 4)
@@ -185,8 +194,9 @@ def test_factors_go_with_what_comes_in(tmp_path):
     factors = px.compress.smooth(model, x)
     for inputs in ("dynamic", px.compress.calibrate(model, x, factors=factors)):
         small = px.compress.quantize(model, inputs=inputs, factors=factors)
-        written(small, x[:5], tmp_path / str(type(inputs)))
-        assert_close(unoptimised(tmp_path / str(type(inputs)) / "model.onnx", x[:5]), np.asarray(small(x[:5])), scale=10)
+        folder = tmp_path / small[0].inputs
+        written(small, x[:5], folder)
+        assert_close(unoptimised(folder / "model.onnx", x[:5]), np.asarray(small(x[:5])), scale=10)
 
 
 @pytest.mark.parametrize("bits", [8, pytest.param(4, marks=pytest.mark.soak)])

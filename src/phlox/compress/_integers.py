@@ -64,9 +64,10 @@ def grid(low: Any, high: Any, scheme: Scheme) -> tuple[jax.Array, jax.Array | No
 def rounded(matrix: jax.Array, scale: Any, zero: Any, scheme: Scheme, axis: int) -> jax.Array:
     """The nearest integer of each number, int8, or the nearest float of 8 bits; of two as near the even one."""
     size = matrix.shape[axis]
+    codes = matrix / spread(scale, size, scheme.group, axis)
     if scheme.dtype is not None:
-        return jnp.clip(matrix / spread(scale, size, scheme.group, axis), scheme.least, scheme.most).astype(scheme.dtype)
-    codes = jnp.round(matrix / spread(scale, size, scheme.group, axis))
+        return jnp.clip(codes, scheme.least, scheme.most).astype(scheme.dtype)
+    codes = jnp.round(codes)
     if zero is not None:
         codes = codes + spread(zero, size, scheme.group, axis)
     return jnp.clip(codes, scheme.least, scheme.most).astype(jnp.int8)

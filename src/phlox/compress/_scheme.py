@@ -37,7 +37,7 @@ class Scheme:
     floats: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or self.bits not in BITS and not (self.floats and self.bits in FLOATS):
+        if isinstance(self.bits, bool) or (self.bits not in BITS and not (self.floats and self.bits in FLOATS)):
             names = ', "e4m3" or "e5m2"' if self.floats else ""
             fix = "bits=8 keeps most, bits=4 takes half of its room"
             raise self.refusal(f"bits of 8 or 4{names}", self.bits, fix)

@@ -41,15 +41,11 @@ class Original:
 
     def beside(self, target: Target, smaller: Sequence[Program], tried: Tried, folder: Path) -> dict[str, Beside]:
         """How each file of the smaller model does, by signature."""
-        sizes = self._sizes(target)
-        return {p.name: self._one(target, p, truth, tried[p.name], folder, sizes[p.name])
-                for p, truth in zip(smaller, self.truths, strict=True)}  # fmt: skip
-
-    def _sizes(self, target: Target) -> dict[str, int]:
-        """The bytes of the original's files, which are not kept."""
-        with tempfile.TemporaryDirectory(prefix="phlox-original-") as place:
+        with tempfile.TemporaryDirectory(prefix="phlox-original-") as place:  # its files are not kept
             target.write(self.programs, Path(place))
-            return {p.name: (Path(place) / target.file(p.name)).stat().st_size for p in self.programs}
+            sizes = {p.name: (Path(place) / target.file(p.name)).stat().st_size for p in self.programs}
+        pairs = zip(smaller, self.truths, strict=True)
+        return {p.name: self._one(target, p, truth, tried[p.name], folder, sizes[p.name]) for p, truth in pairs}
 
     def _one(
         self, target: Target, program: Program, truth: Truth, examples: Sequence[Example], folder: Path, size: int

@@ -30,6 +30,8 @@ def _beside(bundle: Bundle) -> list[str]:
     pairs = [(w, w.details["original"]) for t in bundle.targets.values() for w in t.values() if "original" in w.details]
     if not pairs:
         return []
-    head = ["", "| file | bytes of the original's | largest difference from the original | alike |", "|---|---:|---:|---:|"]
-    alike = ["" if o["alike"] is None else f"{o['alike']:.1%}" for _, o in pairs]
-    return head + [f"| {w.file} | {o['size']:,} | {o['error']:.1e} | {a} |" for (w, o), a in zip(pairs, alike, strict=True)]
+    lines = ["", "| file | bytes of the original's | largest difference from it | alike |", "|---|---:|---:|---:|"]
+    for written, told in pairs:
+        alike = "" if told["alike"] is None else f"{told['alike']:.1%}"
+        lines.append(f"| {written.file} | {told['size']:,} | {told['error']:.1e} | {alike} |")
+    return lines

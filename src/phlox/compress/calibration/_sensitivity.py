@@ -14,7 +14,19 @@ from phlox.compress._layers import INTEGER, check_model, quantizable
 from phlox.compress._scheme import Scheme
 from phlox.compress.calibration._watching import Forward, batches_of, forward_of
 from phlox.compress.layers._quantized import Quantized, matrix_of, rank_of
-from phlox.core import Module, OptionError, RangeError, StructureError, Where, answering, at, copy, jit, modules, plain_class
+from phlox.core import (
+    Module,
+    OptionError,
+    RangeError,
+    StructureError,
+    Where,
+    answering,
+    at,
+    copy,
+    jit,
+    modules,
+    plain_class,
+)
 
 _WHERE = "px.compress.sensitivity"
 

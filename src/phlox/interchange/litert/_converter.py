@@ -221,7 +221,7 @@ def _scales(value: Any) -> np.ndarray:
 
 
 def _whole_bias(found: Any, entry: Any, weight: Any) -> Any:
-    """The bias in whole numbers of 32 bits, by the scales of what is summed; None where it is not known, or too large."""
+    """The bias in whole numbers of 32 bits, by the scales of what is summed; None if it is not known, or too large."""
     scales = _scales(entry)[0] * _scales(weight.results[0])
     given = found.operands[2]
     if _from(given, "tfl.no_value") is not None:

@@ -70,7 +70,8 @@ def _tensor(onnx: Any, name: str, array: Any) -> Any:
     if numbers.dtype.byteorder == ">":
         numbers = numbers.astype(numbers.dtype.newbyteorder("<"))
     raw = _packed(numbers) if numbers.dtype.name == "int4" else numbers.tobytes()
-    tensor = onnx.TensorProto(name=name, data_type=NARROW.get(numbers.dtype.name) or element(numbers.dtype), raw_data=raw)
+    kind = NARROW.get(numbers.dtype.name) or element(numbers.dtype)
+    tensor = onnx.TensorProto(name=name, data_type=kind, raw_data=raw)
     tensor.dims.extend(np.shape(array))
     return tensor
 

@@ -18,7 +18,7 @@ _PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 _LARGE = 1 << 30  # bytes of weights beyond which they get a file of their own: the format ends at 2 GiB
 
 EXACT = {"session.qdq_matmulnbits_accuracy_level": "1"}
-"""What tells ONNX Runtime to multiply weights of integers with inputs as they are: by itself it rounds them to 8 bits."""
+"""What makes ONNX Runtime multiply integers of weights with inputs as they are; by itself it rounds them to 8 bits."""
 
 
 class ONNX:
