@@ -11,7 +11,7 @@ _examples _comparing        inputs that are given or drawn; how far two results 
 _layers                     at which layer a difference begins
 _proving _beside            a file of a target beside the model, and beside the one that it was made of
 _report                     what px.export found, as a table
-_provenance _card _writing   where a bundle comes from; what people read first; what else is in it
+_provenance _writing        where a bundle comes from; what else is in it, the card for people too
 _loaded _checking           px.load_exported: a bundle as a function, and what it refuses
 _refresh _requests          files made anew from model.phlox beside them, its functions found by their names
 _running                    signatures as compiled functions of arrays, for a server

@@ -2,6 +2,7 @@
 
 _quantized     what they have in common: a weight that is read as floats and held as integers
 _products      products of integers
+_whole         the same as exporters see it: floats, and operations with names
 _linear        Dense and convolutions
 _embedding     Embedding
 _rounded       layers that train with rounded weights
