@@ -34,7 +34,7 @@ from phlox.interchange._examples import drawn as drawn
 from phlox.interchange._export import export
 from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
-from phlox.interchange._report import ExportReport, ExportRow
+from phlox.interchange._report import Beside, ExportReport, ExportRow
 from phlox.interchange._running import Runnable as Runnable
 from phlox.interchange._running import runnables_of_bundle as runnables_of_bundle
 from phlox.interchange._running import runnables_of_model as runnables_of_model
@@ -47,6 +47,7 @@ from phlox.weights import Encoder
 
 __all__ = [
     "About",
+    "Beside",
     "Encoder",
     "ExportReport",
     "ExportRow",

@@ -163,7 +163,8 @@ def _nearest(model: Module, paths: Sequence[str], scheme: Scheme) -> Tried:
 def _of(model: Module, paths: Sequence[str], of: Any) -> Tried:
     """The weights and biases of a copy with integers."""
     check_model(of, _WHERE)
-    theirs, ours = modules(of), modules(model)
+    theirs: dict[str, Any] = modules(of)
+    ours: dict[str, Any] = modules(model)
     held = [path for path in paths if isinstance(theirs.get(path), Quantized)]
     alike = [p for p in held if theirs[p].weight_shape == ours[p].weight.shape[-rank_of(ours[p]) :]]
     if not held or held != alike:

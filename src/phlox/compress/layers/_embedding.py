@@ -51,7 +51,7 @@ class QuantizedEmbedding(Quantized, Embedding):
 
 @fused("bits", "group", "size", "dtype")
 def _rows(
-    act: Any, indices: Any, scale: Any, codes: Any, zero: Any, *, bits: int, group: int | None, size: int, dtype: Any
+    act: Any, indices: Any, scale: Any, codes: Any, zero: Any, *, bits: Any, group: int | None, size: int, dtype: Any
 ) -> jax.Array:
     """The vectors of indices, by the scales that were looked up; of an index that there is not they are NaN."""
     here = codes.at[indices].get(mode="clip")

@@ -141,7 +141,7 @@ def _options(layer: Any) -> dict[str, Any]:
 
 
 @fused("bits", "group", "inputs")
-def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: int, group: int | None, inputs: str | None) -> jax.Array:
+def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: Any, group: int | None, inputs: str | None) -> jax.Array:
     if whole_wanted():
         y = _whole.dense(x, held, bits=bits, group=group, inputs=inputs)
     else:

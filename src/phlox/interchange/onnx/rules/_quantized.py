@@ -43,15 +43,20 @@ def _dequantize(graph: Graph, step: Step, codes: Value, scale: Value, *zero: Val
     if step["bits"] == 4:
         if any(x.name not in graph.store.arrays for x in (codes, *zero)):  # rows of a loop
             return _by_arithmetic(graph, step, codes, scale, *zero)
-        codes, *zero = (_by_four(graph, step, x) for x in (codes, *zero))
+        codes, zero = _by_four(graph, step, codes), tuple(_by_four(graph, step, z) for z in zero)
     outs, rows = (1, 0) if step["axis"] == -2 else (0, 1)
     if step["group"] is not None:
         y = graph.op("DequantizeLinear", codes, scale, *zero, dtype=scale.dtype, axis=rows, block_size=step["group"])
         return reshape(graph, y, step.shape)
-    along = {"axis": len(step.shape) - 1 if outs else 0} if scale.shape != (1, 1) else {}
-    scale, *zero = (reshape(graph, x, tuple(n for n in x.shape if n > 1)) for x in (scale, *zero))
+    along: dict[str, Any] = {"axis": len(step.shape) - 1 if outs else 0} if scale.shape != (1, 1) else {}
+    scale, zero = _flat(graph, scale), tuple(_flat(graph, z) for z in zero)
     codes = reshape(graph, codes, step.shape)
     return graph.op("DequantizeLinear", codes, scale, *zero, dtype=scale.dtype, **along)
+
+
+def _flat(graph: Graph, x: Value) -> Value:
+    """Without axes of size 1."""
+    return reshape(graph, x, tuple(n for n in x.shape if n > 1))
 
 
 def _by_arithmetic(graph: Graph, step: Step, *xs: Value) -> Value:
@@ -94,7 +99,7 @@ def _halves(both: np.ndarray, size: int, axis: int) -> np.ndarray:
 def _round(graph: Graph, step: Step, x: Value, scale: Value, *zero: Value) -> Value:
     """To integers and back; a scale for each place of the first axis, or one for all."""
     int8 = np.dtype(np.int8)
-    along = {"axis": 0} if scale.rank else {}
-    kind = {} if zero else {"output_dtype": element(int8)}
+    along: dict[str, Any] = {"axis": 0} if scale.rank else {}
+    kind: dict[str, Any] = {} if zero else {"output_dtype": element(int8)}
     codes = graph.op("QuantizeLinear", x, scale, *zero, dtype=int8, **along, **kind)
     return graph.op("DequantizeLinear", codes, scale, *zero, dtype=x.dtype, **along)
