@@ -6,7 +6,7 @@ import runpy
 from collections.abc import Iterable
 from pathlib import Path
 
-from phlox.interchange.litert import _complex, _loops, _operations, _unsigned
+from phlox.interchange.litert import _complex, _loops, _operations, _quantized, _unsigned
 from phlox.interchange.litert._refused import COMPLEX, REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,9 @@ without TensorFlow, and tries it in LiteRT's own runtime on this machine; phones
   an LSTM over 64 steps runs four times faster so, in a file nine times as large. A longer one stays a loop, as does
   one whose end the data decides.
 - **16 bits.** The runtime computes with 32: numbers of 16 bits are widened, and rounded after each operation.
+- **Integers.** Weights that `px.compress` made integers are integers of the file, with scales of their own;
+  where what comes in is rounded, too, and what comes out of a map or convolution goes nowhere but to the next rounding,
+  the runtime multiplies integers. [Smaller models](compress.md) has which and how.
 - **The converter** is `litert-converter`, in a process of its own: where it breaks off, the error says how, and nothing
   is left.
 
@@ -48,6 +51,7 @@ def main() -> None:
     rows = [
         f"| other signs, other forms, or none in the runtime | {_listed(rest)} |",
         f"| of whole numbers without sign, by those with one | {_listed(_unsigned.RULES)} |",
+        f"| of integers that stand for weights, and of rounding to them | {_listed(_quantized.RULES)} |",
         f"| of complex arrays, as two real ones | {_listed(held)} |",
         f"| of 16 bits, as of 32 | {_listed(wide)} |",
     ]

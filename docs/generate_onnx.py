@@ -23,6 +23,8 @@ A model is traced as any JAX program is, each operation is written by its rule, 
   operations read stays one.
 - An array is called by its path in the model, such as `stages.0.1.layers.2.conv.weight`, a node by that of its layer.
   Batch norms keep their statistics, scale and bias: who runs the file folds them into the convolution before.
+- Weights that `px.compress` made integers are `layers.0.codes`, integers of the file with a `DequantizeLinear` behind
+  them; what comes in rounded goes through `QuantizeLinear` and back. [Smaller models](compress.md) has which and how.
 
 Sizes may stay open: `("batch", "time", 80)`. Weights of 2 GiB and more stand in a file beside the model's.
 

@@ -42,6 +42,28 @@ def test_gptq_is_least_squares_row_by_row(group):
     assert errors[0] < errors[1]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_bias_makes_up_for_the_mean_and_rows_for_what_is_about_it(bias):
+    draws = np.random.default_rng(5)
+    x = (draws.normal(size=(60, 12)) @ draws.normal(size=(12, 12)) / np.sqrt(12) + 3).astype("f")
+    layer = px.Dense(12, 6, bias=bias, key=0)
+    if bias:
+        layer.bias = jnp.arange(6.0)
+    ours = px.compress.gptq(px.Chain(layer), x, 4, damping=0.02, correct_bias=True)[0]
+    about = x - x.mean(0) if bias else x
+    wanted = by_least_squares(about.astype(float), np.asarray(layer.weight, float), 12, 0.02)
+    assert_close(ours.weight, wanted.astype("f"), scale=2)
+    plain = px.compress.gptq(px.Chain(layer), x, 4, damping=0.02)[0]
+    if not bias:
+        assert ours.bias is None
+        assert np.array_equal(ours.codes, plain.codes)
+        return
+    assert_close(ours.bias, np.arange(6) + x.mean(0) @ (np.asarray(layer.weight) - wanted), scale=10)
+    assert_close(ours(x).mean(0), np.asarray(layer(x).mean(0)), scale=10)
+    errors = [np.square(np.asarray(m(x) - layer(x))).sum() for m in (ours, plain)]
+    assert errors[0] < errors[1]
+
+
 def test_blocks_of_rows_and_groups_over_their_borders_change_nothing(monkeypatch):
     from phlox.compress.calibration import _gptq
 
@@ -137,6 +159,7 @@ def test_what_is_refused():
         (lambda: px.compress.smooth(model, x, strength=2), "px.compress.smooth expects a strength in [0, 1], got 2"),
         (lambda: px.compress.smooth(model, None), "px.compress.smooth expects data, got None"),
         (lambda: px.compress.awq(model, x, 5), "px.compress.awq expects bits of 8 or 4"),
+        (lambda: px.compress.gptq(model, x, "e4m3"), "px.compress.gptq expects bits of 8 or 4, got 'e4m3'"),
         (lambda: px.compress.gptq(model, x, damping=0), "px.compress.gptq expects a damping between 0 and 1, got 0"),
         (lambda: px.compress.gptq(unused, x), "px.compress.gptq expects finite inputs of spare, got none"),
         (lambda: px.compress.gptq(model, x * np.nan), "got NaN or infinite numbers"),
@@ -163,4 +186,15 @@ def test_windows_of_convolutions_are_what_their_outputs_sum_over(build):
     ours = px.compress.gptq(px.Chain(layer), x, 4)[0]
     plain = px.compress.quantize(layer, 4)
     errors = [np.square(np.asarray(m(x)) - wanted).sum() for m in (ours, plain)]
+    assert errors[0] < errors[1]
+
+
+def test_the_bias_of_a_grouped_convolution_makes_up_for_its_own_channels():
+    layer = px.Conv((3, 3), 4, 6, groups=2, key=0)
+    x = (RNG.normal(size=(3, 8, 8, 4)) + np.array([5, -4, 3, 2])).astype("f")
+    ours = px.compress.gptq(px.Chain(layer), x, 4, correct_bias=True)[0]
+    assert float(jnp.abs(ours.bias).max()) > 0.05
+    np.testing.assert_allclose(ours(x).mean((0, 1, 2)), layer(x).mean((0, 1, 2)), atol=1e-4)
+    plain = px.compress.gptq(px.Chain(layer), x, 4)[0]
+    errors = [np.square(np.asarray(m(x) - layer(x))).sum() for m in (ours, plain)]
     assert errors[0] < errors[1]

@@ -123,6 +123,26 @@ def test_a_program_of_it_is_exported_and_holds_integers(tmp_path):
     assert {str(array.dtype) for path, array in px.paths(again).items() if "codes" in path} == {"int8"}
 
 
+@pytest.mark.parametrize(("kind", "digits"), [("e4m3", 4), pytest.param("e5m2", 3, marks=pytest.mark.soak)])
+def test_floats_of_8_bits_keep_so_many_digits_of_every_number(kind, digits, tmp_path):
+    model = px.Chain(*(build() for build, _ in LAYERS.values()))
+    small = px.compress.quantize(model, kind)
+    assert f"in float8 {kind}" in small[0]._brief()
+    for (_, x), layer, plain in zip(LAYERS.values(), small, model, strict=True):
+        weight = np.asarray(plain.weight)
+        large = np.abs(weight) > 0.01 * np.abs(weight).max()  # which are no subnormal numbers
+        share = np.abs(np.asarray(layer.weight) - weight)[large] / np.abs(weight)[large]
+        assert 2.0 ** -(digits + 1) < share.max() <= 1.001 * 2.0**-digits
+        assert_close(layer(x), px.compress.dequantize(layer)(x))
+        assert layer.codes.dtype.itemsize == 1
+    grouped = px.compress.quantize(px.Dense(6, 4, key=0), kind, group=4)
+    assert grouped.scale.shape == (2, 4)
+    px.save(small, tmp_path / "small.safetensors")
+    again = px.load(tmp_path / "small.safetensors")
+    for ours, theirs in zip(small, again, strict=True):
+        assert np.array_equal(ours.codes.view(jnp.uint8), theirs.codes.view(jnp.uint8))
+
+
 def test_stacked_layers_have_scales_of_their_own():
     model = px.RepeatedLayer(lambda: px.Dense(6, 6, px.tanh), 3)
     small, x = px.compress.quantize(model, group=4), normal(2, 6)
@@ -184,7 +204,10 @@ def chain():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"bits": 3}, "expects bits of 8 or 4, got 3"),
+        ({"bits": 3}, 'expects bits of 8 or 4, "e4m3" or "e5m2", got 3'),
+        ({"bits": "float8"}, 'expects bits of 8 or 4, "e4m3" or "e5m2", got \'float8\''),
+        ({"bits": "e4m3", "symmetric": False}, "expects symmetric=True with bits='e4m3', got False"),
+        ({"bits": "e5m2", "inputs": "dynamic"}, "expects bits of 8 or 4 for integer products, got 'e5m2'"),
         ({"group": 0}, "expects a group of 1 or more"),
         ({"per": "row"}, 'expects per="channel" or per="tensor", got \'row\''),
         ({"per": "tensor", "group": 2}, 'expects per="channel" with a group'),

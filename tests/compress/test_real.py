@@ -59,10 +59,11 @@ def test_efficientnet_lite_tells_a_thousand_crops_alike_in_a_quarter_of_the_room
     px.weights.convert(model, arrays, px.models.names(model, "efficientnet_pytorch"))
     pairs = [(path, path[:-4] + "norm") for path in px.modules(model) if path.endswith(".conv")]
     folded = px.fold_batch_norm(model, *pairs)
-    # small kernels near the input are a hundredth of the weights and most of the error
-    skip = ("stem", "stages.0", "stages.1", "stages.2", "stages.3.*.depthwise", "stages.4.0.depthwise")
-    options = {"symmetric": False, "damping": 1e-3, "skip": skip}
-    small = px.compress.gptq(folded, crops(99, 168), 8, batch_size=8, **options)
+    seen = crops(99, 168)  # none of those that judge
+    options = {"symmetric": False, "damping": 1e-3, "correct_bias": True, "batch_size": 8}
+    every = px.compress.gptq(folded, seen, 8, **options)
+    dear = px.compress.sensitivity(folded, seen[100:140], of=every, batch_size=20).most(share=0.018)
+    small = px.compress.gptq(folded, seen, 8, skip=dear, **options)
     x, same = crops(0, 1000), 0
     for start in range(0, len(x), 20):
         batch = jnp.asarray(x[start : start + 20])
@@ -70,7 +71,7 @@ def test_efficientnet_lite_tells_a_thousand_crops_alike_in_a_quarter_of_the_room
     share = room(small) / room(model)
     print(f"EfficientNet-Lite0: {share:.3f} of the room, of {len(x)} crops alike: {same}", flush=True)
     assert share <= 0.27
-    assert same >= 0.98 * len(x)
+    assert same >= 0.99 * len(x)
 
 
 @pytest.mark.soak

@@ -41,6 +41,28 @@ def test_errors_are_those_of_one_layer_rounded_alone():
     assert errors[0] < 0.5 * errors[1]
 
 
+def test_a_share_of_all_numbers_goes_to_those_that_lose_most_for_each():
+    errors, sizes = {"a": 8.0, "b": 4.0, "c": 3.0, "d": 0.2}, {"a": 90, "b": 4, "c": 30, "d": 1}
+    found = px.compress.Sensitivity(errors, sizes, 8)
+    assert found.most(share=0.05) == ("b", "d")  # of 125 numbers 6; c and a are more
+    assert found.most(share=0.3) == ("b", "d", "c")
+    assert found.most(share=0.999) == ("b", "d", "c")
+
+
+def test_errors_of_a_copy_are_those_of_its_layers_one_at_a_time():
+    one, x = model(), normal(70, 8)
+    small = px.compress.gptq(one, x, 4, correct_bias=True, skip="layers.2")
+    found = px.compress.sensitivity(one, x, of=small)
+    wanted = np.asarray(one(x))
+    assert set(found.errors) == {"layers.0", "layers.1"}
+    assert found.bits == 4
+    for i in range(2):
+        alone = px.copy(one)
+        alone[i] = px.compress.dequantize(small)[i]
+        error = np.square(np.asarray(alone(x)) - wanted).sum() / np.square(wanted).sum()
+        assert found.errors[f"layers.{i}"] == pytest.approx(error, rel=1e-3)
+
+
 def test_what_sensitivity_refuses():
     one, x = model(), normal(4, 8)
     cases = [
@@ -49,7 +71,15 @@ def test_what_sensitivity_refuses():
         (lambda: px.compress.sensitivity(one, x, where="head"), "expects where= to mean a Dense"),
         (lambda: px.compress.sensitivity(one, x * np.nan), "got NaN or infinite numbers"),
         (lambda: px.compress.sensitivity(one, x, forward=lambda m, x: 0 * m(x)), "got zeros alone"),
+        (lambda: px.compress.sensitivity(one, x, of=one), "a copy of the model with integers, got none that has integ"),
+        (
+            lambda: px.compress.sensitivity(one, x, of=px.compress.quantize(px.Chain(px.Dense(3, 3)))),
+            "a copy of the model with integers, got Dense(3 → 3) in int8",
+        ),
         (lambda: px.compress.sensitivity(one, x).most(4), "expects a count from 1 to 3, got 4"),
+        (lambda: px.compress.Sensitivity({"a": 1.0}, {"a": 1}, 8).most(), "expects a count, or share=, got neither"),
+        (lambda: px.compress.Sensitivity({"a": 1.0}, {"a": 1}, 8).most(1, share=0.1), "share=, got both"),
+        (lambda: px.compress.Sensitivity({"a": 1.0}, {"a": 1}, 8).most(share=2), "a share between 0 and 1, got 2"),
     ]
     for call, text in cases:
         with pytest.raises(px.PhloxError) as error:

@@ -33,8 +33,8 @@ MUTANTS = [
     (
         "quantize: integers are cut off, not rounded",
         _HERE + "_integers.py",
-        "codes = jnp.round(matrix / spread(scale, size, scheme.group, axis))",
-        "codes = jnp.trunc(matrix / spread(scale, size, scheme.group, axis))",
+        "    codes = jnp.round(codes)\n",
+        "    codes = jnp.trunc(codes)\n",
         (_CODES + "test_codes_and_values_of_each_output_are_those_of_pytorch_with_the_same_scales",),
     ),
     (
@@ -243,8 +243,8 @@ MUTANTS = [
     (
         "quantize: layers stay rounded while others are measured",
         _HERE + "calibration/_sensitivity.py",
-        "layer.weight, errors[path] = own, change / whole",
-        "errors[path] = change / whole",
+        "        _put(layer, own)\n",
+        "",
         (_SENSITIVITY + "test_errors_are_those_of_one_layer_rounded_alone",),
     ),
     (

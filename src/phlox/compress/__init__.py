@@ -30,6 +30,7 @@ from phlox.compress.layers._rounded import RoundedConvTranspose as RoundedConvTr
 from phlox.compress.layers._rounded import RoundedDense as RoundedDense
 from phlox.compress.layers._rounded import RoundedDepthwiseConv as RoundedDepthwiseConv
 from phlox.compress.layers._rounded import RoundedEmbedding as RoundedEmbedding
+from phlox.compress.layers._whole import DEQUANTIZE as DEQUANTIZE  # for exporters
 from phlox.core import unknown_name as _unknown_name
 
 __all__ = [

@@ -20,7 +20,7 @@ class Integers(NamedTuple):
     """A matrix as integers."""
 
     codes: Any
-    """int8; of 4 bits uint8, two in each: the first in its low half."""
+    """int8; of 4 bits uint8, two in each: the first in its low half; or floats of 8 bits."""
     scale: Any
     zero: Any
     """int8; None where 0 stands for 0."""
@@ -62,9 +62,12 @@ def grid(low: Any, high: Any, scheme: Scheme) -> tuple[jax.Array, jax.Array | No
 
 
 def rounded(matrix: jax.Array, scale: Any, zero: Any, scheme: Scheme, axis: int) -> jax.Array:
-    """The nearest integer of each number, int8; of two as near the even one."""
+    """The nearest integer of each number, int8, or the nearest float of 8 bits; of two as near the even one."""
     size = matrix.shape[axis]
-    codes = jnp.round(matrix / spread(scale, size, scheme.group, axis))
+    codes = matrix / spread(scale, size, scheme.group, axis)
+    if scheme.dtype is not None:
+        return jnp.clip(codes, scheme.least, scheme.most).astype(scheme.dtype)
+    codes = jnp.round(codes)
     if zero is not None:
         codes = codes + spread(zero, size, scheme.group, axis)
     return jnp.clip(codes, scheme.least, scheme.most).astype(jnp.int8)
@@ -72,12 +75,12 @@ def rounded(matrix: jax.Array, scale: Any, zero: Any, scheme: Scheme, axis: int)
 
 def stored(codes: jax.Array, scale: Any, zero: Any, scheme: Scheme, axis: int) -> Integers:
     """Integers as a layer holds them."""
-    return Integers(codes if scheme.bits == 8 else packed(codes, axis), scale, zero)
+    return Integers(packed(codes, axis) if scheme.bits == 4 else codes, scale, zero)
 
 
-def numbers(given: Integers, bits: int, group: int | None, size: int, axis: int) -> jax.Array:
+def numbers(given: Integers, bits: int | str, group: int | None, size: int, axis: int) -> jax.Array:
     """What integers stand for, in the dtype of their scales; ``size`` is that of the matrix along ``axis``."""
-    codes = (given.codes if bits == 8 else unpacked(given.codes, size, axis)).astype(given.scale.dtype)
+    codes = (unpacked(given.codes, size, axis) if bits == 4 else given.codes).astype(given.scale.dtype)
     if given.zero is not None:
         codes = codes - spread(given.zero, size, group, axis)
     return codes * spread(given.scale, size, group, axis)

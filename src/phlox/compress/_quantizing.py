@@ -22,7 +22,7 @@ _WHERE = "px.compress.quantize"
 @answering
 def quantize(
     model: M,
-    bits: int = 8,
+    bits: int | str = 8,
     *,
     where: Where | None = None,
     skip: Where | None = None,
@@ -44,7 +44,8 @@ def quantize(
     Arguments:
         model: a model with layers Dense, Embedding, Conv, DepthwiseConv or ConvTranspose, those of attention among
             them.
-        bits: of an integer, 8 or 4.
+        bits: of an integer, 8 or 4; or a float of 8 bits, ``"e4m3"`` or ``"e5m2"``, $w ≈ s q$ by the largest of them,
+            which keeps more digits of what is small. Weights alone: they are made floats of 32 bits in each call.
         where: which of these: a path or pattern, several, or a predicate (path, layer); None for all.
         skip: which of them are left as they are.
         group: how many of the numbers that an output sums over share a scale; None for all. The last may have fewer.
@@ -64,7 +65,8 @@ def quantize(
             inputs were not measured, or that stands for several, stacked.
 
     Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-    inference", 2018; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018.
+    inference", 2018; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018;
+    Micikevicius et al., "FP8 formats for deep learning", 2022.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Chain(px.Dense.of(jnp.array([[127.0], [-63.4]])), px.relu)
@@ -72,7 +74,7 @@ def quantize(
     >>> small[0].codes.tolist(), small[0].weight.tolist()
     ([[127], [-63]], [[127.0], [-63.0]])
     """
-    scheme = Scheme(bits, group, symmetric, per, _WHERE)
+    scheme = Scheme(bits, group, symmetric, per, _WHERE, floats=True)
     check_model(model, _WHERE)
     _check_inputs(inputs, scheme)
     model = copy(model)

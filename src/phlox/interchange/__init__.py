@@ -9,9 +9,9 @@ _xla_only                   operations that no runtime but XLA has
 _sizes                      symbols: what they may be, and at which sizes a file is tried
 _examples _comparing        inputs that are given or drawn; how far two results are apart
 _layers                     at which layer a difference begins
-_proving                    a file of a target beside the model
+_proving _beside            a file of a target beside the model, and beside the one that it was made of
 _report                     what px.export found, as a table
-_provenance _card _writing   where a bundle comes from; what people read first; what else is in it
+_provenance _writing        where a bundle comes from; what else is in it, the card for people too
 _loaded _checking           px.load_exported: a bundle as a function, and what it refuses
 _refresh _requests          files made anew from model.phlox beside them, its functions found by their names
 _running                    signatures as compiled functions of arrays, for a server
@@ -34,7 +34,7 @@ from phlox.interchange._examples import drawn as drawn
 from phlox.interchange._export import export
 from phlox.interchange._loaded import Exported, ExportedFunction, load_exported
 from phlox.interchange._refresh import refresh
-from phlox.interchange._report import ExportReport, ExportRow
+from phlox.interchange._report import Beside, ExportReport, ExportRow
 from phlox.interchange._running import Runnable as Runnable
 from phlox.interchange._running import runnables_of_bundle as runnables_of_bundle
 from phlox.interchange._running import runnables_of_model as runnables_of_model
@@ -47,6 +47,7 @@ from phlox.weights import Encoder
 
 __all__ = [
     "About",
+    "Beside",
     "Encoder",
     "ExportReport",
     "ExportRow",

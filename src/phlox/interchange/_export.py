@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from phlox.core import Module, OptionError, RangeError, StructureError, describe
 from phlox.interchange._about import About
+from phlox.interchange._beside import Original
 from phlox.interchange._examples import as_sequence, drawn, given
 from phlox.interchange._program import Program, Request
 from phlox.interchange._provenance import provenance
@@ -45,6 +47,7 @@ def export(
     tolerance: float | None = None,
     name: str | None = None,
     about: About | None = None,
+    original: Module | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Write a model in formats that other programs run, in one folder; a file that computes something else is refused.
@@ -67,9 +70,11 @@ def export(
         examples: inputs to try, a dict by name or a list of them; by signature where there are several. By default
             they are drawn, at several sizes.
         tolerance: the largest difference, as a share of the largest number of each output, or of 1; by default 1e-5,
-            more where weights or outputs have 16 bits.
+            more where weights or outputs have 16 bits, or layers round what comes in to 8.
         name: of the model; that of its class by default.
         about: what else the bundle says: classes, encoders, constants, statistics, where it comes from.
+        original: the model that this one was made of by ``px.compress``: the report has beside each file the size of
+            the original's, and how far results are from the original's over the examples.
         overwrite: replace a bundle that is there.
 
     Returns:
@@ -79,6 +84,7 @@ def export(
         ExportError: a forward that draws or moves State, sizes that cannot be symbols, an operation that the format
             does not have, or a file that differs from the model; says at which layer.
         ShapeError: the model does not take these inputs; names the layer.
+        StructureError: no Module; an original with other outputs.
         FileError: the folder is taken, or cannot be written.
         MissingExtraError: a format needs a package that is not installed.
 
@@ -93,7 +99,8 @@ def export(
     Source: https://docs.jax.dev/en/latest/export/export.html
     """
     where = f"px.export({os.fspath(folder)!r})"
-    model, requests = _requests(model, inputs, signatures, preprocess, postprocess, where)
+    asked = (inputs, signatures, preprocess, postprocess, where)
+    model, requests = _requests(model, *asked)
     told = about or About()
     told.check({n: s for r in requests for n, s in r.inputs.items()}, where)
     if tolerance is not None and not 0 <= tolerance < float("inf"):
@@ -103,8 +110,9 @@ def export(
     programs = [Program(model, request, bounds, where) for request in requests]
     truths = [Truth(model, request, where) for request in requests]
     tried = _examples(programs, truths, examples, where)
+    larger = None if original is None else Original(*_requests(original, *asked), bounds, where)
     with writing_bundle(folder, overwrite=overwrite, where=where) as draft:
-        rows, written = _written(targets, programs, truths, tried, tolerance, draft.folder)
+        rows, written = _written(targets, programs, truths, tried, tolerance, draft.folder, larger)
         bundle = Bundle(
             folder=draft.folder,
             name=name or type(model).__name__,
@@ -196,6 +204,7 @@ def _written(
     tried: Mapping[str, Sequence[Example]],
     tolerance: float | None,
     folder: Path,
+    original: Original | None,
 ) -> tuple[list[ExportRow], dict[str, dict[str, Written]]]:
     """The files of all formats, each proved, as rows of the report and as the bundle says them."""
     rows: list[ExportRow] = []
@@ -203,10 +212,13 @@ def _written(
     for target in targets:
         details = target.write(programs, folder)
         written[target.name] = {}
-        for program, truth in zip(programs, truths, strict=True):
-            row = proved(target, program, folder, tried[program.name], truth, tolerance)
-            rows.append(row)
-            written[target.name][program.name] = Written(row.file, row.tolerance, row.error, details[program.name])
+        proofs = [proved(target, p, folder, tried[p.name], t, tolerance) for p, t in zip(programs, truths, strict=True)]
+        beside = {} if original is None else original.beside(target, programs, tried, folder)
+        for program, row in zip(programs, proofs, strict=True):
+            one = beside.get(program.name)
+            rows.append(replace(row, original=one))
+            told = details[program.name] if one is None else {**details[program.name], "original": vars(one)}
+            written[target.name][program.name] = Written(row.file, row.tolerance, row.error, told)
     return rows, written
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import ExportError, Module, PhloxError, copy, is_key, jit, load_state_dict, split
@@ -16,6 +17,7 @@ from phlox.interchange._forms import taken_apart
 from phlox.interchange._layers import where_it_begins
 from phlox.interchange._program import Program, Request, drawn_from
 from phlox.interchange._report import ExportRow
+from phlox.interchange._scopes import operations
 from phlox.interchange.targets._target import Target
 from phlox.weights import Example
 
@@ -115,9 +117,17 @@ def _running(target: Target, program: Program) -> Iterator[None]:
 
 
 def _tolerance(program: Program) -> float:
-    """What the least precise array of a program allows."""
+    """What the least precise array of a program allows; one that is rounded to 8 bits may go to either neighbour."""
     weights = [x.dtype for x in program.weights.values()]
-    return tolerance_of([*weights, *(x.dtype for x in program.outputs)])
+    rounded = [jnp.bfloat16] if _rounds(program) else []
+    return tolerance_of([*weights, *(x.dtype for x in program.outputs), *rounded])
+
+
+def _rounds(program: Program) -> bool:
+    """Whether layers round what comes in to 8 bits, as many as the digits of bfloat16 have."""
+    if not any(x.dtype in (jnp.int8, jnp.uint8) for x in program.weights.values()):
+        return False
+    return any(operation.name == "phlox_round" for operation in operations(program.whole.jaxpr.jaxpr))
 
 
 def _seconds(call: Callable[[], Mapping[str, Any]]) -> float:

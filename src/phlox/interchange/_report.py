@@ -12,6 +12,19 @@ _WIDTH = 110
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A file of a smaller model beside that of the one that it was made of."""
+
+    size: int
+    """Bytes of the same file of the original."""
+    error: float
+    """The largest difference from the original over all examples, as a share of the largest number, or of 1."""
+    alike: float | None
+    """The share of rows of the first output whose largest number is at the place at which the original has it; None
+    where outputs have no rows of several numbers."""
+
+
+@dataclass(frozen=True)
 class ExportRow:
     """One file of a bundle beside the model."""
 
@@ -27,6 +40,8 @@ class ExportRow:
     """Of the fastest call of the format's runtime, with the first example."""
     model_seconds: float
     """The same of the model under ``px.jit``."""
+    original: Beside | None = None
+    """The same file of the model that this one was made of, where that was given."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +76,14 @@ class ExportReport:
         from rich.table import Table
 
         table = Table(show_edge=False, pad_edge=False)
-        for i, name in enumerate(("file", "size", "largest error", "of", "runtime", "time", "Phlox")):
+        beside = any(r.original for r in self.rows)
+        names = ("file", "size", "largest error", "of", "runtime", "time", "Phlox")
+        for i, name in enumerate((*names, *(_ORIGINAL if beside else ()))):
             table.add_column(name, justify="left" if i in (0, 4) else "right", overflow="fold")
         for r in self.rows:
             table.add_row(
                 self._called(r), bytes_text(r.size), f"{r.error:.1e}", f"{r.tolerance:.0e}", r.target,
-                _time(r.seconds), _time(r.model_seconds),
+                _time(r.seconds), _time(r.model_seconds), *(_told(r.original) if beside else ()),
             )  # fmt: skip
         return table
 
@@ -79,6 +96,16 @@ class ExportReport:
         return plain_text(self, _WIDTH)
 
     __repr__ = __str__
+
+
+_ORIGINAL = ("original", "apart", "alike")
+
+
+def _told(beside: Beside | None) -> tuple[str, ...]:
+    """The size of the original's file, how far results are from its, and how often they mean the same."""
+    if beside is None:
+        return ("", "", "")
+    return bytes_text(beside.size), f"{beside.error:.1e}", "" if beside.alike is None else f"{beside.alike:.1%}"
 
 
 def _time(seconds: float) -> str:

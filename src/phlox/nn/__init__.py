@@ -64,6 +64,7 @@ from phlox.nn.functional.kernels._kernels import plain_form as plain_form
 from phlox.nn.functional.kernels._kernels import reference_forms as reference_forms
 from phlox.nn.functional.kernels._kernels import summing_kernel as summing_kernel
 from phlox.nn.functional.kernels._kernels import whole_operations as whole_operations
+from phlox.nn.functional.kernels._kernels import whole_wanted as whole_wanted
 from phlox.nn.functional.kernels._parts import Parts as Parts
 from phlox.nn.functional.kernels._parts import Roles as Roles
 from phlox.nn.functional.space._padding import pad_spatial as pad_spatial

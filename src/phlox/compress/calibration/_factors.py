@@ -86,7 +86,7 @@ def _shared(weight: jax.Array, most: jax.Array, strength: float) -> jax.Array:
 def awq(
     model: Module,
     data: Any,
-    bits: int = 4,
+    bits: int | str = 4,
     *,
     where: Where | None = None,
     skip: Where | None = None,
@@ -118,7 +118,7 @@ def awq(
     >>> px.compress.quantize(model, 4, factors=factors)[0].factors.shape
     (4,)
     """
-    scheme = Scheme(bits, group, symmetric, per, _AWQ)
+    scheme = Scheme(bits, group, symmetric, per, _AWQ, floats=True)
     layers, seen = _features(model, data, (where, skip), forward, batch_size, _AWQ, products=True)
     return Factors({path: _searched(layers[path].weight, one, scheme) for path, one in seen.items()})
 

@@ -115,20 +115,23 @@ class FeaturesSeen(Sums):
 
 
 class PatchesSeen(Sums):
-    """The products of any two numbers that an output sums over, summed over all tokens, or all windows."""
+    """The numbers that an output sums over, and the products of any two, summed over all tokens, or all windows."""
 
     gram: State  # (groups, rows, rows)
+    sums: State  # (groups, rows)
     count: State  # ()
 
     def __init__(self, layer: Any):
         self.layer = layer
-        rows = math.prod(layer.weight.shape[:-1])
-        self.gram = jnp.zeros((groups_of(layer), rows, rows), jnp.float32)
+        groups, rows = groups_of(layer), math.prod(layer.weight.shape[:-1])
+        self.gram = jnp.zeros((groups, rows, rows), jnp.float32)
+        self.sums = jnp.zeros((groups, rows), jnp.float32)
         self.count = jnp.zeros((), jnp.float32)
 
     def look(self, x: jax.Array) -> None:
         rows = patches(self.layer, x.astype(jnp.float32))
         self.gram = self.gram + jnp.swapaxes(rows, 1, 2) @ rows
+        self.sums = self.sums + rows.sum(1)
         self.count = self.count + rows.shape[1]
 
     @property

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, numbers
-from phlox.compress.layers import _weight_kernel
+from phlox.compress.layers import _weight_kernel, _whole
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import DtypeError, Module, describe, policy
-from phlox.nn import Embedding, fused
+from phlox.nn import Embedding, fused, whole_wanted
 from phlox.nn import functional as F
 
 
@@ -66,10 +66,12 @@ def _scores(act: Any, x: Any, given: Integers, *, bits: int, group: int | None) 
 
 @fused("bits", "group", "size", "dtype")
 def _rows(
-    act: Any, indices: Any, scale: Any, codes: Any, zero: Any, *, bits: int, group: int | None, size: int, dtype: Any
+    act: Any, indices: Any, scale: Any, codes: Any, zero: Any, *, bits: Any, group: int | None, size: int, dtype: Any
 ) -> jax.Array:
     """The vectors of indices, by the scales that were looked up; of an index that there is not they are NaN."""
     here = codes.at[indices].get(mode="clip")
     if zero is not None:
         zero = zero.at[indices].get(mode="clip") if zero.shape[0] == codes.shape[0] else zero[0]
+    if whole_wanted():
+        return act(_whole.rows(Integers(here, scale, zero), bits=bits, group=group, size=size).astype(dtype))
     return act(numbers(Integers(here, scale, zero), bits, group, size, -1).astype(dtype))

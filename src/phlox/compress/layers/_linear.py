@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from phlox.compress._integers import numbers
-from phlox.compress.layers import _products, _weight_kernel
+from phlox.compress.layers import _products, _weight_kernel, _whole
 from phlox.compress.layers._products import Entry, Held
 from phlox.compress.layers._quantized import Quantized, birth
 from phlox.core import Module, Param, harmonise
-from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused
+from phlox.nn import Conv, ConvTranspose, Dense, DepthwiseConv, fused, whole_wanted
 from phlox.nn import functional as F
 
 
@@ -58,8 +58,8 @@ class QuantizedDense(IntegerProducts, Dense):
     def __call__(self, x: Any) -> jax.Array:
         if jnp.shape(x)[-1:] != (self.in_size,):  # which is refused there
             return super().__call__(x)
-        if self.inputs is not None:
-            return _dense(self.act, *self.arrays(x), bits=self.bits)
+        if self.inputs is not None or (self.factors is not None and whole_wanted()):
+            return _dense(self.act, *self.arrays(x), bits=self.bits, group=self.group, inputs=self.inputs)
         if _weight_kernel.takes(jnp.shape(x)[:-1], self.integers, self.weight_dtype):
             return _few_rows(self.act, *self.arrays(x), bits=self.bits, group=self.group)
         return super().__call__(x)
@@ -145,14 +145,20 @@ def _options(layer: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@fused("bits")
-def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: int) -> jax.Array:
-    return act(_products.dense(x, held, bias, bits=bits))
+@fused("bits", "group", "inputs")
+def _dense(act: Any, x: Any, held: Held, bias: Any, *, bits: Any, group: int | None, inputs: str | None) -> jax.Array:
+    if not whole_wanted():
+        return act(_products.dense(x, held, bias, bits=bits))
+    y = _whole.dense(x, held, bits=bits, group=group, inputs=inputs)
+    return act(y if bias is None else y + bias.astype(y.dtype))
 
 
 @fused("bits", "shape", "stride", "padding", "dilation", "groups", "padding_mode")
 def _conv(act: Any, x: Any, held: Held, bias: Any, **options: Any) -> jax.Array:
-    return act(_products.conv(x, held, bias, **options))
+    if not whole_wanted():
+        return act(_products.conv(x, held, bias, **options))
+    y = _whole.conv(x, held, **options)
+    return act(y if bias is None else y + bias.astype(y.dtype))
 
 
 @fused("bits", "group")

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from phlox.compress._integers import Integers, integers, numbers
 from phlox.compress._scheme import Scheme
+from phlox.compress.layers import _whole
 from phlox.core import Module, Param, State, StructureError
 from phlox.nn import functional as F
-from phlox.nn import fused
+from phlox.nn import fused, whole_wanted
 
 _OWN = ("codes", "scale", "zero", "bits", "group", "symmetric", "per", "weight_shape", "weight_dtype")
 _OWN += ("inputs", "input_scale", "input_zero", "factors")
@@ -31,10 +32,10 @@ class Quantized(Module):
         (outs, rows). scale, zero: as codes, with one row for each group.
     """
 
-    codes: State  # int8 (rows, outs); of 4 bits uint8 (rows / 2, outs)
+    codes: State  # int8 or float8 (rows, outs); of 4 bits uint8 (rows / 2, outs)
     scale: State  # (groups, outs)
     zero: State | None  # int8 (groups, outs); None where 0 stands for 0
-    bits: int
+    bits: int | str
     group: int | None
     symmetric: bool
     per: str
@@ -100,7 +101,8 @@ class Quantized(Module):
     def _brief(self) -> str:
         groups = "" if self.group is None else f" by {self.group}"
         inputs = "" if self.inputs is None else f", {self.inputs} inputs"
-        return f"{super()._brief()} in int{self.bits}{groups}{inputs}"
+        kind = f"float8 {self.bits}" if isinstance(self.bits, str) else f"int{self.bits}"
+        return f"{super()._brief()} in {kind}{groups}{inputs}"
 
 
 def with_attributes(layer: Module, own: dict[str, Any], *without: str) -> dict[str, Any]:
@@ -130,10 +132,10 @@ def birth(kind: type[Module]) -> Callable[..., None]:
     """A constructor that takes what a layer's takes, and the options of integers behind."""
 
     def __init__(
-        self: Any, *sizes: Any, bits: int, group: int | None = None, symmetric: bool = True, per: str = "channel",
+        self: Any, *sizes: Any, bits: int | str, group: int | None = None, symmetric: bool = True, per: str = "channel",
         **options: Any,
     ) -> None:  # fmt: skip
-        scheme = Scheme(bits, group, symmetric, per, type(self).__name__)
+        scheme = Scheme(bits, group, symmetric, per, type(self).__name__, floats=True)
         self.hold(kind(*sizes, **options), scheme)
 
     given, mine = inspect.signature(kind.__init__), inspect.signature(__init__)
@@ -145,9 +147,12 @@ def birth(kind: type[Module]) -> Callable[..., None]:
 
 @fused("bits", "group", "axis", "shape", "dtype")
 def _weight(
-    act: Any, given: Integers, factors: Any, *, bits: int, group: int | None, axis: int, shape: tuple[int, ...],
+    act: Any, given: Integers, factors: Any, *, bits: int | str, group: int | None, axis: int, shape: tuple[int, ...],
     dtype: Any,
 ) -> jax.Array:  # fmt: skip
+    if whole_wanted():
+        whole = _whole.weight(given, bits=bits, group=group, axis=axis, shape=shape)
+        return act((whole if factors is None else whole * factors[:, None]).astype(jnp.dtype(dtype)))
     size = shape[-1] if axis == -1 else math.prod(shape[:-1])
     matrix = numbers(given, bits, group, size, axis)
     matrix = matrix if factors is None else matrix * factors[:, None]

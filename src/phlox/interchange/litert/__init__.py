@@ -7,6 +7,7 @@ _loops       rules: loops of known length, whose rounds stand one behind the oth
 _operations  rules: operations in forms that the converter takes
 _unsigned    rules: whole numbers without sign by those with one
 _complex     rules: complex arrays as two real ones
+_quantized   rules: weights as integers, and rounding
 _refused     operations that have no form, and what would help
 _converter   litert-converter, in a process of its own: run as a script
 """

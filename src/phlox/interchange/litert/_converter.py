@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:  # their types know hardly a name
     api: Any
@@ -43,6 +46,8 @@ def _converted(folder: Path) -> bytes:
     config = api.ConvertToTFLConfig()
     config.canonicalizing_inf_as_min_max_float = False  # a row that is masked whole would get other shares
     api.run_convert_to_tfl_passes(module, passmanager.PassManager(), config)
+    _turn_integers(module)
+    _fuse_integers(module)
     for operation in [found for found in _operations(module.operation) if found.name == "stablehlo.scatter"]:
         _restore(operation)
     _outline(module)
@@ -59,6 +64,9 @@ def _parsed(folder: Path, signature: dict[str, Any]) -> Any:
     for each in module.body.operations:
         if each.attributes["sym_name"].value == "main":
             each.attributes["sym_name"] = ir.StringAttr.get(signature["symbol"])
+    for found in [each for each in _operations(module.operation) if each.name == "stablehlo.composite"]:
+        if found.attributes["name"].value in _QUANTIZED:
+            _QUANTIZED[found.attributes["name"].value](found)
     return module
 
 
@@ -69,6 +77,166 @@ def _operations(within: Any) -> Iterator[Any]:
             for found in list(block.operations):
                 yield found.operation
                 yield from _operations(found.operation)
+
+
+# --- integers ---------------------------------------------------------------------------------------------
+
+
+def _made(name: str, result: Any, operands: list[Any], before: Any, **attributes: Any) -> Any:
+    """The result of a new operation that stands before another, of one result."""
+    at = ir.InsertionPoint(before)
+    return ir.Operation.create(name, [result], operands, attributes, loc=before.location, ip=at).results[0]
+
+
+def _replaced(old: Any, value: Any) -> None:
+    """Let all that read the result of an operation read another, and take it out."""
+    old.results[0].replace_all_uses_with(value)
+    old.erase()
+
+
+def _erase_unread(found: Any) -> None:
+    """Take an operation out that nothing reads, and what it alone read."""
+    if isinstance(found, ir.Block) or any(list(result.uses) for result in found.results):
+        return
+    given = [value.owner for value in found.operands]
+    found.erase()
+    for each in given:
+        _erase_unread(each)
+
+
+def _known(value: Any) -> np.ndarray:
+    return np.array(value.owner.attributes["value"])
+
+
+def _quantized_type(shape: Any, kind: str, scales: np.ndarray, zeros: np.ndarray, axis: int) -> Any:
+    """Integers of a shape, with one scale and zero, or with one for each place of an axis."""
+    each = [f"{float(s)!r}:{int(z)}" for s, z in zip(scales.reshape(-1), zeros.reshape(-1), strict=True)]
+    text = f"{kind}:f32, {each[0]}" if len(each) == 1 else f"{kind}:f32:{axis}, {{{','.join(each)}}}"
+    return ir.Type.parse(f"tensor<{''.join(f'{n}x' for n in shape)}!quant.uniform<{text}>>")
+
+
+def _shape(value: Any) -> list[int]:
+    return list(ir.RankedTensorType(value.type).shape)
+
+
+def _integers(found: Any) -> None:
+    """A weight: integers of the file, and what makes numbers of them."""
+    codes, scales, zeros = (_known(x) for x in found.operands)
+    axis = found.attributes["composite_attributes"]["axis"].value
+    kept = _quantized_type(codes.shape, "i8", scales, zeros, axis)
+    _replaced(found, _numbers(codes, kept, found.results[0].type, found))
+
+
+def _numbers(codes: np.ndarray, kept: Any, result: Any, before: Any) -> Any:
+    value = ir.DenseElementsAttr.get(np.ascontiguousarray(codes))
+    held = _made("tfl.pseudo_qconst", kept, [], before, qtype=ir.TypeAttr.get(kept), value=value)
+    return _made("tfl.dequantize", result, [held], before)
+
+
+def _rounded(found: Any) -> None:
+    """What comes in: to integers, and back."""
+    x, scale, zero = found.operands
+    kind = _quantized_type(_shape(x), "i8", _known(scale), _known(zero), 0)
+    codes = _made("tfl.quantize", kind, [x], found, qtype=ir.TypeAttr.get(kind))
+    _replaced(found, _made("tfl.dequantize", found.results[0].type, [codes], found))
+
+
+_QUANTIZED = {"phlox.integers": _integers, "phlox.rounded": _rounded}
+_ALONG = re.compile(r"(f32:)\d+")
+
+
+def _from(value: Any, name: str) -> Any:
+    """The operation that makes a value, where it is this one."""
+    owner = value.owner
+    return owner if getattr(owner, "name", "") == name else None
+
+
+def _held(value: Any) -> Any:
+    """The integers of the file that a value is made of; None of any other."""
+    made = _from(value, "tfl.dequantize")
+    return None if made is None else _from(made.operands[0], "tfl.pseudo_qconst")
+
+
+def _turn_integers(module: Any) -> None:
+    """A weight that is only turned is turned in the file."""
+    for found in list(_operations(module.operation)):
+        if found.name not in ("tfl.transpose", "tfl.reshape") or (held := _held(found.operands[0])) is None:
+            continue
+        codes, told, text = _attribute(held, "value"), _known(found.operands[1]), _element(held.results[0])
+        along = _ALONG.search(text)
+        if found.name == "tfl.transpose":
+            codes = codes.transpose(told)
+            place = None if along is None else list(told).index(int(along[0].partition(":")[2]))
+        else:
+            last = along is not None and int(along[0].partition(":")[2]) == codes.ndim - 1
+            if along is not None and (not last or told[-1] != codes.shape[-1]):
+                continue
+            codes, place = codes.reshape(told), len(told) - 1
+        text = text if along is None else _ALONG.sub(rf"\g<1>{place}", text, count=1)
+        kept = ir.Type.parse(f"tensor<{''.join(f'{n}x' for n in codes.shape)}{text}>")
+        unturned = found.operands[0].owner
+        _replaced(found, _numbers(codes, kept, found.results[0].type, found))
+        _erase_unread(unturned)
+
+
+def _attribute(found: Any, name: str) -> np.ndarray:
+    return np.array(found.attributes[name])
+
+
+def _element(value: Any) -> str:
+    return str(ir.RankedTensorType(value.type).element_type)
+
+
+_PRODUCTS = ("tfl.conv_2d", "tfl.depthwise_conv_2d", "tfl.fully_connected")
+
+
+def _fuse_integers(module: Any) -> None:
+    """Products of rounded numbers whose result is rounded, and not read otherwise, are done in integers."""
+    for found in [each for each in _operations(module.operation) if each.name in _PRODUCTS]:
+        entry, weight = _from(found.operands[0], "tfl.dequantize"), _held(found.operands[1])
+        readers = [use.owner for use in found.results[0].uses]
+        if entry is None or weight is None or [r.name for r in readers] != ["tfl.quantize"]:
+            continue
+        bias = _whole_bias(found, entry.operands[0], weight)
+        if bias is None:
+            continue
+        kind = readers[0].results[0].type
+        attributes = {name: found.attributes[name] for name in found.attributes}
+        operands = [entry.operands[0], weight.results[0], bias]
+        at = ir.InsertionPoint(found)
+        made = ir.Operation.create(found.name, [kind], operands, attributes, loc=found.location, ip=at)
+        unread = [value.owner for value in list(found.operands)]
+        _replaced(readers[0].operation, made.results[0])
+        found.erase()
+        for each in unread:
+            _erase_unread(each)
+
+
+_SCALES = re.compile(r"(-?\d[\d.]*(?:[eE][-+]?\d+)?)(?::-?\d+)?(?=[,}>])")
+
+
+def _scales(value: Any) -> np.ndarray:
+    """The scales that a type tells."""
+    return np.array([float(s) for s in _SCALES.findall(_element(value).partition(", ")[2])])
+
+
+def _whole_bias(found: Any, entry: Any, weight: Any) -> Any:
+    """The bias in whole numbers of 32 bits, by the scales of what is summed; None if it is not known, or too large."""
+    scales = _scales(entry)[0] * _scales(weight.results[0])
+    given = found.operands[2]
+    if _from(given, "tfl.no_value") is not None:
+        return given
+    if "value" not in given.owner.attributes:
+        return None
+    numbers = np.round(_known(given).astype(np.float64) / scales)
+    if np.abs(numbers).max(initial=0) >= 2**31 - 1:
+        return None
+    kept = _quantized_type(numbers.shape, "i32", scales, np.zeros(len(scales)), 0)
+    value = ir.DenseElementsAttr.get(numbers.astype(np.int32))
+    return _made("tfl.pseudo_qconst", kept, [], found, qtype=ir.TypeAttr.get(kept), value=value)
+
+
+# --- what a file has otherwise ----------------------------------------------------------------------------
 
 
 def _foreign(module: Any) -> str:

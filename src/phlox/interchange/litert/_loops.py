@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from phlox.core._compat import scan_counts
+from phlox.core._compat import Tracer, scan_counts
 from phlox.interchange.litert._retrace import Rule, Run, programs_in
 
 
@@ -33,12 +34,17 @@ def _scan(equation: Any, values: list[Any], run: Run) -> list[Any]:
     places = list(range(params["length"]))
     kept: dict[int, list[Any]] = {}
     for i in reversed(places) if params["reverse"] else places:
-        row = jax.tree.map(lambda x, i=i: x[i], xs)
+        row = jax.tree.map(lambda x, i=i: _row(x, i), xs)
         found = run(params["jaxpr"], [*consts, *carry, *row])
         carry, kept[i] = found[:moving], found[moving:]
     if not places:
         return [*carry, *(jnp.zeros(v.aval.shape, v.aval.dtype) for v in equation.outvars[moving:])]
     return [*carry, *jax.tree.map(lambda *rows: jnp.stack(rows), *(kept[i] for i in places))]
+
+
+def _row(x: Any, i: int) -> Any:
+    """A part of an array; of one that is known the part is known, too."""
+    return x[i] if isinstance(x, Tracer) else np.asarray(x)[i, ...]
 
 
 def _is_short(equation: Any) -> bool:

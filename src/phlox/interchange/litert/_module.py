@@ -8,7 +8,7 @@ import jax
 from jax.interpreters import partial_eval
 
 from phlox.core._compat import without_places
-from phlox.interchange.litert import _complex, _loops, _operations, _unsigned
+from phlox.interchange.litert import _complex, _loops, _operations, _quantized, _unsigned
 from phlox.interchange.litert._complex import paired, refuse_complex
 from phlox.interchange.litert._refused import refuse
 from phlox.interchange.litert._retrace import retraced
@@ -17,7 +17,7 @@ from phlox.nn import whole_operations
 if TYPE_CHECKING:
     from phlox.interchange._program import Program
 
-_TABLES = (_loops.RULES, _complex.RULES, _unsigned.RULES, _operations.RULES)
+_TABLES = (_loops.RULES, _complex.RULES, _unsigned.RULES, _quantized.RULES, _operations.RULES)
 
 
 def module_text(program: Program) -> str:

@@ -17,3 +17,4 @@ _saving    a model as a file; large weights beside it
 
 from phlox.interchange.onnx._trace import convert as convert
 from phlox.interchange.onnx._trace import to_onnx as to_onnx
+from phlox.interchange.onnx.rules._quantized import opset_of as opset_of

@@ -21,6 +21,7 @@ from phlox.interchange.onnx.rules import (
     _indexing,
     _logic,
     _products,
+    _quantized,
     _reductions,
     _refused,
     _shapes,
@@ -30,8 +31,8 @@ from phlox.interchange.onnx.rules import (
 from phlox.interchange.onnx.rules._complex import BY_PARTS, COMPLEX, by_parts, dot
 
 _FAMILIES = (
-    _arithmetic, _control, _convolutions, _indexing, _logic, _products, _reductions, _refused, _shapes, _sorting,
-    _windows,
+    _arithmetic, _control, _convolutions, _indexing, _logic, _products, _quantized, _reductions, _refused, _shapes,
+    _sorting, _windows,
 )  # fmt: skip
 RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for name, rule in family.RULES.items()}
 """The rule of each of JAX's operations on real arrays."""

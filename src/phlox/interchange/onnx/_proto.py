@@ -11,7 +11,7 @@ import numpy as np
 from phlox.core import MissingExtraError
 from phlox.interchange.onnx._graph import Graph, Node, Value
 from phlox.interchange.onnx._sizes import is_symbolic
-from phlox.interchange.onnx._types import element
+from phlox.interchange.onnx._types import NARROW, element
 
 if TYPE_CHECKING:
     import onnx
@@ -69,9 +69,18 @@ def _tensor(onnx: Any, name: str, array: Any) -> Any:
     numbers = np.ascontiguousarray(array)
     if numbers.dtype.byteorder == ">":
         numbers = numbers.astype(numbers.dtype.newbyteorder("<"))
-    tensor = onnx.TensorProto(name=name, data_type=element(numbers.dtype), raw_data=numbers.tobytes())
+    raw = _packed(numbers) if numbers.dtype.name == "int4" else numbers.tobytes()
+    kind = NARROW.get(numbers.dtype.name) or element(numbers.dtype)
+    tensor = onnx.TensorProto(name=name, data_type=kind, raw_data=raw)
     tensor.dims.extend(np.shape(array))
     return tensor
+
+
+def _packed(numbers: np.ndarray) -> bytes:
+    """Numbers of 4 bits, two to a byte, the first in its low half."""
+    flat = numbers.reshape(-1).astype(np.int8) & 15
+    low, high = (np.pad(flat, (0, flat.size % 2))[i::2] for i in range(2))
+    return (low | high << 4).astype(np.uint8).tobytes()
 
 
 def _read_names(graph: Graph) -> set[str]:

@@ -14,6 +14,9 @@ ELEMENTS = {
 }  # fmt: skip
 """ONNX's number for each dtype."""
 
+NARROW = {"float8_e4m3fn": 17, "float8_e5m2": 19, "int4": 22}
+"""The same of dtypes that weights alone have, which are made numbers before anything is computed."""
+
 INT64 = np.dtype("int64")
 INT32 = np.dtype("int32")
 BOOL = np.dtype(bool)

@@ -11,11 +11,14 @@ import numpy as np
 
 from phlox.core import MissingExtraError
 from phlox.interchange._program import Program
-from phlox.interchange.onnx import convert
+from phlox.interchange.onnx import convert, opset_of
 from phlox.interchange.targets._target import Run, add_target, file_of
 
 _PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 _LARGE = 1 << 30  # bytes of weights beyond which they get a file of their own: the format ends at 2 GiB
+
+EXACT = {"session.qdq_matmulnbits_accuracy_level": "1"}
+"""What makes ONNX Runtime multiply integers of weights with inputs as they are; by itself it rounds them to 8 bits."""
 
 
 class ONNX:
@@ -42,13 +45,15 @@ class ONNX:
         from phlox.interchange.onnx._saving import save_onnx  # with the packages that `require` asks for
         from phlox.interchange.onnx.tidy import tidy
 
+        whole = program.whole.jaxpr
         plain = convert(
-            program.whole.jaxpr,
+            whole,
             weights={name: np.asarray(x) for name, x in program.weights.items()},
             inputs=list(program.inputs),
             outputs=list(program.output_names),
             symbols=program.sizes.symbols(),
             state=program.state,
+            opset=opset_of(whole.jaxpr),
         )
         name = self.file(program.name)
         made = tidy(plain)
@@ -60,7 +65,10 @@ class ONNX:
         import onnxruntime
 
         path, where = str(folder / self.file(program.name)), ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(path, providers=where)
+        options = onnxruntime.SessionOptions()
+        for name, value in EXACT.items():
+            options.add_session_config_entry(name, value)
+        session = onnxruntime.InferenceSession(path, options, providers=where)
         taken = {x.name for x in session.get_inputs()}
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ _shapes        shapes, axes, parts, padding
 _indexing      gather, scatter, parts whose place is computed
 _products      products of matrices
 _convolutions  convolutions, forward and transposed
+_quantized     weights as integers, and rounding
 _windows       pooling
 _sorting       sorting, the largest elements
 _complex       complex numbers as pairs, Fourier transforms

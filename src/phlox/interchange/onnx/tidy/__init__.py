@@ -7,6 +7,7 @@ _arithmetic _linear       means, quotients, factors; products with a matrix
 _softmax _gelu            operators recognised in the arithmetic that they are,
 _norms _batch_norm        each where the model's opset has it
 _conv _layout             convolutions and pools; transposes moved until they cancel
+_quantized                integers turned in the place of the weights that they stand for
 """
 
 from phlox.interchange.onnx.tidy._tidy import tidy

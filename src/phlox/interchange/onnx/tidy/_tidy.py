@@ -19,6 +19,7 @@ from phlox.interchange.onnx.tidy import (
     _layout,
     _linear,
     _norms,
+    _quantized,
     _softmax,
 )
 
@@ -51,8 +52,8 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     version = graph.opset_imports.get("", 0)
     known = _joined(_clean.RULES, _fold.EARLY, _recognised(version), _arithmetic.RULES, _linear.RULES)
     _sweep(graph, known)
-    _sweep(graph, _joined(known, _fold.RULES, _conv.RULES, _layout.RULES))
-    _sweep(graph, _joined(_batch_norm.LAST, _linear.LAST, _clean.RULES, _fold.RULES, _layout.RULES))
+    _sweep(graph, _joined(known, _fold.RULES, _quantized.RULES, _conv.RULES, _layout.RULES))
+    _sweep(graph, _joined(_batch_norm.LAST, _linear.LAST, _clean.RULES, _fold.RULES, _quantized.RULES, _layout.RULES))
     common.NameFixPass()(graph)
     _name_results(graph.graph)
     return ir.to_proto(graph)
