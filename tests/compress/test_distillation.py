@@ -185,12 +185,13 @@ def test_attention_in_space_is_that_of_the_paper_s_code():
 
 
 class Attending(px.Module):
-    def __init__(self, heads, key):
+    def __init__(self, heads, key, asks=False):
         self.attention = px.nn.MultiHeadAttention(8, heads, causal=True, key=key)
-        self.head = px.Dense(8, 3, key=key)
+        self.head, self.asks = px.Dense(8, 3, key=key), asks
 
     def __call__(self, x):
-        return self.head(self.attention(x))
+        y = self.attention(x, return_weights=True)[0] if self.asks else self.attention(x)
+        return self.head(y)
 
 
 def weights_by_hand(model, x):
@@ -205,7 +206,7 @@ def weights_by_hand(model, x):
 
 @pytest.mark.parametrize("heads", [2, 4])
 def test_attention_of_transformers_is_compared_by_head_or_in_the_mean_over_heads(heads):
-    x, teacher, student = normal(2, 5, 8), Attending(2, 0), Attending(heads, 1)
+    x, teacher, student = normal(2, 5, 8), Attending(2, 0, asks=True), Attending(heads, 1)
     lesson = px.compress.distil(teacher, student, x, attention="attention", features="attention")
     maps = [weights_by_hand(m, x) for m in (student, teacher)]
     if heads != 2:
@@ -214,6 +215,8 @@ def test_attention_of_transformers_is_compared_by_head_or_in_the_mean_over_heads
     assert_close(terms["attention_loss"], ((maps[0] - maps[1]) ** 2).mean().astype("f"))
     want = ((np.asarray(student.attention(x)) - np.asarray(teacher.attention(x))) ** 2).mean()
     assert_close(terms["feature_loss"], want)
+    answers = px.losses.kl_divergence_with_logits(student(x) / 2, jax.nn.softmax(teacher(x) / 2))
+    assert_close(terms["logits_loss"], 4 * np.asarray(answers))
     assert type(student.attention) is px.nn.MultiHeadAttention
     y, weights = student.attention(x, return_weights=True)
     assert (y.shape, weights.shape) == ((2, 5, 8), (2, heads, 5, 5))

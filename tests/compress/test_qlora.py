@@ -19,7 +19,7 @@ run = px.jit(lambda model, x: model(x))
 
 def integers(model):
     """The codes of all layers, by the place of the layer."""
-    held = [layer for layer in px.modules(model).values() if hasattr(layer, "codes")]
+    held = [layer for layer in px.modules(model).values() if isinstance(layer, px.compress.QuantizedDense)]
     return [np.asarray(layer.codes) for layer in held], held
 
 

@@ -38,12 +38,10 @@ MUTANTS = [
         (_TESTS + _TORCH,),
     ),
     (
-        "distil: features are compared without their map",
+        "distil: the map between features has no bias",
         _HERE + "_pairs.py",
-        "        elif _differ_in_features(ours, theirs):\n            with seed(key):\n"
-        "                found[path] = Dense(ours.shape[-1], theirs.shape[-1])\n",
-        "        elif _differ_in_features(ours, theirs):\n            with seed(key):\n"
-        "                found[path] = Dense(ours.shape[-1], theirs.shape[-1], bias=False)\n",
+        "found[path] = Dense(ours.shape[-1], theirs.shape[-1])",
+        "found[path] = Dense(ours.shape[-1], theirs.shape[-1], bias=False)",
         (_TESTS + _TORCH,),
     ),
     (
@@ -117,10 +115,10 @@ MUTANTS = [
         (_TESTS + _TEACHER,),
     ),
     (
-        "distil: attention that is asked for its weights does not give them",
+        "distil: a model that asks for weights of attention gets none while it is heard",
         "compress/_asking.py",
-        "return WithMap((y, weights) if return_weights else y, weights)",
-        "return WithMap(y, weights[:, ::-1])",
+        "        return tuple(y)\n",
+        "        return y.result\n",
         (_TESTS + _HEADS,),
     ),
 ]

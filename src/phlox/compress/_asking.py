@@ -41,6 +41,10 @@ class WithMap(NamedTuple):
     weights: Any  # (batch, heads, queries, keys)
 
 
+class _AskedFor(WithMap):
+    """The same where the model asked for the weights itself."""
+
+
 class _Asked(Module):
     """A model that is called as its user says, so that all of it can be listened to."""
 
@@ -58,11 +62,18 @@ class _Asked(Module):
         telling = {id(parts[path]) for path in self.maps}
         with (
             in_disguise(self.model, lambda _, part: disguised(type(part), _told) if id(part) in telling else None),
-            tapped(lambda _, y: y.result if isinstance(y, WithMap) else y),  # once those outside have heard it
+            tapped(lambda _, y: _plain(y)),  # once those outside have heard it
         ):
             return self.forward(self.model, batch)
 
 
 def _told(call: Any, self: MultiHeadAttention, *args: Any, return_weights: bool = False, **options: Any) -> WithMap:
-    y, weights = call(self, *args, return_weights=True, **options)
-    return WithMap((y, weights) if return_weights else y, weights)
+    kind = _AskedFor if return_weights else WithMap
+    return kind(*call(self, *args, return_weights=True, **options))
+
+
+def _plain(y: Any) -> Any:
+    """What the model gets of what was heard."""
+    if isinstance(y, _AskedFor):
+        return tuple(y)
+    return y.result if isinstance(y, WithMap) else y
