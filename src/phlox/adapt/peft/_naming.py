@@ -70,7 +70,7 @@ def _with_weights(model: Module) -> Module:
         return model
 
     def plain(model: Module) -> Module:
-        computing = {id(one): one for one in modules(model).values() if _computes(one)}
+        computing: dict[int, Any] = {id(one): one for one in modules(model).values() if _computes(one)}
         return replaced(model, {at: one.plain() for at, one in computing.items()}, "px.adapt")
 
     return eval_shape(lambda model: plain(copy(model)), model)
