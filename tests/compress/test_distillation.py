@@ -2,6 +2,10 @@
 
 import importlib
 import math
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import jax
@@ -288,6 +292,39 @@ def test_a_lesson_is_saved_and_read(tmp_path):
     px.save(lesson, tmp_path / "lesson.safetensors")
     again = px.load(tmp_path / "lesson.safetensors")
     assert_close(again.loss(again, X, Y)[0], np.asarray(lesson.loss(lesson, X, Y)[0]))
+
+
+SPREAD = """
+    import numpy as np, phlox as px
+
+    def lesson():
+        teacher = px.Chain(px.Dense(4, 16, px.tanh, key=0), px.BatchNorm(16), px.Dense(16, 3, key=1))
+        student = px.Chain(px.Dense(4, 8, px.tanh, key=2), px.BatchNorm(8), px.Dense(8, 3, key=3))
+        return px.compress.distil(
+            teacher, student, x[:2], loss=px.losses.cross_entropy, features={"layers.1": "layers.1"}, key=4)
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4)).astype("f"), rng.integers(0, 3, 40)
+    options = dict(optimizer=px.optim.Adam(1e-2), epochs=2, batch_size=16, progress=False)
+    one = lesson()
+    first = px.fit(one, (x, y), loss=one.loss, **options)
+    for parallel in (px.parallel.data_parallel(), px.parallel.fsdp()):
+        many = lesson()
+        second = px.fit(many, (x, y), loss=many.loss, **options, parallel=parallel)
+        for path, v in px.paths(one).items():
+            np.testing.assert_allclose(v, px.paths(many)[path], rtol=2e-4, atol=2e-5, err_msg=path)
+        np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
+    print("alike")
+"""
+
+
+@pytest.mark.soak
+def test_two_devices_give_what_one_gives():
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    command = [sys.executable, "-c", textwrap.dedent(SPREAD)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "alike"
 
 
 @pytest.mark.soak
