@@ -4,8 +4,11 @@ _quantizing            px.compress.quantize and dequantize: weights as integers
 _training              px.compress.prepare and convert: training with rounded weights
 _scheme _integers      how many bits and which scales; a matrix as integers and back
 _layers                which layers are meant
+_asking                a model asked, and what its parts gave on the way
 calibration/           px.compress.calibrate: what comes into layers, measured
 layers/                layers with integers in them
+distillation/          px.compress.distil: a small model that learns from a large one
+reporting/             px.compress.report: what a smaller model saves, and what it lost
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +19,8 @@ from phlox.compress.calibration._calibrating import Ranges, calibrate
 from phlox.compress.calibration._factors import Factors, awq, smooth
 from phlox.compress.calibration._gptq import gptq
 from phlox.compress.calibration._sensitivity import Sensitivity, sensitivity
+from phlox.compress.distillation._distillation import Distillation
+from phlox.compress.distillation._distilling import distil
 from phlox.compress.layers._embedding import QuantizedEmbedding
 from phlox.compress.layers._linear import (
     QuantizedConv,
@@ -31,9 +36,12 @@ from phlox.compress.layers._rounded import RoundedDense as RoundedDense
 from phlox.compress.layers._rounded import RoundedDepthwiseConv as RoundedDepthwiseConv
 from phlox.compress.layers._rounded import RoundedEmbedding as RoundedEmbedding
 from phlox.compress.layers._whole import DEQUANTIZE as DEQUANTIZE  # for exporters
+from phlox.compress.reporting._report import Report
+from phlox.compress.reporting._reporting import report
 from phlox.core import unknown_name as _unknown_name
 
 __all__ = [
+    "Distillation",
     "Factors",
     "QuantizedConv",
     "QuantizedConvTranspose",
@@ -41,14 +49,17 @@ __all__ = [
     "QuantizedDepthwiseConv",
     "QuantizedEmbedding",
     "Ranges",
+    "Report",
     "Sensitivity",
     "awq",
     "calibrate",
     "convert",
     "dequantize",
+    "distil",
     "gptq",
     "prepare",
     "quantize",
+    "report",
     "sensitivity",
     "smooth",
 ]

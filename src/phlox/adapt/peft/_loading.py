@@ -22,8 +22,8 @@ from phlox.adapt.layers._prefix import Prefix
 from phlox.adapt.layers._whole import Trained
 from phlox.adapt.peft._arrays import LOW, LOW_EMBEDDED, read_factors, read_low
 from phlox.adapt.peft._config import alpha_of, is_feedforward, number, read_config
-from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of
-from phlox.core import Module, RangeError, ShapeError, StructureError, at, key_or_draw, modules
+from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of, slots_of
+from phlox.core import Module, RangeError, ShapeError, StructureError, at, key_or_draw, modules, paths
 from phlox.nn import Dropout, Embedding
 from phlox.weights import NameMap, Slot, place, read
 
@@ -125,8 +125,9 @@ def _sorted_out(model: Module, arrays: Fields, where: str) -> _Found:
 
 def _by_names(base: Module, names: NameMap, arrays: Fields) -> tuple[_Found, list[str]]:
     """Arrays by what they are of, and the names that mean nothing in the model."""
-    known = names.slots(base, arrays)[0]
-    places, slots = places_of(base, known), {name: slot for slot in known for name in slot.theirs}
+    known, held = slots_of(names, base, arrays), paths(base)
+    places = places_of(base, known)
+    slots = {name: slot for slot in known if slot.ours in held for name in slot.theirs}
     found, unknown = _Found(base, places, slots, {}, {}), []
     for key, array in arrays.items():
         theirs, end = _apart(key)

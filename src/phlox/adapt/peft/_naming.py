@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from phlox.core import Module, modules
+from phlox.core import Module, copy, eval_shape, modules, replaced
 from phlox.nn import Conv, Dense, Embedding
 from phlox.weights import NameMap, Slot
 
@@ -57,6 +57,28 @@ def maps_of(model: Any) -> tuple[NameMap, ...]:
     found = (found,) if isinstance(found, NameMap) else found
     named = isinstance(found, tuple) and bool(found) and all(isinstance(one, NameMap) for one in found)
     return found if named else (_OWN_PATHS,)  # pyright: ignore[reportReturnType]
+
+
+def slots_of(names: NameMap, model: Module, known: Collection[str] = ()) -> list[Slot]:
+    """Where arrays of a model without adapters are there; of a layer that computes its weight, where that is."""
+    return names.slots(_with_weights(model), known)[0]
+
+
+def _with_weights(model: Module) -> Module:
+    """A model as it is where every layer holds its weight, such as one of integers; shapes in the place of arrays."""
+    if not any(_computes(layer) for layer in modules(model).values()):
+        return model
+
+    def plain(model: Module) -> Module:
+        computing: dict[int, Any] = {id(one): one for one in modules(model).values() if _computes(one)}
+        return replaced(model, {at: one.plain() for at, one in computing.items()}, "px.adapt")
+
+    return eval_shape(lambda model: plain(copy(model)), model)
+
+
+def _computes(layer: Any) -> bool:
+    """Whether a layer says itself what it is with a weight of floats: it has a method ``plain``."""
+    return callable(getattr(type(layer), "plain", None))
 
 
 def places_of(model: Module, slots: Iterable[Slot]) -> dict[str, Place]:

@@ -20,7 +20,7 @@ from phlox.adapt.layers._prefix import Prefix
 from phlox.adapt.layers._whole import Trained
 from phlox.adapt.peft._arrays import Written, written_factors, written_low
 from phlox.adapt.peft._config import NAME, config_text, task_of
-from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of, shortest
+from phlox.adapt.peft._naming import PREFIX, Place, maps_of, places_of, shortest, slots_of
 from phlox.core import Module, StructureError, copy, modules, paths, replaced, trainable_arrays, write_arrays
 from phlox.weights import NameMap, file_error, is_cut, replacing, whole, write_by_one
 
@@ -122,7 +122,7 @@ def _places(model: Module, parts: Mapping[str, Any], where: str) -> list[Place]:
         StructureError: a layer without a name there.
     """
     bare = without(model)
-    found = places_of(bare, maps_of(model)[0].slots(bare)[0]).values()
+    found = places_of(bare, slots_of(maps_of(model)[0], bare)).values()
     held = {piece.path for place in found for piece in place.pieces}
     if lost := [path for path in parts if path not in held]:
         fix = "give model.names() an entry for it; px.save keeps the whole model"
@@ -133,7 +133,7 @@ def _places(model: Module, parts: Mapping[str, Any], where: str) -> list[Place]:
 def _all_names(model: Module) -> list[str]:
     """What the layers of a model are called there, all that have arrays."""
     bare = without(model)
-    names = {name.rpartition(".")[0] for slot in maps_of(model)[0].slots(bare)[0] for name in slot.theirs}
+    names = {name.rpartition(".")[0] for slot in slots_of(maps_of(model)[0], bare) for name in slot.theirs}
     return sorted(names)
 
 
