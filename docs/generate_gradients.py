@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from phlox.autodiff import backward
-from phlox.autodiff._rules import RULES, STOPS
+from phlox.autodiff._rules import ABSENT, RULES, STOPS
 
 assert backward  # by whose import the rules of loops are in the table
 
@@ -117,10 +117,11 @@ networks are trained whose activations are steps:
 
 An operation without a rule is refused with its layer's name; `rewrite` takes a rule for it too.
 
->>> px.autodiff.backward(lambda x: jnp.sum(jnp.linalg.cholesky(x)), jnp.eye(2))
+>>> groups = jnp.array([3, 5])
+>>> px.autodiff.backward(lambda x: jax.lax.ragged_dot(x, jnp.ones((2, 3, 4)), groups).sum(), x)
 Traceback (most recent call last):
-phlox.core._errors.StructureError: the function expects ..., got cholesky, which has none
-  fix: give one, rewrite={"cholesky": rule}, or take px.grad, which knows all of JAX's
+phlox.core._errors.StructureError: the function expects ..., got ragged_dot_general, which has none
+  fix: give one, rewrite={"ragged_dot_general": rule}, or take px.grad, which knows all of JAX's
 
 ## Checked
 
@@ -159,9 +160,13 @@ No gradient passes {stops}.
 
 ## What there is not
 
-Rules for decompositions and solvers of linear algebra, and for pools that keep the greatest as one operation (layers on
-a CPU write theirs in others): `px.grad` knows these. Of a checkpoint the program keeps values in place of computing
-them again. Kernels of `phlox-cpu` are left out of it, as nobody can read them.
+Rules for some operations, which `px.grad` knows:
+
+{absent}
+
+Rules end where JAX's do, and say so: a singular value decomposition with full matrices, some eigenvalues of many,
+factors that may meet at one place. Of a checkpoint the program keeps values in place of computing them again. Kernels
+of `phlox-cpu` are left out of it, as nobody can read them.
 """
 
 
@@ -174,7 +179,8 @@ def main() -> None:
         rows["; ".join(filter(None, texts))].append(f"`{name}`")
     table = [f"| {' '.join(names)} | `{text}` |" for text, names in rows.items()]
     stops = ", ".join(f"`{name}`" for name in sorted(STOPS))
-    page = TEXT + "\n".join(table) + "\n" + ENDS.format(stops=stops)
+    absent = "\n".join(f"- `{name}`: {what}" for name, what in ABSENT.items())
+    page = TEXT + "\n".join(table) + "\n" + ENDS.format(stops=stops, absent=absent)
     (ROOT / "docs" / "gradients.md").write_text(page, "utf-8")
 
 

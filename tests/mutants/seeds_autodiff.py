@@ -5,6 +5,8 @@ _BACKWARD = "tests/autodiff/test_backward.py::"
 _CHECK = "tests/autodiff/test_gradcheck.py::"
 _TABLE = "autodiff/_rules.py"
 _WINDOWS = "autodiff/_windows.py"
+_PLACES = "autodiff/_places.py"
+_LINEAR = "autodiff/_linear_algebra.py"
 
 
 def _rule(name: str, original: str, replaced: str, family: str, file: str = _TABLE) -> tuple[object, ...]:
@@ -57,8 +59,74 @@ MUTANTS = [
         "reductions",
         _WINDOWS,
     ),
-    _rule("writes that were overwritten count", "_gathered(step, last) == own", "_gathered(step, last) > 0", "parts"),
-    _rule("what was there before a write counts", "jnp.where(last == 0, g, 0)", "g", "parts"),
+    _rule("of equal extremes the last is taken", "(a[1] < b[1])", "(a[1] > b[1])", "reductions", _WINDOWS),
+    _rule(
+        "a window's extreme is its place's number",
+        "fill_value=0), None]",
+        "fill_value=0) * 0, None]",
+        "reductions",
+        _WINDOWS,
+    ),
+    _rule(
+        "writes that were overwritten count",
+        "_gathered(step, last) == own",
+        "_gathered(step, last) > 0",
+        "parts",
+        _PLACES,
+    ),
+    _rule("what was there before a write counts", "jnp.where(last == 0, g, 0)", "g", "parts", _PLACES),
+    _rule(
+        "what is taken away comes back with no sign", "-_gathered(step, g)]", "_gathered(step, g)]", "parts", _PLACES
+    ),
+    _rule(
+        "a factor's cotangent lacks what it multiplies",
+        "_gathered(step, g * x)",
+        "_gathered(step, g)",
+        "parts",
+        _PLACES,
+    ),
+    _rule(
+        "Cholesky's diagonal is not halved",
+        "axis1=-2, axis2=-1)) / 2",
+        "axis1=-2, axis2=-1)) * 0",
+        "linear",
+        _LINEAR,
+    ),
+    _rule("Cholesky's cotangent is conjugated", "lower=True, conjugate_a=True)]", "lower=True)]", "linear", _LINEAR),
+    _rule(
+        "a triangle with ones has a slope there",
+        'off = 1 if step["unit_diagonal"] else 0',
+        "off = 0",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "a triangle's other side is solved for",
+        "-_dot(g_b, _t(x)) if left else -_dot(_t(x), g_b)",
+        "-_dot(g_b, _t(x)) if left else -_dot(_t(g_b), x)",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "eigenvectors turn the other way",
+        "w[..., None, :] - w[..., :, None]",
+        "w[..., :, None] - w[..., None, :]",
+        "linear",
+        _LINEAR,
+    ),
+    _rule("eigenvalues do not count", "_diagonal(g_w.astype(v.dtype)) + apart", "apart", "linear", _LINEAR),
+    _rule("rows of a factorisation stay exchanged", ".at[order].set(whole)", ".at[:].set(whole)", "linear", _LINEAR),
+    _rule(
+        "the lower factor takes the diagonal too",
+        "jnp.tril(_dot(_t(lower), g), -1)",
+        "jnp.tril(_dot(_t(lower), g))",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "diagonals stay where they are in a transpose", "jnp.roll(v, n, -1)", "jnp.roll(v, 0, -1)", "linear", _LINEAR
+    ),
+    _rule("a linear solve's matrix has the wrong sign", "[-g for g in g_b]", "list(g_b)", "linear", _LINEAR),
     _rule("a kernel is not turned round", "turned = lax.rev(kernel, space)", "turned = kernel", "products", _WINDOWS),
     _rule(
         "strides of a convolution are no dilations back",

@@ -5,9 +5,11 @@ From below to above:
 _arguments    what a user calls the arrays among the arguments
 _writing      formulas that compute on arrays and are written out on names
 _rules        the table of reverse mode, a rule for each operation; read it first
-_windows      rules of convolutions and sums over windows
+_places       rules of gathers, scatters and parts whose place is computed
+_windows      rules of convolutions, and of sums and extremes over windows
 _program      a traced function as a flat list of lines
 _walk         the walk back over them
+_linear_algebra  rules of decompositions and linear systems
 _control      rules of loops, branches and functions with rules of their own
 _rewriting    rules replaced, cotangents changed on their way
 _listing      a program as text, and what its lines cost
