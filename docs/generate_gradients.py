@@ -123,6 +123,40 @@ Traceback (most recent call last):
 phlox.core._errors.StructureError: the function expects ..., got ragged_dot_general, which has none
   fix: give one, rewrite={"ragged_dot_general": rule}, or take px.grad, which knows all of JAX's
 
+## Where it fades, grows or breaks
+
+`px.autodiff.gradient_flow` measures all of that at once: for each layer the root mean square of what it gives and of
+the cotangent that comes back to it, for each array its norm and that of its gradient, and with an optimiser how far the
+next step goes. Layers whose gradient is less than a thousandth, or more than a thousand times, that of the last are named;
+`vanishing=` and `exploding=` set the bounds. Nothing is changed.
+
+>>> with px.seed(0):
+...     deep = px.Chain(*[px.Dense(8, 8, px.sigmoid) for _ in range(6)], px.Dense(8, 1))
+>>> inputs = jnp.linspace(-1.0, 1.0, 32).reshape(4, 8)
+>>> opt = px.Optimizer(px.optim.Adam(1e-3), deep)
+>>> flow = px.autodiff.gradient_flow(deep, lambda model, x: jnp.mean(model(x) ** 2), inputs, optimizer=opt)
+>>> print(flow)
+Chain: loss ...; root mean squares by layer, norms by array
+vanishing: layers.0 to layers.1
+layer    ┃ output ┃ gradient ┃ array  ┃ ‖w‖ ┃    ‖∂w‖ ┃   step ┃
+━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━╇━━━━━╇━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━
+layers.0 │ ...    │ ...      │ weight │ ... │ ...     │ ...    │ vanishing
+...
+>>> flow.named("vanishing")
+('layers.0', 'layers.1')
+>>> figure = flow.plot()
+
+![Outputs and gradients of nine layers of sigmoids, and the next step of each array](images/gradient-flow.png)
+
+Of a NaN the line is named that made it first, forward or back, with the line of the file that it comes from. Here the
+slope of a root at zero, which the value does not show:
+
+>>> flow = px.autodiff.gradient_flow(deep, lambda model, x: jnp.sqrt(jnp.abs(model(x) * 0.0)).sum(), inputs)
+>>> flow.first_bad
+Place(direction='back', layer='', line='∂... = ∂... / (2 * ...)', source='...', count=4)
+
+What a loop does is one line; its bodies are not looked into.
+
 ## Checked
 
 `px.gradcheck` compares `px.grad` with slopes along random directions, in float64. Where all operations are analytic the

@@ -2,6 +2,7 @@
 
 _RULES = "tests/autodiff/test_rules.py::test_gradients_are_those_of_jax"
 _BACKWARD = "tests/autodiff/test_backward.py::"
+_FLOW = "tests/autodiff/test_flow.py::"
 _CHECK = "tests/autodiff/test_gradcheck.py::"
 _TABLE = "autodiff/_rules.py"
 _WINDOWS = "autodiff/_windows.py"
@@ -226,5 +227,47 @@ MUTANTS = [
         "if not abs(ours - slope) <= rtol",
         "if abs(ours - slope) > rtol",
         (_CHECK + "test_a_gradient_that_is_no_number_fails",),
+    ),
+    (
+        "gradient_flow: norms of large numbers overflow",
+        "autodiff/_flow.py",
+        "norm = most * jnp.sqrt(jnp.sum((x / jnp.where(most == 0, 1, most)) ** 2))",
+        "norm = jnp.sqrt(jnp.sum(x**2))",
+        (_FLOW + "test_loops_and_large_numbers_have_sizes",),
+    ),
+    (
+        "gradient_flow: a layer is beside the one furthest from the loss",
+        "autodiff/_flow_report.py",
+        "reference = sizes[-1]",
+        "reference = sizes[0]",
+        (_FLOW + "test_where_a_gradient_goes_beyond_its_bounds_is_named",),
+    ),
+    (
+        "gradient_flow: a norm is called a root mean square",
+        "autodiff/_flow.py",
+        "count = sum(math.prod(flat.types[n].shape) for n in numbers)",
+        "count = 1",
+        (_FLOW + "test_sizes_are_those_of_pytorch",),
+    ),
+    (
+        "gradient_flow: the optimiser takes its step",
+        "autodiff/_flow.py",
+        "copy(optimizer).update(after, gradient)",
+        "optimizer.update(after, gradient)",
+        (_FLOW + "test_nothing_is_moved",),
+    ),
+    (
+        "gradient_flow: the last line back that gives no number is named",
+        "autodiff/_flow.py",
+        "(*forward, *seen.handed)",
+        "(*forward, *seen.handed[::-1])",
+        (_FLOW + "test_the_first_line_back_that_gives_no_number_is_named_with_its_source",),
+    ),
+    (
+        "gradient_flow: a line comes from where Phlox wrote it",
+        "core/_compat.py",
+        "others = (ours, os.path",
+        "others = (os.path",
+        (_FLOW + "test_the_first_line_back_that_gives_no_number_is_named_with_its_source",),
     ),
 ]

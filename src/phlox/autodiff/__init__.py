@@ -14,11 +14,28 @@ _control      rules of loops, branches and functions with rules of their own
 _rewriting    rules replaced, cotangents changed on their way
 _listing      a program as text, and what its lines cost
 _backward     px.autodiff.backward: the gradient of a function as a program
+_flow_report  what a look at its way through a model found, as a table and a picture
+_flow         px.autodiff.gradient_flow: where a gradient vanishes, explodes or becomes NaN
 _gradcheck    px.gradcheck, px.gradgradcheck: gradients beside measured slopes
 """
 
 from phlox.autodiff._backward import Backward, backward
+from phlox.autodiff._flow import gradient_flow
+from phlox.autodiff._flow_report import GradientFlow, LayerFlow, ParameterFlow, Place
 from phlox.autodiff._gradcheck import GradientCheck, GradientError, gradcheck, gradgradcheck
 from phlox.autodiff._listing import Row
 
-__all__ = ["Backward", "GradientCheck", "GradientError", "Row", "backward", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "Backward",
+    "GradientCheck",
+    "GradientError",
+    "GradientFlow",
+    "LayerFlow",
+    "ParameterFlow",
+    "Place",
+    "Row",
+    "backward",
+    "gradcheck",
+    "gradgradcheck",
+    "gradient_flow",
+]

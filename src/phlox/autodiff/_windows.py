@@ -41,7 +41,7 @@ def _select_and_scatter(step: Any, g: Any) -> list[Any]:
 
 
 def _extremes(step: Any, x: Any, *, greatest: bool) -> Any:
-    """For each window the place of its extreme in the flat operand, of equals the first; past the end for an empty one."""
+    """For each window where its extreme lies in the flat operand, of equals the first; past it if empty."""
     x = lax.stop_gradient(x)
     before, worst = (lax.gt, -jnp.inf) if greatest else (lax.lt, jnp.inf)
 
