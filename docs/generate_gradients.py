@@ -16,7 +16,8 @@ TEXT = """\
 # Gradients, line by line
 
 `px.grad` gives a gradient; `px.autodiff.backward` writes it down, as a program that a person can read, run and change.
-`px.gradcheck` holds any gradient against slopes that are measured without one.
+`px.gradcheck` holds any gradient against slopes that are measured without one; `px.autodiff.gradient_flow` tells where
+one fades, grows or breaks; `px.autodiff.derivative` prepares derivatives of every kind.
 
 ## One gradient of a small network, followed back
 
@@ -75,6 +76,23 @@ such a number for each of its elements, its *cotangent*, and the lines below `ba
 - `d = tanh(c)`: `∂c` is `∂d` times `1 - d²`, which is next to nothing where `d` is close to 1 or -1: a unit that is
   saturated learns nothing, and nothing below it learns through it.
 - `y` and `x` have no line: nobody asked for their gradients, so they are not computed.
+
+- `c = a + b`, and `b` is the bias, repeated for each example. It moves the loss through all of them, so `∂bias` is the
+  sum of `∂b` over the batch: the axis that the way forward repeated is the one that the way back adds up.
+- `a = x @ weight`: as with `e`, what came in times what comes back.
+
+Nothing else happens in training; the lines can be done by hand, and the numbers are those of `px.grad`:
+
+>>> hidden, out = model.layers["hidden"], model.layers["out"]
+>>> d = jnp.tanh(x @ hidden.weight + hidden.bias)
+>>> h = d @ out.weight + out.bias - y
+>>> dh = 1 / 8 * 2 * h
+>>> dd = dh @ out.weight.T
+>>> dc = dd * (1 - d * d)
+>>> by_hand = [x.T @ dc, dc.sum(0), d.T @ dh, dh.sum(0)]
+>>> theirs = px.paths(px.grad(loss)(model, x, y)).values()
+>>> [bool(jnp.allclose(a, b, atol=1e-6)) for a, b in zip(by_hand, theirs)]
+[True, True, True, True]
 
 A value that is read twice has two lines, the second with `+=`. A call runs the program; its numbers are those of
 `px.grad`, and State that the model moves is written back.
@@ -179,6 +197,62 @@ Where they disagree, the worst element is named:
 Traceback (most recent call last):
 phlox.autodiff._gradcheck.GradientError: px.gradcheck expects the slope of the function, ... at x[1], got ...
   fix: look at the rules that the function brings along (custom_vjp, stop_gradient), or move off a kink
+
+## Prepared once, in any mode
+
+`px.autodiff.derivative` holds a function's derivatives: `gradient`, `jacobian`, `hessian`, the products `jvp`, `vjp` and
+`hvp`, and `directional` for higher ones along a direction. Each is compiled at its first call and then reused;
+`prepared` counts. Without a mode the cheaper is taken by the sizes, and `reason` tells which and why.
+
+>>> def field(x):
+...     return jnp.stack([jnp.prod(x), jnp.sum(jnp.sin(x))])
+>>> slopes = px.autodiff.derivative(field)
+>>> slopes.jacobian(jnp.arange(1.0, 5.0)).shape
+(2, 4)
+>>> slopes.reason
+'reverse, 2 products for 4 inputs and 2 outputs, where forward would take 4'
+>>> _ = slopes.jacobian(jnp.ones(4))
+>>> slopes.prepared
+1
+
+| `mode=` | what it does | gives |
+|---|---|---|
+| `"forward"` | a product for each input | `gradient` `jacobian` `hessian` `jvp` `hvp` `directional` |
+| `"reverse"` | a product for each output | `gradient` `jacobian` `hessian` `vjp` `hvp` |
+| `"auto"` | the cheaper of the two by sizes; Taylor mode along directions | all of them |
+| `"finite"` | differences of the fourth order, of what JAX can run and not differentiate | `gradient` `jacobian` `hessian` `jvp` |
+| `"sparse"` | a product for each colour of the pattern | `jacobian` `hessian` |
+| `"taylor"` | polynomials of any degree in one pass | `jvp` `directional` |
+
+Second derivatives are forward over reverse in the first three. Those and the products take Modules and trees, and move
+State as `px.grad` does; "finite", "sparse" and "taylor" take one array, return one, and refuse to move State.
+
+Where each result depends on few inputs, most of a Jacobian is zero. Mode "sparse" reads the pattern from the program of
+the product, colours it, and finds all columns (or rows, or of a Hessian stars) of one colour by one product. The result
+is a `BCOO` of `jax.experimental.sparse`.
+
+>>> def energy(x):
+...     return jnp.sum((x[1:] - x[:-1] ** 2) ** 2)
+>>> slopes = px.autodiff.derivative(energy, "sparse")
+>>> slopes.hessian(jnp.linspace(0.0, 1.0, 1000)).nse
+2998
+>>> slopes.reason
+'sparse, 3 products by stars: 2998 of 1000 x 1000'
+
+The pattern may be wider than what holds, never narrower. Numbers that stand in the function count, so a constant matrix
+keeps its zeros; arguments do not, as they may differ at the next call. A choice by value takes both sides, and an
+operation that is not looked into mixes all it reads: sorting, Fourier transforms, linear systems, windows, and places
+that are computed. Scans are followed step by step, loops of `while` as far as their rounds are known.
+
+Along a direction, mode "taylor" gives the derivatives of t ↦ f(x + t v) to any order, by polynomials that are carried
+through. JAX has its rules for most operations; of loops and functions with a rule of their own it has not, and forward
+mode in forward mode, of which the work doubles with each order, takes their place and says so.
+
+>>> slopes = px.autodiff.derivative(jnp.exp, "taylor")
+>>> [round(float(y), 3) for y in slopes.directional((0.0,), 2.0, order=4)]
+[1.0, 2.0, 4.0, 8.0, 16.0]
+>>> slopes.reason
+'taylor, one pass with polynomials of degree 4'
 
 ## The table
 

@@ -116,6 +116,12 @@ def test_the_first_line_forward_that_gives_no_number_is_named():
     assert place.source == f"test_flow.py:{line_of(Logarithm, 'jnp.log')}"
 
 
+def test_a_line_in_a_layer_of_phlox_comes_from_the_line_that_called_it():
+    place = px.autodiff.gradient_flow(scaled(1e30, 1), squared, 1e30 * jnp.ones((2, 4))).first_bad
+    assert (place.direction, place.layer) == ("forward", "layers.0")
+    assert place.source == f"test_flow.py:{line_of(squared, 'model(x)')}"
+
+
 def test_an_array_that_is_no_number_before_anything_ran_is_named():
     model = scaled(1.0, 3)
     model[1].weight = model[1].weight.at[0, 0].set(jnp.inf)

@@ -3,6 +3,8 @@
 _RULES = "tests/autodiff/test_rules.py::test_gradients_are_those_of_jax"
 _BACKWARD = "tests/autodiff/test_backward.py::"
 _FLOW = "tests/autodiff/test_flow.py::"
+_DERIVATIVE = "tests/autodiff/test_derivative.py::"
+_SPARSE = "tests/autodiff/test_sparse.py::"
 _CHECK = "tests/autodiff/test_gradcheck.py::"
 _TABLE = "autodiff/_rules.py"
 _WINDOWS = "autodiff/_windows.py"
@@ -175,7 +177,7 @@ MUTANTS = [
     (
         "reverse mode: a cotangent is changed inside of a layer too",
         "autodiff/_rewriting.py",
-        "and _leaves(program, n, layer)]",
+        "and leaves(n, layer, program.outputs, read)]",
         "]",
         (_BACKWARD + "test_a_cotangent_is_clipped_scaled_looked_at_or_stopped_at_a_path",),
     ),
@@ -268,6 +270,146 @@ MUTANTS = [
         "core/_compat.py",
         "others = (ours, os.path",
         "others = (os.path",
-        (_FLOW + "test_the_first_line_back_that_gives_no_number_is_named_with_its_source",),
+        (_FLOW + "test_a_line_in_a_layer_of_phlox_comes_from_the_line_that_called_it",),
+    ),
+    (
+        "derivative: the dearer mode is taken",
+        "autodiff/_derivative.py",
+        '"forward" if inputs <= outputs else "reverse"',
+        '"reverse" if inputs <= outputs else "forward"',
+        (_DERIVATIVE + "test_the_cheapest_mode_is_taken_and_the_reason_told",),
+    ),
+    (
+        "derivative: programs are prepared at each call",
+        "autodiff/_derivative.py",
+        "if key not in self._programs:",
+        "if True:",
+        (_DERIVATIVE + "test_a_derivative_is_prepared_once_for_each_shape",),
+    ),
+    (
+        "derivative: a difference is of the second order",
+        "autodiff/_differences.py",
+        "(8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * h)",
+        "(at[0] - at[1]) / (2 * h)",
+        (_DERIVATIVE + "test_first_and_second_derivatives_are_those_of_jax",),
+    ),
+    (
+        "derivative: a step is as long for large numbers",
+        "autodiff/_differences.py",
+        "jnp.maximum(1, jnp.max(jnp.where(v != 0, jnp.abs(x), 0)))",
+        "1",
+        (_DERIVATIVE + "test_differences_take_what_jax_cannot_differentiate",),
+    ),
+    (
+        "derivative: coefficients are taken for derivatives",
+        "autodiff/_taylor.py",
+        "term * math.factorial(n + 1)",
+        "term * 1",
+        (_DERIVATIVE + "test_derivatives_along_a_direction_have_closed_forms",),
+    ),
+    (
+        "derivative: rules of a function's own are passed over",
+        "autodiff/_taylor.py",
+        "if kind in _OWN_RULES or kind not in known",
+        "if kind not in known and kind not in _OWN_RULES",
+        (_DERIVATIVE + "test_where_taylor_mode_has_no_rule_forward_mode_is_taken_and_the_operation_named",),
+    ),
+    (
+        "derivative: an argument that may change counts as known",
+        "autodiff/_sparsity.py",
+        "inputs = [Followed() for _ in program.inputs]",
+        "inputs = [Followed(known=np.zeros(program.types[n].shape, program.types[n].dtype)) for n in program.inputs]",
+        (_SPARSE + "test_another_argument_is_no_part_of_the_pattern",),
+    ),
+    (
+        "derivative: a running sum is followed the other way",
+        "autodiff/_sparsity.py",
+        "before.T if reverse else before",
+        "before if reverse else before.T",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: a scan from its end is followed from its start",
+        "autodiff/_sparsity.py",
+        'for t in range(length)[::-1] if line.params["reverse"] else range(length):',
+        "for t in range(length):",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: of branches the first counts",
+        "autodiff/_sparsity.py",
+        "_united(*(f[i].moves for f in found))",
+        "found[0][i].moves",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: an unknown loop goes round once",
+        "autodiff/_sparsity.py",
+        "            return grown\n        carry = grown",
+        "            return grown\n        return grown",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: what is computed is where zero is",
+        "autodiff/_sparsity.py",
+        "return [_mixed(xs, math.prod(shape)) for shape in made]  # a place",
+        "return [None for shape in made]  # a place",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: the contracted axis is summed on one side",
+        "autodiff/_sparsity.py",
+        "rows, places[k], math.prod(made)",
+        "rows, places[0], math.prod(made)",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: a kernel's taps are those of its first channel",
+        "autodiff/_sparsity.py",
+        "for tap in np.ndindex(*taps):",
+        "for tap in np.ndindex(*taps[:-1], 1):",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: neighbours have one colour",
+        "autodiff/_colouring.py",
+        "return _least(set(colours[beside[node]].tolist()))",
+        "return 0",
+        (_SPARSE + "test_columns_of_one_colour_share_no_row",),
+    ),
+    (
+        "derivative: paths through a node are not looked at",
+        "autodiff/_colouring.py",
+        "twice = colours[near] >= 0 and seen.count(colours[near]) > 1",
+        "twice = False",
+        (_SPARSE + "test_no_path_of_four_has_two_colours",),
+    ),
+    (
+        "derivative: paths behind a neighbour are not looked at",
+        "autodiff/_colouring.py",
+        "if colours[near] < 0 or twice or",
+        "if colours[near] < 0 or twice or False and",
+        (_SPARSE + "test_no_path_of_four_has_two_colours",),
+    ),
+    (
+        "derivative: an entry of a star is read where two are added",
+        "autodiff/_compressed.py",
+        "alone = self._alone(rows, columns)",
+        "alone = np.ones(rows.size, bool)",
+        (_SPARSE + "test_a_sparse_hessian_is_the_dense_one",),
+    ),
+    (
+        "derivative: a Hessian takes a product for each column",
+        "autodiff/_compressed.py",
+        'Compressed(whole, _colouring.symmetric(whole), "stars")',
+        'Compressed(whole, np.arange(whole.shape[0]), "stars")',
+        (_SPARSE + "test_a_sparse_hessian_is_the_dense_one",),
+    ),
+    (
+        "derivative: rows are found by columns' colours",
+        "autodiff/_compressed.py",
+        "return found[self.colours[rows], columns]",
+        "return found[self.colours[rows], rows]",
+        (_SPARSE + "test_a_sparse_jacobian_is_the_dense_one",),
     ),
 ]

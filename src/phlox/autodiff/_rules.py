@@ -37,6 +37,9 @@ class Rule:
 
 RULES: dict[str, Rule] = {}
 
+# Operations whose result has each element from one element of each operand.
+ELEMENTWISE = {"abs", "pow", "integer_pow", "reduce_precision", "select_n"}
+
 # What no gradient passes: steps, comparisons, counts, and where somebody stopped it.
 STOPS = frozenset({"stop_gradient", "sign", "floor", "ceil", "round", "is_finite", "eq", "ne", "lt", "le", "gt", "ge"}
                   | {"argmax", "argmin", "clz", "nextafter", "bitcast_convert_type"}
@@ -89,6 +92,7 @@ def each(name: str, *formulas: Callable[..., Any]) -> None:
 
     assert name not in RULES, name
     RULES[name] = Rule(back, writes, len(formulas))
+    ELEMENTWISE.add(name)
 
 
 def no_slope(what: str, layer: str) -> StructureError:
