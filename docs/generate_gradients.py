@@ -220,7 +220,7 @@ phlox.autodiff._gradcheck.GradientError: px.gradcheck expects the slope of the f
 | `"forward"` | a product for each input | `gradient` `jacobian` `hessian` `jvp` `hvp` `directional` |
 | `"reverse"` | a product for each output | `gradient` `jacobian` `hessian` `vjp` `hvp` |
 | `"auto"` | the cheaper of the two by sizes; Taylor mode along directions | all of them |
-| `"finite"` | differences of the fourth order, of what JAX can run and not differentiate | `gradient` `jacobian` `hessian` `jvp` |
+| `"finite"` | differences, of what JAX can run and not differentiate | `gradient` `jacobian` `hessian` `jvp` |
 | `"sparse"` | a product for each colour of the pattern | `jacobian` `hessian` |
 | `"taylor"` | polynomials of any degree in one pass | `jvp` `directional` |
 

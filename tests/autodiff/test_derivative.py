@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from phlox.autodiff import _taylor
+from phlox.autodiff.derivatives import _taylor
 
 X = np.linspace(-0.8, 1.3, 5)
 

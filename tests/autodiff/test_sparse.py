@@ -10,10 +10,10 @@ from jax import lax
 from scipy import sparse
 
 import phlox as px
-from phlox.autodiff import _colouring, _compressed
-from phlox.autodiff._array_function import ArrayFunction
 from phlox.autodiff._program import traced
-from phlox.autodiff._sparsity import pattern
+from phlox.autodiff.derivatives import _colouring, _compressed
+from phlox.autodiff.derivatives._array_function import ArrayFunction
+from phlox.autodiff.derivatives._sparsity import pattern
 
 RNG = np.random.default_rng(0)
 SIZE = 12

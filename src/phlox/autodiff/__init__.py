@@ -16,22 +16,16 @@ _listing      a program as text, and what its lines cost
 _backward     px.autodiff.backward: the gradient of a function as a program
 _flow_report  what a look at its way through a model found, as a table and a picture
 _flow         px.autodiff.gradient_flow: where a gradient vanishes, explodes or becomes NaN
-_sparsity     which results depend on which inputs, read from a program
-_colouring    colours of columns, rows and stars: what one product can find together
-_array_function  a function of a single array, all else as further inputs
-_compressed   sparse Jacobians and Hessians by colours
-_differences  derivatives by differences
-_taylor       derivatives of any order along a direction
-_derivative   px.autodiff.derivative: a function's derivatives, in any of these modes
+derivatives/  px.autodiff.derivative: forward, reverse, finite, sparse and Taylor mode, prepared once
 _gradcheck    px.gradcheck, px.gradgradcheck: gradients beside measured slopes
 """
 
 from phlox.autodiff._backward import Backward, backward
-from phlox.autodiff._derivative import Derivative, derivative
 from phlox.autodiff._flow import gradient_flow
 from phlox.autodiff._flow_report import GradientFlow, LayerFlow, ParameterFlow, Place
 from phlox.autodiff._gradcheck import GradientCheck, GradientError, gradcheck, gradgradcheck
 from phlox.autodiff._listing import Row
+from phlox.autodiff.derivatives._derivative import Derivative, derivative
 
 __all__ = [
     "Backward",

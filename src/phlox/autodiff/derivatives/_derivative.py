@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import jax
 
 import phlox.core as core
-from phlox.autodiff import _compressed, _differences, _taylor
-from phlox.autodiff._array_function import WHERE, ArrayFunction
+from phlox.autodiff.derivatives import _compressed, _differences, _taylor
+from phlox.autodiff.derivatives._array_function import WHERE, ArrayFunction
 from phlox.core import Module, RangeError, ShapeError, carried, describe, eval_shape, jit, trainable_arrays
 
 Mode = Literal["auto", "forward", "reverse", "finite", "sparse", "taylor"]

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.autodiff import _colouring
-from phlox.autodiff._array_function import ArrayFunction
 from phlox.autodiff._program import flat
-from phlox.autodiff._sparsity import pattern
+from phlox.autodiff.derivatives import _colouring
+from phlox.autodiff.derivatives._array_function import ArrayFunction
+from phlox.autodiff.derivatives._sparsity import pattern
 from phlox.nn import reference_forms
 
 
