@@ -145,8 +145,8 @@ phlox.core._errors.StructureError: the function expects ..., got ragged_dot_gene
 
 `px.autodiff.gradient_flow` measures all of that at once: for each layer the root mean square of what it gives and of
 the cotangent that comes back to it, for each array its norm and that of its gradient, and with an optimiser how far the
-next step goes. Layers whose gradient is less than a thousandth, or more than a thousand times, that of the last are named;
-`vanishing=` and `exploding=` set the bounds. Nothing is changed.
+next step goes. Layers whose gradient is less than a thousandth, or more than a thousand times, that of the last are
+named; `vanishing=` and `exploding=` set the bounds. Nothing is changed.
 
 >>> with px.seed(0):
 ...     deep = px.Chain(*[px.Dense(8, 8, px.sigmoid) for _ in range(6)], px.Dense(8, 1))
@@ -200,8 +200,8 @@ phlox.autodiff._gradcheck.GradientError: px.gradcheck expects the slope of the f
 
 ## Prepared once, in any mode
 
-`px.autodiff.derivative` holds a function's derivatives: `gradient`, `jacobian`, `hessian`, the products `jvp`, `vjp` and
-`hvp`, and `directional` for higher ones along a direction. Each is compiled at its first call and then reused;
+`px.autodiff.derivative` holds a function's derivatives: `gradient`, `jacobian`, `hessian`, the products `jvp`, `vjp`
+and `hvp`, and `directional` for higher ones along a direction. Each is compiled at its first call and then reused;
 `prepared` counts. Without a mode the cheaper is taken by the sizes, and `reason` tells which and why.
 
 >>> def field(x):

@@ -80,8 +80,9 @@ def _eigh(step: Step, g_v: Any, g_w: Any) -> list[Any]:
 
 
 @on("lu", text="Pᵀ inv(Lᵀ) (tril(Lᵀ {g}, -1) + triu({g} Uᵀ)) inv(Uᵀ)")
-def _lu(step: Step, g: Any, *_: Any) -> list[Any]:
+def _lu(step: Step, g: Any, *places: Any) -> list[Any]:
     """Of L̇ = L tril(M, -1) and U̇ = triu(M) U, where M = L⁻¹ P Ȧ U⁻¹."""
+    del places  # whole numbers, which have no cotangents
     back = _lu_back
     for _ in range(g.ndim - 2):
         back = jax.vmap(back)

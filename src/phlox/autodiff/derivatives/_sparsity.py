@@ -295,11 +295,11 @@ def pattern(program: Flat, followed: int) -> Matrix:
     """(m, n) which of the m numbers that a program gives depend on the n of the input of this position."""
     sizes = [math.prod(program.types[n].shape) for n in (*program.outputs, program.inputs[followed])]
     inputs = [Followed() for _ in program.inputs]
-    inputs[followed] = Followed(sparse.identity(sizes[-1], bool, "csr"))
+    inputs[followed] = Followed(sparse.identity(sizes[-1], format="csr").astype(bool))
     rows = [
         sparse.csr_matrix((size, sizes[-1]), dtype=bool) if value.moves is None else value.moves
         for value, size in zip(depends(program, inputs), sizes[:-1], strict=True)
     ]
-    found = sparse.vstack(rows, "csr")
+    found: Matrix = sparse.vstack(rows, "csr")
     found.sort_indices()
     return found
