@@ -74,6 +74,7 @@ ELEMENTWISE = {
     "abs of complex": (lambda a, b: jnp.abs(lax.complex(a, b)), (X, Y)),
     "arccosh": (jnp.arccosh, (1 + P,)),
     "rsqrt": (lax.rsqrt, (P,)),
+    "log2": (jnp.log2, (P,)),
     "logistic": (lax.logistic, (X,)),
     "erf": (lax.erf, (X,)),
     "erfc": (lax.erfc, (X,)),
@@ -108,6 +109,8 @@ PAIRS = {
     "select": (lambda a, b: jnp.where(X > 0, a, b), (X, Y)),
     "select of three": (lambda a, b, c: lax.select_n(np.arange(20).reshape(4, 5) % 3, a, b, c), (X, Y, P)),
 }
+if hasattr(lax, "polynomial"):  # since JAX 0.12
+    PAIRS["polynomial"] = (lambda x, c: lax.polynomial(x, [c, 2 * c, c * c]), (X, Y))
 COMPLEX = {
     "complex": (lambda a, b: jnp.real(lax.complex(a, b) ** 2 * jnp.conj(lax.complex(b, a * 2))), (X, Y)),
     "imag": (lambda a, b: jnp.imag(jnp.exp(lax.complex(a, b))), (X, Y)),
@@ -323,7 +326,7 @@ def test_every_rule_is_met_by_a_case_or_another_name_of_one():
         "scatter_mul",
         "scatter_max",
         "scatter_min",
-    }  # names of other versions of JAX
+    }  # of other versions of JAX
     assert set(RULES) - met - same - older == {"while", "custom_vjp_call"}
     assert not set(RULES) & STOPS
 
@@ -352,6 +355,7 @@ COLLECTIVES |= {
     "reduce_scatter",
     "unreduced_reduce_scatter",
 }
+COLLECTIVES |= {"pbroadcast_dynamic", "reduced_vary_cast", "vary_unreduced_cast"}
 COLLECTIVES |= {"unreduced_psum", "preduced", "vary_unreduced_cast_p", "reduced_vary_cast_p"}
 
 

@@ -55,6 +55,8 @@ ABSENT = {
     "pallas_call": "kernels in Pallas",
     "shard_map": "what runs on each device by itself, and the collectives in it",
     "compute_on": "what is computed on another device",
+    "relayout": "arrays that are laid out in another way",
+    "with_memory_space_constraint": "arrays that are kept in another memory",
     "reshard": "arrays that are given another sharding",
     "remat_opt": "functions of jax.custom_vjp with optimize_remat",
 }
@@ -68,7 +70,7 @@ def on(*names: str, text: str | tuple[str, ...]) -> Callable[[Any], Any]:
     """
 
     def writes(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int) -> str:
-        own = text if isinstance(text, str) else text[i]  # further operands are places, which have none
+        own = text if isinstance(text, str) else text[min(i, len(text) - 1)]
         return own.format(g=", ".join(gs), x=xs, y=", ".join(ys), p=parameters, i=i)
 
     def enter(back: Any) -> Any:
@@ -127,11 +129,13 @@ for _name, _formula in {
     "expm1": lambda g, x, y: g * (y + 1),
     "log": lambda g, x, y: g / x,
     "log1p": lambda g, x, y: g / (1 + x),
+    "log2": lambda g, x, y: g / (x * math.log(2)),
     "logistic": lambda g, x, y: g * y * (1 - y),
     "sqrt": lambda g, x, y: g / (2 * y),
     "rsqrt": lambda g, x, y: -g * y / (2 * x),
     "cbrt": lambda g, x, y: g * y / (3 * x),
     "square": lambda g, x, y: 2 * g * x,
+    "one_minus_square": lambda g, x, y: -2 * g * x,
     "erf": lambda g, x, y: g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erfc": lambda g, x, y: -g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erf_inv": lambda g, x, y: g * exp(y * y) * (math.sqrt(math.pi) / 2),
@@ -198,6 +202,16 @@ def _pow(step: Any, g: Any) -> list[Any]:
 @on("reduce_precision", text="reduce_precision({g})")
 def _reduce_precision(step: Any, g: Any) -> list[Any]:
     return [lax.reduce_precision(g, step["exponent_bits"], step["mantissa_bits"])]
+
+
+@on("polynomial", text=("{g} * its slope at {x[0]}", "{g} * {x[0]}**k for the k-th coefficient"))
+def _polynomial(step: Any, g: Any) -> list[Any]:
+    x, *coefficients = step.xs
+    powers = [jnp.ones_like(x)]
+    for _ in coefficients[1:]:
+        powers.append(powers[-1] * x)
+    slopes = [k * c * powers[k - 1] for k, c in enumerate(coefficients) if k]
+    return [g * sum(slopes, jnp.zeros_like(x)), *(g * power for power in powers)]
 
 
 @on("integer_pow", text="{g} * {p[y]} * {x[0]}**({p[y]} - 1)")

@@ -62,15 +62,10 @@ def _first_free(node: int, beside: list[Any], colours: Colours) -> int:
 
 def _star_free(node: int, beside: list[Any], colours: Colours) -> int:
     """The least colour by which no path of four through this node gets two colours."""
-    around = beside[node]
-    taken = set(colours[around].tolist())
-    seen = [c for c in colours[around].tolist() if c >= 0]
-    for near in around:
-        second = [n for n in beside[near] if n != node and colours[n] >= 0]
-        twice = colours[near] >= 0 and seen.count(colours[near]) > 1
-        for far in second:
-            # The path goes on behind ``far``, or through ``node`` to another neighbour of the colour of ``near``;
-            # beside one that has no colour yet, any may follow.
-            if colours[near] < 0 or twice or np.any(colours[[n for n in beside[far] if n != near]] == colours[near]):
+    taken = set(colours[beside[node]].tolist())
+    for near in beside[node]:
+        for far in (n for n in beside[near] if n != node and colours[n] >= 0):
+            # Beside one without a colour any may follow; else a path goes on where its colour comes again.
+            if colours[near] < 0 or np.any(colours[[n for n in beside[far] if n != near]] == colours[near]):
                 taken.add(int(colours[far]))
     return _least(taken)
