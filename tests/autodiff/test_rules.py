@@ -326,6 +326,9 @@ def test_every_rule_is_met_by_a_case_or_another_name_of_one():
         "scatter_mul",
         "scatter_max",
         "scatter_min",
+        "log2",
+        "polynomial",
+        "one_minus_square",
     }  # of other versions of JAX
     assert set(RULES) - met - same - older == {"while", "custom_vjp_call"}
     assert not set(RULES) & STOPS

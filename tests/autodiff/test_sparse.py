@@ -206,11 +206,23 @@ def test_columns_of_one_colour_share_no_row():
             assert len(set(held.tolist())) == len(held)
 
 
+def random_graph(seed):
+    half = sparse.random(24, 24, 0.07, "csr", random_state=seed)
+    graph = (half + half.T).toarray() != 0
+    np.fill_diagonal(graph, False)
+    return graph
+
+
+def two_hubs():
+    """Hubs 0 and 1 meet in 2, which has its colour after 3, another neighbour of 0."""
+    graph = np.zeros((14, 14), bool)
+    for a, b in [(0, 2), (1, 2), (0, 3), (3, 4), (3, 5), *((n % 2, n) for n in range(6, 14))]:
+        graph[a, b] = graph[b, a] = True
+    return graph
+
+
 def test_no_path_of_four_has_two_colours():
-    for seed in range(5):
-        half = sparse.random(24, 24, 0.07, "csr", random_state=seed)
-        graph = (half + half.T).toarray() != 0
-        np.fill_diagonal(graph, False)
+    for graph in (two_hubs(), *map(random_graph, range(5))):
         colours = _colouring.symmetric(sparse.csr_matrix(graph))
         for a, b in np.argwhere(graph):
             assert colours[a] != colours[b]
