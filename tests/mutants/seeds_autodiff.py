@@ -378,13 +378,6 @@ MUTANTS = [
         (_SPARSE + "test_columns_of_one_colour_share_no_row",),
     ),
     (
-        "derivative: neighbours of one without a colour may be alike",
-        "autodiff/derivatives/_colouring.py",
-        "if colours[near] < 0 or np.any(",
-        "if np.any(",
-        (_SPARSE + "test_no_path_of_four_has_two_colours",),
-    ),
-    (
         "derivative: paths behind a neighbour are not looked at",
         "autodiff/derivatives/_colouring.py",
         "colours[[n for n in beside[far] if n != near]] == colours[near])",
