@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from phlox.autodiff import backward
-from phlox.autodiff._rules import RULES, STOPS
+from phlox.autodiff._rules import ABSENT, RULES, STOPS
 
 assert backward  # by whose import the rules of loops are in the table
 
@@ -16,7 +16,8 @@ TEXT = """\
 # Gradients, line by line
 
 `px.grad` gives a gradient; `px.autodiff.backward` writes it down, as a program that a person can read, run and change.
-`px.gradcheck` holds any gradient against slopes that are measured without one.
+`px.gradcheck` holds any gradient against slopes that are measured without one; `px.autodiff.gradient_flow` tells where
+one fades, grows or breaks; `px.autodiff.derivative` prepares derivatives of every kind.
 
 ## One gradient of a small network, followed back
 
@@ -76,6 +77,23 @@ such a number for each of its elements, its *cotangent*, and the lines below `ba
   saturated learns nothing, and nothing below it learns through it.
 - `y` and `x` have no line: nobody asked for their gradients, so they are not computed.
 
+- `c = a + b`, and `b` is the bias, repeated for each example. It moves the loss through all of them, so `∂bias` is the
+  sum of `∂b` over the batch: the axis that the way forward repeated is the one that the way back adds up.
+- `a = x @ weight`: as with `e`, what came in times what comes back.
+
+Nothing else happens in training; the lines can be done by hand, and the numbers are those of `px.grad`:
+
+>>> hidden, out = model.layers["hidden"], model.layers["out"]
+>>> d = jnp.tanh(x @ hidden.weight + hidden.bias)
+>>> h = d @ out.weight + out.bias - y
+>>> dh = 1 / 8 * 2 * h
+>>> dd = dh @ out.weight.T
+>>> dc = dd * (1 - d * d)
+>>> by_hand = [x.T @ dc, dc.sum(0), d.T @ dh, dh.sum(0)]
+>>> theirs = px.paths(px.grad(loss)(model, x, y)).values()
+>>> [bool(jnp.allclose(a, b, atol=1e-6)) for a, b in zip(by_hand, theirs)]
+[True, True, True, True]
+
 A value that is read twice has two lines, the second with `+=`. A call runs the program; its numbers are those of
 `px.grad`, and State that the model moves is written back.
 
@@ -117,10 +135,45 @@ networks are trained whose activations are steps:
 
 An operation without a rule is refused with its layer's name; `rewrite` takes a rule for it too.
 
->>> px.autodiff.backward(lambda x: jnp.sum(jnp.linalg.cholesky(x)), jnp.eye(2))
+>>> groups = jnp.array([3, 5])
+>>> px.autodiff.backward(lambda x: jax.lax.ragged_dot(x, jnp.ones((2, 3, 4)), groups).sum(), x)
 Traceback (most recent call last):
-phlox.core._errors.StructureError: the function expects ..., got cholesky, which has none
-  fix: give one, rewrite={"cholesky": rule}, or take px.grad, which knows all of JAX's
+phlox.core._errors.StructureError: the function expects ..., got ragged_dot_general, which has none
+  fix: give one, rewrite={"ragged_dot_general": rule}, or take px.grad, which knows all of JAX's
+
+## Where it fades, grows or breaks
+
+`px.autodiff.gradient_flow` measures all of that at once: for each layer the root mean square of what it gives and of
+the cotangent that comes back to it, for each array its norm and that of its gradient, and with an optimiser how far the
+next step goes. Layers whose gradient is less than a thousandth, or more than a thousand times, that of the last are
+named; `vanishing=` and `exploding=` set the bounds. Nothing is changed.
+
+>>> with px.seed(0):
+...     deep = px.Chain(*[px.Dense(8, 8, px.sigmoid) for _ in range(6)], px.Dense(8, 1))
+>>> inputs = jnp.linspace(-1.0, 1.0, 32).reshape(4, 8)
+>>> opt = px.Optimizer(px.optim.Adam(1e-3), deep)
+>>> flow = px.autodiff.gradient_flow(deep, lambda model, x: jnp.mean(model(x) ** 2), inputs, optimizer=opt)
+>>> print(flow)
+Chain: loss ...; root mean squares by layer, norms by array
+vanishing: layers.0 to layers.1
+layer    ┃ output ┃ gradient ┃ array  ┃ ‖w‖ ┃    ‖∂w‖ ┃   step ┃
+━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━╇━━━━━╇━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━
+layers.0 │ ...    │ ...      │ weight │ ... │ ...     │ ...    │ vanishing
+...
+>>> flow.named("vanishing")
+('layers.0', 'layers.1')
+>>> figure = flow.plot()
+
+![Outputs and gradients of nine layers of sigmoids, and the next step of each array](images/gradient-flow.png)
+
+Of a NaN the line is named that made it first, forward or back, with the line of the file that it comes from. Here the
+slope of a root at zero, which the value does not show:
+
+>>> flow = px.autodiff.gradient_flow(deep, lambda model, x: jnp.sqrt(jnp.abs(model(x) * 0.0)).sum(), inputs)
+>>> flow.first_bad
+Place(direction='back', layer='', line='∂... = ∂... / (2 * ...)', source='...', count=4)
+
+What a loop does is one line; its bodies are not looked into.
 
 ## Checked
 
@@ -145,6 +198,62 @@ Traceback (most recent call last):
 phlox.autodiff._gradcheck.GradientError: px.gradcheck expects the slope of the function, ... at x[1], got ...
   fix: look at the rules that the function brings along (custom_vjp, stop_gradient), or move off a kink
 
+## Prepared once, in any mode
+
+`px.autodiff.derivative` holds a function's derivatives: `gradient`, `jacobian`, `hessian`, the products `jvp`, `vjp`
+and `hvp`, and `directional` for higher ones along a direction. Each is compiled at its first call and then reused;
+`prepared` counts. Without a mode the cheaper is taken by the sizes, and `reason` tells which and why.
+
+>>> def field(x):
+...     return jnp.stack([jnp.prod(x), jnp.sum(jnp.sin(x))])
+>>> slopes = px.autodiff.derivative(field)
+>>> slopes.jacobian(jnp.arange(1.0, 5.0)).shape
+(2, 4)
+>>> slopes.reason
+'reverse, 2 products for 4 inputs and 2 outputs, where forward would take 4'
+>>> _ = slopes.jacobian(jnp.ones(4))
+>>> slopes.prepared
+1
+
+| `mode=` | what it does | gives |
+|---|---|---|
+| `"forward"` | a product for each input | `gradient` `jacobian` `hessian` `jvp` `hvp` `directional` |
+| `"reverse"` | a product for each output | `gradient` `jacobian` `hessian` `vjp` `hvp` |
+| `"auto"` | the cheaper of the two by sizes; Taylor mode along directions | all of them |
+| `"finite"` | differences, of what JAX can run and not differentiate | `gradient` `jacobian` `hessian` `jvp` |
+| `"sparse"` | a product for each colour of the pattern | `jacobian` `hessian` |
+| `"taylor"` | polynomials of any degree in one pass | `jvp` `directional` |
+
+Second derivatives are forward over reverse in the first three. Those and the products take Modules and trees, and move
+State as `px.grad` does; "finite", "sparse" and "taylor" take one array, return one, and refuse to move State.
+
+Where each result depends on few inputs, most of a Jacobian is zero. Mode "sparse" reads the pattern from the program of
+the product, colours it, and finds all columns (or rows, or of a Hessian stars) of one colour by one product. The result
+is a `BCOO` of `jax.experimental.sparse`.
+
+>>> def energy(x):
+...     return jnp.sum((x[1:] - x[:-1] ** 2) ** 2)
+>>> slopes = px.autodiff.derivative(energy, "sparse")
+>>> slopes.hessian(jnp.linspace(0.0, 1.0, 1000)).nse
+2998
+>>> slopes.reason
+'sparse, 3 products by stars: 2998 of 1000 x 1000'
+
+The pattern may be wider than what holds, never narrower. Numbers that stand in the function count, so a constant matrix
+keeps its zeros; arguments do not, as they may differ at the next call. A choice by value takes both sides, and an
+operation that is not looked into mixes all it reads: sorting, Fourier transforms, linear systems, windows, and places
+that are computed. Scans are followed step by step, loops of `while` as far as their rounds are known.
+
+Along a direction, mode "taylor" gives the derivatives of t ↦ f(x + t v) to any order, by polynomials that are carried
+through. JAX has its rules for most operations; of loops and functions with a rule of their own it has not, and forward
+mode in forward mode, of which the work doubles with each order, takes their place and says so.
+
+>>> slopes = px.autodiff.derivative(jnp.exp, "taylor")
+>>> [round(float(y), 3) for y in slopes.directional((0.0,), 2.0, order=4)]
+[1.0, 2.0, 4.0, 8.0, 16.0]
+>>> slopes.reason
+'taylor, one pass with polynomials of degree 4'
+
 ## The table
 
 Each operation with what the cotangent `∂y` of its result becomes, for its operands `a`, `b`, `c`, separated by `;`
@@ -159,9 +268,13 @@ No gradient passes {stops}.
 
 ## What there is not
 
-Rules for decompositions and solvers of linear algebra, and for pools that keep the greatest as one operation (layers on
-a CPU write theirs in others): `px.grad` knows these. Of a checkpoint the program keeps values in place of computing
-them again. Kernels of `phlox-cpu` are left out of it, as nobody can read them.
+Rules for some operations, which `px.grad` knows:
+
+{absent}
+
+Rules end where JAX's do, and say so: a singular value decomposition with full matrices, some eigenvalues of many,
+factors that may meet at one place. Of a checkpoint the program keeps values in place of computing them again. Kernels
+of `phlox-cpu` are left out of it, as nobody can read them.
 """
 
 
@@ -174,7 +287,8 @@ def main() -> None:
         rows["; ".join(filter(None, texts))].append(f"`{name}`")
     table = [f"| {' '.join(names)} | `{text}` |" for text, names in rows.items()]
     stops = ", ".join(f"`{name}`" for name in sorted(STOPS))
-    page = TEXT + "\n".join(table) + "\n" + ENDS.format(stops=stops)
+    absent = "\n".join(f"- `{name}`: {what}" for name, what in ABSENT.items())
+    page = TEXT + "\n".join(table) + "\n" + ENDS.format(stops=stops, absent=absent)
     (ROOT / "docs" / "gradients.md").write_text(page, "utf-8")
 
 

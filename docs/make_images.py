@@ -124,6 +124,14 @@ def finder() -> None:
     found.plot(IMAGES / "finder.png")
 
 
+def gradient_flow() -> None:
+    with px.seed(0):
+        model = px.Chain(*[px.Dense(8, 8, px.sigmoid) for _ in range(8)], px.Dense(8, 1))
+    x, opt = jnp.linspace(-1.0, 1.0, 32).reshape(4, 8), px.Optimizer(px.optim.Adam(1e-3), model)
+    flow = px.autodiff.gradient_flow(model, lambda model, x: jnp.mean((model(x) - 1) ** 2), x, optimizer=opt)
+    flow.plot(IMAGES / "gradient-flow.png")
+
+
 def progress() -> None:
     """What a terminal of 120 columns shows when a run has ended."""
     script = "import sys; sys.path.insert(0, sys.argv[1]); import make_images; make_images.trained(5, progress=True)"
@@ -198,5 +206,5 @@ def notebook() -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["notebook", "history", "finder", "progress"]:
+    for name in sys.argv[1:] or ["notebook", "history", "finder", "gradient_flow", "progress"]:
         globals()[name]()

@@ -2,9 +2,14 @@
 
 _RULES = "tests/autodiff/test_rules.py::test_gradients_are_those_of_jax"
 _BACKWARD = "tests/autodiff/test_backward.py::"
+_FLOW = "tests/autodiff/test_flow.py::"
+_DERIVATIVE = "tests/autodiff/test_derivative.py::"
+_SPARSE = "tests/autodiff/test_sparse.py::"
 _CHECK = "tests/autodiff/test_gradcheck.py::"
 _TABLE = "autodiff/_rules.py"
 _WINDOWS = "autodiff/_windows.py"
+_PLACES = "autodiff/_places.py"
+_LINEAR = "autodiff/_linear_algebra.py"
 
 
 def _rule(name: str, original: str, replaced: str, family: str, file: str = _TABLE) -> tuple[object, ...]:
@@ -57,8 +62,74 @@ MUTANTS = [
         "reductions",
         _WINDOWS,
     ),
-    _rule("writes that were overwritten count", "_gathered(step, last) == own", "_gathered(step, last) > 0", "parts"),
-    _rule("what was there before a write counts", "jnp.where(last == 0, g, 0)", "g", "parts"),
+    _rule("of equal extremes the last is taken", "(a[1] < b[1])", "(a[1] > b[1])", "reductions", _WINDOWS),
+    _rule(
+        "a window's extreme is its place's number",
+        "fill_value=0), None]",
+        "fill_value=0) * 0, None]",
+        "reductions",
+        _WINDOWS,
+    ),
+    _rule(
+        "writes that were overwritten count",
+        "_gathered(step, last) == own",
+        "_gathered(step, last) > 0",
+        "parts",
+        _PLACES,
+    ),
+    _rule("what was there before a write counts", "jnp.where(last == 0, g, 0)", "g", "parts", _PLACES),
+    _rule(
+        "what is taken away comes back with no sign", "-_gathered(step, g)]", "_gathered(step, g)]", "parts", _PLACES
+    ),
+    _rule(
+        "a factor's cotangent lacks what it multiplies",
+        "_gathered(step, g * x)",
+        "_gathered(step, g)",
+        "parts",
+        _PLACES,
+    ),
+    _rule(
+        "Cholesky's diagonal is not halved",
+        "axis1=-2, axis2=-1)) / 2",
+        "axis1=-2, axis2=-1)) * 0",
+        "linear",
+        _LINEAR,
+    ),
+    _rule("Cholesky's cotangent is conjugated", "lower=True, conjugate_a=True)]", "lower=True)]", "linear", _LINEAR),
+    _rule(
+        "a triangle with ones has a slope there",
+        'off = 1 if step["unit_diagonal"] else 0',
+        "off = 0",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "a triangle's other side is solved for",
+        "-_dot(g_b, _t(x)) if left else -_dot(_t(x), g_b)",
+        "-_dot(g_b, _t(x)) if left else -_dot(_t(g_b), x)",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "eigenvectors turn the other way",
+        "w[..., None, :] - w[..., :, None]",
+        "w[..., :, None] - w[..., None, :]",
+        "linear",
+        _LINEAR,
+    ),
+    _rule("eigenvalues do not count", "_diagonal(g_w.astype(v.dtype)) + apart", "apart", "linear", _LINEAR),
+    _rule("rows of a factorisation stay exchanged", ".at[order].set(whole)", ".at[:].set(whole)", "linear", _LINEAR),
+    _rule(
+        "the lower factor takes the diagonal too",
+        "jnp.tril(_dot(_t(lower), g), -1)",
+        "jnp.tril(_dot(_t(lower), g))",
+        "linear",
+        _LINEAR,
+    ),
+    _rule(
+        "diagonals stay where they are in a transpose", "jnp.roll(v, n, -1)", "jnp.roll(v, 0, -1)", "linear", _LINEAR
+    ),
+    _rule("a linear solve's matrix has the wrong sign", "[-g for g in g_b]", "list(g_b)", "linear", _LINEAR),
     _rule("a kernel is not turned round", "turned = lax.rev(kernel, space)", "turned = kernel", "products", _WINDOWS),
     _rule(
         "strides of a convolution are no dilations back",
@@ -106,7 +177,7 @@ MUTANTS = [
     (
         "reverse mode: a cotangent is changed inside of a layer too",
         "autodiff/_rewriting.py",
-        "and _leaves(program, n, layer)]",
+        "and leaves(n, layer, program.outputs, read)]",
         "]",
         (_BACKWARD + "test_a_cotangent_is_clipped_scaled_looked_at_or_stopped_at_a_path",),
     ),
@@ -158,5 +229,180 @@ MUTANTS = [
         "if not abs(ours - slope) <= rtol",
         "if abs(ours - slope) > rtol",
         (_CHECK + "test_a_gradient_that_is_no_number_fails",),
+    ),
+    (
+        "gradient_flow: norms of large numbers overflow",
+        "autodiff/_flow.py",
+        "norm = most * jnp.sqrt(jnp.sum((x / jnp.where(most == 0, 1, most)) ** 2))",
+        "norm = jnp.sqrt(jnp.sum(x**2))",
+        (_FLOW + "test_loops_and_large_numbers_have_sizes",),
+    ),
+    (
+        "gradient_flow: a layer is beside the one furthest from the loss",
+        "autodiff/_flow_report.py",
+        "reference = sizes[-1]",
+        "reference = sizes[0]",
+        (_FLOW + "test_where_a_gradient_goes_beyond_its_bounds_is_named",),
+    ),
+    (
+        "gradient_flow: a norm is called a root mean square",
+        "autodiff/_flow.py",
+        "count = sum(math.prod(flat.types[n].shape) for n in numbers)",
+        "count = 1",
+        (_FLOW + "test_sizes_are_those_of_pytorch",),
+    ),
+    (
+        "gradient_flow: the optimiser takes its step",
+        "autodiff/_flow.py",
+        "copy(optimizer).update(after, gradient)",
+        "optimizer.update(after, gradient)",
+        (_FLOW + "test_nothing_is_moved",),
+    ),
+    (
+        "gradient_flow: the last line back that gives no number is named",
+        "autodiff/_flow.py",
+        "(*forward, *seen.handed)",
+        "(*forward, *seen.handed[::-1])",
+        (_FLOW + "test_the_first_line_back_that_gives_no_number_is_named_with_its_source",),
+    ),
+    (
+        "gradient_flow: a line comes from where Phlox wrote it",
+        "core/_compat.py",
+        "others = (ours, os.path",
+        "others = (os.path",
+        (_FLOW + "test_a_line_in_a_layer_of_phlox_comes_from_the_line_that_called_it",),
+    ),
+    (
+        "derivative: the dearer mode is taken",
+        "autodiff/derivatives/_derivative.py",
+        '"forward" if inputs <= outputs else "reverse"',
+        '"reverse" if inputs <= outputs else "forward"',
+        (_DERIVATIVE + "test_the_cheapest_mode_is_taken_and_the_reason_told",),
+    ),
+    (
+        "derivative: programs are prepared at each call",
+        "autodiff/derivatives/_derivative.py",
+        "if key not in self._programs:",
+        "if True:",
+        (_DERIVATIVE + "test_a_derivative_is_prepared_once_for_each_shape",),
+    ),
+    (
+        "derivative: a difference is of the second order",
+        "autodiff/derivatives/_differences.py",
+        "(8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * h)",
+        "(at[0] - at[1]) / (2 * h)",
+        (_DERIVATIVE + "test_differences_take_what_jax_cannot_differentiate",),
+    ),
+    (
+        "derivative: a step is as long for large numbers",
+        "autodiff/derivatives/_differences.py",
+        "jnp.maximum(1, jnp.max(jnp.where(v != 0, jnp.abs(x), 0)))",
+        "1",
+        (_DERIVATIVE + "test_differences_take_what_jax_cannot_differentiate",),
+    ),
+    (
+        "derivative: coefficients are taken for derivatives",
+        "autodiff/derivatives/_taylor.py",
+        "term * math.factorial(n + 1)",
+        "term * 1",
+        (_DERIVATIVE + "test_derivatives_along_a_direction_have_closed_forms",),
+    ),
+    (
+        "derivative: rules of a function's own are passed over",
+        "autodiff/derivatives/_taylor.py",
+        "if kind in _OWN_RULES or kind not in known",
+        "if kind not in known and kind not in _OWN_RULES",
+        (_DERIVATIVE + "test_where_taylor_mode_has_no_rule_forward_mode_is_taken_and_the_operation_named",),
+    ),
+    (
+        "derivative: an argument that may change counts as known",
+        "autodiff/derivatives/_sparsity.py",
+        "inputs = [Followed() for _ in program.inputs]",
+        "inputs = [Followed(known=np.zeros(program.types[n].shape, program.types[n].dtype)) for n in program.inputs]",
+        (_SPARSE + "test_another_argument_is_no_part_of_the_pattern",),
+    ),
+    (
+        "derivative: a running sum is followed the other way",
+        "autodiff/derivatives/_sparsity.py",
+        "before.T if reverse else before",
+        "before if reverse else before.T",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: a scan from its end is followed from its start",
+        "autodiff/derivatives/_sparsity.py",
+        'for t in range(length)[::-1] if line.params["reverse"] else range(length):',
+        "for t in range(length):",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: of branches the first counts",
+        "autodiff/derivatives/_sparsity.py",
+        "_united(*(f[i].moves for f in found))",
+        "found[0][i].moves",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: an unknown loop goes round once",
+        "autodiff/derivatives/_sparsity.py",
+        "            return grown\n        carry = grown",
+        "            return grown\n        return grown",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: what is computed is where zero is",
+        "autodiff/derivatives/_sparsity.py",
+        "return [_mixed(xs, math.prod(shape)) for shape in made]  # a place",
+        "return [None for shape in made]  # a place",
+        (_SPARSE + "test_a_pattern_misses_nothing[wider]",),
+    ),
+    (
+        "derivative: the contracted axis is summed on one side",
+        "autodiff/derivatives/_sparsity.py",
+        "rows, places[k], math.prod(made)",
+        "rows, places[0], math.prod(made)",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: a kernel's taps are those of its first channel",
+        "autodiff/derivatives/_sparsity.py",
+        "for tap in np.ndindex(*taps):",
+        "for tap in np.ndindex(*taps[:-1], 1):",
+        (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
+    ),
+    (
+        "derivative: neighbours have one colour",
+        "autodiff/derivatives/_colouring.py",
+        "return _least(set(colours[beside[node]].tolist()))",
+        "return 0",
+        (_SPARSE + "test_columns_of_one_colour_share_no_row",),
+    ),
+    (
+        "derivative: paths behind a neighbour are not looked at",
+        "autodiff/derivatives/_colouring.py",
+        "colours[[n for n in beside[far] if n != near]] == colours[near])",
+        "colours[[]] == colours[near])",
+        (_SPARSE + "test_no_path_of_four_has_two_colours",),
+    ),
+    (
+        "derivative: an entry of a star is read where two are added",
+        "autodiff/derivatives/_compressed.py",
+        "alone = self._alone(rows, columns)",
+        "alone = np.ones(rows.size, bool)",
+        (_SPARSE + "test_a_sparse_hessian_is_the_dense_one",),
+    ),
+    (
+        "derivative: a Hessian takes a product for each column",
+        "autodiff/derivatives/_compressed.py",
+        'Compressed(whole, _colouring.symmetric(whole), "stars")',
+        'Compressed(whole, np.arange(whole.shape[0]), "stars")',
+        (_SPARSE + "test_a_sparse_hessian_is_the_dense_one",),
+    ),
+    (
+        "derivative: rows are found by columns' colours",
+        "autodiff/derivatives/_compressed.py",
+        "return found[self.colours[rows], columns]",
+        "return found[self.colours[rows], rows]",
+        (_SPARSE + "test_a_sparse_jacobian_is_the_dense_one",),
     ),
 ]

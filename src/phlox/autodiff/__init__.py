@@ -5,18 +5,41 @@ From below to above:
 _arguments    what a user calls the arrays among the arguments
 _writing      formulas that compute on arrays and are written out on names
 _rules        the table of reverse mode, a rule for each operation; read it first
-_windows      rules of convolutions and sums over windows
+_places       rules of gathers, scatters and parts whose place is computed
+_windows      rules of convolutions, and of sums and extremes over windows
 _program      a traced function as a flat list of lines
 _walk         the walk back over them
+_linear_algebra  rules of decompositions and linear systems
 _control      rules of loops, branches and functions with rules of their own
 _rewriting    rules replaced, cotangents changed on their way
 _listing      a program as text, and what its lines cost
 _backward     px.autodiff.backward: the gradient of a function as a program
+_flow_report  what a look at its way through a model found, as a table and a picture
+_flow         px.autodiff.gradient_flow: where a gradient vanishes, explodes or becomes NaN
+derivatives/  px.autodiff.derivative: forward, reverse, finite, sparse and Taylor mode, prepared once
 _gradcheck    px.gradcheck, px.gradgradcheck: gradients beside measured slopes
 """
 
 from phlox.autodiff._backward import Backward, backward
+from phlox.autodiff._flow import gradient_flow
+from phlox.autodiff._flow_report import GradientFlow, LayerFlow, ParameterFlow, Place
 from phlox.autodiff._gradcheck import GradientCheck, GradientError, gradcheck, gradgradcheck
 from phlox.autodiff._listing import Row
+from phlox.autodiff.derivatives._derivative import Derivative, derivative
 
-__all__ = ["Backward", "GradientCheck", "GradientError", "Row", "backward", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "Backward",
+    "Derivative",
+    "GradientCheck",
+    "GradientError",
+    "GradientFlow",
+    "LayerFlow",
+    "ParameterFlow",
+    "Place",
+    "Row",
+    "backward",
+    "derivative",
+    "gradcheck",
+    "gradgradcheck",
+    "gradient_flow",
+]

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from phlox.autodiff import _control as _control  # enters its rules in the table
-from phlox.autodiff import _windows as _windows  # so does this
+from phlox.autodiff import _linear_algebra as _linear_algebra  # so do these
+from phlox.autodiff import _places as _places
+from phlox.autodiff import _windows as _windows
 from phlox.autodiff._arguments import below, input_names, prefixes_of
 from phlox.autodiff._listing import Row, listing, table
 from phlox.autodiff._program import Flat, flat
@@ -43,7 +45,7 @@ class Backward:
         call, wrt = self._taken_apart(args)
         self._key, self._types = call.static_key(), [*map(_type, [*call.leaves, *call.bare])]
         roots = [call.plan.module(r) for r in call.structure.roots]
-        prefixes = prefixes_of(call)
+        self._prefixes = prefixes = prefixes_of(call)
         self._layers = {k: m._brief() for r, p in zip(roots, prefixes, strict=True) for k, m in below(r, p)}
         self._names = input_names(call, prefixes)
         self._program, self._record = self._written(args, roots, prefixes)
@@ -51,7 +53,9 @@ class Backward:
         self._wanted = [i in places for i in range(len(self._types))]
         self._rewriting = Rewriting(rewrite, self._program, self._names, self._layers)
         self._moved = active(self._program, self._wanted)
-        check(needed(self._program, self._moved), self._rewriting.rules, self._place)
+        back = needed(self._program, self._moved)
+        check(back, self._rewriting.rules, self._place)
+        self._counts_rounds = any(line.kind == "while" for line in back)  # as it runs, so it is not compiled
         self._run = jax.jit(self._walked)
 
     @property
@@ -101,9 +105,7 @@ class Backward:
         return program, outcome.record
 
     def _executed(self, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
-        if any(line.kind == "while" for line in needed(self._program, self._moved)):
-            return self._walked(inputs)  # whose rounds are counted as it runs
-        return self._run(inputs)
+        return self._walked(inputs) if self._counts_rounds else self._run(inputs)
 
     def _walked(self, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
         values = self._program.run(inputs)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from phlox.autodiff._program import Flat, flat, traced
-from phlox.autodiff._rules import on
+from phlox.autodiff._rules import no_slope, on
 from phlox.autodiff._walk import Step, pulled, zeros
 from phlox.core import StructureError
 from phlox.core._compat import Tracer, scan_counts
@@ -155,7 +155,23 @@ def _cond(step: Step, *gs: Any) -> list[Any]:
 
 @on("custom_jvp_call", text="the function's own rule, read backwards, {g}")
 def _custom_jvp(step: Step, *gs: Any) -> list[Any]:
-    """What its rule does to directions is a linear program; that program is walked back."""
+    return _slope_back(step, gs)
+
+
+@on(
+    *("qr", "svd", "eig", "reduce", "approx_top_k", "random_gamma"),
+    *("bessel_i0e", "bessel_i1e", "polygamma", "igamma", "igammac", "regularized_incomplete_beta"),
+    text="the operation's slope, read backwards, {g}",
+)
+def _by_slope(step: Step, *gs: Any) -> list[Any]:
+    try:
+        return _slope_back(step, gs)
+    except (NotImplementedError, ValueError) as error:
+        raise no_slope(f"{step.line.kind}, of which JAX says: {error}", step.line.layer) from None
+
+
+def _slope_back(step: Step, gs: Sequence[Any]) -> list[Any]:
+    """What a slope does to directions is a linear program; that program is walked back."""
     which = [w and _floats(x) for x, w in zip(step.xs, step.wanted, strict=True)]
 
     def along(*directions: Any) -> list[Any]:

@@ -42,12 +42,18 @@ class Row:
 def listing(program: Flat, inputs: Sequence[str], wanted: Sequence[bool], rules: Mapping[str, Rule]) -> tuple[Row, ...]:
     """The rows of a program whose inputs have these names."""
     names = _names(program, inputs)
-    rows = [_forward(program, line, names) for line in program.lines]
     moved, seen = active(program, wanted), set(program.outputs[:1])
+    rows = [_forward(program, line, names) for line in program.lines]
     for line in needed(program, moved):
         if seen.intersection(line.makes):  # others lead to State alone
             rows += _back(program, line, names, moved, rules, seen)
     return tuple(rows)
+
+
+def text(program: Flat, inputs: Sequence[str], line: Line, operand: int | None, rules: Mapping[str, Rule]) -> str:
+    """One line as it is printed: forward, or where an operand is named back to it."""
+    names = _names(program, inputs)
+    return _forward_text(line, names) if operand is None else _back_text(line, names, operand, rules, "=")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -68,11 +74,16 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _forward(program: Flat, line: Line, names: Sequence[str]) -> Row:
-    made = ", ".join(names[n] for n in line.makes)
-    text = f"{made} = {line.kind}({', '.join(names[n] for n in line.reads)})"
     flops = operations(line.source[0].replace(eqns=[line.source[1]]))
     types = [program.types[n] for n in line.makes]
-    return Row("forward", text, line.kind, line.layer, _types(types), flops, sum(map(_nbytes, types)))
+    return Row(
+        "forward", _forward_text(line, names), line.kind, line.layer, _types(types), flops, sum(map(_nbytes, types))
+    )
+
+
+def _forward_text(line: Line, names: Sequence[str]) -> str:
+    made = ", ".join(names[n] for n in line.makes)
+    return f"{made} = {line.kind}({', '.join(names[n] for n in line.reads)})"
 
 
 def _back(
@@ -83,15 +94,18 @@ def _back(
     rules: Mapping[str, Rule],
     seen: set[int],
 ) -> Iterator[Row]:
-    gs, xs, ys = [f"∂{names[n]}" for n in line.makes], [names[n] for n in line.reads], [names[n] for n in line.makes]
     flops = _flops_back(program, line, moved, rules)
     for i, number in enumerate(line.reads):
         if moved[number]:
-            sign = "+=" if number in seen else "="
+            written = _back_text(line, names, i, rules, "+=" if number in seen else "=")
             seen.add(number)
-            text = f"∂{names[number]} {sign} {rules[line.kind].writes(gs, xs, ys, line.params, i)}"
             type_ = program.types[number]
-            yield Row("back", text, line.kind, line.layer, _types([type_]), flops[i], _nbytes(type_))
+            yield Row("back", written, line.kind, line.layer, _types([type_]), flops[i], _nbytes(type_))
+
+
+def _back_text(line: Line, names: Sequence[str], operand: int, rules: Mapping[str, Rule], sign: str) -> str:
+    gs, xs, ys = [f"∂{names[n]}" for n in line.makes], [names[n] for n in line.reads], [names[n] for n in line.makes]
+    return f"∂{xs[operand]} {sign} {rules[line.kind].writes(gs, xs, ys, line.params, operand)}"
 
 
 def _flops_back(program: Flat, line: Line, moved: Sequence[bool], rules: Mapping[str, Rule]) -> list[int]:

@@ -14,7 +14,7 @@ from phlox.core._compat import Literal, run_equation
 
 # Calls that are opened: what they call stands in their place. Of a checkpoint, values are kept instead of made again.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
-          "remat2": "jaxpr", "checkpoint": "jaxpr"}  # fmt: skip
+          "remat2": "jaxpr", "checkpoint": "jaxpr", "composite": "jaxpr"}  # fmt: skip
 
 
 @dataclass(frozen=True)

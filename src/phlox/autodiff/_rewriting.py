@@ -30,12 +30,12 @@ class Rewriting:
         self.rules = dict(RULES)
         self.hooks: dict[int, list[tuple[str, Hook]]] = {}
         kinds = {line.kind for line in program.lines}
-        results = _results(program)
+        made, read = results(program), readers(program)
         for name, function in (rewrite or {}).items():
             places = [n for n, path in zip(program.inputs, names, strict=True) if fnmatchcase(path, name)]
             found = [layer for layer in layers if layer and fnmatchcase(layer, name)]
             for layer in found:
-                places += [n for n in results if _inside(results[n], layer) and _leaves(program, n, layer)]
+                places += [n for n in made if inside(made[n], layer) and leaves(n, layer, program.outputs, read)]
             if not places and not found and name not in kinds and name not in RULES:
                 raise _unknown(name, names, layers)
             for number in places:
@@ -66,19 +66,28 @@ def _given(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int)
     return f"a rule that was given, {', '.join(gs)}"
 
 
-def _results(program: Flat) -> dict[int, str]:
+def results(program: Flat) -> dict[int, str]:
     """The layer of every value that a line makes."""
     return {n: line.layer for line in program.lines for n in line.makes}
 
 
-def _inside(layer: str, outer: str) -> bool:
+def inside(layer: str, outer: str) -> bool:
+    """Whether a path is that of a layer, or below it."""
     return layer == outer or layer.startswith(f"{outer}.")
 
 
-def _leaves(program: Flat, number: int, layer: str) -> bool:
+def readers(program: Flat) -> dict[int, set[str]]:
+    """For every value the layers that read it."""
+    found: dict[int, set[str]] = {}
+    for line in program.lines:
+        for n in line.reads:
+            found.setdefault(n, set()).add(line.layer)
+    return found
+
+
+def leaves(number: int, layer: str, outputs: Sequence[int], read: Mapping[int, set[str]]) -> bool:
     """Whether a value of a layer is read outside of it."""
-    readers = [line.layer for line in program.lines if number in line.reads]
-    return number in program.outputs or any(not _inside(r, layer) for r in readers)
+    return number in outputs or any(not inside(r, layer) for r in read.get(number, ()))
 
 
 def _unknown(name: str, names: Sequence[str], layers: Mapping[str, str]) -> StructureError:

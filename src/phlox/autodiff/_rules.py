@@ -2,8 +2,8 @@
 
 A cotangent ``g`` of a value says how the loss moves with it. ``g`` belongs to the result ``y`` of a line; its rule
 gives the cotangent of each operand. Of elementwise operations a rule is a formula for each operand, in ``g``, the
-operands and ``y``; of others it is a function of the step. Convolutions are in ``_windows``; loops, branches
-and rules of users in ``_control``.
+operands and ``y``; of others it is a function of the step. Gathers and scatters are in ``_places``, convolutions in
+``_windows``, decompositions in ``_linear_algebra``; loops, branches and rules of users in ``_control``.
 
 Complex numbers go by JAX's convention: a holomorphic function multiplies by its derivative, without conjugation.
 """
@@ -21,6 +21,7 @@ from jax import lax
 
 from phlox.autodiff import _writing as w
 from phlox.autodiff._writing import Name, cast, cos, digamma, exp, log, paired, rsqrt, sin, where
+from phlox.core import StructureError
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,29 @@ class Rule:
 
 RULES: dict[str, Rule] = {}
 
+# Operations whose result has each element from one element of each operand.
+ELEMENTWISE = {"abs", "pow", "integer_pow", "reduce_precision", "select_n"}
+
 # What no gradient passes: steps, comparisons, counts, and where somebody stopped it.
 STOPS = frozenset({"stop_gradient", "sign", "floor", "ceil", "round", "is_finite", "eq", "ne", "lt", "le", "gt", "ge"}
-                  | {"argmax", "argmin", "clz", "nextafter", "random_bits", "debug_callback"})  # fmt: skip
+                  | {"argmax", "argmin", "clz", "nextafter", "bitcast_convert_type"}
+                  | {"random_bits", "debug_callback"})  # fmt: skip
+
+# What JAX differentiates and this table does not, each with what it is.
+ABSENT = {
+    "reduce_window": "a reduction over windows by a function of the user's own",
+    "ragged_dot_general": "products of groups of rows",
+    "linear_call": "linear functions that bring their transpose",
+    "custom_vmap_call": "functions with a rule of their own for vmap",
+    "call_hi_primitive": "operations on types of the user's own",
+    "pallas_call": "kernels in Pallas",
+    "shard_map": "what runs on each device by itself, and the collectives in it",
+    "compute_on": "what is computed on another device",
+    "relayout": "arrays that are laid out in another way",
+    "with_memory_space_constraint": "arrays that are kept in another memory",
+    "reshard": "arrays that are given another sharding",
+    "remat_opt": "functions of jax.custom_vjp with optimize_remat",
+}
 
 
 def on(*names: str, text: str | tuple[str, ...]) -> Callable[[Any], Any]:
@@ -49,7 +70,7 @@ def on(*names: str, text: str | tuple[str, ...]) -> Callable[[Any], Any]:
     """
 
     def writes(gs: list[str], xs: list[str], ys: list[str], parameters: Any, i: int) -> str:
-        own = text if isinstance(text, str) else text[i]  # further operands are places, which have none
+        own = text if isinstance(text, str) else text[min(i, len(text) - 1)]
         return own.format(g=", ".join(gs), x=xs, y=", ".join(ys), p=parameters, i=i)
 
     def enter(back: Any) -> Any:
@@ -73,6 +94,18 @@ def each(name: str, *formulas: Callable[..., Any]) -> None:
 
     assert name not in RULES, name
     RULES[name] = Rule(back, writes, len(formulas))
+    ELEMENTWISE.add(name)
+
+
+def no_slope(what: str, layer: str) -> StructureError:
+    """The error of an operation whose rule does not cover this use of it."""
+    return StructureError(
+        "operations whose slope is known",
+        got=what,
+        fix="compute it by other operations, or give its rule in rewrite=",
+        where=layer or "the model",
+        located=True,
+    )
 
 
 # --- elementwise ------------------------------------------------------------------------------------------
@@ -96,11 +129,13 @@ for _name, _formula in {
     "expm1": lambda g, x, y: g * (y + 1),
     "log": lambda g, x, y: g / x,
     "log1p": lambda g, x, y: g / (1 + x),
+    "log2": lambda g, x, y: g / (x * math.log(2)),
     "logistic": lambda g, x, y: g * y * (1 - y),
     "sqrt": lambda g, x, y: g / (2 * y),
     "rsqrt": lambda g, x, y: -g * y / (2 * x),
     "cbrt": lambda g, x, y: g * y / (3 * x),
     "square": lambda g, x, y: 2 * g * x,
+    "one_minus_square": lambda g, x, y: -2 * g * x,
     "erf": lambda g, x, y: g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erfc": lambda g, x, y: -g * exp(-x * x) * (2 / math.sqrt(math.pi)),
     "erf_inv": lambda g, x, y: g * exp(y * y) * (math.sqrt(math.pi) / 2),
@@ -169,6 +204,16 @@ def _reduce_precision(step: Any, g: Any) -> list[Any]:
     return [lax.reduce_precision(g, step["exponent_bits"], step["mantissa_bits"])]
 
 
+@on("polynomial", text=("{g} * its slope at {x[0]}", "{g} * {x[0]}**k for the k-th coefficient"))
+def _polynomial(step: Any, g: Any) -> list[Any]:
+    x, *coefficients = step.xs
+    powers = [jnp.ones_like(x)]
+    for _ in coefficients[1:]:
+        powers.append(powers[-1] * x)
+    slopes = [k * c * powers[k - 1] for k, c in enumerate(coefficients) if k]
+    return [g * sum(slopes, jnp.zeros_like(x)), *(g * power for power in powers)]
+
+
 @on("integer_pow", text="{g} * {p[y]} * {x[0]}**({p[y]} - 1)")
 def _integer_pow(step: Any, g: Any) -> list[Any]:
     n = step["y"]
@@ -181,7 +226,7 @@ def _select_n(step: Any, g: Any) -> list[Any]:
     return [None, *(jnp.where(which == i, g, 0) for i in range(len(step.xs) - 1))]
 
 
-@on("optimization_barrier", text="{g}")
+@on("optimization_barrier", "device_put", "sharding_constraint", "layout_constraint", text="{g}")
 def _barrier(step: Any, *gs: Any) -> Sequence[Any]:
     return gs
 
@@ -205,6 +250,13 @@ def _broadcast(step: Any, g: Any) -> list[Any]:
     kept, shape = step["broadcast_dimensions"], step.xs[0].shape
     repeated = [a for a in range(g.ndim) if a not in kept or (shape[kept.index(a)] == 1 and g.shape[a] != 1)]
     return [jnp.sum(g, axis=tuple(repeated)).reshape(shape), *[None] * (len(step.xs) - 1)]
+
+
+@on("tile", text="sum({g}) over the copies")
+def _tile(step: Any, g: Any) -> list[Any]:
+    shape = step.xs[0].shape
+    apart = g.reshape([n for pair in zip(step["reps"], shape, strict=True) for n in pair])
+    return [jnp.sum(apart, axis=tuple(range(0, 2 * len(shape), 2)))]
 
 
 @on("rev", text="rev({g})")
@@ -278,74 +330,6 @@ def _cumsum(step: Any, g: Any) -> list[Any]:
 @on("top_k", text="{g} at the places of the largest")
 def _top_k(step: Any, g: Any, _: Any) -> list[Any]:
     return [jnp.put_along_axis(jnp.zeros_like(step.xs[0]), step.ys[1], g, step["axis"], inplace=False)]
-
-
-# --- parts whose place is computed ------------------------------------------------------------------------
-
-
-@on("dynamic_slice", text="{g} in its place, zeros around")
-def _dynamic_slice(step: Any, g: Any) -> list[Any]:
-    x, *starts = step.xs
-    return [lax.dynamic_update_slice(jnp.zeros(x.shape, g.dtype), g, starts), *[None] * len(starts)]
-
-
-@on("dynamic_update_slice", text=("{g} without the part", "that part of {g}"))
-def _dynamic_update_slice(step: Any, g: Any) -> list[Any]:
-    _, part, *starts = step.xs
-    rest = lax.dynamic_update_slice(g, jnp.zeros(part.shape, g.dtype), starts)
-    return [rest, lax.dynamic_slice(g, starts, part.shape), *[None] * len(starts)]
-
-
-@on("gather", text="scatter_add({g} at {x[1]})")
-def _gather(step: Any, g: Any) -> list[Any]:
-    x, indices = step.xs
-    d = step["dimension_numbers"]
-    numbers = lax.ScatterDimensionNumbers(
-        d.offset_dims, d.collapsed_slice_dims, d.start_index_map, d.operand_batching_dims, d.start_indices_batching_dims
-    )
-    return [lax.scatter_add(jnp.zeros(x.shape, g.dtype), indices, g, numbers, mode=step["mode"]), None]
-
-
-def _gathered(step: Any, x: Any) -> Any:
-    """What lies in ``x`` at the places that a scatter wrote to."""
-    d, updates = step["dimension_numbers"], step.xs[2]
-    single = {*d.inserted_window_dims, *d.operand_batching_dims}
-    window = iter(updates.shape[a] for a in d.update_window_dims)
-    numbers = lax.GatherDimensionNumbers(
-        d.update_window_dims,
-        d.inserted_window_dims,
-        d.scatter_dims_to_operand_dims,
-        d.operand_batching_dims,
-        d.scatter_indices_batching_dims,
-    )
-    sizes = [1 if a in single else next(window) for a in range(x.ndim)]
-    return lax.gather(x, step.xs[1], numbers, sizes, mode=step["mode"], fill_value=0)
-
-
-def _scattered(step: Any, write: Any, x: Any, updates: Any) -> Any:
-    return write(x, step.xs[1], updates, step["dimension_numbers"], mode=step["mode"])
-
-
-@on("scatter-add", "scatter_add", text=("{g}", "", "gather({g} at {x[1]})"))
-def _scatter_add(step: Any, g: Any) -> list[Any]:
-    return [g, None, _gathered(step, g)]
-
-
-@on("scatter", text="{g} where this was written last")
-def _scatter(step: Any, g: Any) -> list[Any]:
-    updates = step.xs[2]
-    own = 1 + jnp.arange(updates.size, dtype=jnp.int32).reshape(updates.shape)
-    last = _scattered(step, lax.scatter, jnp.zeros(g.shape, jnp.int32), own)  # of two at one place one has stayed
-    return [jnp.where(last == 0, g, 0), None, jnp.where(_gathered(step, last) == own, _gathered(step, g), 0)]
-
-
-@on("scatter-max", "scatter-min", "scatter_max", "scatter_min", text="{g} where {y} came from, shared by equals")
-def _scatter_extreme(step: Any, g: Any) -> list[Any]:
-    x, _, updates = step.xs
-    y = step.ys[0]
-    stayed, won = (x == y).astype(g.dtype), (_gathered(step, y) == updates).astype(g.dtype)
-    share = g / jnp.maximum(_scattered(step, lax.scatter_add, stayed, won), 1)
-    return [share * stayed, None, _gathered(step, share) * won]
 
 
 # --- products ---------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Rules of what slides along axes: convolutions and sums over windows."""
+"""Rules of what slides along axes: convolutions, and sums and extremes over windows."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,6 +20,47 @@ def _window_sum(step: Any, g: Any) -> list[Any]:
     return [
         lax.reduce_window(spread, jnp.zeros((), g.dtype), lax.add, window, base, none, None, step["window_dilation"])
     ]
+
+
+@on("reduce_window_max", "reduce_window_min", text="scatter_add({g} at the first of each window that is {y})")
+def _window_extreme(step: Any, g: Any) -> list[Any]:
+    places = _extremes(step, step.xs[0], greatest=step.line.kind == "reduce_window_max")
+    return [_spread_to(places, g, step.xs[0].shape)]
+
+
+@on("select_and_gather_add", text="scatter_add({g} at the first of each window that is greatest or least)")
+def _select_and_gather(step: Any, g: Any) -> list[Any]:
+    places = _extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
+    return [_spread_to(places, g, step.xs[0].shape), None]
+
+
+@on("select_and_scatter_add", text="gather({g} at the first of each window that is greatest or least)")
+def _select_and_scatter(step: Any, g: Any) -> list[Any]:
+    places = _extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
+    return [g.reshape(-1).at[places].get(mode="fill", fill_value=0), None]
+
+
+def _extremes(step: Any, x: Any, *, greatest: bool) -> Any:
+    """For each window where its extreme lies in the flat operand, of equals the first; past it if empty."""
+    x = lax.stop_gradient(x)
+    before, worst = (lax.gt, -jnp.inf) if greatest else (lax.lt, jnp.inf)
+
+    def better(a: Any, b: Any) -> Any:
+        first = before(a[0], b[0]) | ((a[0] == b[0]) & (a[1] < b[1]))
+        return jnp.where(first, a[0], b[0]), jnp.where(first, a[1], b[1])
+
+    own = lax.iota(jnp.int32, x.size).reshape(x.shape)
+    start = (jnp.asarray(worst, x.dtype), jnp.asarray(x.size, jnp.int32))
+    ones = (1,) * x.ndim
+    spread = step.line.params.get("base_dilation", ones), step.line.params.get("window_dilation", ones)
+    around = step["window_dimensions"], step["window_strides"], step["padding"]
+    return lax.reduce_window((x, own), start, better, *around, *spread)[1]
+
+
+def _spread_to(places: Any, g: Any, shape: Any) -> Any:
+    """Zeros of a shape, with each number added at its place."""
+    flat = jnp.zeros(math.prod(shape), g.dtype)
+    return flat.at[places.reshape(-1)].add(g.reshape(-1), mode="drop").reshape(shape)
 
 
 @on("conv_general_dilated", text=("conv({g}, {x[1]} turned round)", "conv({x[0]}, {g})"))
