@@ -7,7 +7,7 @@ from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
-from phlox.core import OptionError, RangeError, spelled
+from phlox.core import OptionError, RangeError
 from phlox.serving.language._asked import Asked
 from phlox.serving.language._sampling import BEST
 
@@ -49,7 +49,7 @@ def check_asked(asked: Asked, vocabulary: int, room: int, adapters: Collection[s
     for stop in asked.stop:
         _tokens("a stop", stop, vocabulary)
     if asked.adapter is not None and asked.adapter not in adapters:
-        fix = spelled(asked.adapter, adapters) or "leave it out for the model itself"
+        fix = "choose one of them, or leave it out for the model itself"
         expected = f"an adapter among {', '.join(sorted(adapters)) or 'none'}"
         raise OptionError(expected, got=repr(asked.adapter)[:60], fix=fix, where=_WHERE)
 

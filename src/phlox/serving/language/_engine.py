@@ -53,9 +53,9 @@ class Statistics:
 class LanguageEngine:
     """Texts of many clients, written side by side by one model, a token of each at a time.
 
-    Each text has a slot of the model's cache. Texts join and leave between two steps; prompts are read in parts, between
-    which the others go on. A prompt that begins as another text did takes from its slot what is equal. A text's tokens
-    are those of ``px.generate``, whatever else is written.
+    Each text has a slot of the model's cache. Texts join and leave between two steps; prompts are read in parts, and
+    between these the others go on. A prompt that begins as another text did takes from its slot what is equal. A text's
+    tokens are those of ``px.generate``, whatever else is written.
 
     Arguments:
         model: a decoder of ``px.models``.
@@ -104,7 +104,8 @@ class LanguageEngine:
                 fix = "leave it out for the usual one"
                 raise RangeError(f"{name} of at least {least}", got=repr(value)[:60], fix=fix, where=WHERE)
         self._sizes = sizes_of(model, slots, room, memory)
-        self._models = {None: model, **dict(_adapted(model, adapters or {}))}
+        own = copy(model)  # one thread changes a model at a time: others may go on with theirs
+        self._models: dict[str | None, Any] = {None: own, **dict(_adapted(own, adapters or {}))}
         self._ends = stops_of(None, model.config)
         self._chunk, self._most, self._each = chunk, waiting, per_client
         self._scheduler = Scheduler(widths_of(self._sizes.slots), chunk)
@@ -307,20 +308,39 @@ class LanguageEngine:
         """Choose the next token of each text by its row of scores."""
         writings: list[Writing | None] = [None] * len(scores)
         for text, row in zip(texts, rows, strict=True):
-            writings[row] = text.owner[1]
+            try:
+                text.owner[1].prepare()
+                writings[row] = text.owner[1]
+            except Exception as error:  # of a constraint's code: that of one text
+                self._fail(text, error)
         found = programs.sample(scores, writings)
         for text, row in zip(texts, rows, strict=True):
-            running, writing = text.owner
+            writing = writings[row]
+            if writing is None:
+                continue
             token, writing.key = int(found.tokens[row]), found.keys[row]
-            complete = writing.took(token)
-            logprob, best = writing.told(found.logprobs[row], found.best[row], found.best_logprobs[row])
-            with self._changed:
-                if text.finish is not None:
-                    continue
+            said = writing.told(found.logprobs[row], found.best[row], found.best_logprobs[row])
+            try:
+                complete = writing.took(token)
+            except Exception as error:
+                self._fail(text, error)
+            else:
+                self._wrote(text, token, said, complete)
+
+    def _wrote(self, text: Text, token: int, said: tuple[float | None, Any], complete: bool) -> None:
+        with self._changed:
+            if text.finish is None:
                 finish = self._scheduler.wrote(text, token, complete=complete)
                 if finish is not None:
-                    self._texts.pop(running, None)
-                running.put(Piece(token, logprob, best, finish))
+                    self._texts.pop(text.owner[0], None)
+                text.owner[0].put(Piece(token, *said, finish))
+
+    def _fail(self, text: Text, error: Exception) -> None:
+        with self._changed:
+            if text.finish is None:
+                self._texts.pop(text.owner[0], None)
+                self._scheduler.end(text, "cancelled")
+                text.owner[0].put(_told(error))
 
     def _embed(self, tokens: tuple[int, ...], future: Future[np.ndarray]) -> None:
         assert self._programs is not None
@@ -335,11 +355,10 @@ class LanguageEngine:
         assert self._programs is not None
         self._programs.reset()
         with self._changed:
-            for text in self._scheduler.running:
-                self._texts.pop(text.owner[0], None)
-                self._scheduler.end(text, "cancelled")
-                text.owner[0].put(_told(error))
+            running = self._scheduler.running
             self._scheduler.forget()
+        for text in running:
+            self._fail(text, error)
 
 
 def widths_of(slots: int) -> tuple[int, ...]:
@@ -354,10 +373,10 @@ def widths_of(slots: int) -> tuple[int, ...]:
 def _adapted(model: Any, adapters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The model with each adapter in use, by its name. All have one name within, so that equal ones share programs."""
     for name, source in adapters.items():
-        yield name, source if isinstance(source, Module) else adapt.load(copy(model), source)
         if isinstance(source, Module) and type(source) is not type(model):
             fix = "pass a folder of PEFT's format, or this model with an adapter in use"
             raise OptionError(f"{type(model).__name__} with an adapter", got=describe(source), fix=fix, where=WHERE)
+        yield name, copy(source) if isinstance(source, Module) else adapt.load(copy(model), source)
 
 
 def _told(error: Exception) -> Exception:

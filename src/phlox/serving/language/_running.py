@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 from phlox.serving.language._asked import Piece
 
@@ -61,8 +62,7 @@ class Running(Iterator[Piece], AsyncIterator[Piece]):
                 if self._pieces:
                     return self._taken()
                 there = asyncio.Event()
-                loop = asyncio.get_running_loop()
-                self._waker = lambda: _wake(loop, there)
+                self._waker = partial(_wake, asyncio.get_running_loop(), there)
             await there.wait()
 
     def _taken(self) -> Piece:

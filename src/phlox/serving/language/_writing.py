@@ -42,6 +42,7 @@ class Writing:
         )  # fmt: skip
         self._added, self._seen = self._first() if self.adjusts else (None, None)
         self._new: set[int] = set()
+        self._allowed: np.ndarray | None = None
 
     def _first(self) -> tuple[np.ndarray, np.ndarray]:
         added, seen = np.zeros(self.vocabulary, np.float32), np.zeros(self.vocabulary, bool)
@@ -50,12 +51,17 @@ class Writing:
         seen[list(self.asked.prompt)] = True
         return added, seen
 
+    def prepare(self) -> None:
+        """Ask what may come next."""
+        if self.asked.constraint is not None:
+            self._allowed = self._whole(self.asked.constraint.mask())
+
     def put(self, added: np.ndarray, seen: np.ndarray) -> None:
         """Write what is added to the scores of this text, and what it has, into rows (vocabulary,)."""
         added[:] = 0 if self._added is None else self._added
         seen[:] = False if self._seen is None else self._seen
-        if self.asked.constraint is not None:
-            added[~self._allowed(self.asked.constraint.mask())] = -np.inf
+        if self._allowed is not None:
+            added[~self._allowed] = -np.inf
 
     def took(self, token: int) -> bool:
         """Take note of a token; whether the text is complete with it."""
@@ -78,7 +84,7 @@ class Writing:
         pairs = zip(best[:count].tolist(), logprobs[:count].tolist(), strict=True)
         return float(logprob), tuple(pairs)
 
-    def _allowed(self, mask: Any) -> np.ndarray:
+    def _whole(self, mask: Any) -> np.ndarray:
         """A mask for all tokens; a model may have more than its tokenizer has."""
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.ndim != 1 or len(mask) > self.vocabulary or not mask.any():
