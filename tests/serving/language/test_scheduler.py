@@ -228,6 +228,21 @@ def test_what_two_conversations_said_stays_while_there_is_room():
     assert read == [40, 40, 0, -40]  # the third and the fourth are read but for their last token
 
 
+def test_what_is_kept_does_not_go_where_a_prefix_comes_from():
+    scheduler, device = Scheduler((1, 2), 64), Device()
+    for base, length in ((1, 20), (0, 30), (1, 40)):  # the third takes from the oldest slot what the second left alone
+        text = Text(Asked(prompt=(base,) * length, max_new=1))
+        scheduler.submit(text)
+        plan = scheduler.plan(0)
+        for one in plan.copies:
+            device.copy(one)
+        for feed in plan.feeds:
+            device.put(text, feed.start, feed.stop)  # asserts what was there
+            scheduler.fed(feed)
+        scheduler.wrote(text, 0)
+    assert scheduler.counts.reused == 20
+
+
 @pytest.mark.soak
 def test_500_scripts_of_random_clients():
-    run(500, 40)
+    run(500, 30)

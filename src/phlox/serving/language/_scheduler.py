@@ -201,7 +201,7 @@ class Scheduler:
         count = count if count >= _WORTH else 0
         free = self._free_low()
         target = slot if count and slot in free else min(free, key=self._used.__getitem__)
-        self._keep(target, count if slot == target else 0, plan)
+        self._keep(target, plan, needed=count if slot == target else 0, source=slot if count else target)
         if count and slot != target:
             plan.copies.append(Copy(slot, target, count))
             self._touch(slot)
@@ -213,13 +213,13 @@ class Scheduler:
     def _enter(self, text: Text, slot: int, filled: int) -> None:
         self.slots[slot], text.slot, text.filled = text, slot, filled
 
-    def _keep(self, target: int, needed: int, plan: Round) -> None:
-        """Before a slot is written: put what it holds into a slot that has been of no use for longer."""
+    def _keep(self, target: int, plan: Round, *, needed: int, source: int) -> None:
+        """Before a slot is written: put what it holds into one that has been of no use for longer, if it is no source."""
         held = self._held[target]
         if len(held.tokens) - needed < _WORTH:
             return
-        free = [i for i, text in enumerate(self.slots) if text is None]
-        oldest = min(free, key=self._used.__getitem__)
+        free = [i for i, text in enumerate(self.slots) if text is None and i != source]
+        oldest = min([*free, target], key=self._used.__getitem__)
         if oldest != target:
             plan.copies.append(Copy(target, oldest, len(held.tokens)))
             self._held[oldest], self._used[oldest] = held, self._used[target]
