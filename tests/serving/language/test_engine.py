@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import phlox as px
+from phlox.nn import functional as F
 from phlox.serving import Asked, LanguageEngine
-from phlox.serving.language import _programs
+from phlox.serving.language import _programs, _sampling
+from phlox.serving.language._sampling import NOTHING
 
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -51,12 +53,13 @@ def test_mixed_lengths_compile_nothing_anew(model):
             running = [
                 engine.submit(
                     Asked(
-                        prompt=tuple(drawn.integers(0, 40, drawn.integers(1, 70)).tolist()), max_new=int(drawn.integers(1, 40)),
+                        prompt=tuple(drawn.integers(0, 40, drawn.integers(1, 70)).tolist()),
+                        max_new=int(drawn.integers(1, 40)),
                         temperature=float(i % 2), top_k=[None, 3][i % 3 == 0], top_p=[None, 0.7][i % 4 == 0], seed=i,
                         repetition_penalty=[1.0, 1.2][i % 5 == 0], logprobs=[None, 2][i % 7 == 0], client=str(i % 3),
                     )
                 )
-                for i in range(16)
+                for i in range(12)
             ]  # fmt: skip
             for text in running:
                 list(text)
@@ -166,3 +169,15 @@ def test_models_that_slots_do_not_suit(model):
     assert LanguageEngine(stretched, room=64).room == 64
     with pytest.raises(px.RangeError, match="room for at most 160 tokens, got 161"):
         LanguageEngine(model, room=161)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_cuts_are_those_of_the_functions(ties):
+    scores = np.random.default_rng(0).normal(size=(4, 40)).astype(np.float32)
+    scores = np.round(2 * scores) / 2 if ties else scores
+    k, p = np.array([0, 5, 3, 40], np.int32), np.array([0.8, 1.0, 0.5, 0.0], np.float32)
+    rules = NOTHING._replace(top_k=k, top_p=p)
+    expected = [
+        F.keep_top_p(F.keep_top_k(row, int(n or 40)), share) for row, n, share in zip(scores, k, p, strict=True)
+    ]
+    np.testing.assert_array_equal(_sampling._cut(jax.numpy.asarray(scores), rules), expected)

@@ -92,13 +92,13 @@ def check(model, asked, found):
 
 
 def in_company(config):
-    """Seven texts of a model, some of them drawn, over three slots."""
+    """Six texts of a model, half of them drawn, over three slots."""
     model = px.models.create(config, key=jax.random.key(3))
-    several = [
-        Asked(prompt=prompt, max_new=4 + 3 * i, client=str(i % 2), seed=i, **(DRAWN if i % 2 else {}))
-        for i, prompt in enumerate(prompts(7))
+    several = [  # few lengths, for each costs px.generate a program
+        Asked(prompt=prompt, max_new=17 + i, client=str(i % 2), seed=i, **(DRAWN if i % 2 else {}))
+        for i, prompt in enumerate(prompts(6, longest=17))
     ]
-    with LanguageEngine(model, slots=3, chunk=24) as engine:
+    with LanguageEngine(model, slots=3, chunk=16) as engine:
         for one, text in zip(several, [engine.submit(one) for one in several], strict=True):
             check(model, one, tokens(text))
 
@@ -132,7 +132,7 @@ def test_a_prefix_is_read_once_and_tokens_stay(llama, engine):
 
 def test_a_text_whose_slot_was_taken_away_ends_as_it_would_have(llama, engine):
     before = engine.statistics().preempted
-    long = [Asked(prompt=p, max_new=60, client="a", seed=i, **DRAWN) for i, p in enumerate(prompts(2, 20))]
+    long = [Asked(prompt=p, max_new=60, client="a", seed=i, **DRAWN) for i, p in enumerate(prompts(2, 17))]
     running = [engine.submit(one) for one in long]
     begun = [next(text).token for text in running]
     other = Asked(prompt=(1, 2, 3), max_new=4, client="b")
@@ -264,13 +264,13 @@ def test_pieces_come_to_an_event_loop_too(llama, engine):
     async def both(engine, several):
         return await asyncio.gather(*(ask(engine, one) for one in several))
 
-    several = [Asked(prompt=prompt, max_new=6, seed=i, **DRAWN) for i, prompt in enumerate(prompts(4, 20))]
+    several = [Asked(prompt=prompt, max_new=6, seed=i, **DRAWN) for i, prompt in enumerate(prompts(4, 17))]
     for one, found in zip(several, asyncio.run(both(engine, several)), strict=True):
         check(llama, one, found)
 
 
 def test_clients_in_threads(llama, engine):
-    several = [Asked(prompt=p, max_new=8, client=str(i), seed=i, **DRAWN) for i, p in enumerate(prompts(6, 30, seed=5))]
+    several = [Asked(prompt=p, max_new=8, client=str(i), seed=i, **DRAWN) for i, p in enumerate(prompts(6, 17, seed=5))]
     found = {}
 
     def client(i):

@@ -110,7 +110,7 @@ class LanguageEngine:
         self._chunk, self._most, self._each = chunk, waiting, per_client
         self._scheduler = Scheduler(widths_of(self._sizes.slots), chunk)
         self._programs: Programs | None = None
-        self._changed = threading.Condition()
+        self._changed, self._starting = threading.Condition(), threading.Lock()
         self._embeddings: deque[tuple[tuple[int, ...], Future[np.ndarray]]] = deque()
         self._texts: dict[Running, Text] = {}
         self._refused, self._closing = 0, False
@@ -153,19 +153,20 @@ class LanguageEngine:
         Raises:
             UnavailableError: it was closed.
         """
-        with self._changed:
+        with self._starting:
             if self._closing:
                 raise UnavailableError("an engine that was not closed", got="one that was", where=WHERE)
             if self._thread is None:
                 self._programs = Programs(self._models, self._sizes, self._scheduler.widths, self._chunk)
                 self._programs.warm()
-                self._thread = threading.Thread(target=self._work, name=WHERE, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=WHERE, daemon=True)
+                thread.start()
+                self._thread = thread
         return self
 
     def close(self, *, finish: bool = False) -> None:
         """Take no more, end what is written, or ``finish`` it first, and let go of the slots."""
-        with self._changed:
+        with self._starting, self._changed:
             self._closing = True
             if not finish or self._thread is None:
                 for running in list(self._texts):

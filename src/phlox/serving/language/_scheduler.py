@@ -214,7 +214,7 @@ class Scheduler:
         self.slots[slot], text.slot, text.filled = text, slot, filled
 
     def _keep(self, target: int, plan: Round, *, needed: int, source: int) -> None:
-        """Before a slot is written: put what it holds into one that has been of no use for longer, if it is no source."""
+        """Before a slot is written: put what it holds into one that was last of use before it, and is no source."""
         held = self._held[target]
         if len(held.tokens) - needed < _WORTH:
             return
