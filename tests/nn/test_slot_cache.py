@@ -33,7 +33,7 @@ def test_texts_in_slots_are_those_alone(kind):
         y = some(attention, cache, x, 1, held, counts)
         for row, n in enumerate(counts):
             found[row].append(y[row, :n])
-        held += counts
+        held = held + counts  # in place it would change under the call
     for parts, text in zip(found, texts, strict=True):
         assert_close(jnp.concatenate(parts)[None], attention(text), scale=3)  # sums of another order
     assert not cache.keys[0].any()

@@ -69,31 +69,31 @@ def test_mixed_lengths_compile_nothing_anew(model):
 
 
 def test_what_is_refused(model):
-    engine = LanguageEngine(model, slots=1, room=50, chunk=16, waiting=1, per_client=2)
+    engine = LanguageEngine(model, slots=2, chunk=16, waiting=1, per_client=3)
     with pytest.raises(px.serving.UnavailableError, match=r"got one that was not started\n  fix: call start"):
         engine.submit(Asked(prompt=(1,), max_new=2))
     with engine:
-        with pytest.raises(
-            px.RangeError, match=r"texts of at most 50 tokens, got 3 and 48 new\n  fix: pass max_new=47"
-        ):
-            engine.submit(Asked(prompt=(1, 2, 3), max_new=48))
+        with pytest.raises(px.RangeError, match=r"at most 160 tokens, got 3 and 158 new\n  fix: pass max_new=157"):
+            engine.submit(Asked(prompt=(1, 2, 3), max_new=158))
         with pytest.raises(px.OptionError, match=r"an adapter among none, got 'x'"):
             engine.submit(Asked(prompt=(1,), max_new=2, adapter="x"))
-        texts = [engine.submit(Asked(prompt=(1,), max_new=49, client="a"))]
+        texts = [engine.submit(Asked(prompt=(1,), max_new=159, client="a"))]
         next(texts[0])
-        texts.append(engine.submit(Asked(prompt=(1,), max_new=49, client="a")))
-        with pytest.raises(px.serving.QueueFullError, match="at most 2 texts of a client at a time, got a"):
+        texts.append(engine.submit(Asked(prompt=(1,), max_new=159, client="a")))
+        next(texts[1])
+        texts.append(engine.submit(Asked(prompt=(1,), max_new=159, client="a")))
+        with pytest.raises(px.serving.QueueFullError, match="at most 3 texts of a client at a time, got a"):
             engine.submit(Asked(prompt=(1,), max_new=3, client="a"))
         with pytest.raises(px.serving.QueueFullError, match="at most 1 texts that wait"):
             engine.submit(Asked(prompt=(1,), max_new=3, client="b"))
         assert engine.statistics().refused == 2
-    assert [list(text)[-1].finish for text in texts] == ["cancelled", "cancelled"]
+    assert [list(text)[-1].finish for text in texts] == ["cancelled"] * 3
     with pytest.raises(px.serving.UnavailableError, match="got one that is closed"):
         engine.submit(Asked(prompt=(1,), max_new=2))
 
 
 def test_closing_may_finish_what_is_written(model):
-    engine = LanguageEngine(model, slots=1, chunk=16).start()
+    engine = LanguageEngine(model, slots=2, chunk=16).start()
     texts = [engine.submit(Asked(prompt=(i,), max_new=30)) for i in range(3)]
     engine.close(finish=True)
     assert [len(list(text)) for text in texts] == [30, 30, 30]

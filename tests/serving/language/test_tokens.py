@@ -20,9 +20,9 @@ FAMILIES = {
         vocab_size=40, n_positions=160, n_embd=16, n_layer=2, n_head=4, initializer_range=0.3, eos_token_id=17,
         bos_token_id=2,
     ),
-    "mistral": px.models.MistralConfig(**SMALL, sliding_window=4),
 }  # fmt: skip
 MORE = {
+    "mistral": px.models.MistralConfig(**SMALL, sliding_window=4),
     "llama": px.models.LlamaConfig(**SMALL),
     "gemma2": px.models.Gemma2Config(**SMALL, head_dim=8, sliding_window=5, query_pre_attn_scalar=8),
     "gemma3": px.models.Gemma3Config(

@@ -14,7 +14,7 @@ import numpy as np
 
 from phlox import adapt
 from phlox.core import Module, OptionError, PhloxError, RangeError, copy, describe
-from phlox.models.generation._settings import stops_of
+from phlox.models import stops_of
 from phlox.serving._errors import ModelFailedError, QueueFullError, UnavailableError
 from phlox.serving.language._asked import Asked, Piece
 from phlox.serving.language._checking import check_asked

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from phlox.adapt import Prefix
 from phlox.core import RangeError, bytes_text, describe, eval_shape, modules
 from phlox.loop import NotEnoughMemoryError, available_memory
-from phlox.models.language._config import WRITING
+from phlox.models import WRITING
 from phlox.nn import KVCache, RotaryEmbedding, SlotCache
 
 WHERE = "LanguageEngine"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import Module, jit
-from phlox.models.language._model import at_token
+from phlox.models import at_token
 from phlox.nn import SlotCache
 from phlox.serving.language._memory import Sizes
 from phlox.serving.language._sampling import NOTHING, Rules, Sampled, sample
