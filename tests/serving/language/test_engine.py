@@ -9,6 +9,7 @@ from phlox.nn import functional as F
 from phlox.serving import Asked, LanguageEngine
 from phlox.serving.language import _programs, _sampling
 from phlox.serving.language._sampling import NOTHING
+from serving.language.gate import Gate
 
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -69,7 +70,7 @@ def test_mixed_lengths_compile_nothing_anew(model):
 
 
 def test_what_is_refused(model):
-    engine = LanguageEngine(model, slots=2, chunk=16, waiting=1, per_client=3)
+    engine = LanguageEngine(model, slots=2, chunk=16, waiting=1, per_client=2)
     with pytest.raises(px.serving.UnavailableError, match=r"got one that was not started\n  fix: call start"):
         engine.submit(Asked(prompt=(1,), max_new=2))
     with engine:
@@ -77,17 +78,19 @@ def test_what_is_refused(model):
             engine.submit(Asked(prompt=(1, 2, 3), max_new=158))
         with pytest.raises(px.OptionError, match=r"an adapter among none, got 'x'"):
             engine.submit(Asked(prompt=(1,), max_new=2, adapter="x"))
-        texts = [engine.submit(Asked(prompt=(1,), max_new=159, client="a"))]
+        gate = Gate()
+        texts = [engine.submit(Asked(prompt=(1,), max_new=159, client="a", constraint=gate))]
         next(texts[0])
         texts.append(engine.submit(Asked(prompt=(1,), max_new=159, client="a")))
-        next(texts[1])
-        texts.append(engine.submit(Asked(prompt=(1,), max_new=159, client="a")))
-        with pytest.raises(px.serving.QueueFullError, match="at most 3 texts of a client at a time, got a"):
+        with pytest.raises(px.serving.QueueFullError, match="at most 2 texts of a client at a time, got a"):
             engine.submit(Asked(prompt=(1,), max_new=3, client="a"))
         with pytest.raises(px.serving.QueueFullError, match="at most 1 texts that wait"):
             engine.submit(Asked(prompt=(1,), max_new=3, client="b"))
         assert engine.statistics().refused == 2
-    assert [list(text)[-1].finish for text in texts] == ["cancelled"] * 3
+        for text in texts:
+            text.cancel()
+        gate.open()
+    assert [list(text)[-1].finish for text in texts] == ["cancelled"] * 2
     with pytest.raises(px.serving.UnavailableError, match="got one that is closed"):
         engine.submit(Asked(prompt=(1,), max_new=2))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import phlox as px
 from phlox.serving import Asked, LanguageEngine
+from serving.language.gate import Gate
 
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -131,15 +133,17 @@ def test_a_prefix_is_read_once_and_tokens_stay(llama, engine):
 
 
 def test_a_text_whose_slot_was_taken_away_ends_as_it_would_have(llama, engine):
-    before = engine.statistics().preempted
-    long = [Asked(prompt=p, max_new=60, client="a", seed=i, **DRAWN) for i, p in enumerate(prompts(2, 17))]
-    running = [engine.submit(one) for one in long]
+    before, gate = engine.statistics().preempted, Gate()
+    first, second = (Asked(prompt=p, max_new=60, client="a", seed=i, **DRAWN) for i, p in enumerate(prompts(2, 17)))
+    with engine._changed:  # both at once
+        running = [engine.submit(first), engine.submit(replace(second, constraint=gate))]
     begun = [next(text).token for text in running]
-    other = Asked(prompt=(1, 2, 3), max_new=4, client="b")
-    check(llama, other, tokens(engine.submit(other)))
-    assert engine.statistics().preempted == before + 1
-    for one, text, token in zip(long, running, begun, strict=True):
+    other = engine.submit(Asked(prompt=(1, 2, 3), max_new=4, client="b"))
+    gate.open()
+    check(llama, Asked(prompt=(1, 2, 3), max_new=4), tokens(other))
+    for one, text, token in zip((first, second), running, begun, strict=True):
         check(llama, one, [token, *tokens(text)])
+    assert engine.statistics().preempted == before + 1
 
 
 def test_penalties_and_bias_by_their_definition(llama, engine):
@@ -242,14 +246,15 @@ def test_adapters_are_switched_from_text_to_text(llama, tmp_path):
 
 
 def test_who_cancels_leaves_the_others_alone(llama, engine):
-    kept, left = Asked(prompt=(1, 2, 3), max_new=40), engine.submit(Asked(prompt=(4, 5), max_new=90))
-    running = engine.submit(kept)
-    waiting = engine.submit(Asked(prompt=(9,), max_new=90))
+    kept, gate = Asked(prompt=(1, 2, 3), max_new=40), Gate()
+    left = engine.submit(Asked(prompt=(4, 5), max_new=90, constraint=gate))
     first = next(left)
+    running, waiting = engine.submit(kept), engine.submit(Asked(prompt=(9,), max_new=90))
     waiting.cancel()
     left.cancel()
-    assert [first, *left][-1].finish == "cancelled"
-    assert [piece.token for piece in waiting][-1] == -1
+    gate.open()
+    assert [piece.finish for piece in (first, *left)] == [None, "cancelled"]
+    assert [(piece.token, piece.finish) for piece in waiting] == [(-1, "cancelled")]
     check(llama, kept, tokens(running))
     left.cancel()  # again: nothing happens
     late = list(engine.submit(Asked(prompt=(4, 5), max_new=90, deadline=0.0)))
