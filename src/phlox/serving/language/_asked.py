@@ -43,7 +43,7 @@ class Asked:
         repetition_penalty: by which scores of tokens of the prompt and the text are divided, or multiplied below 0.
         presence_penalty, frequency_penalty: what a token of the new text loses once, and for each time.
         bias: what is added to scores of tokens.
-        stop: sequences of tokens that end the text; they are part of it.
+        stop: sequences of tokens that end the text, beside the ends of the model's config; they are part of it.
         seed: of draws; equal seeds draw alike, whatever else is written. None takes another one each time.
         logprobs: how many of the likeliest tokens are told beside each chosen one; None tells no log-probability.
         adapter: by name; None asks the model itself.
