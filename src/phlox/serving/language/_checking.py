@@ -58,13 +58,13 @@ def _tokens(what: str, tokens: Any, vocabulary: int) -> None:
     if not tokens:
         raise RangeError(f"{what} of at least one token", got="none", fix="pass ids of tokens", where=_WHERE)
     for token in tokens:
-        if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= token < vocabulary:
+        if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
             fix, got = "take the model's own tokenizer", repr(token)[:60]
             raise RangeError(f"{what} of tokens from 0 to {vocabulary - 1}", got=got, fix=fix, where=_WHERE)
 
 
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         bounds = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
         raise RangeError(f"{name} as a whole number {bounds}", got=repr(value)[:60], fix="choose another", where=_WHERE)
 

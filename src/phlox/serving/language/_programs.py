@@ -77,12 +77,9 @@ class Programs:
     def warm(self) -> None:
         """Compile everything, before the first text waits for it."""
         for model in self.models.values():
-            for size in self.chunks:
-                scores = self._run(model, np.zeros((1, size), np.int32), 0, np.zeros(1), np.zeros(1))
-            self.sample(scores, [None])
-            for width in self.widths:
-                scores = self._run(model, np.zeros((width, 1), np.int32), 0, np.zeros(width), np.zeros(width))
-                self.sample(scores, [None] * width)
+            for width, time in [*((1, size) for size in self.chunks), *((width, 1) for width in self.widths)]:
+                tokens, none = np.zeros((width, time), np.int32), np.zeros(width)
+                self.sample(self._run(model, tokens, 0, none, none), [None] * width)
         self.copy(0, 0, 0)
 
     def feed(self, adapter: str | None, slot: int, tokens: Sequence[int], position: int) -> jax.Array:

@@ -55,9 +55,9 @@ def sample(scores: jax.Array, rules: Rules, keys: jax.Array, added: jax.Array, s
     adjusted = jax.lax.cond(jnp.any(rules.adjusts > 0), lambda: _adjusted(raw, rules, added, seen), lambda: raw)
     drawing = rules.temperature > 0
     likeliest = lambda: (jnp.argmax(adjusted, axis=-1).astype(jnp.int32), keys)  # noqa: E731
-    tokens, keys = jax.lax.cond(jnp.any(drawing), lambda: _drawn(adjusted, rules, keys), likeliest)
-    told = jax.lax.cond(jnp.any(rules.tells > 0), lambda: _told(raw, tokens), lambda: _untold(raw))
-    return Sampled(tokens, *told, keys)
+    tokens, following = jax.lax.cond(jnp.any(drawing), lambda: _drawn(adjusted, rules, keys), likeliest)
+    chosen, best, logprobs = jax.lax.cond(jnp.any(rules.tells > 0), lambda: _told(raw, tokens), lambda: _untold(raw))
+    return Sampled(tokens, chosen, best, logprobs, following)
 
 
 def _adjusted(scores: jax.Array, rules: Rules, added: jax.Array, seen: jax.Array) -> jax.Array:
