@@ -48,7 +48,7 @@ MUTANTS = [
         _HERE + "_scheduler.py",
         "count = min(count, len(text.tokens) - 1)",
         "count = min(count, len(text.tokens))",
-        (_CLIENTS,),
+        (_SCHEDULER + "test_of_a_prompt_that_is_there_the_last_token_is_left",),
     ),
     (
         "language: what is kept goes over the slot that a prefix comes from",

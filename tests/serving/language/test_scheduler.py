@@ -228,6 +228,18 @@ def test_what_two_conversations_said_stays_while_there_is_room():
     assert read == [40, 40, 0, -40]  # the third and the fourth are read but for their last token
 
 
+def test_of_a_prompt_that_is_there_the_last_token_is_left():
+    scheduler = Scheduler((1,), 64)
+    for _ in range(2):
+        text = Text(Asked(prompt=(3,) * 40, max_new=1))
+        scheduler.submit(text)
+        for feed in scheduler.plan(0).feeds:
+            scheduler.fed(feed)
+            scheduler.wrote(text, 0)
+    assert scheduler.ready() == [text]
+    assert text.filled == 39
+
+
 def test_what_is_kept_does_not_go_where_a_prefix_comes_from():
     scheduler, device = Scheduler((1, 2), 64), Device()
     for base, length in ((1, 20), (0, 30), (1, 40)):  # the third takes from the oldest slot what the second left alone
