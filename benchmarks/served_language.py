@@ -264,7 +264,7 @@ class Results:
 def race(work: Work, servers: Mapping[str, Server], settings: Settings, notes: list[str]) -> Race:
     """Ask each in turn, after a round that does not count; the others stand still meanwhile."""
     found = Race(len(work.streams), {}, {one: [] for one in servers})
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[list[str]]] = {}
 
     def timer(server: Server, *, counts: bool = True) -> Callable[[], float]:
         def timed() -> float:
@@ -273,7 +273,7 @@ def race(work: Work, servers: Mapping[str, Server], settings: Settings, notes: l
             answers = asyncio.run(work.ask(server))
             seconds = time.perf_counter() - start
             server.pause()
-            said[server.name] = [answer.text for answer in answers]
+            said[server.name] = [answer.text.split() for answer in answers]
             if counts:
                 found.first[server.name].append(float(np.percentile([x.first for x in answers], 95)))
             return seconds / work.tokens

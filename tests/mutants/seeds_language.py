@@ -65,13 +65,6 @@ MUTANTS = [
         (_SCHEDULER + "test_what_two_conversations_said_stays_while_there_is_room",),
     ),
     (
-        "language: a text that is cancelled in a round goes on to be filled",
-        _HERE + "_scheduler.py",
-        "        if text.finish is None:\n            text.filled += count",
-        "        if text.finish is None or True:\n            text.filled += count",
-        (_CLIENTS,),
-    ),
-    (
         "language: a client's only text may lose its slot",
         _HERE + "_scheduler.py",
         "if running[client] or running[most] < 2:",

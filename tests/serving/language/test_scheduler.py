@@ -14,7 +14,7 @@ from phlox.serving.language._text import Text
 from phlox.serving.language._turns import Turns
 
 VOCABULARY, ROOM, BLOCK, CHUNK = 5, 96, 64, 24
-WIDTHS = (1, 2, 4)
+WIDTHS = (1, 2)  # few, so that texts wait and lose their slots
 BASES = ([0, 1, 2] * 20, [0, 1, 2] * 8 + [3] * 36, [4] * 60)  # the first two begin alike
 
 
@@ -41,8 +41,8 @@ def whole(asked):
 class Device:
     """Slots of a cache: at each position, what keys and values there depend on."""
 
-    def __init__(self):
-        self.slots = [[None] * ROOM for _ in range(WIDTHS[-1])]
+    def __init__(self, slots=WIDTHS[-1]):
+        self.slots = [[None] * ROOM for _ in range(slots)]
 
     def copy(self, one):
         end = math.ceil(one.count / BLOCK) * BLOCK
@@ -183,7 +183,7 @@ def run(examples, steps):
 
 
 def test_random_clients():
-    run(40, 25)
+    run(60, 30)
 
 
 def test_a_clients_turn():
@@ -211,7 +211,7 @@ def test_a_short_prompt_goes_before_the_rest_of_a_long_one():
 
 
 def test_what_two_conversations_said_stays_while_there_is_room():
-    scheduler, device = Scheduler((1, 2, 4), 64), Device()
+    scheduler, device = Scheduler((1, 2, 4), 64), Device(4)
     read = []
     for prompt in ((0,) * 40, (1,) * 40, (0,) * 41, (1,) * 41):
         text = Text(Asked(prompt=prompt, max_new=1))
