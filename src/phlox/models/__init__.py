@@ -33,8 +33,13 @@ from phlox.models._loading import load
 from phlox.models._model import ImageClassifier, Model
 from phlox.models._saving import save
 from phlox.models.generation._generate import Generated, generate
+
+# Names imported as themselves serve the rooms above, and no user: not in __all__.
+from phlox.models.generation._settings import stops_of as stops_of
+from phlox.models.language._config import WRITING as WRITING
 from phlox.models.language._config import TextConfig
 from phlox.models.language._model import TextModel
+from phlox.models.language._model import at_token as at_token
 from phlox.models.language._t5 import T5, T5Config
 from phlox.models.language.decoders._decoder import Decoder
 from phlox.models.language.decoders._gemma import Gemma, Gemma2Config, Gemma3Config

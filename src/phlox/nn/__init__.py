@@ -33,8 +33,9 @@ from phlox.nn.attention._positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
-from phlox.nn.attention._ring_cache import Cache as Cache
 from phlox.nn.attention._ring_cache import RingCache
+from phlox.nn.attention._slot_cache import Cache as Cache
+from phlox.nn.attention._slot_cache import SlotCache
 from phlox.nn.attention._transformer import TransformerDecoderLayer, TransformerEncoderLayer
 from phlox.nn.attention._transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
 from phlox.nn.containers._branches import Branch, Maxout, PairwiseFusion
@@ -165,6 +166,7 @@ __all__ = [
     "SelectDim",
     "SinusoidalEmbedding",
     "SkipConnection",
+    "SlotCache",
     "SpectralNorm",
     "StatefulRecurrentCell",
     "Summary",

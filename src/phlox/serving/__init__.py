@@ -3,6 +3,7 @@
 _server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
 _limits _errors             what it takes on; what it answers in place of a result
 engine/                     what is served, and batches of requests for it
+language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
 rpc/                        both protocols over gRPC
@@ -27,14 +28,22 @@ from phlox.serving._errors import (
 from phlox.serving._limits import Limits
 from phlox.serving._server import Server
 from phlox.serving.engine._servable import Servable
+from phlox.serving.language._asked import Asked, Constraint, Piece
+from phlox.serving.language._engine import LanguageEngine
+from phlox.serving.language._running import Running
 
 __all__ = [
+    "Asked",
     "Client",
+    "Constraint",
     "DeadlineError",
     "InvalidRequestError",
+    "LanguageEngine",
     "Limits",
     "ModelFailedError",
+    "Piece",
     "QueueFullError",
+    "Running",
     "Servable",
     "Server",
     "ServingError",

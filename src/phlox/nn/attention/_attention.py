@@ -25,7 +25,8 @@ from phlox.nn._autosize import sized
 from phlox.nn._checks import check_positive, check_probability, check_size
 from phlox.nn._fused import fused
 from phlox.nn.attention._kv_cache import KVCache
-from phlox.nn.attention._ring_cache import Cache, RingCache
+from phlox.nn.attention._ring_cache import RingCache
+from phlox.nn.attention._slot_cache import Cache, SlotRows
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
 from phlox.nn.functional.attention._checks import check_lengths, window_of
@@ -178,6 +179,14 @@ class MultiHeadAttention(Module):
         if hasattr(self.positions, "rotate"):
             queries = self.positions.rotate(queries, start[..., None] + jnp.arange(queries.shape[1]))
             keys = self.positions.rotate(keys, start[..., None] + jnp.arange(keys.shape[1]))
+        if isinstance(cache, SlotRows):
+            if return_weights:
+                fix = "leave it out, or use the cache of init_cache(batch, length)"
+                raise RangeError("no return_weights beside slots of a cache", got="True", fix=fix)
+            back = None if self.window is None else self.window[0]
+            options = {"scale": self.scale, "window": back, "soft_cap": self.soft_cap}
+            y = cache.attend(queries, keys, values, lengths, **options)
+            return self._ended(y, None, dtype, False)
         if isinstance(cache, RingCache):
             keys, values, seen = cache.append(keys, values, lengths)
             y, weights = self._attend(queries, keys, values, seen, lengths, None, None, return_weights, ring=True)
@@ -256,8 +265,17 @@ class MultiHeadAttention(Module):
         if isinstance(cache, RingCache) and mask is not None:
             fix = "pass lengths=, or make the cache by init_cache(batch, length, whole=True)"
             raise RangeError("no mask beside the cache of a window", got=describe(mask), fix=fix)
+        if isinstance(cache, SlotRows) and (mask is not None or hasattr(self.positions, "bias")):
+            got = "positions with a bias" if mask is None else describe(mask)
+            raise RangeError("no mask and no bias beside slots of a cache", got=got, fix="pass lengths=")
 
     def _check_cache(self, cache: Any, batch: int) -> None:
+        if isinstance(cache, SlotRows):
+            sizes, held = (batch, self.kv_heads, self.head_dim), (len(cache.position), *cache.cache.keys.shape[2:])
+            if sizes != held:
+                fix = "make the cache by SlotCache(slots, length, kv_heads, head_dim), and rows for the batch"
+                raise ShapeError(f"rows (batch, kv_heads, size) {sizes}", got=str(held), fix=fix)
+            return
         sizes = (batch, "length", self.kv_heads, self.head_dim)
         held = jnp.shape(cache.keys) if isinstance(cache, KVCache | RingCache) else ()
         if not held or held != (batch, held[1], *sizes[2:]):

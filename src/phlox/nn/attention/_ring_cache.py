@@ -11,7 +11,6 @@ from phlox.core import Module, State, param_dtype
 from phlox.nn import functional as F
 from phlox.nn._checks import check_size
 from phlox.nn._fused import fused
-from phlox.nn.attention._kv_cache import KVCache
 from phlox.nn.functional.attention._checks import check_lengths
 
 
@@ -96,7 +95,3 @@ def _turn(act: Any, keys: Any, values: Any, k: Any, v: Any, start: Any, moved: A
     put = jax.vmap(lambda old, at, x: old.at[at].set(x.astype(old.dtype), mode="drop"))
     both = (jnp.concatenate([old.astype(x.dtype), x], axis=1) for old, x in ((keys, k), (values, v)))
     return *both, seen[:, None], put(keys, kept, k), put(values, kept, v)
-
-
-Cache = KVCache | RingCache
-"""What attention keeps from one call to the next."""

@@ -14,7 +14,7 @@ from phlox.nn import functional as F
 from phlox.nn._autosize import sized
 from phlox.nn._checks import check_act, check_probability, check_size
 from phlox.nn.attention._attention import MultiHeadAttention
-from phlox.nn.attention._ring_cache import Cache
+from phlox.nn.attention._slot_cache import Cache
 from phlox.nn.containers._containers import Chain, check_callable
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout

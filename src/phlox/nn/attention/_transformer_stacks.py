@@ -10,7 +10,7 @@ import jax
 from phlox.core import Module, RangeError, describe, key_or_draw, seed
 from phlox.nn import functional as F
 from phlox.nn._checks import check_act, check_size
-from phlox.nn.attention._ring_cache import Cache
+from phlox.nn.attention._slot_cache import Cache
 from phlox.nn.attention._transformer import TransformerDecoderLayer, TransformerEncoderLayer, norms
 from phlox.nn.normalisation._norm import LayerNorm
 

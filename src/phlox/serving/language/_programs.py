@@ -1,0 +1,143 @@
+"""What runs on the device: tokens into slots, scores out of them, slots copied. Each is one program for a few sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phlox.core import Module, jit
+from phlox.models import at_token
+from phlox.nn import SlotCache
+from phlox.serving.language._memory import Sizes
+from phlox.serving.language._sampling import NOTHING, Rules, Sampled, sample
+from phlox.serving.language._writing import NO_KEY, Writing
+
+
+class Slots(Module):
+    """Keys and values of all blocks, for all slots."""
+
+    blocks: list[SlotCache]
+
+    def __init__(self, sizes: Sizes):
+        heads = zip(sizes.heads, sizes.dtypes, strict=True)
+        self.blocks = [SlotCache(sizes.slots, sizes.room, *one, dtype=dtype) for one, dtype in heads]
+
+
+@jit
+def advance(model: Any, slots: Slots, tokens: Any, first: Any, position: Any, lengths: Any) -> jax.Array:
+    """Put tokens into neighbouring slots; scores (batch, vocabulary) of what follows the last that counts.
+
+    Shapes:
+        tokens: (batch, time); first: (), the first of the slots; position: (batch,), how many tokens each holds;
+        lengths: (batch,), how many of the new ones count.
+    """
+    rows = [block.rows(first, position) for block in slots.blocks]
+    features = model.features(tokens, lengths=lengths, cache=rows)
+    return model.scores(at_token(features, jnp.maximum(lengths - 1, 0)))
+
+
+@jit
+def copy(slots: Slots, source: Any, target: Any, count: Any) -> None:
+    """Let a slot begin as another one does."""
+    for block in slots.blocks:
+        block.copy(source, target, count)
+
+
+@jit
+def embed(model: Any, tokens: Any, mask: Any) -> jax.Array:
+    """The mean of a text's features, of length 1."""
+    return model.encode(tokens, mask=mask)
+
+
+class Programs:
+    """A model's slots, and the programs on them.
+
+    Arguments:
+        models: by the adapters that they have in use; None is the model itself.
+        sizes: of the slots.
+        widths: how many slots are computed at once, rising.
+        chunk: tokens of a prompt that are computed at once, at most.
+    """
+
+    def __init__(self, models: Mapping[str | None, Any], sizes: Sizes, widths: Sequence[int], chunk: int):
+        self.models, self.sizes, self.widths = models, sizes, tuple(widths)
+        self.chunks = chunk_sizes(chunk)
+        self.vocabulary: int = models[None].config.vocab_size
+        self.slots = Slots(sizes)
+        self._nothing = {width: self._adjustments(width) for width in {1, *self.widths}}
+
+    def reset(self) -> None:
+        """Empty slots, after a call that failed has taken them."""
+        self.slots = Slots(self.sizes)
+
+    def warm(self) -> None:
+        """Compile everything, before the first text waits for it."""
+        for model in self.models.values():
+            for width, time in [*((1, size) for size in self.chunks), *((width, 1) for width in self.widths)]:
+                tokens, none = np.zeros((width, time), np.int32), np.zeros(width)
+                self.sample(self._run(model, tokens, 0, none, none), [None] * width)
+        self.copy(0, 0, 0)
+
+    def feed(self, adapter: str | None, slot: int, tokens: Sequence[int], position: int) -> jax.Array:
+        """Put some tokens of a text into its slot; scores (1, vocabulary) of what follows."""
+        size = next(size for size in self.chunks if size >= len(tokens))
+        row = np.zeros((1, size), np.int32)
+        row[0, : len(tokens)] = tokens
+        return self._run(self.models[adapter], row, slot, np.array([position]), np.array([len(tokens)]))
+
+    def step(
+        self, adapter: str | None, width: int, tokens: Mapping[int, int], positions: Mapping[int, int]
+    ) -> jax.Array:
+        """Put one more token into some of the first slots; scores (width, vocabulary)."""
+        row, at, lengths = np.zeros((width, 1), np.int32), np.zeros(width), np.zeros(width)
+        for slot, token in tokens.items():
+            row[slot], at[slot], lengths[slot] = token, positions[slot], 1
+        return self._run(self.models[adapter], row, 0, at, lengths)
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Let a slot begin as another one does."""
+        copy(self.slots, np.int32(source), np.int32(target), np.int32(count))
+
+    def sample(self, scores: jax.Array, writings: Sequence[Writing | None]) -> Sampled:
+        """The next token of each row of scores; rows of None give any."""
+        rules = Rules(*map(np.stack, zip(*(NOTHING if w is None else w.rules for w in writings), strict=True)))
+        keys = np.stack([NO_KEY if w is None else w.key for w in writings])
+        added, seen = self._nothing[len(writings)]
+        if rules.adjusts.any():
+            added, seen = self._adjustments(len(writings))
+            for row, writing in enumerate(writings):
+                if writing is not None and writing.rules.adjusts:
+                    writing.put(added[row], seen[row])
+        return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, added, seen))))
+
+    def embed(self, tokens: Sequence[int]) -> np.ndarray:
+        """A vector (features,) of a text."""
+        size = 1 << max(4, (len(tokens) - 1).bit_length())
+        size = min(size, max(len(tokens), self.sizes.room))
+        row, mask = np.zeros((1, size), np.int32), np.arange(size)[None] < len(tokens)
+        row[0, : len(tokens)] = tokens
+        return np.asarray(embed(self.models[None], row, mask)[0])
+
+    def _run(self, model: Any, tokens: np.ndarray, first: int, position: np.ndarray, lengths: np.ndarray) -> jax.Array:
+        at, counts = position.astype(np.int32), lengths.astype(np.int32)
+        return advance(model, self.slots, tokens, np.int32(first), at, counts)
+
+    def _adjustments(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        shape = width, self.vocabulary
+        return np.zeros(shape, np.float32), np.zeros(shape, bool)
+
+
+def chunk_sizes(most: int) -> tuple[int, ...]:
+    """The sizes that parts of prompts are padded to: powers of two from 16, and the largest.
+
+    >>> chunk_sizes(100)
+    (16, 32, 64, 100)
+    """
+    sizes = [16]
+    while sizes[-1] < most:
+        sizes.append(2 * sizes[-1])
+    return (*(size for size in sizes if size < most), most)
