@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from phlox.core import MissingExtraError, OptionError, PhloxError, RangeError, describe
 from phlox.serving._errors import UnavailableError
+from phlox.serving._keys import Keys
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
@@ -50,7 +51,8 @@ class Server:
         config: a file of TensorFlow Serving's, ``model_config_list``: which models of the folder are served, and which
             of their versions; ``base_path`` may lead nowhere else.
         poll: seconds between looks at the folder.
-        token: what a client must send as ``Authorization: Bearer``; health alone is told without.
+        token: what a client must send as ``Authorization: Bearer``, or several of them, one for each client; health
+            alone is told without.
         certificate, key: files in PEM, for TLS.
         journal: a stream for a line of JSON at each event.
         requests: a line for each request too.
@@ -78,7 +80,7 @@ class Server:
     how: Opening
     memory: int | None
     poll: float
-    token: str | None
+    keys: Keys | None
     journal: TextIO | None
     requests: bool
     certificate: str | os.PathLike[str] | None
@@ -100,7 +102,7 @@ class Server:
         memory: int | None = None,
         config: str | os.PathLike[str] | None = None,
         poll: float = 1.0,
-        token: str | None = None,
+        token: str | Sequence[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
         journal: TextIO | None = None,
@@ -112,7 +114,8 @@ class Server:
         self.source = _source(source)
         self.host, self.port, self.grpc_port, self.limits = host, port, grpc_port, limits or Limits()
         self.how, self.memory, self.poll = Opening(inputs, tuple(allow)), memory, poll
-        self.token, self.journal, self.requests = token, journal, requests
+        self.keys = None if token is None else Keys([token] if isinstance(token, str) else token)
+        self.journal, self.requests = journal, requests
         self.certificate, self.key = certificate, key
         self.config = None if config is None else Path(config)
         self._check()
@@ -127,11 +130,6 @@ class Server:
                 raise RangeError("a port from 0 to 65535", got=repr(port), fix="0 takes a free one", where=where)
         if not self.poll > 0:
             raise RangeError("poll above 0", got=repr(self.poll), fix="leave it out for a second", where=where)
-        if self.token is not None and (
-            not self.token or not self.token.isascii() or self.token.split() != [self.token]
-        ):
-            fix = "make one of letters and digits, such as openssl rand -hex 32 gives"
-            raise RangeError("a token of ASCII without spaces", got="another", fix=fix, where=where)
         if (self.certificate is None) != (self.key is None):
             fix = "give both files, in PEM"
             raise OptionError("a certificate and its key", got="one of them", fix=fix, where=where)
@@ -213,7 +211,7 @@ class Server:
         metrics, journal = Metrics(), Journal(self.journal, requests=self.requests)
         repository = Repository(self.source, self.limits, self.how, self.memory, journal.tell, metrics.ran)
         metrics.watch(repository)
-        app = App(repository, self.token, metrics, journal)
+        app = App(repository, self.keys, metrics, journal)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(leave.set)
@@ -230,7 +228,7 @@ class Server:
             if self.grpc_port is not None:
                 from phlox.serving.rpc._server import Rpc
 
-                rpc = Rpc(repository, self.limits, self.token, metrics, journal)
+                rpc = Rpc(repository, self.limits, self.keys, metrics, journal)
                 files = [None if f is None else Path(f).read_bytes() for f in (self.certificate, self.key)]
                 self.grpc_port = await rpc.start(_address(self.host, self.grpc_port), *files)
             await self._begin(repository, journal, serving, leave)

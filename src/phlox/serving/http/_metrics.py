@@ -32,6 +32,12 @@ class Metrics:
         self._batches = Histogram(
             "phlox_batch_seconds", "One batch of a model", _MODEL, buckets=_SECONDS, registry=self.registry
         )
+        self._read = Counter("phlox_prompt_tokens", "Tokens of prompts", _MODEL, registry=self.registry)
+        self._written = Counter("phlox_written_tokens", "Tokens that were written", _MODEL, registry=self.registry)
+        self._first = Histogram(
+            "phlox_first_token_seconds", "From a request to its first token", _MODEL, buckets=_SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
         self._known: dict[Any, Any] = {}
 
     def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
@@ -52,6 +58,15 @@ class Metrics:
             found = self._known[key] = self._rows.labels(model, version), self._batches.labels(model, version)
         found[0].observe(rows)
         found[1].observe(seconds)
+
+    def began(self, model: str, version: int, seconds: float) -> None:
+        """Count how long the first token of an answer took."""
+        self._first.labels(model, version).observe(seconds)
+
+    def wrote(self, model: str, version: int, read: int, written: int) -> None:
+        """Count tokens of a request that is over."""
+        self._read.labels(model, version).inc(read)
+        self._written.labels(model, version).inc(written)
 
     def watch(self, repository: Repository) -> None:
         """Tell of queues and memory too, as they are when somebody asks."""
