@@ -14,8 +14,7 @@ MOST_CHOICES = 128
 MOST_STOPS = 16
 MOST_BEST = 20
 _MOST_NEW = 1 << 20
-_SEEDS = 1 << 32
-_ENDLESS = 4096  # tokens of a text, where neither the model nor anybody says how many
+_LAST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class Options:
             min_p=self.min_p if drawn else None,
             repetition_penalty=self.repetition_penalty, presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty, bias=self.bias, stop=tuple((end,) for end in ends),
-            seed=None if self.seed is None else (self.seed + choice) % _SEEDS, logprobs=self.best,
+            seed=None if self.seed is None else min(self.seed + choice, _LAST_SEED), logprobs=self.best,
             adapter=adapter, constraint=constraint, client=client, deadline=time.monotonic() + seconds,
         )  # fmt: skip
 
@@ -74,7 +73,7 @@ def read_options(fields: Fields, vocabulary: int, *, best: int | None, max_new: 
     fields.ignore("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
     fields.refuse("store", "no answer that is kept", "leave it out", False)
     fields.refuse("service_tier", "the one tier that there is", "leave it out", "auto", "default")
-    top_p, seed = fields.number("top_p", 0, 1), fields.whole("seed", -(1 << 63), (1 << 63) - 1)
+    top_p = fields.number("top_p", 0, 1)
     return Options(
         temperature=fields.number("temperature", 0, 2, 1.0),
         top_p=None if top_p == 1 else top_p,
@@ -85,7 +84,7 @@ def read_options(fields: Fields, vocabulary: int, *, best: int | None, max_new: 
         frequency_penalty=fields.number("frequency_penalty", -2, 2, 0.0),
         bias=_bias(fields, vocabulary),
         stop=fields.strings("stop", MOST_STOPS),
-        seed=None if seed is None else seed % _SEEDS,
+        seed=fields.whole("seed", -_LAST_SEED - 1, _LAST_SEED),
         n=fields.whole("n", 1, MOST_CHOICES, 1),
         stream=stream,
         usage=_usage(fields, stream),
@@ -135,19 +134,16 @@ def room_for(language: LanguageModel, prompt: Sequence[int], options: Options, p
 
     Arguments:
         param: the field that the prompt stands in.
-        usual: as many as are written where nobody says it; None for as many as there are places.
+        usual: as many as are written where nobody says it; None for as many as there is room for.
 
     Raises:
-        InvalidRequestError: a prompt without a token, or there are not enough places.
+        InvalidRequestError: a prompt without a token, or there is not enough room.
     """
-    room, wanted = language.room(prompt), options.max_new
+    room, wanted = language.longest - len(prompt), options.max_new
     if not prompt:
         raise refused(param, "a token at least", got="none", fix="send some text")
-    if room is not None and (room < 1 or (wanted or 1) > room):
-        expected = f"at most {language.longest} tokens in all, as there are places"
+    if room < (wanted or 1):
+        expected = f"at most {language.longest} tokens in all, as there is room for"
         got, fix = f"{len(prompt)} and {wanted or 1} new", "send a shorter text, or ask for fewer tokens"
         raise refused(param, expected, got=got, fix=fix, reason="context_length_exceeded")
-    found = usual if wanted is None else wanted
-    if found is None:
-        return _ENDLESS if room is None else room
-    return found if room is None else min(found, room)
+    return min(room, room if usual is None else usual) if wanted is None else wanted
