@@ -33,8 +33,10 @@ from phlox.serving.engine._servable import Servable
 from phlox.serving.language._asked import Asked, Constraint, Piece
 from phlox.serving.language._engine import LanguageEngine
 from phlox.serving.language._model import LanguageModel
+from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
 from phlox.serving.language._sentences import Sentences
+from phlox.serving.repository._layout import is_name as is_name
 
 __all__ = [
     "Asked",
@@ -42,6 +44,7 @@ __all__ = [
     "Constraint",
     "DeadlineError",
     "InvalidRequestError",
+    "Language",
     "LanguageEngine",
     "LanguageModel",
     "Limits",

@@ -22,6 +22,7 @@ from phlox.serving._keys import Keys
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
+from phlox.serving.language._opening import Language, is_model_folder
 from phlox.serving.repository._layout import is_name
 from phlox.serving.repository._repository import Repository
 from phlox.weights import file_error
@@ -35,18 +36,19 @@ _SETTLING = 0.2  # seconds without a request in flight before idle connections a
 
 
 class Server:
-    """Models behind HTTP: TensorFlow Serving's REST, KServe's version 2, and a plain form.
+    """Models behind HTTP: TensorFlow Serving's REST, KServe's version 2, OpenAI's protocol, and a plain form.
 
     ``run()`` serves until it is told to stop; in a ``with`` block the server runs in a thread beside it.
 
     Arguments:
         source: a folder of models, ``NAME/VERSION/`` each a bundle or an ONNX file; one bundle, ONNX file or file of
-            ``px.save``; or servables by name.
+            ``px.save``; the folder of a model of text with its tokenizer, as the hub has it; or servables by name.
         host, port: where it listens; port 0 for one that is free.
         grpc_port: where it listens for gRPC; None for nowhere.
         limits: what it takes on.
         inputs: what a file of ``px.save`` takes, as for ``px.export``.
         allow: packages, classes and functions that a model may name, as for ``px.load``.
+        language: how folders of models of text are served.
         memory: bytes of weights that may be loaded; by default what the machine has.
         config: a file of TensorFlow Serving's, ``model_config_list``: which models of the folder are served, and which
             of their versions; ``base_path`` may lead nowhere else.
@@ -99,6 +101,7 @@ class Server:
         limits: Limits | None = None,
         inputs: Mapping[str, Any] | None = None,
         allow: Iterable[Any] = (),
+        language: Language | None = None,
         memory: int | None = None,
         config: str | os.PathLike[str] | None = None,
         poll: float = 1.0,
@@ -113,7 +116,7 @@ class Server:
         _require((*_PACKAGES, *more), "px.serving.Server")
         self.source = _source(source)
         self.host, self.port, self.grpc_port, self.limits = host, port, grpc_port, limits or Limits()
-        self.how, self.memory, self.poll = Opening(inputs, tuple(allow)), memory, poll
+        self.how, self.memory, self.poll = Opening(inputs, tuple(allow), language or Language()), memory, poll
         self.keys = None if token is None else Keys([token] if isinstance(token, str) else token)
         self.journal, self.requests = journal, requests
         self.certificate, self.key = certificate, key
@@ -372,7 +375,7 @@ def _source(source: Any) -> Path | dict[str, Servable]:
 
 
 def _is_folder_of_models(source: Path) -> bool:
-    return source.is_dir() and not (source / "bundle.json").is_file()
+    return source.is_dir() and not (source / "bundle.json").is_file() and not is_model_folder(source)
 
 
 def _address(host: str, port: int) -> str:

@@ -53,12 +53,11 @@ class Scripted:
 
     Arguments:
         texts: what is written, or tokens; the last one again and again.
-        model: whose config it tells.
     """
 
-    def __init__(self, *texts, model=None, longest=None):
-        self.model = model or llama()
-        self.longest = longest
+    adapters = ()
+
+    def __init__(self, *texts):
         self.texts = list(texts)
         self.asked: list[Asked] = []
         self.running: list[Script] = []
@@ -84,6 +83,9 @@ class Scripted:
             yield Piece(token, logprob, best, "stop" if ends else "length" if last else None)
             if ends or last:
                 return
+
+    def start(self):
+        return self
 
     def close(self):
         self.closed = True
@@ -118,4 +120,6 @@ class Script:
 
 def language(*texts, template=TEMPLATE, **options):
     """A model that writes these texts, as it is served."""
-    return px.serving.LanguageModel(Scripted(*texts, **options), tokenizer(template))
+    served = px.serving.LanguageModel(llama(), tokenizer(template), slots=1, room=512, **options)
+    served.engine = Scripted(*texts)
+    return served

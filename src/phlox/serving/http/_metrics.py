@@ -8,12 +8,18 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from phlox.serving.language._model import LanguageModel
 from phlox.serving.repository._repository import Repository
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _ROWS = tuple(2**n for n in range(11))
 _MODEL = ("model", "version")
+_ENGINE = {
+    "slots": "Texts that can be written at once", "running": "Texts that are written", "waiting": "Texts that wait",
+    "reused": "Tokens of prompts that a slot had already", "preempted": "Texts that had to give up their slot so far",
+    "cancelled": "Texts that were not wanted any more", "refused": "Texts that there was no room for",
+}  # fmt: skip
 
 
 class Metrics:
@@ -95,4 +101,19 @@ class _Now:
             for model in self.repository.models.values():
                 for number, version in model.available().items():
                     family.add_metric((model.name, str(number)), read(version))
+            yield family
+        yield from self._engines()
+
+    def _engines(self) -> Iterator[Any]:
+        """What the engines of language models do now, and did so far."""
+        told = [
+            (model.name, str(number), version.servable.engine.statistics())
+            for model in self.repository.models.values()
+            for number, version in model.available().items()
+            if isinstance(version.servable, LanguageModel)
+        ]
+        for name, text in _ENGINE.items():
+            family = GaugeMetricFamily(f"phlox_engine_{name}", text, labels=_MODEL)
+            for model, number, statistics in told:
+                family.add_metric((model, number), getattr(statistics, name))
             yield family

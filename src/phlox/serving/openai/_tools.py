@@ -17,6 +17,8 @@ Style = Literal["tagged", "plain"]
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST = 128
+_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""Blanks in a call that is forced: as templates write calls, which is what models have seen."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Tools:
     def grammar(self, style: Style) -> str:
         """A grammar whose texts are one call of a function that may be called now, as the model writes it."""
         schemas = [_called(one["function"], style) for one in self.declared if self._may_be(one["function"]["name"])]
-        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        schema = {**(schemas[0] if len(schemas) == 1 else {"anyOf": schemas}), "x-guidance": _BLANKS}
         call = f"call: %json {json.dumps(schema)}\n"
         return f'start: "{OPEN}\\n" call "\\n{CLOSE}"\n{call}' if style == "tagged" else f"start: call\n{call}"
 
