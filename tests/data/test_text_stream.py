@@ -69,7 +69,8 @@ def test_characters_of_several_tokens_come_whole(text):
     tok = fallback()
     stream = px.data.text.TextStream(tok)
     pieces = [stream.add(3 + byte) for byte in text.encode()]
-    assert "".join(pieces) == text.removeprefix(" ") and stream.rest() == ""
+    assert "".join(pieces) == text.removeprefix(" ")
+    assert stream.rest() == ""
     assert sum(map(bool, pieces)) == len(text.removeprefix(" "))
 
 
@@ -81,7 +82,8 @@ def test_halves_of_characters_wait_and_what_never_becomes_one_is_shown():
     assert stream.rest() == "��"
     endless = px.data.text.TextStream(tok)
     shown = [endless.add(3 + 0xFF) for _ in range(200)]
-    assert 0 < shown.index("�" * 65) < 200 and len("".join(shown)) > 100
+    assert 0 < shown.index("�" * 65) < 200
+    assert len("".join(shown)) > 100
 
 
 def test_bytes_of_tokens_together_are_the_text():
@@ -93,7 +95,8 @@ def test_bytes_of_tokens_together_are_the_text():
     assert level.token_bytes([level.eos_id, len(level) + 5]) == [b"<|endoftext|>", b""]
     pieces = px.data.text.Tokenizer(word_pieces(), unk_token="[UNK]")
     tokens = pieces.encode("zarguments", special=False)
-    assert b"".join(pieces.token_bytes(tokens)) == b" zarguments" and len(tokens) > 1
+    assert b"".join(pieces.token_bytes(tokens)) == b" zarguments"
+    assert len(tokens) > 1
 
 
 def test_the_end_of_a_turn_is_a_token_or_its_text():
@@ -102,4 +105,5 @@ def test_the_end_of_a_turn_is_a_token_or_its_text():
     assert px.data.text.end_of_turn(made) == [made.eos_id]
     plain = px.data.text.Tokenizer(byte_pairs(), chat_template=tagged.replace("<|endoftext|>", "[end]"))
     assert plain.decode(px.data.text.end_of_turn(plain)) == "[end]"
-    assert px.data.text.has_template(plain) and not px.data.text.has_template(fallback())
+    assert px.data.text.has_template(plain)
+    assert not px.data.text.has_template(fallback())

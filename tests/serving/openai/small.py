@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+from types import SimpleNamespace
 
 import jax
 
@@ -86,6 +87,9 @@ class Scripted:
 
     def start(self):
         return self
+
+    def statistics(self):
+        return SimpleNamespace(slots=1, running=0, waiting=0, reused=0, preempted=0, cancelled=0, refused=0)
 
     def close(self):
         self.closed = True

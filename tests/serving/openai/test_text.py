@@ -1,5 +1,6 @@
 """A text on its way: strings that end it, calls in it, tokens with their log-probabilities; however it is cut."""
 
+import itertools
 import json
 
 import numpy as np
@@ -23,7 +24,7 @@ from serving.openai.small import language, tokenizer  # noqa: E402 - what it nee
 def cut(text, places):
     """A text in pieces."""
     marks = sorted({n % (len(text) + 1) for n in places} | {0, len(text)})
-    return [text[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(marks)]
 
 
 texts = st.text("ab<", max_size=14)
@@ -59,7 +60,10 @@ def test_what_cannot_be_the_beginning_of_a_string_does_not_wait():
     assert reader.rest() == "c"
 
 
-TAGGED = 'Well. <tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>\n<tool_call>\n{"name": "sub", "arguments": "{\\"b\\": 2}"}\n</tool_call>'
+TAGGED = (
+    'Well. <tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>\n'
+    '<tool_call>\n{"name": "sub", "arguments": "{\\"b\\": 2}"}\n</tool_call>'
+)
 CALLS = [
     (TAGGED, "Well. ", [Call("add", '{"a": 1}'), Call("sub", '{"b": 2}')]),
     ('{"name": "add", "parameters": {"a": "ü"}}', "", [Call("add", '{"a": "ü"}')]),
@@ -106,7 +110,8 @@ def test_tokens_come_with_the_text_that_they_are_made_of():
     text = "Hello wörld € the end"
     tok = tokenizer()
     writing, said = written(text)
-    assert "".join(one.text for one in said) == text and said[-1].finish == "stop"
+    assert "".join(one.text for one in said) == text
+    assert said[-1].finish == "stop"
     tokens = [token for one in said for token in one.tokens]
     assert [token.piece.token for token in tokens] == tok.encode(text, special=False)  # not the one that ended it
     assert writing.count == len(tokens) + 1
@@ -124,7 +129,7 @@ def test_tokens_of_a_string_that_ends_the_text_are_none_of_it():
     tok = tokenizer()
     text = "one two STOP three"
     for stop in ("STOP", "o STO", "wo", "one two STOP three"):
-        writing, said = written(text, stops=[stop])
+        _, said = written(text, stops=[stop])
         last = next(n for n, one in enumerate(said) if one.finish)
         want = text[: text.index(stop)]
         assert "".join(one.text for one in said[: last + 1]) == want
