@@ -25,6 +25,7 @@ CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
 TEXT = "Héllo €, world"
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+JSON = {"type": "json_object"}
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
@@ -202,11 +203,8 @@ def test_tools_are_shown_called_and_answered(client, served):
     text = chat(client, tools=[ADD], tool_choice="none").choices[0].message
     assert (text.content, text.tool_calls) == (CALL, None)
     assert not tokenizer().decode(list(served.engine.asked[2].prompt)).startswith("[add]")
-    said = [
-        *HELLO,
-        message.model_dump(),
-        *({"role": "tool", "tool_call_id": c.id, "content": "2"} for c in message.tool_calls),
-    ]
+    results = [{"role": "tool", "tool_call_id": call.id, "content": "2"} for call in message.tool_calls]
+    said = [*HELLO, message.model_dump(), *results]
     assert chat(client, messages=said, tools=[ADD]).choices[0].message.content == "3"
     want = "[add]Hello<tool_call>add 1</tool_call><tool_call>add 1</tool_call>"
     read = tokenizer().decode(list(served.engine.asked[3].prompt))
@@ -255,7 +253,7 @@ REFUSED = [
     ({"tools": [ADD], "parallel_tool_calls": False}, "parallel_tool_calls", "true beside tool_choice auto"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "'text', 'json_object', 'json_schema'"),
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "a name and a schema, got none"),
-    ({"tools": [ADD], "tool_choice": "required", "response_format": {"type": "json_object"}}, "response_format", "both"),
+    ({"tools": [ADD], "tool_choice": "required", "response_format": JSON}, "response_format", "both"),
     ({"store": True}, "store", "no answer that is kept, got True"),
     ({"functions": [{}]}, "functions", "functions expects tools"),
     ({"audio": {}}, "audio", "audio expects text alone"),

@@ -139,6 +139,6 @@ def _library() -> Any:
     try:
         import llguidance
     except ImportError as error:
-        fix = 'pip install "phlox[serve]"'
+        fix = 'pip install "phlox[serve-language]"'
         raise MissingExtraError("llguidance", got="none", fix=fix, where="grammar") from error
     return llguidance
