@@ -14,6 +14,7 @@ from phlox.serving.language._asked import Asked, Piece
 from texts import byte_pairs
 
 TEMPLATE = (
+    "{% if reasoning_effort or mood %}{{ reasoning_effort or mood }}!{% endif %}"
     "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
     "{% for m in messages %}<|{{ m.role[0] }}|>{{ m.content or '' }}"
     "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.function.arguments.a }}</tool_call>"

@@ -211,6 +211,14 @@ def test_tools_are_shown_called_and_answered(client, served):
     assert read.replace("Well. ", "").replace("\n", "") == want + "22"
 
 
+def test_variables_of_the_template_reach_it(client, served):
+    for n, options in enumerate(
+        [{"reasoning_effort": "low"}, {"extra_body": {"chat_template_kwargs": {"mood": "glad"}}}]
+    ):
+        chat(client, **options)
+        assert tokenizer().decode(list(served.engine.asked[n].prompt)).startswith(["low!", "glad!"][n])
+
+
 def test_messages_in_parts_and_from_developers(client, served):
     said = [{"role": "developer", "content": "Be brief."},
             {"role": "user", "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]}]  # fmt: skip
@@ -257,6 +265,8 @@ REFUSED = [
     ({"store": True}, "store", "no answer that is kept, got True"),
     ({"functions": [{}]}, "functions", "functions expects tools"),
     ({"audio": {}}, "audio", "audio expects text alone"),
+    ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs.tools", "variables of the template's own"),
+    ({"verbosity": "low"}, "verbosity", "fields among"),
     ({"whatever": 1}, "whatever", "fields among audio, chat_template_kwargs,"),
 ]  # fmt: skip
 

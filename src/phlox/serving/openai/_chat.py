@@ -30,12 +30,11 @@ async def chat_completions(asked: Asked) -> Answer | Streamed:
         language = entry.language
         _check_template(language, entry.name)
         messages, tools, schema = read_messages(fields), read_tools(fields), _schema(fields)
-        variables = fields.inner("chat_template_kwargs")
+        variables = _variables(fields)
         max_new = read_max_new(fields, "max_completion_tokens", "max_tokens")
         options = read_options(fields, language.vocabulary, best=_best(fields), max_new=max_new)
         _refuse(fields, tools, schema)
-        more = {} if variables is None else variables.whole_content()
-        prompt = await entry.version.in_thread(_prompt, language, messages, tools, more)
+        prompt = await entry.version.in_thread(_prompt, language, messages, tools, variables)
         grammar = await entry.version.in_thread(_grammar, language, tools, schema)
         order = _order(asked, entry, prompt, options, grammar)
     form = _Form(language, options, tools)
@@ -118,16 +117,27 @@ def _check_template(language: LanguageModel, name: str) -> None:
 def _prompt(language: LanguageModel, messages: Any, tools: Tools, variables: Mapping[str, Any]) -> list[int]:
     """The tokens of a chat; the template writes special ones itself."""
     tokenizer = language.tokenizer
-    kept = {name: value for name, value in variables.items() if name not in _OWN}
     try:
-        text = tokenizer.chat(messages, tools=tools.shown, **kept)
+        text = tokenizer.chat(messages, tools=tools.shown, **variables)
     except ChatTemplateError as error:
         got, fix = (error.got or "others")[:200], error.fix or "change them"
         raise refused("messages", error.expected, got=got, fix=fix) from error
     return tokenizer.encode(text, special=False)
 
 
-_OWN = frozenset({"messages", "tools", "generate", "template", "add_generation_prompt"})
+def _variables(fields: Fields) -> dict[str, Any]:
+    """What the template reads beside: how much is to be thought, and whatever else it knows."""
+    told, effort = fields.inner("chat_template_kwargs"), fields.text("reasoning_effort")
+    found = {} if told is None else told.whole_content()
+    odd = [name for name in found if name in _OWN]
+    if odd:
+        raise refused(
+            f"chat_template_kwargs.{odd[0]}", "variables of the template's own", got=odd[0], fix="leave it out"
+        )
+    return found if effort is None else {"reasoning_effort": effort, **found}
+
+
+_OWN = ("messages", "tools", "generate", "template", "add_generation_prompt", "self")
 
 
 def _grammar(language: LanguageModel, tools: Tools, schema: Mapping[str, Any] | None) -> Grammar | None:
@@ -191,5 +201,4 @@ def _refuse(fields: Fields, tools: Tools, schema: Any) -> None:
     fields.refuse("audio", "text alone", "leave it out")
     fields.refuse("prediction", "no guess of the answer", "leave it out")
     fields.refuse("web_search_options", "no search", "leave it out")
-    fields.ignore("reasoning_effort", "verbosity")
     fields.refuse_others()
