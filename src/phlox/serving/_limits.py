@@ -57,7 +57,7 @@ class Limits:
                 continue
             whole = isinstance(value, int) and not isinstance(value, bool)
             fits = whole if str(field.type).startswith("int") else whole or isinstance(value, float)
-            if not fits or not 0 < value < float("inf"):
+            if not fits or value is None or not 0 < value < float("inf"):
                 kind = "a whole number" if str(field.type).startswith("int") else "a number"
                 fix = "leave it out for the usual one"
                 raise RangeError(f"{field.name} as {kind} above 0", got=repr(value), fix=fix, where="Limits")

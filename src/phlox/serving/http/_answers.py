@@ -44,7 +44,7 @@ class Streamed:
         kind: of the body.
     """
 
-    parts: AsyncGenerator[bytes]
+    parts: AsyncGenerator[bytes, None]
     kind: str = "text/event-stream"
     status: int = 200
 

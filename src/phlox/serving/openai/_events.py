@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +90,7 @@ class Answering:
         """The answer in parts."""
         return Streamed(self._events(asked, list(opening), part))
 
-    async def _events(self, asked: Asked, opening: Sequence[Any], part: Part) -> AsyncIterator[bytes]:
+    async def _events(self, asked: Asked, opening: Sequence[Any], part: Part) -> AsyncGenerator[bytes, None]:
         with _begun(asked, self.order) as writings:
             for choice in opening:
                 yield self._part(choice)

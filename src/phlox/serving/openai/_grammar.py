@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -137,7 +138,7 @@ class _Vocabulary:
 
 def _library() -> Any:
     try:
-        import llguidance
+        llguidance = importlib.import_module("llguidance")
     except ImportError as error:
         fix = 'pip install "phlox[serve-language]"'
         raise MissingExtraError("llguidance", got="none", fix=fix, where="grammar") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +74,7 @@ class Writing:
         """Write no more of it."""
         self._running.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[Said]:
+    async def __aiter__(self) -> AsyncGenerator[Said, None]:
         try:
             async for piece in self._running:
                 said = self.take(piece)
@@ -131,7 +131,7 @@ class Writing:
 async def merged(writings: Sequence[Writing]) -> AsyncIterator[tuple[int, Said]]:
     """What several texts say, as it comes, each with the number of its text."""
     if len(writings) == 1:
-        async with aclosing(aiter(writings[0])) as only:
+        async with aclosing(writings[0].__aiter__()) as only:
             async for said in only:
                 yield 0, said
         return
