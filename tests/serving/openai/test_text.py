@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kit import oracle
@@ -43,6 +43,9 @@ def first_stop(text, stops):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(texts, stops, st.lists(st.integers(0, 30), max_size=6))
+@example("ab", ["b", "a"], [])
+@example("bab<", ["ab<", "b<"], [])
+@example("bab<", ["b<", "ab<"], [])
 def test_a_string_ends_a_text_however_it_is_cut(text, stops, places):
     reader = StopStrings(stops)
     said = ""
