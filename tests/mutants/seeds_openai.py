@@ -76,8 +76,7 @@ MUTANTS = [
         _HERE + "_writing.py",
         "        finally:\n            self.cancel()\n",
         "        finally:\n            pass\n",
-        (_PROTOCOL + "test_strings_end_texts_wherever_tokens_begin",
-         _PROTOCOL + "test_a_client_that_leaves_ends_its_text"),
+        (_TEXT + "test_a_text_that_a_string_ends_is_written_no_further",),
     ),
     (
         "openai: all choices draw by one seed",

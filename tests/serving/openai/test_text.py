@@ -1,5 +1,6 @@
 """A text on its way: strings that end it, calls in it, tokens with their log-probabilities; however it is cut."""
 
+import asyncio
 import itertools
 import json
 
@@ -141,6 +142,19 @@ def test_tokens_of_a_string_that_ends_the_text_are_none_of_it():
         pieces = [tok.decode([n]) for n in tok.encode(text, special=False)]
         starts = np.cumsum([0, *map(len, pieces)])[:-1]
         assert tokens == [n for n, at in zip(tok.encode(text), starts, strict=True) if at < len(want)]
+
+
+def test_a_text_that_a_string_ends_is_written_no_further():
+    served = language("one STOP two")
+    writing = Writing(served, Asked(prompt=(1,), max_new=99), ["STOP"])
+
+    async def read():
+        return [said.text async for said in writing]
+
+    assert "".join(asyncio.run(read())) == "one "
+    [running] = served.engine.running
+    assert running.cancelled.is_set()
+    assert running.read < len(running.left)
 
 
 def test_a_text_that_is_cut_off_gives_what_waited():
