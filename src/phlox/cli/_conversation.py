@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from phlox.core import RangeError, StructureError
+from phlox.core import RangeError
+from phlox.data.text import end_of_turn, has_template
 
 WHERE = "phlox chat"
-_MARK = "answer"
 
 
 class Turn(NamedTuple):
@@ -41,12 +41,12 @@ class Conversation:
     def __init__(self, tokenizer: Any, longest: int | None, system: str | None = None):
         self.tokenizer, self.longest = tokenizer, longest
         self.turns: list[Turn] = []
-        self.by_template = _has_template(tokenizer)
+        self.by_template = has_template(tokenizer)
         if system is not None and not self.by_template:
             fix = "leave --system out, or begin with it in the first line"
             raise RangeError("a chat template beside --system", got="none in the folder", fix=fix, where=WHERE)
         self.before = [] if system is None else [{"role": "system", "content": system}]
-        self.end = self._end_of_turn() if self.by_template else []
+        self.end = end_of_turn(tokenizer, self.before) if self.by_template else []
 
     def prompt(self, line: str, most: int) -> Prompt:
         """What a model reads before it answers a line with at most ``most`` tokens.
@@ -89,18 +89,3 @@ class Conversation:
         tokens = self.tokenizer.encode(text)
         over = self.tokenizer.eos_id is not None and len(tokens) > 1 and tokens[-1] == self.tokenizer.eos_id
         return tokens[:-1] if over else tokens
-
-    def _end_of_turn(self) -> list[int]:
-        """What the template writes behind an answer: one special token, or the tokens of its text; none of blanks."""
-        said = [*self.before, {"role": "user", "content": "question"}, {"role": "assistant", "content": _MARK}]
-        _, found, behind = self.tokenizer.chat(said, generate=False).rpartition(_MARK)
-        tokens = self.tokenizer.encode(behind.strip(), special=False) if found and behind.strip() else []
-        return tokens[:1] if tokens and tokens[0] in self.tokenizer.special_ids else tokens
-
-
-def _has_template(tokenizer: Any) -> bool:
-    try:
-        tokenizer.template()
-    except StructureError:
-        return False
-    return True

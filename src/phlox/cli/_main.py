@@ -167,11 +167,15 @@ def _add_serve(commands: Any) -> None:
     command = commands.add_parser(
         "serve",
         help="serve models over HTTP",
-        description="Answer requests of TensorFlow Serving's REST, of KServe's version 2, and in a plain form, by "
-        "models that px.export or px.save wrote, or by ONNX files. SIGTERM ends it when all is answered.",
+        description="Answer requests of OpenAI's protocol, of TensorFlow Serving's REST, of KServe's version 2, and in "
+        "a plain form, by models that px.export or px.save wrote, by ONNX files, or by folders of models of text. "
+        "SIGTERM ends it when all is answered.",
     )
     command.add_argument(
-        "source", metavar="SOURCE", type=Path, help="a folder of models, NAME/VERSION/; a bundle, ONNX file or model"
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="a folder of models, NAME/VERSION/; a bundle, ONNX file or model; the folder of a model of text",
     )
     command.add_argument("--host", default="127.0.0.1", help="where it listens; 0.0.0.0 for everywhere [%(default)s]")
     command.add_argument("--port", metavar="N", type=_at_least(0), default=8501, help="0 for a free one [%(default)s]")
@@ -186,6 +190,7 @@ def _add_serve(commands: Any) -> None:
     command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
     command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
     command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")
+    _add_language(command)
     command.add_argument(
         "--model-config", metavar="FILE", type=Path, help="TensorFlow Serving's: which models of the folder are served"
     )
@@ -194,12 +199,36 @@ def _add_serve(commands: Any) -> None:
         "--poll", metavar="S", type=_within(0.01, 86400), default=1.0, help="seconds between looks [%(default)s]"
     )
     command.add_argument(
-        "--token-file", metavar="FILE", type=Path, help="what clients must send [PHLOX_SERVE_TOKEN of the environment]"
+        "--token-file",
+        metavar="FILE",
+        type=Path,
+        help="what clients must send; of several lines each is a client's [PHLOX_SERVE_TOKEN of the environment]",
     )
     command.add_argument("--certificate", metavar="FILE", type=Path, help="for TLS, in PEM")
     command.add_argument("--key", metavar="FILE", type=Path, help="of the certificate, in PEM")
     command.add_argument("--access-log", action="store_true", help="a line of JSON for each request")
     command.set_defaults(run=_serve)
+
+
+def _add_language(command: argparse.ArgumentParser) -> None:
+    """What is said of models of text alone."""
+    command.add_argument("--slots", metavar="N", type=_at_least(1), help="texts that a model writes at once [8]")
+    command.add_argument(
+        "--room", metavar="N", type=_at_least(2), help="tokens of a text, prompt and all [at most 2048]"
+    )
+    command.add_argument("--cache", metavar="BYTES", help="what the slots may take, such as 2G, if that is less")
+    command.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the file's]")
+    command.add_argument(
+        "--adapter", metavar="NAME=FOLDER", action="append", default=[],
+        help="an adapter in PEFT's format, a model of its own; several times",
+    )  # fmt: skip
+    command.add_argument("--client-texts", metavar="N", type=_at_least(1), help="of one client at a time [any number]")
+    command.add_argument(
+        "--client-tokens",
+        metavar="N",
+        type=_at_least(1),
+        help="of one client in a minute, prompts and all [any number]",
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -12,7 +12,8 @@ import jax
 
 from phlox.cli._export import read_spec
 from phlox.core import RangeError
-from phlox.serving import Limits, Server
+from phlox.serving import Language, Limits, Server
+from phlox.serving import is_name as is_name
 from phlox.weights import file_error
 
 WHERE = "phlox serve"
@@ -30,7 +31,10 @@ def run_serve(options: Namespace) -> None:
         FileError: there is nothing to serve, or a file that cannot be read.
         RangeError: arguments that do not go together, or a port that is taken.
     """
-    chosen = {"batch": options.max_batch, "queue": options.queue, "seconds": options.timeout}
+    chosen = {
+        "batch": options.max_batch, "queue": options.queue, "seconds": options.timeout,
+        "client_requests": options.client_texts, "client_tokens": options.client_tokens,
+    }  # fmt: skip
     limits = Limits(**{name: value for name, value in chosen.items() if value is not None})
     server = Server(
         options.source,
@@ -40,10 +44,11 @@ def run_serve(options: Namespace) -> None:
         limits=limits,
         inputs=dict(read_spec(text, WHERE) for text in options.input) or None,
         allow=options.allow,
+        language=_language(options),
         memory=None if options.memory is None else bytes_of(options.memory),
         config=options.model_config,
         poll=options.poll,
-        token=_token(options.token_file),
+        token=_tokens(options.token_file),
         certificate=options.certificate,
         key=options.key,
         journal=sys.stderr,
@@ -53,17 +58,37 @@ def run_serve(options: Namespace) -> None:
     server.run()
 
 
-def _token(path: Path | None) -> str | None:
-    """The token of a file, or of the environment; not of the command line, which everybody can read."""
+def _language(options: Namespace) -> Language:
+    """How folders of models of text are served.
+
+    Raises:
+        RangeError: adapters without names, or two of one.
+    """
+    pairs = [text.partition("=") for text in options.adapter]
+    named = {name: folder for name, _, folder in pairs}
+    odd = [name for name, _, folder in pairs if not folder or not is_name(name)]
+    if odd or len(named) < len(pairs):
+        fix = "write --adapter poems=FOLDER, each by a name of its own"
+        raise RangeError("adapters as NAME=FOLDER", got=", ".join(options.adapter)[:100], fix=fix, where=WHERE)
+    cache = None if options.cache is None else bytes_of(options.cache, "--cache")
+    return Language(
+        slots=options.slots, room=options.room, memory=cache, dtype=options.dtype,
+        adapters={name: Path(folder) for name, folder in named.items()},
+    )  # fmt: skip
+
+
+def _tokens(path: Path | None) -> list[str] | None:
+    """The tokens of a file, one a line, or that of the environment; the command line could be read by everybody."""
     if path is None:
-        return os.environ.get(TOKEN) or None
+        found = os.environ.get(TOKEN)
+        return [found] if found else None
     try:
-        return path.read_text("utf-8").strip()
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise file_error(error, path, WHERE) from error
 
 
-def bytes_of(text: str) -> int:
+def bytes_of(text: str, option: str = "--memory") -> int:
     """Bytes as they are written on the command line.
 
     Raises:
@@ -76,5 +101,5 @@ def bytes_of(text: str) -> int:
     factor: Any = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(plain[-1:], 1)
     number = plain if factor == 1 else plain[:-1]
     if not number.isdecimal() or not int(number):
-        raise RangeError("--memory such as 4G", got=repr(text)[:40], fix="write 512M, 4G", where=WHERE)
+        raise RangeError(f"{option} such as 4G", got=repr(text)[:40], fix="write 512M, 4G", where=WHERE)
     return int(number) * factor

@@ -2,10 +2,12 @@
 
 _server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
 _limits _errors             what it takes on; what it answers in place of a result
+_keys                       what lets clients in
 engine/                     what is served, and batches of requests for it
 language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
+openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
 """
 
@@ -30,7 +32,11 @@ from phlox.serving._server import Server
 from phlox.serving.engine._servable import Servable
 from phlox.serving.language._asked import Asked, Constraint, Piece
 from phlox.serving.language._engine import LanguageEngine
+from phlox.serving.language._model import LanguageModel
+from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
+from phlox.serving.language._sentences import Sentences
+from phlox.serving.repository._layout import is_name as is_name
 
 __all__ = [
     "Asked",
@@ -38,12 +44,15 @@ __all__ = [
     "Constraint",
     "DeadlineError",
     "InvalidRequestError",
+    "Language",
     "LanguageEngine",
+    "LanguageModel",
     "Limits",
     "ModelFailedError",
     "Piece",
     "QueueFullError",
     "Running",
+    "Sentences",
     "Servable",
     "Server",
     "ServingError",

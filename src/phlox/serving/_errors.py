@@ -17,10 +17,12 @@ class ModelFailedError(ServingError):
 
 
 class InvalidRequestError(ServingError, ValueError):
-    """A request that is not of the protocol's form."""
+    """A request that is not of the protocol's form; ``param`` is its field, ``reason`` a word for programs."""
 
     status: int = 400
     code: str = "INVALID_ARGUMENT"
+    param: str | None = None
+    reason: str | None = None
 
 
 class UnauthorizedError(ServingError):

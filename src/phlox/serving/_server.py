@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from phlox.core import MissingExtraError, OptionError, PhloxError, RangeError, describe
 from phlox.serving._errors import UnavailableError
+from phlox.serving._keys import Keys
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
+from phlox.serving.language._opening import Language, is_model_folder
 from phlox.serving.repository._layout import is_name
 from phlox.serving.repository._repository import Repository
 from phlox.weights import file_error
@@ -34,23 +36,25 @@ _SETTLING = 0.2  # seconds without a request in flight before idle connections a
 
 
 class Server:
-    """Models behind HTTP: TensorFlow Serving's REST, KServe's version 2, and a plain form.
+    """Models behind HTTP: TensorFlow Serving's REST, KServe's version 2, OpenAI's protocol, and a plain form.
 
     ``run()`` serves until it is told to stop; in a ``with`` block the server runs in a thread beside it.
 
     Arguments:
         source: a folder of models, ``NAME/VERSION/`` each a bundle or an ONNX file; one bundle, ONNX file or file of
-            ``px.save``; or servables by name.
+            ``px.save``; the folder of a model of text with its tokenizer, as the hub has it; or servables by name.
         host, port: where it listens; port 0 for one that is free.
         grpc_port: where it listens for gRPC; None for nowhere.
         limits: what it takes on.
         inputs: what a file of ``px.save`` takes, as for ``px.export``.
         allow: packages, classes and functions that a model may name, as for ``px.load``.
+        language: how folders of models of text are served.
         memory: bytes of weights that may be loaded; by default what the machine has.
         config: a file of TensorFlow Serving's, ``model_config_list``: which models of the folder are served, and which
             of their versions; ``base_path`` may lead nowhere else.
         poll: seconds between looks at the folder.
-        token: what a client must send as ``Authorization: Bearer``; health alone is told without.
+        token: what a client must send as ``Authorization: Bearer``, or several of them, one for each client; health
+            alone is told without.
         certificate, key: files in PEM, for TLS.
         journal: a stream for a line of JSON at each event.
         requests: a line for each request too.
@@ -78,7 +82,7 @@ class Server:
     how: Opening
     memory: int | None
     poll: float
-    token: str | None
+    keys: Keys | None
     journal: TextIO | None
     requests: bool
     certificate: str | os.PathLike[str] | None
@@ -97,10 +101,11 @@ class Server:
         limits: Limits | None = None,
         inputs: Mapping[str, Any] | None = None,
         allow: Iterable[Any] = (),
+        language: Language | None = None,
         memory: int | None = None,
         config: str | os.PathLike[str] | None = None,
         poll: float = 1.0,
-        token: str | None = None,
+        token: str | Sequence[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
         journal: TextIO | None = None,
@@ -111,8 +116,9 @@ class Server:
         _require((*_PACKAGES, *more), "px.serving.Server")
         self.source = _source(source)
         self.host, self.port, self.grpc_port, self.limits = host, port, grpc_port, limits or Limits()
-        self.how, self.memory, self.poll = Opening(inputs, tuple(allow)), memory, poll
-        self.token, self.journal, self.requests = token, journal, requests
+        self.how, self.memory, self.poll = Opening(inputs, tuple(allow), language or Language()), memory, poll
+        self.keys = None if token is None else Keys([token] if isinstance(token, str) else token)
+        self.journal, self.requests = journal, requests
         self.certificate, self.key = certificate, key
         self.config = None if config is None else Path(config)
         self._check()
@@ -127,11 +133,6 @@ class Server:
                 raise RangeError("a port from 0 to 65535", got=repr(port), fix="0 takes a free one", where=where)
         if not self.poll > 0:
             raise RangeError("poll above 0", got=repr(self.poll), fix="leave it out for a second", where=where)
-        if self.token is not None and (
-            not self.token or not self.token.isascii() or self.token.split() != [self.token]
-        ):
-            fix = "make one of letters and digits, such as openssl rand -hex 32 gives"
-            raise RangeError("a token of ASCII without spaces", got="another", fix=fix, where=where)
         if (self.certificate is None) != (self.key is None):
             fix = "give both files, in PEM"
             raise OptionError("a certificate and its key", got="one of them", fix=fix, where=where)
@@ -213,7 +214,7 @@ class Server:
         metrics, journal = Metrics(), Journal(self.journal, requests=self.requests)
         repository = Repository(self.source, self.limits, self.how, self.memory, journal.tell, metrics.ran)
         metrics.watch(repository)
-        app = App(repository, self.token, metrics, journal)
+        app = App(repository, self.keys, metrics, journal)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(leave.set)
@@ -230,7 +231,7 @@ class Server:
             if self.grpc_port is not None:
                 from phlox.serving.rpc._server import Rpc
 
-                rpc = Rpc(repository, self.limits, self.token, metrics, journal)
+                rpc = Rpc(repository, self.limits, self.keys, metrics, journal)
                 files = [None if f is None else Path(f).read_bytes() for f in (self.certificate, self.key)]
                 self.grpc_port = await rpc.start(_address(self.host, self.grpc_port), *files)
             await self._begin(repository, journal, serving, leave)
@@ -374,7 +375,7 @@ def _source(source: Any) -> Path | dict[str, Servable]:
 
 
 def _is_folder_of_models(source: Path) -> bool:
-    return source.is_dir() and not (source / "bundle.json").is_file()
+    return source.is_dir() and not (source / "bundle.json").is_file() and not is_model_folder(source)
 
 
 def _address(host: str, port: int) -> str:

@@ -2,12 +2,15 @@
 
 _tokenizer        Tokenizer: texts as numbers and back; read it first
 _tokens           Tokens: what a call gives
+_streaming        TextStream: the text of tokens while they come
+_bytes            what each token stands for, in bytes
 _inputs           texts and numbers in the forms that users give them
 _settings         what is known beside the vocabulary, and the files that say it
 _library          a tokenizer of the library made ready
 _legacy           the files that came before tokenizer.json
 _saving           the files that transformers reads
 _chat _sandbox    chats as texts, and where their templates run
+_turns            where an answer in a chat ends
 _padding          sequences filled up to one of few lengths
 _packing          documents side by side in rows
 _targets          what a language model is to say next, and what its tokens may see
@@ -26,9 +29,12 @@ from phlox.data.text._collate import Collate
 from phlox.data.text._lookup import IntegerLookup, StringLookup
 from phlox.data.text._packing import Packed, PackedStream, pack
 from phlox.data.text._padding import pad
+from phlox.data.text._streaming import TextStream
 from phlox.data.text._targets import next_tokens, segment_mask
 from phlox.data.text._tokenizer import Tokenizer
 from phlox.data.text._tokens import Tokens
+from phlox.data.text._turns import end_of_turn as end_of_turn
+from phlox.data.text._turns import has_template as has_template
 from phlox.data.text._vectorization import TextVectorization
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "Packed",
     "PackedStream",
     "StringLookup",
+    "TextStream",
     "TextVectorization",
     "Tokenizer",
     "Tokens",

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -16,6 +16,7 @@ import numpy as np
 from phlox.core import RangeError, StructureError, UnknownNameError, answering
 from phlox.data._observations import whole
 from phlox.data.augmentation._sequences import TokenMask
+from phlox.data.text._bytes import reader_of
 from phlox.data.text._chat import ChatTemplate, Messages
 from phlox.data.text._inputs import cleaned, is_batch, numbers, texts_of
 from phlox.data.text._legacy import from_vocabulary
@@ -290,6 +291,14 @@ class Tokenizer:
     def pieces(self, ids: Any) -> list[str | None]:
         """The string of each token as the vocabulary has it; None beyond the vocabulary."""
         return [self._library.id_to_token(number) for number in numbers(ids)]
+
+    @cached_property
+    def _bytes(self) -> Callable[[int], bytes]:
+        return reader_of(self._library)
+
+    def token_bytes(self, ids: Any) -> list[bytes]:
+        """The bytes that each token stands for, which may be a part of a character; none beyond the vocabulary."""
+        return [self._bytes(number) for number in numbers(ids)]
 
     # --- what it knows ------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""A path as a servable, by what is there: a bundle, an ONNX file, or a file of px.save."""
+"""A path as a servable, by what is there: a bundle, an ONNX file, a file of px.save, or a model's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from phlox.serving.engine._compiled import CompiledServable
 from phlox.serving.engine._onnx import ONNXServable
 from phlox.serving.engine._servable import Servable
 from phlox.serving.engine._warming import check_examples
+from phlox.serving.language._opening import Language, is_model_folder, open_model_folder
 from phlox.weights import MANIFEST, Bundle, MissingFileError, load, read_bundle
 
 
@@ -24,10 +25,12 @@ class Opening:
     Arguments:
         inputs: of a model that is no bundle, as ``px.export`` takes them.
         allow: packages, classes and functions that a model may name, as for ``px.load``.
+        language: how folders of models of text are served.
     """
 
     inputs: Mapping[str, Any] | None = None
     allow: tuple[Any, ...] = ()
+    language: Language = field(default_factory=Language)
 
 
 def opened(path: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
@@ -40,11 +43,15 @@ def opened(path: Path, how: Opening, where: str) -> tuple[Servable, list[str]]:
     if path.is_dir():
         if (path / MANIFEST).is_file():
             return _of_bundle(path, how, where)
+        if is_model_folder(path):
+            return open_model_folder(path, how.language), []
         files = sorted(path.glob("*.onnx"))
         if len(files) != 1:
-            got = f"{len(files)} ONNX files" if files else "neither"
-            fix = "put there what px.export writes, or one file that ends in .onnx"
-            raise MissingFileError(f"{path} to hold a bundle, or one ONNX file", got=got, fix=fix, where=where)
+            got = f"{len(files)} ONNX files" if files else "none of them"
+            fix = "put there what px.export writes, a model of text and its tokenizer, or a file that ends in .onnx"
+            raise MissingFileError(
+                f"{path} to hold a bundle, a model of text, or one ONNX file", got=got, fix=fix, where=where
+            )
         path = files[0]
     if path.suffix == ".onnx":
         return ONNXServable({"default": path}, where), []

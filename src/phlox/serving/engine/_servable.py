@@ -92,8 +92,11 @@ class Servable(ABC):
     def forget(self) -> None:  # noqa: B027 - most have nothing to forget
         """Let go of what was compiled for shapes that have been seen."""
 
+    def open(self) -> None:  # noqa: B027
+        """Get ready; called before all else, and again after ``close`` where it is to serve once more."""
+
     def close(self) -> None:  # noqa: B027
-        """Let go of everything; nothing is called after it."""
+        """Let go of everything; nothing but ``open`` is called after it."""
 
 
 def _arrays(named: Mapping[str, Any]) -> tuple[BundleArray, ...]:

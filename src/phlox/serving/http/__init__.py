@@ -10,4 +10,5 @@ _openapi _page              addresses for programs; a page for people
 _health                     /healthz, /readyz, /metrics
 _metrics _journal           numbers for Prometheus; one line of JSON for each event
 _protocol                   headers that are too long or too slow
+_spending                   what one client may take: texts at a time, tokens in a minute
 """

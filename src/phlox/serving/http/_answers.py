@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,6 +30,27 @@ class Answer(NamedTuple):
         headers = [(b"content-type", self.kind.encode()), (b"content-length", b"%d" % len(self.body))]
         if self.headers:
             headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if closing:
+            headers.append((b"connection", b"close"))
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a request is answered with, part by part as it comes; an error before the first part is answered as all are.
+
+    Arguments:
+        parts: of the body.
+        kind: of the body.
+    """
+
+    parts: AsyncGenerator[bytes, None]
+    kind: str = "text/event-stream"
+    status: int = 200
+
+    def start(self, *, closing: bool) -> dict[str, Any]:
+        """The first of ASGI's messages."""
+        headers = [(b"content-type", self.kind.encode()), (b"cache-control", b"no-cache")]
         if closing:
             headers.append((b"connection", b"close"))
         return {"type": "http.response.start", "status": self.status, "headers": headers}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
+from contextlib import aclosing
 from typing import Any
 
 from phlox.serving._errors import UnauthorizedError, status_of
-from phlox.serving.http._answers import CLIENT_GONE, Answer, answer_error, answer_json
+from phlox.serving._keys import Keys
+from phlox.serving.http._answers import CLIENT_GONE, Answer, Streamed, answer_error, answer_json
 from phlox.serving.http._asked import Asked, ClientGoneError
 from phlox.serving.http._journal import Journal
 from phlox.serving.http._metrics import Metrics
 from phlox.serving.http._routes import Routes
+from phlox.serving.http._spending import Clients
+from phlox.serving.openai._faults import PATHS, answer_fault, answer_no_address
 from phlox.serving.repository._repository import Repository
 
 OPEN = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
@@ -24,32 +27,34 @@ class App:
 
     Arguments:
         repository: the models that there are.
-        token: what ``Authorization: Bearer`` must say; None for nothing.
+        keys: what ``Authorization: Bearer`` must say; None for nothing.
         metrics: where answers are counted.
         journal: where they are written down.
     """
 
-    def __init__(self, repository: Repository, token: str | None, metrics: Metrics, journal: Journal):
+    def __init__(self, repository: Repository, keys: Keys | None, metrics: Metrics, journal: Journal):
         self.repository, self.metrics, self.journal = repository, metrics, journal
-        self._token = None if token is None else token.encode()
-        self._routes = Routes()
+        self._keys, self._clients, self._routes = keys, Clients(repository.limits), Routes()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return  # nothing else is served
         start = time.perf_counter()
-        scope["phlox.metrics"] = self.metrics
+        scope["phlox.metrics"], scope["phlox.clients"] = self.metrics, self._clients
         asked = Asked(scope, receive, self.repository)
-        answer = await self._answered(asked)
-        if answer.status != CLIENT_GONE:
+        answer = await self._answered(asked, send)
+        if isinstance(answer, Answer) and answer.status != CLIENT_GONE:
             await send(answer.start(closing=self.repository.leaving))
             await send({"type": "http.response.body", "body": answer.body})
         self._note(asked, answer.status, time.perf_counter() - start)
 
-    async def _answered(self, asked: Asked) -> Answer:
-        """The answer, whatever happens."""
+    async def _answered(self, asked: Asked, send: Any) -> Answer | Streamed:
+        """The answer, whatever happens; one in parts is sent then."""
         try:
-            return await self._called(asked)
+            answer = await self._called(asked)
+            if isinstance(answer, Streamed):
+                await self._stream(asked, answer, send)
+            return answer
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if asked.watch is None or asked.watch.why is None or task is None:
@@ -62,8 +67,21 @@ class App:
             if asked.watch is not None:
                 asked.watch.end()
 
-    async def _called(self, asked: Asked) -> Answer:
-        if self._token is not None and asked.path not in OPEN and not self._lets_in(asked):
+    async def _stream(self, asked: Asked, answer: Streamed, send: Any) -> None:
+        """Send an answer part by part; what comes before the first part may still fail as others do."""
+        begun = False
+        async with aclosing(answer.parts) as parts:
+            async for part in parts:
+                if not begun:
+                    await send(answer.start(closing=self.repository.leaving))
+                    begun = True
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        if asked.failed is not None:
+            self._tell(asked, asked.failed)
+
+    async def _called(self, asked: Asked) -> Answer | Streamed:
+        if self._keys is not None and asked.path not in OPEN and not self._lets_in(asked, self._keys):
             fix = "send Authorization: Bearer TOKEN"
             raise UnauthorizedError("a token", got="none, or another", fix=fix, where="server")
         found = self._routes.find(asked.path)
@@ -76,26 +94,33 @@ class App:
             return answer_json({"error": f"{asked.path[:200]!r} is no address of this server"}, 404)
         allowed = ", ".join(sorted({wanted for wanted, _, _ in found}))
         text = f"{asked.path[:200]} expects {allowed}, got {method}"
+        if asked.path in PATHS:
+            return answer_no_address(text, 405, {"allow": allowed})
         return answer_json({"error": text}, 405, {"allow": allowed})
 
-    def _lets_in(self, asked: Asked) -> bool:
-        assert self._token is not None
+    def _lets_in(self, asked: Asked, keys: Keys) -> bool:
         given = [value for name, value in asked.scope["headers"] if name == b"authorization"]
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        return hmac.compare_digest(token.strip(), self._token) and scheme.lower() == b"bearer"
+        holder = keys.holder(given[0].decode("latin-1")) if len(given) == 1 else None
+        asked.holder = holder or None
+        return holder is not None
 
     def _failed(self, asked: Asked, error: Exception) -> Answer:
         if isinstance(error, ClientGoneError):
             return Answer(CLIENT_GONE)
-        if status_of(error)[0] == 500:  # all else is what a client did, or how busy it is
+        self._tell(asked, error)
+        return answer_fault(error) if asked.path in PATHS else answer_error(error)
+
+    def _tell(self, asked: Asked, error: Exception) -> None:
+        """Write down what is the server's fault; all else is what a client did, or how busy it is."""
+        if status_of(error)[0] == 500:
             told = {"path": asked.path[:200], "version": str(asked.version)}
             self.journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
-        return answer_error(error)
 
     def _note(self, asked: Asked, status: int, seconds: float) -> None:
         version = asked.version
         if version is not None:
-            protocol = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
+            usual = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
+            protocol = "openai" if asked.path in PATHS else usual
             self.metrics.answered(version.name, version.number, protocol, status, seconds)
         if self.journal.requests:
             told = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from phlox.serving._errors import InvalidRequestError, SlowRequestError, UnknownModelError
 from phlox.serving._limits import Limits
+from phlox.serving.http._spending import Clients
 from phlox.serving.repository._repository import Repository
 from phlox.serving.repository._version import Version
 
@@ -30,7 +31,7 @@ class Asked:
         params: what stands in its address, by name.
     """
 
-    __slots__ = ("headers", "params", "path", "receive", "repository", "scope", "version", "watch")
+    __slots__ = ("failed", "headers", "holder", "params", "path", "receive", "repository", "scope", "version", "watch")
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]], repository: Repository):
         self.scope, self.receive, self.repository = scope, receive, repository
@@ -40,6 +41,21 @@ class Asked:
         self.version: Version | None = None
         """The version that answers it, once that is known; for metrics and journal."""
         self.watch: Watch | None = None
+        self.failed: Exception | None = None
+        """What went wrong after the answer had begun."""
+        self.holder: str | None = None
+        """Whose key it has, where the server knows several."""
+
+    @property
+    def client(self) -> str:
+        """Who asks: the holder of a key, else an address."""
+        return self.holder or (self.scope.get("client") or ("",))[0]
+
+    @property
+    def clients(self) -> Clients:
+        """What each client may take."""
+        found: Clients = self.scope["phlox.clients"]
+        return found
 
     def header(self, name: bytes) -> str | None:
         """A header by its name in small letters."""
@@ -64,13 +80,13 @@ class Asked:
 
     async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """The outputs of a signature for inputs."""
-        return await version.answer(signature, inputs, self._seconds())
+        return await version.answer(signature, inputs, self.seconds(self.repository.limits.seconds))
 
-    def _seconds(self) -> float | None:
-        """The time that a client gives for the answer, in a header; at most what the server gives."""
+    def seconds(self, most: float) -> float:
+        """The time for the answer: what the client gives in a header, at most what the server gives."""
         told = self.headers.get(b"x-request-timeout")
         if told is None:
-            return None
+            return most
         try:
             seconds = float(told)
         except ValueError:
@@ -78,7 +94,7 @@ class Asked:
         if not 0 < seconds < float("inf"):
             fix = "send X-Request-Timeout: 2.5"
             raise InvalidRequestError("seconds above 0", got=repr(told)[:40], fix=fix, where="X-Request-Timeout")
-        return min(seconds, self.repository.limits.seconds)
+        return min(seconds, most)
 
 
 class Watch:

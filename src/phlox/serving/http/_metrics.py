@@ -8,12 +8,18 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from phlox.serving.language._model import LanguageModel
 from phlox.serving.repository._repository import Repository
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _ROWS = tuple(2**n for n in range(11))
 _MODEL = ("model", "version")
+_ENGINE = {
+    "slots": "Texts that can be written at once", "running": "Texts that are written", "waiting": "Texts that wait",
+    "reused": "Tokens of prompts that a slot had already", "preempted": "Texts that had to give up their slot so far",
+    "cancelled": "Texts that were not wanted any more", "refused": "Texts that there was no room for",
+}  # fmt: skip
 
 
 class Metrics:
@@ -32,6 +38,12 @@ class Metrics:
         self._batches = Histogram(
             "phlox_batch_seconds", "One batch of a model", _MODEL, buckets=_SECONDS, registry=self.registry
         )
+        self._read = Counter("phlox_prompt_tokens", "Tokens of prompts", _MODEL, registry=self.registry)
+        self._written = Counter("phlox_written_tokens", "Tokens that were written", _MODEL, registry=self.registry)
+        self._first = Histogram(
+            "phlox_first_token_seconds", "From a request to its first token", _MODEL, buckets=_SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
         self._known: dict[Any, Any] = {}
 
     def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
@@ -52,6 +64,15 @@ class Metrics:
             found = self._known[key] = self._rows.labels(model, version), self._batches.labels(model, version)
         found[0].observe(rows)
         found[1].observe(seconds)
+
+    def began(self, model: str, version: int, seconds: float) -> None:
+        """Count how long the first token of an answer took."""
+        self._first.labels(model, version).observe(seconds)
+
+    def wrote(self, model: str, version: int, read: int, written: int) -> None:
+        """Count tokens of a request that is over."""
+        self._read.labels(model, version).inc(read)
+        self._written.labels(model, version).inc(written)
 
     def watch(self, repository: Repository) -> None:
         """Tell of queues and memory too, as they are when somebody asks."""
@@ -80,4 +101,19 @@ class _Now:
             for model in self.repository.models.values():
                 for number, version in model.available().items():
                     family.add_metric((model.name, str(number)), read(version))
+            yield family
+        yield from self._engines()
+
+    def _engines(self) -> Iterator[Any]:
+        """What the engines of language models do now, and did so far."""
+        told = [
+            (model.name, str(number), version.servable.engine.statistics())
+            for model in self.repository.models.values()
+            for number, version in model.available().items()
+            if isinstance(version.servable, LanguageModel)
+        ]
+        for name, text in _ENGINE.items():
+            family = GaugeMetricFamily(f"phlox_engine_{name}", text, labels=_MODEL)
+            for model, number, statistics in told:
+                family.add_metric((model, number), getattr(statistics, name))
             yield family

@@ -61,6 +61,10 @@ def _general() -> dict[str, Any]:
         "examples": {"type": "array", "items": anything}, "context": anything}}  # fmt: skip
     v1, v2 = "/v1/models/{name}", "/v2/models/{name}"
     return {
+        "/v1/models": _get("models of text, as OpenAI's protocol lists them", []),
+        "/v1/chat/completions": _post("what a model answers in a chat", [], _texts("messages")),
+        "/v1/completions": _post("texts that go on from texts", [], _texts("prompt")),
+        "/v1/embeddings": _post("vectors of texts", [], _texts("input")),
         "/healthz": _get("the process is there", []),
         "/readyz": _get("every model can be asked", []),
         "/metrics": _get("numbers for Prometheus", [], kind="text/plain"),
@@ -76,6 +80,11 @@ def _general() -> dict[str, Any]:
         f"{v2}/ready": _get("whether a model can be asked", named, "404"),
         f"{v2}/infer": _post("outputs for tensors, as KServe's version 2 has it", named, tensors),
     }
+
+
+def _texts(what: str) -> dict[str, Any]:
+    """A body of OpenAI's protocol: a model, what it is asked, and options."""
+    return {"type": "object", "required": ["model", what], "properties": {"model": {"type": "string"}, what: {}}}
 
 
 def _observation(version: Version) -> dict[str, Any]:

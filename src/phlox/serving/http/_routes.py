@@ -7,10 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from phlox.serving.http import _health, _kserve, _openapi, _page, _plain, _tensorflow
-from phlox.serving.http._answers import Answer
+from phlox.serving.http._answers import Answer, Streamed
 from phlox.serving.http._asked import Asked
+from phlox.serving.openai._chat import chat_completions
+from phlox.serving.openai._completions import completions
+from phlox.serving.openai._embeddings import embeddings
+from phlox.serving.openai._models import models
 
-Handler = Callable[[Asked], Awaitable[Answer]]
+Handler = Callable[[Asked], Awaitable[Answer | Streamed]]
 _PLACES = ("", "/versions/{version}", "/labels/{label}")
 _MOST_KNOWN = 1024
 
@@ -58,6 +62,10 @@ def _all() -> list[Route]:
         *(_route("POST", f"{tensorflow}{place}:{verb}", call) for verb, call in verbs.items() for place in _PLACES),
         *(_route("POST", f"{kserve}{place}/infer", _kserve.infer) for place in _PLACES),
         *(_route("POST", f"/predict/{{name}}{place}", _plain.predict) for place in _PLACES),
+        _route("POST", "/v1/chat/completions", chat_completions),
+        _route("POST", "/v1/completions", completions),
+        _route("POST", "/v1/embeddings", embeddings),
+        _route("GET", "/v1/models", models),
         _route("GET", "/healthz", _health.healthz),
         _route("GET", "/readyz", _health.readyz),
         _route("GET", "/metrics", _health.metrics),

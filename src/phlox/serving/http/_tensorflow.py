@@ -13,6 +13,7 @@ from phlox.serving.http._answers import Answer, answer_arrays, answer_json
 from phlox.serving.http._asked import Asked
 from phlox.serving.http._bodies import json_object, read_request
 from phlox.serving.http._json_arrays import labels_of, read_array, scores_of, write_array
+from phlox.serving.openai._models import model_of
 from phlox.serving.repository._version import State, Version
 from phlox.weights import BundleArray, Signature
 
@@ -56,12 +57,17 @@ async def regress(asked: Asked) -> Answer:
 
 
 async def status(asked: Asked) -> Answer:
-    """The states of a model's versions."""
+    """The states of a model's versions; of one that OpenAI's protocol serves, what that tells of it too."""
+    plain = not {"version", "label"} & asked.params.keys()
+    told = model_of(asked, asked.params["name"]) if plain else None
+    if told is not None and asked.params["name"] not in asked.repository.models:  # an adapter
+        return answer_json(told)
     if "version" in asked.params or "label" in asked.params:
         versions = [asked.choose()]
     else:
         versions = list(asked.repository.find(asked.params["name"]).versions.values())
-    return answer_json({"model_version_status": [_status(v) for v in sorted(versions, key=lambda v: -v.number)]})
+    states = [_status(v) for v in sorted(versions, key=lambda v: -v.number)]
+    return answer_json({**(told or {}), "model_version_status": states})
 
 
 async def metadata(asked: Asked) -> Answer:

@@ -1,6 +1,9 @@
-"""The engine of language models: texts of many clients, written side by side.
+"""Language models: texts of many clients, written side by side; and models of sentences.
 
 _engine        px.serving.LanguageEngine: the thread that writes them, read it first
+_model         px.serving.LanguageModel: an engine with its tokenizer, as it is served
+_sentences     px.serving.Sentences: texts to vectors, as it is served
+_opening       models' folders as either
 _asked         what is asked, and the pieces that are answered
 _running       a text as the one who asked sees it
 _checking      what can't be written

@@ -1,4 +1,4 @@
-"""What stands in a folder of models: ``NAME/VERSION/``, or one bundle or file."""
+"""What stands in a folder of models: ``NAME/VERSION/``, or one bundle, file or model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from phlox.serving.language._opening import is_model_folder
 from phlox.weights import MANIFEST, MissingFileError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -29,16 +30,17 @@ class Found:
 def find_models(source: Path, where: str) -> dict[str, dict[int, Found]]:
     """Versions by name and number.
 
-    A folder of models holds a folder for each, which holds one for each version, named by its number. A bundle, or a
-    file, is one model with the version 1. What begins with a dot, or is named otherwise, is left alone.
+    A folder of models holds a folder for each, which holds one for each version, named by its number. A bundle, a
+    file, or the folder of a model of text is one model with the version 1. What begins with a dot, or is named
+    otherwise, is left alone.
 
     Raises:
         MissingFileError: there is no such path.
     """
-    if source.is_file() or (source / MANIFEST).is_file():
+    if source.is_file() or (source / MANIFEST).is_file() or is_model_folder(source):
         return {_plain(source.stem if source.is_file() else source.resolve().name): {1: found_at(source)}}
     if not source.is_dir():
-        fix = "give a folder of models, a bundle, an ONNX file, or a file that px.save wrote"
+        fix = "give a folder of models, a bundle, an ONNX file, a file that px.save wrote, or the folder of a model"
         raise MissingFileError(f"{source} to exist", got="nothing", fix=fix, where=where)
     models = {p.name: _versions(p) for p in sorted(source.iterdir()) if is_name(p.name) and p.is_dir()}
     return {name: versions for name, versions in models.items() if versions}

@@ -18,7 +18,7 @@ def bytes_of(path: Path) -> int:
         return path.stat().st_size
     sizes = {p.name: p.stat().st_size for p in path.iterdir() if p.is_file()}
     if MANIFEST not in sizes:
-        return sum(sizes.values())
+        return _of_forms(sizes) or sum(sizes.values())
     try:
         content = json.loads((path / MANIFEST).read_text("utf-8"))
         told = {name: int(size) for name, (size, _) in content["files"].items()}
@@ -27,6 +27,12 @@ def bytes_of(path: Path) -> int:
     forms = [told.get(MODEL, 0), told.get("weights.safetensors", 0)]
     forms.append(sum(n for name, n in told.items() if ".onnx" in name))
     return max(forms)
+
+
+def _of_forms(sizes: dict[str, int]) -> int:
+    """Bytes of the weights of a model's folder, which may hold them in two forms, one of which is read."""
+    forms = (sum(size for name, size in sizes.items() if name.endswith(ending)) for ending in (".safetensors", ".bin"))
+    return next((size for size in forms if size), 0)
 
 
 def check_room(kept: int, *, used: int, limit: int | None, where: str) -> None:

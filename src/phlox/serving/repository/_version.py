@@ -89,6 +89,7 @@ class Version:
 
     def _opened(self) -> tuple[Servable, Runner, list[str]]:
         servable, notes = self._load()
+        servable.open()
         runner = Runner(servable, self.limits.batch)
         return servable, runner, notes + warm_up(runner)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import grpc
 import grpc.aio
 
 from phlox.core import RangeError
+from phlox.serving._keys import Keys
 from phlox.serving._limits import Limits
 from phlox.serving.http._journal import Journal
 from phlox.serving.http._metrics import Metrics
@@ -27,13 +27,13 @@ class Rpc:
     Arguments:
         repository: the models that there are.
         limits: what a call may hold, and how long it may take.
-        token: what the metadata ``authorization`` must say; None for nothing.
+        keys: what the metadata ``authorization`` must say; None for nothing.
         metrics, journal: where calls are counted, and errors written down.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, token: str | None, metrics: Metrics, journal: Journal):
+    def __init__(self, repository: Repository, limits: Limits, keys: Keys | None, metrics: Metrics, journal: Journal):
         self.limits = limits
-        gates = [] if token is None else [_Gate(token)]
+        gates = [] if keys is None else [_Gate(keys)]
         options = [
             ("grpc.max_receive_message_length", limits.body), ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0), ("grpc.max_metadata_size", limits.header),
@@ -80,8 +80,8 @@ class Rpc:
 class _Gate(grpc.aio.ServerInterceptor):
     """Refuses calls without the token; health is told without."""
 
-    def __init__(self, token: str):
-        self._token = token.encode()
+    def __init__(self, keys: Keys):
+        self._keys = keys
 
         async def refused(request: Any, context: Any) -> None:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "server expects a token, got none, or another")
@@ -91,7 +91,6 @@ class _Gate(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         given = [value for name, value in handler_call_details.invocation_metadata if name == "authorization"]
         text = given[0] if len(given) == 1 else ""
-        scheme, _, token = (text if isinstance(text, str) else "").partition(" ")
-        right = hmac.compare_digest(token.strip().encode(), self._token) and scheme.lower() == "bearer"
+        right = isinstance(text, str) and self._keys.holder(text) is not None
         open_to_all = handler_call_details.method in _OPEN
         return await continuation(handler_call_details) if right or open_to_all else self._refusal
