@@ -8,6 +8,7 @@ normalisation/    of activations, and of weights
 recurrence/       a state carried over time
 attention/        attention, positions, transformers
 containers/       layers made of layers
+inference/        models made ready to be used alone
 _autosize         sizes from shapes alone
 _summary _flops   px.summary, and the operations that it counts
 _kinds            what a parameter is, by the layer that owns it
