@@ -4,8 +4,9 @@ _quantizing            px.compress.quantize and dequantize: weights as integers
 _training              px.compress.prepare and convert: training with rounded weights
 _scheme _integers      how many bits and which scales; a matrix as integers and back
 _layers                which layers are meant
+pruning/               px.compress.prune and its kin: numbers and parts that are left out
 calibration/           px.compress.calibrate: what comes into layers, measured
-layers/                layers with integers in them
+layers/                layers with integers in them, and with masks
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +24,18 @@ from phlox.compress.layers._linear import (
     QuantizedDense,
     QuantizedDepthwiseConv,
 )
+from phlox.compress.layers._masked import (
+    MaskedBilinear,
+    MaskedConv,
+    MaskedConvTranspose,
+    MaskedDense,
+    MaskedDepthwiseConv,
+    MaskedEmbedding,
+    MaskedEmbeddingBag,
+    MaskedGRUCell,
+    MaskedLSTMCell,
+    MaskedRNNCell,
+)
 
 # Names imported as themselves serve files, which name classes so; they are not in __all__.
 from phlox.compress.layers._rounded import RoundedConv as RoundedConv
@@ -30,10 +43,23 @@ from phlox.compress.layers._rounded import RoundedConvTranspose as RoundedConvTr
 from phlox.compress.layers._rounded import RoundedDense as RoundedDense
 from phlox.compress.layers._rounded import RoundedDepthwiseConv as RoundedDepthwiseConv
 from phlox.compress.layers._rounded import RoundedEmbedding as RoundedEmbedding
+from phlox.compress.pruning._gradual import Pruning
+from phlox.compress.pruning._pruning import Sparsity, prune, remove_masks, sparsity
 from phlox.core import unknown_name as _unknown_name
 
 __all__ = [
     "Factors",
+    "MaskedBilinear",
+    "MaskedConv",
+    "MaskedConvTranspose",
+    "MaskedDense",
+    "MaskedDepthwiseConv",
+    "MaskedEmbedding",
+    "MaskedEmbeddingBag",
+    "MaskedGRUCell",
+    "MaskedLSTMCell",
+    "MaskedRNNCell",
+    "Pruning",
     "QuantizedConv",
     "QuantizedConvTranspose",
     "QuantizedDense",
@@ -41,15 +67,19 @@ __all__ = [
     "QuantizedEmbedding",
     "Ranges",
     "Sensitivity",
+    "Sparsity",
     "awq",
     "calibrate",
     "convert",
     "dequantize",
     "gptq",
     "prepare",
+    "prune",
     "quantize",
+    "remove_masks",
     "sensitivity",
     "smooth",
+    "sparsity",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
