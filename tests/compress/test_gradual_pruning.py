@@ -133,6 +133,25 @@ def test_a_resumed_run_is_the_whole_run(by, tmp_path):
     assert px.compress.sparsity(resumed).share == pytest.approx(round(0.8 * 112) / 112)
 
 
+def test_masks_are_taken_off_after_training():
+    """What stands behind a mask goes on by what an optimiser remembers, and is no part of the model."""
+    one = model()
+    fit(one, px.compress.Pruning(0.5, stop=3), rule=px.optim.Momentum(0.05, 0.9))
+    assert (vars(one[0])["weight"][~one[0].weight_mask] != 0).any()
+    plain = px.compress.remove_masks(one)
+    assert px.compress.sparsity(plain).share == 0.5
+    assert np.array_equal(plain(X), one(X))
+
+
+def test_the_engine_is_asked_for_the_steps_that_matter_alone():
+    pruning = px.compress.Pruning(0.5, start=4, stop=11, every=3)
+    asked, run = {}, px.Run(model(), None)
+    for step in range(13):
+        run.step = step
+        asked[step] = pruning.steps_until(run)
+    assert asked == {0: 4, 1: 3, 2: 2, 3: 1, 4: 3, 5: 2, 6: 1, 7: 3, 8: 2, 9: 1, 10: 1, 11: None, 12: None}
+
+
 def test_averages_of_weights_have_the_masks_too():
     one, average = model(), px.EMA(0.5)
     fit(one, px.compress.Pruning(0.5, stop=6), average, epochs=2)

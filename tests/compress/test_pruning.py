@@ -95,6 +95,8 @@ def test_what_is_random_is_told_by_the_key_and_spread_evenly():
     by_magnitude = np.abs(np.asarray(model[0].weight))
     kept = by_magnitude[np.asarray(a[0].weight_mask)].mean()
     assert abs(kept / by_magnitude.mean() - 1) < 0.03  # large ones go as small ones do
+    twins = px.compress.prune(px.Chain(px.Dense(9, 9), px.Dense(9, 9)), 0.5, by="random", key=1)
+    assert not np.array_equal(twins[0].weight_mask, twins[1].weight_mask)
 
 
 def test_scores_of_ones_own():
@@ -159,6 +161,13 @@ def test_recurrent_layers_compute_with_what_is_left(make):
     x = normal(2, 3, 4)
     assert_close(pruned(x), np.asarray(zeroed(x)))
     assert np.abs(np.asarray(pruned(x)) - np.asarray(model(x))).max() > 0.01
+
+
+def test_a_projection_is_pruned_too():
+    cell = px.compress.prune(px.nn.LSTMCell(3, 6, proj_size=2, key=0), 0.5, scope="layer")
+    assert {path: mask.mean() for path, mask in masks(cell).items()} == {
+        "weight_ih_mask": 0.5, "weight_hh_mask": 0.5, "weight_hr_mask": 0.5,
+    }  # fmt: skip
 
 
 def test_attention_is_pruned_through_its_maps():

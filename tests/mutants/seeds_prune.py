@@ -1,0 +1,148 @@
+"""Faults of pruning: which numbers go and how many, masks in training, the curve, movement."""
+
+_MASKS = "tests/compress/test_pruning.py::"
+_GRADUAL = "tests/compress/test_gradual_pruning.py::"
+_HERE = "compress/pruning/"
+
+MUTANTS = [
+    (
+        "prune: the largest numbers go",
+        _HERE + "_scores.py",
+        "found = [np.abs(one.value) for one in weights]",
+        "found = [-np.abs(one.value) for one in weights]",
+        (_MASKS + "test_magnitudes_of_each_layer_leave_out_what_pytorch_leaves_out",),
+    ),
+    (
+        "prune: signs count as size",
+        _HERE + "_scores.py",
+        "found = [np.abs(one.value) for one in weights]",
+        "found = [one.value for one in weights]",
+        (_MASKS + "test_magnitudes_of_all_layers_together_leave_out_what_pytorch_leaves_out",),
+    ),
+    (
+        "prune: all equal numbers go together",
+        _HERE + "_selecting.py",
+        "kept[equal[: count - np.count_nonzero(below)]] = False",
+        "kept[equal] = False",
+        (_MASKS + "test_of_equal_numbers_the_first_go_and_no_more_than_are_wanted",),
+    ),
+    (
+        "prune: a share is cut off, not rounded",
+        _HERE + "_selecting.py",
+        "return round(share * size)",
+        "return int(share * size)",
+        (_MASKS + "test_exactly_the_wanted_share_is_left_out",),
+    ),
+    (
+        "prune: a pattern goes along the outputs",
+        _HERE + "_weights.py",
+        "AXES.get(kind.kind, -2)",
+        "AXES.get(kind.kind, -1)",
+        (_MASKS + "test_a_pattern_keeps_the_largest_of_each_group_that_an_output_sums_over",),
+    ),
+    (
+        "prune: a pattern keeps the smallest",
+        _HERE + "_selecting.py",
+        "order[..., : group - keep], False",
+        "order[..., keep:], False",
+        (_MASKS + "test_a_pattern_keeps_the_largest_of_each_group_that_an_output_sums_over",),
+    ),
+    (
+        "prune: what was left out may come back",
+        _HERE + "_scores.py",
+        "[np.where(one.mask, score, -np.inf) for one, score in zip(weights, found, strict=True)]",
+        "[np.asarray(score) for one, score in zip(weights, found, strict=True)]",
+        (_MASKS + "test_what_was_left_out_counts_and_stays_left_out",),
+    ),
+    (
+        "prune: stacked layers are compared with each other",
+        _HERE + "_pruning.py",
+        "for one in layers_of(score, weight.stacked)]",
+        "for one in layers_of(score, 0 * weight.stacked)]",
+        (_MASKS + "test_stacked_layers_each_give_up_the_same_share",),
+    ),
+    (
+        "prune: each weight draws the same numbers",
+        _HERE + "_scores.py",
+        "jax.random.uniform(k, one.mask.shape)",
+        "jax.random.uniform(keys[0], one.mask.shape)",
+        (_MASKS + "test_what_is_random_is_told_by_the_key_and_spread_evenly",),
+    ),
+    (
+        "prune: the model that was given is changed",
+        _HERE + "_weights.py",
+        "    model = copy(model)\n    computed",
+        "    computed",
+        (_MASKS + "test_what_was_left_out_counts_and_stays_left_out",),
+    ),
+    (
+        "masks: a weight is read as it stands behind its mask",
+        "compress/layers/_masked.py",
+        "return act(jnp.where(mask, weight, jnp.zeros((), weight.dtype)))",
+        "return act(weight)",
+        (_MASKS + "test_a_gradient_reaches_what_is_left_alone",),
+    ),
+    (
+        "masks: taken off, they leave what stood behind them",
+        "compress/layers/_masked.py",
+        "weights = {name: getattr(self, name) for name in self.masks}",
+        "weights = {name: vars(self)[name] for name in self.masks}",
+        (_GRADUAL + "test_masks_are_taken_off_after_training",),
+    ),
+    (
+        "masks: a projection of an LSTM has none",
+        "compress/layers/_masked.py",
+        '(*_CELL, "weight_hr")',
+        "_CELL",
+        (_MASKS + "test_a_projection_is_pruned_too",),
+    ),
+    (
+        "Pruning: the curve is a straight line",
+        _HERE + "_gradual.py",
+        "* left**self.power",
+        "* left",
+        (_GRADUAL + "test_the_share_rises_by_the_published_curve",),
+    ),
+    (
+        "Pruning: the curve begins at nothing",
+        _HERE + "_gradual.py",
+        "self.share + (self.initial - self.share) * left",
+        "self.share - self.share * left",
+        (_GRADUAL + "test_the_share_rises_by_the_published_curve",),
+    ),
+    (
+        "Pruning: masks change a step late",
+        _HERE + "_gradual.py",
+        "return min(self.every - (run.step - self.start) % self.every, self.stop - run.step)",
+        "return min(self.every + 1 - (run.step - self.start) % self.every, self.stop - run.step)",
+        (_GRADUAL + "test_the_engine_is_asked_for_the_steps_that_matter_alone",),
+    ),
+    (
+        "Pruning: the last share is left to the rhythm",
+        _HERE + "_gradual.py",
+        "if due or run.step == self.stop:",
+        "if due:",
+        (_GRADUAL + "test_exactly_the_share_of_the_curve_is_left_out_and_nothing_comes_back",),
+    ),
+    (
+        "Pruning: movement towards zero counts as movement away",
+        _HERE + "_gradual.py",
+        "total - (weight * gradient)",
+        "total + (weight * gradient)",
+        (_GRADUAL + "test_movement_is_the_sum_of_weight_times_step_away_from_zero",),
+    ),
+    (
+        "Pruning: movement is that of the last step",
+        _HERE + "_gradual.py",
+        "total - (weight * gradient)",
+        "-(weight * gradient)",
+        (_GRADUAL + "test_movement_is_the_sum_of_weight_times_step_away_from_zero",),
+    ),
+    (
+        "Pruning: sums of movement are not kept in checkpoints",
+        _HERE + "_gradual.py",
+        'self.modules = ("movement",) if by == "movement" else ()',
+        "self.modules = ()",
+        (_GRADUAL + "test_a_resumed_run_is_the_whole_run",),
+    ),
+]
