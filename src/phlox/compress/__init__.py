@@ -3,14 +3,17 @@
 _quantizing            px.compress.quantize and dequantize: weights as integers
 _training              px.compress.prepare and convert: training with rounded weights
 _scheme _integers      how many bits and which scales; a matrix as integers and back
+_low_rank              px.compress.low_rank: weights as products of two
 _layers                which layers are meant
-pruning/               px.compress.prune and its kin: numbers and parts that are left out
+pruning/               px.compress.prune and Pruning: masks on weights
+structure/             px.compress.shrink and its kin: channels, heads and layers removed
 calibration/           px.compress.calibrate: what comes into layers, measured
-layers/                layers with integers in them, and with masks
+layers/                layers with integers in them, with masks, in two steps
 """
 
 from typing import TYPE_CHECKING
 
+from phlox.compress._low_rank import low_rank
 from phlox.compress._quantizing import dequantize, quantize
 from phlox.compress._training import convert, prepare
 from phlox.compress.calibration._calibrating import Ranges, calibrate
@@ -24,6 +27,7 @@ from phlox.compress.layers._linear import (
     QuantizedDense,
     QuantizedDepthwiseConv,
 )
+from phlox.compress.layers._low_rank import LowRankConv, LowRankDense, LowRankEmbedding
 from phlox.compress.layers._masked import (
     MaskedBilinear,
     MaskedConv,
@@ -45,10 +49,16 @@ from phlox.compress.layers._rounded import RoundedDepthwiseConv as RoundedDepthw
 from phlox.compress.layers._rounded import RoundedEmbedding as RoundedEmbedding
 from phlox.compress.pruning._gradual import Pruning
 from phlox.compress.pruning._pruning import Sparsity, prune, remove_masks, sparsity
+from phlox.compress.structure._dropping import drop_layers
+from phlox.compress.structure._shrinking import remove_units, shrink, units
+from phlox.compress.structure._units import Units
 from phlox.core import unknown_name as _unknown_name
 
 __all__ = [
     "Factors",
+    "LowRankConv",
+    "LowRankDense",
+    "LowRankEmbedding",
     "MaskedBilinear",
     "MaskedConv",
     "MaskedConvTranspose",
@@ -68,18 +78,24 @@ __all__ = [
     "Ranges",
     "Sensitivity",
     "Sparsity",
+    "Units",
     "awq",
     "calibrate",
     "convert",
     "dequantize",
+    "drop_layers",
     "gptq",
+    "low_rank",
     "prepare",
     "prune",
     "quantize",
     "remove_masks",
+    "remove_units",
     "sensitivity",
+    "shrink",
     "smooth",
     "sparsity",
+    "units",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are

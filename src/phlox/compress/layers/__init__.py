@@ -1,4 +1,4 @@
-"""Layers with integers in them, and with masks.
+"""Layers with integers in them, with masks, in two steps.
 
 _quantized     what they have in common: a weight that is read as floats and held as integers
 _products      products of integers
@@ -6,4 +6,5 @@ _linear        Dense and convolutions
 _embedding     Embedding
 _rounded       layers that train with rounded weights
 _masked        layers whose weights are read through masks
+_low_rank      layers whose weight is a product of two
 """
