@@ -55,7 +55,7 @@ def test_the_share_rises_by_the_published_curve():
     assert [straight.share_at(t) for t in (0, 5, 10)] == pytest.approx([0, 0.3, 0.6])
 
 
-@pytest.mark.parametrize("by", ["magnitude", "random"])
+@pytest.mark.parametrize("by", ["magnitude", pytest.param("random", marks=pytest.mark.soak)])
 def test_exactly_the_share_of_the_curve_is_left_out_and_nothing_comes_back(by):
     watch, pruning = Watch(), px.compress.Pruning(0.8, start=2, stop=9, every=3, initial=0.2, by=by)
     fit(model(), pruning, watch)
@@ -112,7 +112,7 @@ def test_movement_is_the_sum_of_weight_times_step_away_from_zero():
     assert not np.array_equal(kept[:, 0], np.abs(weights[-1][:, 0]) >= np.sort(np.abs(weights[-1][:, 0]))[3])
 
 
-@pytest.mark.parametrize("by", ["movement", "random"])
+@pytest.mark.parametrize("by", ["movement", pytest.param("random", marks=pytest.mark.soak)])
 def test_a_resumed_run_is_the_whole_run(by, tmp_path):
     def pruning():
         return px.compress.Pruning(0.8, start=1, stop=11, every=2, by=by)

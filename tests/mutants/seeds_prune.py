@@ -1,8 +1,11 @@
-"""Faults of pruning: which numbers go and how many, masks in training, the curve, movement."""
+"""Faults of pruning: which numbers go and how many, masks, the curve, movement; what goes together; low rank."""
 
 _MASKS = "tests/compress/test_pruning.py::"
 _GRADUAL = "tests/compress/test_gradual_pruning.py::"
+_PARTS = "tests/compress/test_structure.py::"
+_RANK = "tests/compress/test_low_rank.py::"
 _HERE = "compress/pruning/"
+_STRUCTURE = "compress/structure/"
 
 MUTANTS = [
     (
@@ -144,5 +147,152 @@ MUTANTS = [
         'self.modules = ("movement",) if by == "movement" else ()',
         "self.modules = ()",
         (_GRADUAL + "test_a_resumed_run_is_the_whole_run",),
+    ),
+    (
+        "shrink: what is added is not linked",
+        _STRUCTURE + "_rules.py",
+        "            label = links.join(label, other.axes[axis], reason)\n        axes.append(label)",
+        "            pass\n        axes.append(label)",
+        (_PARTS + "test_channels_that_are_added_go_together_and_those_side_by_side_by_themselves",),
+    ),
+    (
+        "shrink: axes laid side by side are those of the first",
+        _STRUCTURE + "_rules.py",
+        "    return np.concatenate(made)",
+        "    return np.concatenate(made[:1] * len(made))",
+        (_PARTS + "test_channels_that_are_added_go_together_and_those_side_by_side_by_themselves",),
+    ),
+    (
+        "shrink: a channel laid flat is told from the wrong end",
+        _STRUCTURE + "_reshaping.py",
+        "    shape[chosen] = sizes[chosen]",
+        "    label, shape[chosen] = label[::-1], sizes[chosen]",
+        (_PARTS + "test_a_channel_goes_with_its_norm_its_depthwise_kernel_and_all_places_it_is_laid_at",),
+    ),
+    (
+        "shrink: features of a head may go alone",
+        _STRUCTURE + "_reshaping.py",
+        "    links.join(np.repeat(rows[:, 0], rows.shape[1] - 1), rows[:, 1:].ravel(), reason)\n",
+        "",
+        (_PARTS + "test_a_head_goes_with_its_queries_keys_and_values_and_those_that_share_them",),
+    ),
+    (
+        "shrink: channels of a group may go alone",
+        _STRUCTURE + "_contractions.py",
+        "            links.join(np.repeat(rows[:, 0], rows.shape[1] - 1), rows[:, 1:].ravel(), reason)\n",
+        "            pass\n",
+        (_PARTS + "test_a_group_goes_as_a_whole",),
+    ),
+    (
+        "shrink: what a norm takes the mean of may go",
+        _STRUCTURE + "_rules.py",
+        "    for axis in over:\n        links.hold(value.axes[axis], reason)\n    left = [axis",
+        "    left = [axis",
+        (_PARTS + "test_what_has_to_stay_is_told_with_its_reason",),
+    ),
+    (
+        "shrink: results may go",
+        _STRUCTURE + "_tracing.py",
+        'links.hold(label, "the model\'s results have it")',
+        "pass",
+        (_PARTS + "test_shares_of_each_family_or_of_all_and_one_stays",),
+    ),
+    (
+        "shrink: what is carried through a loop is not linked",
+        _STRUCTURE + "_tracing.py",
+        "ended = [self.same([a, b], reason) for",
+        "ended = [self.same([b], reason) for",
+        (_PARTS + "test_stacked_layers_lose_the_same_units",),
+    ),
+    (
+        "shrink: a group norm keeps its groups",
+        _STRUCTURE + "_sizes.py",
+        '"groups": channels // (layer.channels // layer.groups)',
+        '"groups": layer.groups',
+        (_PARTS + "test_a_group_goes_as_a_whole",),
+    ),
+    (
+        "shrink: attention keeps its heads",
+        _STRUCTURE + "_sizes.py",
+        '"heads": layer.q_proj.out_size // layer.head_dim',
+        '"heads": layer.heads',
+        (_PARTS + "test_a_head_goes_with_its_queries_keys_and_values_and_those_that_share_them",),
+    ),
+    (
+        "shrink: another result is taken for the same",
+        _STRUCTURE + "_removing.py",
+        "if not off <= ",
+        "if off < ",
+        (_PARTS + "test_a_model_with_sizes_of_its_own_is_refused_and_not_made_wrong",),
+    ),
+    (
+        "shrink: units of the largest weights go",
+        _STRUCTURE + "_shrinking.py",
+        "return squares / count",
+        "return -squares / count",
+        (_PARTS + "test_channels_of_the_smallest_norm_go_as_in_pytorch",),
+    ),
+    (
+        "shrink: all units of a family may go",
+        _STRUCTURE + "_shrinking.py",
+        "min(count_of(share, one.size), one.size - 1)",
+        "count_of(share, one.size)",
+        (_PARTS + "test_shares_of_each_family_or_of_all_and_one_stays",),
+    ),
+    (
+        "drop_layers: rounds that go are those that stay",
+        _STRUCTURE + "_dropping.py",
+        "kept = np.setdiff1d(np.arange(len(holder)), gone)",
+        "kept = np.asarray(gone)",
+        (_PARTS + "test_rounds_and_layers_of_chains_are_dropped",),
+    ),
+    (
+        "drop_layers: results of another form pass",
+        _STRUCTURE + "_dropping.py",
+        "(form := _form(model, inputs)) != whole",
+        "(form := _form(model, inputs)) is None",
+        (_PARTS + "test_other_mistakes",),
+    ),
+    (
+        "low_rank: an error is of squares",
+        "compress/_low_rank.py",
+        "behind <= error**2 * behind",
+        "behind <= error * behind",
+        (_RANK + "test_the_smallest_rank_within_the_error_is_taken",),
+    ),
+    (
+        "low_rank: a rank too many",
+        "compress/_low_rank.py",
+        "fits.argmax(-1), values",
+        "fits.argmax(-1) + 1, values",
+        (_RANK + "test_the_smallest_rank_within_the_error_is_taken",),
+    ),
+    (
+        "low_rank: singular values are in both factors",
+        "compress/_low_rank.py",
+        "roots = np.sqrt(values[..., :rank])",
+        "roots = values[..., :rank]",
+        (_RANK + "test_the_smallest_rank_within_the_error_is_taken",),
+    ),
+    (
+        "low_rank: a convolution steps twice",
+        "compress/layers/_low_rank.py",
+        "out_channels=layer.out_channels, stride=once",
+        "out_channels=layer.out_channels, stride=layer.stride",
+        (_RANK + "test_a_convolution_in_two_steps",),
+    ),
+    (
+        "low_rank: a bias is lost",
+        "compress/layers/_low_rank.py",
+        "second = _like(Dense, weight=b, bias=layer.bias",
+        "second = _like(Dense, weight=b, bias=None",
+        (_RANK + "test_a_dense_in_two_steps",),
+    ),
+    (
+        "low_rank: two layers that take more room",
+        "compress/_low_rank.py",
+        "if r * (u.shape[-2] + v.shape[-1]) < u.shape[-2] * v.shape[-1]:",
+        "if r:",
+        (_RANK + "test_layers_where_two_take_as_much_room_are_left",),
     ),
 ]

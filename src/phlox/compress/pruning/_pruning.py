@@ -70,11 +70,11 @@ def prune(
     model = with_masks(model, where, skip, _WHERE)
     weights = weights_of(model, chosen(model, where, skip, _WHERE), _WHERE)
     scores = scores_of(weights, by, key, _WHERE)
-    if isinstance(wanted, float):
+    if isinstance(wanted, tuple):
+        masks = [_by_pattern(weight, score, *wanted) for weight, score in zip(weights, scores, strict=True)]
+    else:
         _check_rises(weights, scores, wanted, scope)
         masks = masks_by_share(weights, scores, wanted, scope)
-    else:
-        masks = [_by_pattern(weight, score, *wanted) for weight, score in zip(weights, scores, strict=True)]
     for weight, mask in zip(weights, masks, strict=True):
         weight.take(mask)
     return model
