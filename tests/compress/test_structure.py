@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -125,6 +126,24 @@ def test_a_group_goes_as_a_whole():
     same(small, zeroed(model, layers__5__weight=(0, range(6))), x)
 
 
+def test_a_group_of_a_convolution_written_by_hand_goes_as_a_whole():
+    class Own(px.Module):
+        def __init__(self):
+            self.weight = jnp.asarray(normal(3, 2, 6))
+
+        def __call__(self, x):
+            sides = ("NWC", "WIO", "NWC")
+            return jax.lax.conv_general_dilated(
+                x, self.weight, (1,), "SAME", dimension_numbers=sides, feature_group_count=x.shape[-1] // 2
+            )
+
+    model, x = px.Chain(px.Dense(3, 4, px.tanh, key=0), Own(), px.sigmoid, px.Dense(6, 2, key=1)), normal(2, 5, 3)
+    assert [(one.layers, one.count) for one in px.compress.units(model, x)] == [(("layers.0", "layers.1"), 2)]
+    small = px.compress.remove_units(model, {"layers.0": [0]}, x)
+    assert sizes(small)["layers.1.weight"] == (3, 2, 3)
+    same(small, zeroed(model, layers__3__weight=(0, [0, 1, 2])), x)
+
+
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_a_head_goes_with_its_queries_keys_and_values_and_those_that_share_them(kv_heads):
     class Net(px.Module):
@@ -142,6 +161,12 @@ def test_a_head_goes_with_its_queries_keys_and_values_and_those_that_share_them(
     assert (small.attention.head_dim, small.attention.dim) == (4, 12)
     rows = range(4 * each, 8 * each)
     same(small, zeroed(model, attention__out_proj__weight=(0, list(rows))), x)
+
+
+def test_what_goes_round_in_a_loop_is_what_comes_in():
+    model = px.Chain(px.Dense(3, 6, key=0), px.RepeatedLayer(lambda: px.Dense(6, 6, px.tanh), 3, key=1), px.Dense(6, 2))
+    found = px.compress.units(model, normal(4, 3))
+    assert [(one.layers, one.count) for one in found] == [(("layers.0", "layers.1.block"), 6)]
 
 
 def test_stacked_layers_lose_the_same_units():

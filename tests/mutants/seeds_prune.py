@@ -181,7 +181,7 @@ MUTANTS = [
         _STRUCTURE + "_contractions.py",
         "            links.join(np.repeat(rows[:, 0], rows.shape[1] - 1), rows[:, 1:].ravel(), reason)\n",
         "            pass\n",
-        (_PARTS + "test_a_group_goes_as_a_whole",),
+        (_PARTS + "test_a_group_of_a_convolution_written_by_hand_goes_as_a_whole",),
     ),
     (
         "shrink: what a norm takes the mean of may go",
@@ -202,7 +202,7 @@ MUTANTS = [
         _STRUCTURE + "_tracing.py",
         "ended = [self.same([a, b], reason) for",
         "ended = [self.same([b], reason) for",
-        (_PARTS + "test_stacked_layers_lose_the_same_units",),
+        (_PARTS + "test_what_goes_round_in_a_loop_is_what_comes_in",),
     ),
     (
         "shrink: a group norm keeps its groups",
