@@ -249,7 +249,7 @@ def llama():
 
 
 def bert():
-    config = px.models.BertConfig(
+    config = px.models.BERTConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
         task="text-classification", classes=3,
     )  # fmt: skip
@@ -264,7 +264,7 @@ def longer(*case):
     ("make", "layers", "count"),
     [
         longer(resnet, {"stem.conv", "stages.0.1.layers.2.conv", "stages.1.0.layers.1.conv"}, 8),
-        longer(mobilenet, {"stages.1.0.expand.conv", "stages.1.0.excite.reduce"}, 25),
+        longer(mobilenet, {"stages.1.0.expand.conv", "stages.0.0.excite.reduce"}, 25),
         longer(vit, {"blocks.1.attention.q_proj", "blocks.0.mlp.layers.0"}, 4),
         longer(gpt2, {"blocks.1.attention.v_proj", "blocks.0.mlp.layers.0"}, 4),
         (llama, {"blocks.1.attention.k_proj", "blocks.0.mlp.gate", "blocks.0.mlp.up"}, 4),

@@ -88,6 +88,8 @@ def _through_mask(name: str) -> property:
         raw, mask = held[name], held.get(mask_of(name))
         if mask is None or not hasattr(raw, "dtype"):  # in a gradient, or in a mapped tree
             return raw
+        if mask.shape != raw.shape:  # while both are being cut, one after the other
+            return raw
         return _masked(F.identity, raw, mask)
 
     def write(self: Module, value: Any) -> None:

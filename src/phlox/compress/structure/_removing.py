@@ -39,7 +39,7 @@ def zeroed(model: M, gone: Gone) -> M:
     arrays = dict(state_dict(twin))
     for (path, axis), indices in gone.items():
         at = (slice(None),) * axis + (np.asarray(indices),)
-        arrays[path] = arrays[path].at[at].set(0)
+        arrays[path] = arrays[path].at[at].set(jnp.zeros((), arrays[path].dtype))
     for path in {path for path, _ in gone}:
         set_at(twin, path, arrays[path])
     return twin
