@@ -91,9 +91,10 @@ def summary() -> list[str]:
     waiting = Counter[str]()
     for row in (row for s in SOURCES for row in s.rows if row.area):
         waiting[row.area] += len(row.names)
-    lines += ["What is not yet there waits for:", "", "| area | names | which is |", "|---|---|---|"]
-    lines += [f"| {area} | {waiting[area]} | {AREAS[area]} |" for area in AREAS if waiting[area]]
-    return [*lines, ""]
+    if waiting:
+        lines += ["What is not yet there waits for:", "", "| area | names | which is |", "|---|---|---|"]
+        lines += [f"| {area} | {waiting[area]} | {AREAS[area]} |" for area in AREAS if waiting[area]] + [""]
+    return lines
 
 
 def anchor(title: str) -> str:

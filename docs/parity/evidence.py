@@ -338,6 +338,10 @@ LOOP = {
     "px.parallel.data_parallel": Evidence("loop/test_devices.py", "one device", ("1e-4",)),
     "px.compress.quantize": Evidence("compress/test_integers.py", "PyTorch", ("float32",)),
     "px.compress.prepare": Evidence("compress/test_trained_rounded.py", "PyTorch", ("float32",)),
+    "px.compress.prune": Evidence("compress/test_pruning.py", "PyTorch", ("exact",)),
+    "px.compress.remove_masks": Evidence("compress/test_pruning.py", "the masked model", ("exact",)),
+    "px.compress.sparsity": Evidence("compress/test_pruning.py", "by hand", ("exact",)),
+    "px.compress.shrink": Evidence("compress/test_structure.py", "PyTorch, and the zeroed model", ("1e-6",)),
 }
 
 EVIDENCE: dict[str, Evidence] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.rows import Row, Section, Source, absent, have, later
+from parity.rows import Row, Section, Source, absent, have
 
 F = "px.nn.functional."
 LOSS = "px.losses."
@@ -347,13 +347,24 @@ UTILS = Section(
         ),
         have("rnn.pad_sequence", "px.data.batch_sequences", "the batch comes first; returns the lengths too"),
         have("rnn.unpad_sequence", "px.data.unbatch_sequences"),
-        later(
-            "prune.BasePruningMethod prune.CustomFromMask prune.Identity prune.L1Unstructured prune.LnStructured "
-            "prune.PruningContainer prune.RandomStructured prune.RandomUnstructured prune.custom_from_mask "
-            "prune.global_unstructured prune.identity prune.is_pruned prune.l1_unstructured prune.ln_structured "
-            "prune.random_structured prune.random_unstructured prune.remove",
-            "pruning",
+        have(
+            "prune.l1_unstructured prune.random_unstructured prune.global_unstructured prune.identity "
+            "prune.L1Unstructured prune.RandomUnstructured prune.Identity prune.PruningContainer",
+            "px.compress.prune",
+            'a copy of the model; `scope="layer"` for one by itself, a share of 0 for masks alone; again for more',
         ),
+        have(
+            "prune.custom_from_mask prune.CustomFromMask prune.BasePruningMethod",
+            "px.compress.prune(by=scores)",
+            "scores of your own, by path; or write to `layer.weight_mask`",
+        ),
+        have(
+            "prune.ln_structured prune.random_structured prune.LnStructured prune.RandomStructured",
+            "px.compress.shrink",
+            "channels, neurons and heads are removed, and all that goes with them",
+        ),
+        have("prune.remove", "px.compress.remove_masks"),
+        have("prune.is_pruned", "px.compress.sparsity", "tells how much is zero"),
     ),
 )
 

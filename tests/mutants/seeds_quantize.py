@@ -68,7 +68,7 @@ MUTANTS = [
     (
         "quantize: a weight may be tied",
         _HERE + "_layers.py",
-        'if "weight" in dict(ties_of(type(layer))):',
+        "if name in dict(ties_of(type(layer))):",
         "if False:",
         (_MODELS + "test_weights_that_can_have_no_integers",),
     ),

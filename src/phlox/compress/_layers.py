@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
@@ -54,21 +55,30 @@ def quantizable(model: Module, choice: Where | None, skip: Where | None, where: 
     found = {path: layers[path] for path in meant if path not in left}
     if not found:
         raise StructureError("a layer that skip= leaves", got="none", fix="skip fewer", where=where)
-    computed = {id(m.layer): path for path, m in layers.items() if isinstance(m, WeightNorm | SpectralNorm)}
+    computed = computed_layers(model)
     for path, layer in found.items():
-        _check_own(path, layer, computed, where)
+        check_own(path, layer, "weight", computed, where)
     return found
 
 
-def _check_own(path: str, layer: Any, computed: dict[int, str], where: str) -> None:
-    """Refuse a layer whose weight is not its own, or is no number."""
-    if "weight" in dict(ties_of(type(layer))):
-        got = "one that px.tie tied to another"
-        fix = f'leave it out, skip="{path}", or give it one: px.untie(model, "{path}.weight")'
+def computed_layers(model: Module) -> set[int]:
+    """The ids of layers whose weight is computed anew in every call."""
+    return {id(m.layer) for m in modules(model).values() if isinstance(m, WeightNorm | SpectralNorm)}
+
+
+def check_own(path: str, layer: Any, name: str, computed: Collection[int], where: str) -> None:
+    """Refuse a layer whose weight is not its own, or is no number.
+
+    Raises:
+        StructureError: it is tied, computed or not finite.
+    """
+    if name in dict(ties_of(type(layer))):
+        got, at = "one that px.tie tied to another", f"{path}.{name}".lstrip(".")
+        fix = f'leave it out, skip="{path}", or give it one: px.untie(model, "{at}")'
     elif id(layer) in computed:
         got, fix = "one that is computed", "call px.nn.remove_weight_norm(model) first"
-    elif not jnp.isfinite(layer.weight).all():
+    elif not jnp.isfinite(getattr(layer, name)).all():
         got, fix = "NaN or infinite numbers", "train it anew from the last checkpoint that was finite"
     else:
         return
-    raise StructureError(f"{path or 'the model'} to have a finite weight of its own", got=got, fix=fix, where=where)
+    raise StructureError(f"{path or 'the model'} to have a finite {name} of its own", got=got, fix=fix, where=where)

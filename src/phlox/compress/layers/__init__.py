@@ -1,4 +1,4 @@
-"""Layers with integers in them.
+"""Layers with integers in them, with masks, in two steps.
 
 _quantized     what they have in common: a weight that is read as floats and held as integers
 _products      products of integers
@@ -7,4 +7,6 @@ _whole         the same as exporters see it: floats, and operations with names
 _linear        Dense and convolutions
 _embedding     Embedding
 _rounded       layers that train with rounded weights
+_masked        layers whose weights are read through masks
+_low_rank      layers whose weight is a product of two
 """
