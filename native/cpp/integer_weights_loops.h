@@ -136,7 +136,7 @@ INLINE void dots(const Weights& m, const float* x, const uint8_t* const (&codes)
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c) total[r][c] = none();
   for (int64_t g = 0; g < m.groups; ++g) {
-    const int64_t begin = g * m.group / each, end = std::min(begin + m.group / each, m.bytes);
+    const int64_t begin = g * m.group / each, end = g + 1 < m.groups ? begin + m.group / each : m.bytes;
     Vec sum[R][C];
     for (int r = 0; r < R; ++r)
       for (int c = 0; c < C; ++c) sum[r][c] = none();
