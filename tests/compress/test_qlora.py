@@ -1,16 +1,10 @@
 """Adapters on integers: the base stands still bit for bit, the adapter trains, travels, and is merged into floats."""
 
-import importlib
-import inspect
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 import phlox as px
-from kit import assert_close, compiled_as_users_do
+from kit import assert_close
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MAPS = ("**.q_proj", "**.k_proj", "**.v_proj", "**.out_proj", "**.gate", "**.up", "**.down")
 RNG = np.random.default_rng(0)
 
@@ -58,58 +52,3 @@ def test_a_base_of_four_bits_with_an_adapter(tmp_path):
     adapter = sum(a.size for a in px.split(tuned)[0].values())
     assert found.after.parameters == found.before.parameters + adapter
     assert found.after.memory < found.before.memory
-
-
-def docstrings():
-    """What functions and classes of Python's library say of themselves."""
-    found = {}
-    for name in (
-        "argparse",
-        "collections",
-        "email.message",
-        "fractions",
-        "logging",
-        "pathlib",
-        "statistics",
-        "tarfile",
-    ):
-        for thing in vars(importlib.import_module(name)).values():
-            parts = [thing, *vars(thing).values()] if inspect.isclass(thing) else [thing]
-            texts = [inspect.getdoc(p) for p in parts if inspect.isclass(p) or inspect.isfunction(p)]
-            found |= {text: None for text in texts if text}
-    return "\n".join(found)
-
-
-@pytest.mark.soak
-def test_a_gpt_of_four_bits_learns_docstrings_nearly_as_well_as_the_whole(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    example = importlib.import_module("char_gpt")
-    first, second = example.english(), docstrings()
-    data, characters = example.encoded(first + second)
-    learn, other = data[: len(first)], data[len(first) :]
-    held = other[: len(other) // 8]
-    windows = held[: len(held) // 129 * 129].reshape(-1, 129)[:64]
-    rows = other[len(held) :]
-    rows = rows[: len(rows) // 129 * 129].reshape(-1, 129)
-    with compiled_as_users_do():
-        with px.seed(0):
-            model = example.GPT(len(characters))
-        example.train(model, learn, 300, batch=16, time=128, rate=2e-3)
-        small = px.compress.quantize(model, 4, group=32, where=("blocks", "head"))
-        loss = px.jit(next_token)
-        found = {"float": float(loss(model, windows)), "int4": float(loss(small, windows))}
-        for name, base in (("lora", model), ("qlora", small)):
-            tuned = px.adapt.lora(px.copy(base), 8, where=MAPS, key=1)
-            before, _ = integers(tuned)
-            px.fit(
-                tuned, rows, loss=next_token, optimizer=px.optim.Adam(2e-3), steps=150, batch_size=16, progress=False
-            )  # fmt: skip
-            assert all(np.array_equal(a, b) for a, b in zip(before, integers(tuned)[0], strict=True))
-            found[name] = float(loss(tuned, windows))
-        merged = px.adapt.merge(px.compress.dequantize(tuned), keep=False)
-        np.testing.assert_allclose(run(merged, windows[:4, :-1]), run(tuned, windows[:4, :-1]), atol=1e-3)
-    print(f"docstrings, nats a character: {found}", flush=True)
-    assert found["qlora"] < found["int4"] - 0.1
-    assert found["qlora"] < found["float"]
-    assert found["int4"] - found["qlora"] > 0.9 * (found["float"] - found["lora"])
-    assert found["qlora"] < 1.02 * found["lora"]
