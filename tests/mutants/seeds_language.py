@@ -69,14 +69,14 @@ MUTANTS = [
         _HERE + "_scheduler.py",
         "if running[client] or running[most] < 2:",
         "if running[client] or running[most] < 1:",
-        (_CLIENTS,),
+        (_SCHEDULER + "test_who_has_two_slots_gives_the_later_to_who_has_none",),
     ),
     (
-        "language: the first of the slots that is taken away is the oldest text's",
+        "language: a text whose slot is taken away is forgotten",
         _HERE + "_scheduler.py",
         "self._queues.setdefault(most, deque()).appendleft(text)",
         "self._queues.setdefault(most, deque())",
-        (_CLIENTS,),
+        (_SCHEDULER + "test_who_has_two_slots_gives_the_later_to_who_has_none",),
     ),
     (
         "language: a text that moves down forgets what it had",

@@ -240,6 +240,26 @@ def test_of_a_prompt_that_is_there_the_last_token_is_left():
     assert text.filled == 39
 
 
+def test_who_has_two_slots_gives_the_later_to_who_has_none():
+    scheduler = Scheduler((1, 2), 64)
+    first, later, third = (Text(Asked(prompt=(n,) * 5, max_new=9, client=c)) for n, c in ((1, "a"), (2, "a"), (3, "b")))
+    for text in (first, later):
+        scheduler.submit(text)
+        scheduler.plan(0)
+    scheduler.submit(third)
+    scheduler.plan(0)
+    assert {id(text) for text in scheduler.running} == {id(first), id(third)}
+    assert (scheduler.waiting, scheduler.texts_of("a"), later.slot) == (1, 2, None)
+    fourth = Text(Asked(prompt=(4,), max_new=9, client="c"))
+    scheduler.submit(fourth)
+    scheduler.plan(0)
+    assert fourth.slot is None  # nobody's only text is taken
+    scheduler.end(third, "cancelled")
+    scheduler.end(fourth, "cancelled")
+    scheduler.plan(0)
+    assert later.slot is not None
+
+
 def test_what_is_kept_does_not_go_where_a_prefix_comes_from():
     scheduler, device = Scheduler((1, 2), 64), Device()
     for base, length in ((1, 20), (0, 30), (1, 40)):  # the third takes from the oldest slot what the second left alone

@@ -207,6 +207,7 @@ class Scheduler:
             self._touch(slot)
         self.counts.reused += count
         self._enter(text, target, count)
+        self._clock += 1
         text.began = self._clock
         return True
 

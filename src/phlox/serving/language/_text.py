@@ -25,7 +25,7 @@ class Text:
         self.filled = 0
         self.finish: Finish | None = None
         self.began = self.fed_at = -1
-        """When it got its slot, and was last computed, in rounds."""
+        """When it got its slot, by a clock, and in which round it was last computed."""
 
     @property
     def written(self) -> int:
