@@ -7,7 +7,6 @@ _low_rank              px.compress.low_rank: weights as products of two
 _layers                which layers are meant
 _asking                a model asked, and what its parts gave on the way
 calibration/           px.compress.calibrate: what comes into layers, measured
-layers/                layers with integers in them
 distillation/          px.compress.distil: a small model that learns from a large one
 reporting/             px.compress.report: what a smaller model saves, and what it lost
 pruning/               px.compress.prune and Pruning: masks on weights
