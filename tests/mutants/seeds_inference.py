@@ -31,8 +31,8 @@ MUTANTS = [
     (
         "inference: an activation of somebody else's by its name alone",
         _PACKED,
-        'if ours else None',
-        'if True else None',
+        "if ours else None",
+        "if True else None",
         (_KERNELS + "test_activations_that_kernels_know",),
     ),
     (

@@ -60,7 +60,7 @@ class QuantizedDense(IntegerProducts, Dense):
             return super().__call__(x)
         if self.inputs is not None or (self.factors is not None and whole_wanted()):
             return _dense(self.act, *self.arrays(x), bits=self.bits, group=self.group, inputs=self.inputs)
-        if _weight_kernel.takes(jnp.shape(x)[:-1], self.integers, self.weight_dtype):
+        if isinstance(self.bits, int) and _weight_kernel.takes(jnp.shape(x)[:-1], self.integers, self.weight_dtype):
             return _few_rows(self.act, *self.arrays(x), bits=self.bits, group=self.group)
         return super().__call__(x)
 
