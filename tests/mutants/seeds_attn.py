@@ -50,8 +50,8 @@ MUTANTS = [
     (
         "a bias is left to JAX's promotion of ranks",
         "nn/functional/_linear.py",
-        "if is_half(y.dtype) else beside(b, y.ndim))",
-        "if is_half(y.dtype) else b)",
+        "(beside(b, y.ndim) if rows is None else rows)",
+        "(b if rows is None else rows)",
         (_SWITCHES + "test_layers_promote_no_rank_silently[Dense]",),
     ),
     (

@@ -149,8 +149,8 @@ MUTANTS = [
     (
         "Maxout takes the smallest",
         "nn/containers/_branches.py",
-        "best = jnp.maximum(best, y)",
-        "best = jnp.minimum(best, y)",
+        "best = greater(best, y)",
+        "best = -greater(-best, -y)",
         (_TORCH + "[Maxout]",),
     ),
     (

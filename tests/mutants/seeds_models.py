@@ -145,8 +145,8 @@ MUTANTS = [
     (
         "no activation after the sum of a residual block",
         "models/vision/_resnet.py",
-        "return self.act(y + (x if self.shortcut is None else self.shortcut(x)))",
-        "return y + (x if self.shortcut is None else self.shortcut(x))",
+        "x if self.shortcut is None else self.shortcut(x), self.act)",
+        "x if self.shortcut is None else self.shortcut(x))",
         (_RESNET + "test_in_float32",),
     ),
 ]

@@ -14,13 +14,11 @@ MUTANTS = [
     (
         "objects: the manifest is sent first",
         _PLACE,
-        """        for path in parts:
-            self._put(f"{final.name}/{path.relative_to(temporary).as_posix()}", path)
+        """        self.hand_over(temporary, final)
         self._put(f"{final.name}/{MANIFEST}", temporary / MANIFEST)
 """,
         """        self._put(f"{final.name}/{MANIFEST}", temporary / MANIFEST)
-        for path in parts:
-            self._put(f"{final.name}/{path.relative_to(temporary).as_posix()}", path)
+        self.hand_over(temporary, final)
 """,
         (_OBJECTS + "test_what_is_sent_in_part_is_never_there",),
     ),
@@ -83,7 +81,7 @@ MUTANTS = [
     (
         "objects: files are not compared with their checksums as they come",
         _STORE,
-        "manifest = check_files(path, self._circle.process, self._circle.processes)",
+        "manifest = check_files(path, *share)",
         "manifest = manifest_of(path)",
         (_OBJECTS + "test_a_damaged_object_is_found_and_the_one_before_is_used[state.json]",),
     ),

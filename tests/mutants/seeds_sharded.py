@@ -55,9 +55,37 @@ MUTANTS = [
     (
         "sharded: what failed stays in the folder",
         _ROOM + "_saving.py",
-        "        if circle.first:\n            _remove(temporary)\n",
+        "        if circle.first or not self.place.on_disk:\n            _remove(temporary)\n",
         "",
         (_TWO + "test_a_full_disk_of_one_is_an_error_of_all_at_one_step",),
+    ),
+    (
+        "sharded: who did not send its part says that it did",
+        _ROOM + "_saving.py",
+        "            if not self.circle.first:  # process 0 does so where all is there\n                self.place.hand_over(temporary, final)\n",
+        "",
+        (_TWO + "test_a_training_goes_on_bit_for_bit_from_an_object_store",),
+    ),
+    (
+        "sharded: copies of an object store are looked at in shares",
+        _ROOM + "_store.py",
+        "if self._place.on_disk else (0, 1)",
+        "if True else (0, 1)",
+        (_TWO + "test_a_training_goes_on_bit_for_bit_from_an_object_store",),
+    ),
+    (
+        "sharded: parts out of an object store are not joined",
+        _ROOM + "_arrays.py",
+        "    _join_parts(folder)\n    ocp = orbax()\n",
+        "    ocp = orbax()\n",
+        (_TWO + "test_a_training_goes_on_bit_for_bit_from_an_object_store",),
+    ),
+    (
+        "adapters: parts of an adapter are written as they lie",
+        "adapt/peft/_saving.py",
+        "if id(array) in ours and is_cut(array)}",
+        "if False and is_cut(array)}",
+        (_TWO + "test_an_adapter_in_parts_is_written_as_a_whole_one_is",),
     ),
     (
         "sharded: process 0 writes all that lies whole",

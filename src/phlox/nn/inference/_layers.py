@@ -107,7 +107,7 @@ def added(layer: Any, x: jax.Array, residual: jax.Array, act: Activation = F.ide
     Shapes:
         residual: as the layer's result.
     """
-    conv = layer.conv
+    conv = getattr(layer, "conv", None)
     if isinstance(conv, FusedConv) and conv.act is F.identity and layer.norm is F.identity:
         return conv(x, residual, act)
     return act(layer(x) + residual)
