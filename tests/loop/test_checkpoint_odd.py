@@ -338,6 +338,7 @@ def test_a_reader_whose_checkpoint_is_deleted_takes_the_next(two, monkeypatch):
         loaded(two, which="0002-step-2")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's, of a read that ended early
 def test_readers_beside_a_training_see_whole_checkpoints(two):
     store, seen, errors, over = opened(two), set(), [], threading.Event()
 

@@ -213,7 +213,7 @@ def test_refusals_of_libtpu():
 
 
 def test_activations_are_computed_again_only_where_they_do_not_fit():
-    rows, room = [], 56 * MiB
+    rows, room = [], 32 * MiB
     given = {"model": lambda: build(16), "data": batch(4096), "memory": room}
     best = planned(told=rows.append, **given).best
     assert [row.remat for row in rows] == [None, "dots_without_batch"]

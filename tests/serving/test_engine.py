@@ -127,7 +127,9 @@ def test_a_file_of_px_save_needs_inputs(tmp_path):
     servable, _ = opened(tmp_path / "net.phlox", Opening({"x": px.Spec("batch", 3)}), "net")
     x = np.ones((2, 3), np.float32)
     np.testing.assert_allclose(servable.predict("default", {"x": x})["output"], _model()(x), atol=1e-5)
-    with pytest.raises(px.weights.MissingFileError, match="a bundle, or one ONNX file, got neither"):
+    with pytest.raises(
+        px.weights.MissingFileError, match="a bundle, a model of text, or one ONNX file, got none of them"
+    ):
         opened(tmp_path, Opening(), "net")
 
 
