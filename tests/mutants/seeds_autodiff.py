@@ -371,6 +371,13 @@ MUTANTS = [
         (_SPARSE + "test_a_pattern_misses_nothing[exact]",),
     ),
     (
+        "derivative: what lies between may take any colour later",
+        "autodiff/derivatives/_colouring.py",
+        "if colours[near] < 0 or np.any(",
+        "if np.any(",
+        ("tests/autodiff/test_sparse.py::test_no_path_of_four_has_two_colours",),
+    ),
+    (
         "derivative: neighbours have one colour",
         "autodiff/derivatives/_colouring.py",
         "return _least(set(colours[beside[node]].tolist()))",
