@@ -82,7 +82,7 @@ MUTANTS = [
         _HERE,
         "model = testmode(copy(model))",
         "model = testmode(model)",
-        (_MODELS + "test_a_model_gives_what_it_gave",),
+        (_MODELS + "test_nothing_of_a_norm_or_a_dropout_is_left_in_a_chain",),
     ),
     (
         "inference: norms of declared pairs stay",

@@ -23,6 +23,8 @@ OF_ROWS = {
     "global_max_pool": lambda x: F.global_max_pool(x.reshape(IMAGES)).ravel(),
     "adaptive_max_pool": lambda x: F.adaptive_max_pool(x.reshape(IMAGES), (1, 1)).ravel(),
     "maxout_layer": lambda x: px.Maxout(px.relu, px.tanh)(x).mean(1),
+    "maxout_layer_first": lambda x: px.Maxout(px.identity, jnp.zeros_like)(x).mean(1),
+    "maxout_layer_second": lambda x: px.Maxout(jnp.zeros_like, px.identity)(x).mean(1),
     "softmax": lambda x: F.softmax(x).sum(1),
 }
 OF_LOSSES = {

@@ -72,6 +72,7 @@ def test_nothing_of_a_norm_or_a_dropout_is_left_in_a_chain():
     assert told == [
         "1 norm of weights computed, 1 norm folded, 2 dropouts gone, 1 convolution in one pass, 2 weights laid out"
     ]
+    assert isinstance(model[5], px.nn.WeightNorm)  # the model stays
     assert [type(layer).__name__ for layer in fast] == [
         "FusedConv", "function", "function", "function", "function", "PackedDense", "function", "PackedDense",
     ]  # fmt: skip

@@ -80,11 +80,8 @@ def resumed():
     found["files"] = sorted(newest.manifest["files"])
     found["processes"] = newest.manifest["processes"]
     meet("listed")
-    if ME == 0:  # of the part that process 1 has written, a bit
-        [data] = list((newest.path / "arrays" / "ocdbt.process_1" / "d").iterdir())[:1]
-        raw = bytearray(data.read_bytes())
-        raw[len(raw) // 2] ^= 1
-        data.write_bytes(raw)
+    if ME == 0:
+        spoil(newest.path)
     meet("damaged")
     begins = Begins()
     with warnings.catch_warnings(record=True) as caught:
@@ -98,6 +95,14 @@ def resumed():
     assert px.load_checkpoint(other, folder).complete
     found["loaded"] = told(other, history)["weights"]
     return found
+
+
+def spoil(checkpoint):
+    """A bit of the part that process 1 has written."""
+    [data] = list((checkpoint / "arrays" / "ocdbt.process_1" / "d").iterdir())[:1]
+    raw = bytearray(data.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    data.write_bytes(raw)
 
 
 def meet(name):
@@ -133,8 +138,7 @@ def stored():
     found["parts"] = sorted(path.name for path in (newest / "arrays").iterdir() if path.is_dir())
     meet("looked")
     if ME == 0:
-        [data] = list((newest / "arrays" / "ocdbt.process_1" / "d").iterdir())[:1]
-        data.write_bytes(data.read_bytes()[:-1] + b"?")
+        spoil(newest)
     meet("spoiled")
     begins = Begins()
     with warnings.catch_warnings(record=True) as caught:
