@@ -15,6 +15,7 @@ import phlox as px
 from kit import oracle
 from phlox import optim, weights
 from phlox.loop.checkpoints import _place
+from phlox.loop.checkpoints._circle import Circle
 
 oracle("orbax.checkpoint")
 
@@ -274,3 +275,28 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     for kind, package in (("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")):
         with pytest.raises(px.MissingExtraError, match=f"pip install {package}"):
             px.Checkpoint(f"{kind}://bucket/run")
+
+
+def test_each_of_several_processes_compares_every_copy(url, state, monkeypatch):
+    """What the network did to a copy of one nobody else sees."""
+
+    class Second(Circle):
+        process, processes = 1, 2
+
+        def gathered(self, text):
+            return ["", text]
+
+    with opened(url) as store:
+        save(store, state, 4)
+    store = px.CheckpointStore(url)
+    store.among(Second())
+    bring = store._place.bring
+
+    def spoiled(name):
+        bring(name)
+        manifest = px.CheckpointStore(url).checkpoints()[0].manifest
+        (store.folder / name / next(iter(manifest["files"]))).write_bytes(b"?")  # process 0 would look at it
+
+    monkeypatch.setattr(store._place, "bring", spoiled)
+    with pytest.raises(weights.CorruptFileError):
+        store.newest()

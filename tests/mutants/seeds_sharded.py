@@ -71,7 +71,7 @@ MUTANTS = [
         _ROOM + "_store.py",
         "if self._place.on_disk else (0, 1)",
         "if True else (0, 1)",
-        (_TWO + "test_a_training_goes_on_bit_for_bit_from_an_object_store",),
+        ("tests/loop/test_checkpoint_objects.py::test_each_of_several_processes_compares_every_copy",),
     ),
     (
         "sharded: parts out of an object store are not joined",
