@@ -129,6 +129,10 @@ def test_half_precision_and_other_activations_take_the_plain_form():
     assert K._map.use == before
 
 
+def test_maps_are_packed_where_the_kernel_takes_them():
+    assert K.maps_packed() == WIDE
+
+
 def test_activations_that_kernels_know():
     def gelu(x):
         return x

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 import phlox as px
-from phlox.nn.inference import FusedConv, PackedDense
+from phlox.nn.inference import FusedConv, PackedDense, _optimize
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """Whatever this processor has, weights are laid out."""
+    monkeypatch.setattr(_optimize, "maps_packed", lambda: True)
 
 
 def trained(model):
@@ -123,3 +129,12 @@ def test_weights_stand_still():
 def test_it_says_to_the_terminal_what_it_did(capsys):
     px.optimize_for_inference(px.Dense(3, 2))
     assert capsys.readouterr().err == "1 weight laid out\n"
+
+
+def test_a_weight_stays_where_no_kernel_multiplies_it(monkeypatch):
+    """It would be laid back in every call."""
+    monkeypatch.setattr(_optimize, "maps_packed", lambda: False)
+    told = []
+    fast = px.optimize_for_inference(px.Chain(px.Conv((1, 1), 3, 4), px.Dense(4, 2)), tell=told.append)
+    assert told == ["1 convolution in one pass"]
+    assert type(fast[1]) is px.Dense

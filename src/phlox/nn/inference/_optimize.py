@@ -13,6 +13,7 @@ from phlox.nn import functional as F
 from phlox.nn.containers._containers import Chain
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
+from phlox.nn.functional.kernels._inference import maps_packed
 from phlox.nn.inference._layers import FusedConv, PackedDense
 from phlox.nn.normalisation._folding import fold_batch_norm, foldable
 from phlox.nn.normalisation._norm import BatchNorm
@@ -34,7 +35,8 @@ def optimize_for_inference(model: M, *, tell: Callable[[str], Any] | None = _tel
     - A batch normalisation behind a convolution or a map is folded into it.
     - Dropout in a chain is gone.
     - A convolution adds its bias, a residual and ReLU, GELU or SiLU in one pass.
-    - The weight of a ``Dense`` lies in blocks as a CPU multiplies fastest, and its activation is part of the product.
+    - The weight of a ``Dense`` lies in blocks as a CPU multiplies fastest, and its activation is part of the product,
+      where the model runs on a processor with AVX-512; elsewhere it stays as it is.
 
     The last two are the kernels' of ``phlox-cpu``; elsewhere, and for other dtypes, layers compute what they did. NaN
     stays NaN; where a number overflows to −∞ before a ReLU, the result is NaN too. Weights stand still in the copy:
@@ -93,9 +95,10 @@ def _without_dropout(model: Module) -> int:
 def _fresh(model: Module) -> dict[int, Module]:
     """By the id of a layer, the one that comes in its place."""
     found: dict[int, Module] = {}
+    kinds = (Conv, Dense) if maps_packed() else (Conv,)
     for layer in modules(model).values():
         kind: Any = plain_class(type(layer))
-        if kind not in (Conv, Dense) or "weight" in dict(ties_of(type(layer))) or "bias" in dict(ties_of(type(layer))):
+        if kind not in kinds or "weight" in dict(ties_of(type(layer))) or "bias" in dict(ties_of(type(layer))):
             continue
         made: Any = layer
         if made.weight.dtype != jnp.float32 or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2):

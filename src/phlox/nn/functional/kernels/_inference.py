@@ -23,7 +23,7 @@ from phlox.nn.functional.kernels._parts import Roles
 from phlox.nn.functional.space._conv_forms import convolve
 from phlox.nn.functional.space._window import Window
 
-__all__ = ["conv_act_kernel", "packed", "packed_map_kernel", "unpacked"]
+__all__ = ["conv_act_kernel", "maps_packed", "packed", "packed_map_kernel", "unpacked"]
 
 _BLOCK, _INPUTS = 64, 16
 _CODES = {"identity": 0, "relu": 1, "gelu": 2, "silu": 4}  # as native/cpp/activation.h numbers them
@@ -42,6 +42,12 @@ def activation_code(act: Activation) -> int | None:
 
 
 # --- maps ---------------------------------------------------------------------------------------------
+
+
+def maps_packed() -> bool:
+    """Whether maps run by the kernel here; elsewhere a weight in blocks would be laid back in every call."""
+    like = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, _INPUTS), (1, _INPUTS, _BLOCK), (_BLOCK,))]
+    return in_use(*like) and _map.refuses(*like, act=lambda x: x) is None
 
 
 def packed(weight: jax.Array) -> jax.Array:
