@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import itertools
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ def _compile_quickly():
         return
     if importlib.metadata.version("jax").startswith(("0.10.", "0.11.")):  # 0.12 has no such flag, and stops at it
         flags = os.environ.get("XLA_FLAGS", "")
-        quick = "--xla_cpu_use_fusion_emitters=false"
+        quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
         os.environ["XLA_FLAGS"] = f"{flags} {quick}".strip()
 
 
@@ -34,33 +35,38 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _resident_bytes() -> int:
-    """Memory of this process now, where the system tells it in /proc; else 0."""
+def _mappings() -> int:
+    """How many mappings of memory this process has, where the system tells it in /proc; else 0."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-_ROOM = 2 << 30
-_bound = [_ROOM]
+_MOST_MAPPINGS = 15_000  # Linux allows a process 65,530; beyond, XLA's compiler ends it by a segmentation fault
+_tests = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
-def _bounded_memory():
-    """Thousands of small programs add up: for every 2 GiB, what JAX compiled for earlier tests is let go.
-
-    The bound moves with what is left then, as little of it goes back to the system: clearing at every test from there
-    on would compile everything anew each time.
-    """
+def _bounded_programs():
+    """Thousands of small programs add up, some mappings of memory each: now and then they are let go."""
     yield
-    if _resident_bytes() > _bound[0]:
+    if next(_tests) % 25 == 0 and _mappings() > _MOST_MAPPINGS:
         import jax
 
         jax.clear_caches()
         gc.collect()
-        _bound[0] = _resident_bytes() + _ROOM
+
+
+def _keep_programs(folder):
+    """What was compiled is read again: by the other process of a run, after a clearing, and in the next run."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()  # or what was compiled at collection has decided that there is none
 
 
 def pytest_configure(config):
@@ -81,6 +87,8 @@ def pytest_collection_finish(session):
     jax = sys.modules.get("jax")
     if jax is not None and jax.config.jax_enable_x64:
         raise pytest.UsageError("a file turned 64 bits on when it was imported: every test would run with them")
+    if jax is not None:
+        _keep_programs(session.config.rootpath / "build" / "programs")
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
