@@ -58,17 +58,6 @@ def _bounded_programs():
         gc.collect()
 
 
-def _keep_programs(folder):
-    """What was compiled is read again: by the other process of a run, after a clearing, and in the next run."""
-    import jax
-    from jax.experimental.compilation_cache import compilation_cache
-
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    compilation_cache.reset_cache()  # or what was compiled at collection has decided that there is none
-
-
 def pytest_configure(config):
     seconds.watch(config)
 
@@ -87,8 +76,10 @@ def pytest_collection_finish(session):
     jax = sys.modules.get("jax")
     if jax is not None and jax.config.jax_enable_x64:
         raise pytest.UsageError("a file turned 64 bits on when it was imported: every test would run with them")
-    if jax is not None:
-        _keep_programs(session.config.rootpath / "build" / "programs")
+    if jax is not None:  # read again by the other process of a run, after a clearing, and in the next run
+        import phlox as px
+
+        px.compile_cache(session.config.rootpath / "build" / "programs")
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
