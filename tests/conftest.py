@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -110,10 +111,18 @@ def pytest_xdist_make_scheduler(config, log):
 _SWEEPS = ("float16", "bfloat16", "float64")
 
 
+def _is_drawn(item, one_of):
+    return zlib.crc32(item.name.encode()) % one_of == 0
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Sweeps of activations and losses over other dtypes than float32 are for the long run."""
+    """Sweeps of activations and losses over other dtypes than float32, and what a sample leaves, are for soak."""
     for item in items:
+        sampled = item.get_closest_marker("sampled")
+        if sampled and not item.get_closest_marker("soak") and not _is_drawn(item, *sampled.args):
+            item.add_marker(pytest.mark.soak)
+            item.add_marker(pytest.mark.left)
         swept = item.path.name in ("test_activations.py", "test_init.py") or "losses" in item.path.parts
         if swept and any(dtype in item.nodeid for dtype in _SWEEPS):
             item.add_marker(pytest.mark.soak)

@@ -69,6 +69,7 @@ def truth(layers: int) -> tuple[list[float], list[np.ndarray]]:
     return losses, [w.detach().numpy() for w in weights]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("layers", [1, 10])
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_every_contender_takes_the_same_steps(name: str, layers: int) -> None:
@@ -243,6 +244,7 @@ def test_the_command_writes_the_tables_and_the_numbers(
     assert "import phlox" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_the_benchmark_of_kernels_writes_its_tables_with_kernels_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,7 @@ def test_texts_are_packed_whole_and_each_foretells_itself_alone(example):
     assert (rows["targets"][:, :-1][~inner] == program.NOTHING).all()
 
 
+@pytest.mark.soak
 def test_a_gpt_learns_from_packed_texts(example):
     oracle("tokenizers")
     options = {"dim": 32, "layers": 1, "time": 64, "size": 300, "files": 16}

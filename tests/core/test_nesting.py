@@ -89,6 +89,7 @@ def pair_by_hand(outer: str, inner: str) -> Answer:
     return answer(pure_vmap(pure, draws=inner != "stack") if outer == "vmap" else PURE[outer](pure), model)
 
 
+@pytest.mark.sampled(3)
 @both(PAIRS)
 def test_a_pair_with_the_module_as_argument_built_inside_and_returned(outer: str, inner: str, compiled: bool):
     with double(), mode(outer, inner):
@@ -104,6 +105,7 @@ def captured_by_hand(outer: str, inner: str) -> Answer:
     return answer(pure_vmap(pure, draws=collects) if outer == "vmap" else PURE[outer](pure), model)
 
 
+@pytest.mark.sampled(3)
 @both(CAPTURING)
 def test_a_pair_whose_inner_function_captures_the_module(outer: str, inner: str, compiled: bool):
     """Loops, conditions and remat carry what is written there; where only reading is allowed, the Module infers."""

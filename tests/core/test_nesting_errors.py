@@ -43,6 +43,7 @@ def training(outer: str) -> Any:
     return nullcontext() if outer in DIFFERENTIATING else px.training(True)
 
 
+@pytest.mark.sampled(3)
 @both
 @pairs(NAMES, (*DIFFERENTIATING, "vmap"))
 def test_a_captured_module_whose_state_would_be_written(outer: str, inner: str, compiled: bool):
@@ -117,6 +118,7 @@ BATCHED = (
 )
 
 
+@pytest.mark.sampled(3)
 @both
 @pairs(("vmap",), [n for n in NAMES if n not in ("vmap", "stack")])
 def test_a_batched_write_to_the_state_of_one_model_from_an_inner_function(outer: str, inner: str, compiled: bool):
@@ -125,6 +127,7 @@ def test_a_batched_write_to_the_state_of_one_model_from_an_inner_function(outer:
         refused(net(), fn, compiled, px.StateError, BATCHED)
 
 
+@pytest.mark.sampled(3)
 @both
 @pairs(NAMES, ("vmap",))
 def test_a_batched_write_to_the_state_of_one_model_inside_an_outer_function(outer: str, inner: str, compiled: bool):

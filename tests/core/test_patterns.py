@@ -27,6 +27,7 @@ def close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], what: str)
             np.testing.assert_array_equal(a, theirs[path], err_msg=f"{what} {path}")
 
 
+@pytest.mark.sampled(3)
 @every
 def test_line_by_line_equals_compiled(name: str):
     eager, compiled = trained(name, False), trained(name, True)

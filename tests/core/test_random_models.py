@@ -13,7 +13,7 @@ import phlox as px
 from core.trees import grow, recipes, same, words
 from kit import assert_close
 
-few = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 X = jnp.array([0.3, -0.7])
 
 

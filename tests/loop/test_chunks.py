@@ -46,6 +46,7 @@ def compare_sizes(name, sizes):
             assert history.epochs == same.epochs
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "sizes"), [("mlp", SIZES), ("cnn", [7]), ("dropping", [7]), ("recurrent", [7])])
 def test_chunks_give_the_same_bits(name, sizes):
     compare_sizes(name, sizes)
@@ -109,6 +110,7 @@ class Eyes(px.Callback):
         self.places.append((run.position["batch"], run.batch, run.examples, len(run.losses)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("loss", [px.losses.cross_entropy, lambda p, y: px.losses.cross_entropy(p, y)])
 def test_gathered_batches_give_the_bits_of_single_ones(accumulate, loss):

@@ -115,6 +115,7 @@ def test_a_mapped_axis_is_more_rows_and_mapped_weights_are_models_of_their_own(f
     same(jax.vmap(gradient, (None, None, 0, *[None] * 3)), *given[:2], jnp.stack([given[2], -given[2]]), *given[3:])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("hidden", [1, 16, 37])
 def test_any_size(batch, hidden):

@@ -73,7 +73,7 @@ for f, a in ((lambda q: F.dot_product_attention(q, q, q, causal=True), q), (lamb
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 5])
 def test_any_number_of_threads_gives_the_same_numbers(threads):
     env = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=300)

@@ -187,6 +187,7 @@ def _torch_values(case: Case, model: px.Module, train: bool) -> Any:
     return want, p, tensors
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("case", [c for c in CASES if c.low], ids=repr)
 def test_half_precision_keeps_its_dtype_and_the_value(case, dtype):

@@ -73,6 +73,7 @@ def test_every_layer_stays_float32_in_64_bit_mode(case, form):
     assert all(v.dtype not in (jnp.float64, jnp.complex128) for v in jax.tree.leaves(found))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", KERNELS, ids=repr)
 def test_ranks_are_promoted_by_us_alone(case, form):
@@ -94,6 +95,7 @@ def test_layers_promote_no_rank_silently(case):
         abstract(case)
 
 
+@pytest.mark.sampled(2)
 @kernels
 def test_line_by_line_gives_the_same(case):
     model, xs = built(case), [jnp.asarray(x) for x in case.inputs]

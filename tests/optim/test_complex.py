@@ -254,6 +254,7 @@ REFUSE = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [*LAYERS, *REFUSE])
 def test_layers_take_complex_numbers_or_say_that_they_do_not(name):
     with px.dtypes(param="complex64"), px.seed(0):

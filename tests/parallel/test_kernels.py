@@ -17,6 +17,7 @@ CHECKS = Checks("checks_kernels", soak=["check_fit_over_two_devices_and_over_eig
 PROGRAM = Path(__file__).with_name("kernels_together.py")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", CHECKS.params)
 def test_kernels(request, name):
     CHECKS.passed(request, name)
