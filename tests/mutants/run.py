@@ -26,7 +26,8 @@ FAILED = 1  # pytest's exit code where tests ran and some failed
 def run_tests(source: Path, tests: list[str]) -> tuple[int, str]:
     """Run tests on a copy of the source, on one core, stopping at the first failure."""
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "-m", EACH, *tests]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "-m", EACH]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
