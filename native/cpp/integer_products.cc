@@ -127,57 +127,81 @@ struct Call {
 
 int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+// What a kind of instructions asks of the integers that it multiplies.
+struct Way {
+  explicit Way(Instructions how)
+      : amx(how == Instructions::kAmx), words(how == Instructions::kWords), step(amx ? 64 : words ? 2 : 4), bytes(words ? 2 : 1),
+        flip(how == Instructions::kVnni ? 128 : 0), work(words ? 1.5 : 0.25), is_wide(vector_bits() == 512) {}
+  bool amx, words;
+  int64_t step;   // of the sum, at once
+  int64_t bytes;  // of an integer
+  uint8_t flip;   // VNNI's x is unsigned
+  double work;    // of a product, in operations with floats
+  bool is_wide;
+
+  void pack(const int8_t* matrix, int64_t rows, int64_t columns, int64_t at, int64_t depth, uint8_t* panel, int32_t* sums) const {
+    (words ? pack_words : pack_panel)(matrix, rows, columns, at, depth, panel, sums);
+  }
+  void multiply(const Piece& piece, const Ending& ending) const {
+    if (words) return product_words(piece, ending, is_wide);
+    (amx ? product_amx : product_vnni)(piece, ending);
+  }
+};
+
 void multiply(const Call& c) {
   const Problem& p = c.p;
-  const bool amx = c.how == Instructions::kAmx;
-  const int64_t rows = p.rows(), columns = p.columns(), depth = rounded_up(p.window(), 64), panels = (columns + kPanel - 1) / kPanel;
-  Threads threads((0.25 * static_cast<double>(rows) + 16) * static_cast<double>(columns) * static_cast<double>(depth));
-  const int64_t chunk = std::clamp(kGathered / depth / kBlock * kBlock, kBlock, kMostRows);
-  const size_t packed_size = Scratch::rounded(static_cast<size_t>(panels * kPanel * depth));
+  const Way way(c.how);
+  const int64_t rows = p.rows(), columns = p.columns(), panels = (columns + kPanel - 1) / kPanel;
+  const int64_t depth = rounded_up(p.window(), way.step), line = depth * way.bytes;
+  Threads threads((way.work * static_cast<double>(rows) + 16) * static_cast<double>(columns) * static_cast<double>(depth));
+  const int64_t chunk = std::clamp(kGathered / line / kBlock * kBlock, kBlock, kMostRows);
+  const size_t packed_size = Scratch::rounded(static_cast<size_t>(panels * kPanel * line));
   const size_t sums_size = Scratch::rounded(static_cast<size_t>(panels * kPanel) * sizeof(int32_t));
-  const size_t own = Scratch::rounded(static_cast<size_t>(chunk * depth)) + Scratch::rounded(static_cast<size_t>(chunk) * sizeof(float));
+  const size_t room_size = Scratch::rounded(static_cast<size_t>(chunk * line)), scales_size = Scratch::rounded(static_cast<size_t>(chunk) * sizeof(float));
+  const size_t own = room_size + scales_size + (way.words ? Scratch::rounded(static_cast<size_t>(chunk * depth)) : 0);
   Scratch scratch(packed_size + sums_size + threads.count() * own);
   auto* packed = static_cast<uint8_t*>(scratch.take(packed_size));
   auto* sums = static_cast<int32_t*>(scratch.take(sums_size));
   auto* rooms = static_cast<uint8_t*>(scratch.take(threads.count() * own));
 
-  const int offset = c.zero + (amx ? 0 : 128);  // VNNI's x is unsigned
   share(threads.count(), panels, 1, [&](int64_t first, int64_t last, int) {
     for (int64_t n = first; n < last; ++n) {
       int32_t* of_panel = sums + n * kPanel;
-      pack_panel(c.weights, p.window(), columns, n * kPanel, depth, packed + n * kPanel * depth, of_panel);
-      for (int64_t i = 0; i < kPanel; ++i) of_panel[i] *= offset;
+      way.pack(c.weights, p.window(), columns, n * kPanel, depth, packed + n * kPanel * line, of_panel);
+      for (int64_t i = 0; i < kPanel; ++i) of_panel[i] *= c.zero + way.flip;
     }
   });
 
   // Where rows are too few for all threads, each takes some of the panels.
   const int64_t chunks = (rows + chunk - 1) / chunk, split = std::clamp<int64_t>(2 * threads.count() / chunks, 1, panels);
   const int64_t each = (panels + split - 1) / split;
-  const uint8_t flip = amx ? 0 : 128;
-  const Gather gather(p, c.x, depth, static_cast<uint8_t>(c.zero), flip);
-  const bool in_place = amx && p.is_dense() && depth == p.window();
+  const Gather gather(p, c.x, depth, static_cast<uint8_t>(c.zero), way.flip);
+  const bool in_place = way.amx && p.is_dense() && depth == p.window();
   share(threads.count(), chunks * split, 1, [&](int64_t unit, int64_t, int member) {
     const int64_t begin = unit / split * chunk, end = std::min(begin + chunk, rows), from = unit % split * each;
     uint8_t* room = rooms + static_cast<size_t>(member) * own;
-    auto* scales = reinterpret_cast<float*>(room + Scratch::rounded(static_cast<size_t>(chunk * depth)));
-    Piece piece{room, depth, end - begin, depth, nullptr, 0, nullptr, columns};
+    auto* scales = reinterpret_cast<float*>(room + room_size);
+    Piece piece{room, line, end - begin, depth, nullptr, 0, nullptr, columns};
     if (in_place && (end - begin) % kBlock == 0) {
       piece.x = c.x + begin * depth;
+    } else if (way.words) {
+      uint8_t* gathered = room + room_size + scales_size;
+      gather(begin, end, gathered);
+      widened(gathered, (end - begin) * depth, room);
     } else {
       gather(begin, end, room);
       std::memset(room + (end - begin) * depth, 0, static_cast<size_t>((rounded_up(end - begin, kBlock) - (end - begin)) * depth));
     }
     for (int64_t r = begin; c.row && r < end; ++r) scales[r - begin] = c.row[r / c.per_row];
-    if (amx) begin_amx();
+    if (way.amx) begin_amx();
     for (int64_t n = from; n < std::min(from + each, panels); ++n) {
       const int64_t at = n * kPanel;
-      piece.panel = packed + at * depth;
+      piece.panel = packed + at * line;
       piece.columns = std::min(kPanel, columns - at);
       piece.y = c.y + begin * columns + at;
-      const Ending ending{sums + at, c.row ? scales : nullptr, c.column + at, c.bias ? c.bias + at : nullptr};
-      (amx ? product_amx : product_vnni)(piece, ending);
+      way.multiply(piece, {sums + at, c.row ? scales : nullptr, c.column + at, c.bias ? c.bias + at : nullptr});
     }
-    if (amx) end_amx();
+    if (way.amx) end_amx();
   });
 }
 
@@ -209,7 +233,7 @@ ffi::Error product(ffi::AnyBuffer x, ffi::AnyBuffer weights, ffi::AnyBuffer row,
     if (bias.element_count() != 0) expect(bias, {p.columns()});
     if (zero.element_count() > 1 || zero.element_type() != ffi::S8) throw Refused("takes one zero of int8 or none, got " + text(zero));
     const Instructions how = integer_instructions();
-    if (how == Instructions::kNone) throw Refused("needs AVX-512 with VNNI");
+    if (how == Instructions::kNone) throw Refused("needs AVX2");
     multiply({p, static_cast<const uint8_t*>(x.untyped_data()), static_cast<const int8_t*>(weights.untyped_data()), how,
               zero.element_count() ? *static_cast<const int8_t*>(zero.untyped_data()) : 0, row.element_count() ? floats(row) : nullptr,
               floats(column), bias.element_count() ? floats(bias) : nullptr, p.image(), floats(*y)});
@@ -226,5 +250,5 @@ PHLOX_HANDLER(phlox_cpu_integer_product, product,
 
 }  // namespace phlox
 
-// 0: products of integers are not exact or not fast here; 1: by VNNI; 2: by AMX.
+// 0: there is no AVX2; 1: by VNNI; 2: by AMX; 3: by pairs of words.
 PHLOX_EXPORT int phlox_cpu_integer_instructions() { return static_cast<int>(phlox::integer_instructions()); }

@@ -77,7 +77,8 @@ Instructions integer_instructions() {
   const auto has = [&](int least) { return (isa & least) == least; };
   static const bool granted = has(dnnl_cpu_isa_avx512_core_amx) && tiles_granted();
   if (has(dnnl_cpu_isa_avx512_core_amx) && granted) return Instructions::kAmx;
-  return has(dnnl_cpu_isa_avx512_core_vnni) ? Instructions::kVnni : Instructions::kNone;
+  if (has(dnnl_cpu_isa_avx512_core_vnni)) return Instructions::kVnni;
+  return has(dnnl_cpu_isa_avx2) ? Instructions::kWords : Instructions::kNone;
 }
 
 VNNI void pack_panel(const int8_t* matrix, int64_t rows, int64_t columns, int64_t at, int64_t depth, uint8_t* panel, int32_t* sums) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "integer_products.h"
 #include "runtime.h"
 
 namespace phlox {
@@ -25,6 +26,11 @@ struct Weights {
 };
 
 constexpr int kPiece = 128;  // rows of weights that are made floats at once, where several rows of x meet them
+constexpr int64_t kMany = 8;  // rows of x, from which on the codes of outputs are made floats too before rows meet them
+constexpr int64_t kRoom = 64 << 10;  // floats of outputs that are made at once
+
+// How many outputs' floats stand in a thread's room: a multiple of four, the last of which may be missing.
+inline int64_t outputs_at_once(const Weights& m) { return std::clamp<int64_t>(kRoom / m.ldx / 4 * 4, 4, 64); }
 
 // Rows of codes lie far apart, and the processor fetches ahead within a page alone. An address beyond the array does no harm.
 constexpr int64_t kAhead = 32;
@@ -61,7 +67,7 @@ using Vec = __m256;
 struct Pair {
   Vec low, high;
 };
-constexpr int W = 8, kVectors = 2;
+constexpr int W = 8, kVectors = 2, kRows = 3;
 INLINE Vec none() { return _mm256_setzero_ps(); }
 INLINE Vec all(float x) { return _mm256_set1_ps(x); }
 INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
@@ -71,6 +77,10 @@ INLINE Vec eight(const uint8_t* p) { return _mm256_cvtepi32_ps(bytes_of(p)); }
 INLINE Pair four(const uint8_t* p) {
   const __m256i both = bytes_of(p);
   return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(both, 28), 28)), _mm256_cvtepi32_ps(_mm256_srai_epi32(both, 4))};
+}
+INLINE __m128 added(Vec a, Vec b, Vec c, Vec d) {
+  const Vec s = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 }
 INLINE float added(Vec v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -88,7 +98,7 @@ using Vec = __m512;
 struct Pair {
   Vec low, high;
 };
-constexpr int W = 16, kVectors = 4;
+constexpr int W = 16, kVectors = 4, kRows = 6;
 INLINE Vec none() { return _mm512_setzero_ps(); }
 INLINE Vec all(float x) { return _mm512_set1_ps(x); }
 INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -101,19 +111,17 @@ INLINE Pair four(const uint8_t* p) {
   const __m512i both = _mm512_cvtepu8_epi32(sixteen(p));
   return {_mm512_permutexvar_ps(both, table), _mm512_permutexvar_ps(_mm512_srli_epi32(both, 4), table)};
 }
+INLINE __m256 halved(Vec v) { return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
+INLINE __m128 added(Vec a, Vec b, Vec c, Vec d) {
+  const __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(halved(a), halved(b)), _mm256_hadd_ps(halved(c), halved(d)));
+  return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
 INLINE float added(Vec v) { return _mm512_reduce_add_ps(v); }
 #include "integer_weights_loops.h"
 }  // namespace wide
 #pragma GCC pop_options
 
 #pragma GCC diagnostic pop
-
-// Bits of the vectors that oneDNN would use, so that one variable holds both to a set of instructions; 0 where there are too few.
-int vector_bits() {
-  const int isa = dnnl_get_effective_cpu_isa();
-  const auto has = [&](int least) { return (isa & least) == least; };
-  return has(dnnl_cpu_isa_avx512_core) ? 512 : has(dnnl_cpu_isa_avx2) ? 256 : 0;
-}
 
 // Rows of x behind each other, filled up with zeros; of 4 bits along an output's codes the even numbers first, then the odd ones.
 void arrange(const float* x, const Weights& m, float* to) {
@@ -160,7 +168,8 @@ ffi::Error product(ffi::AnyBuffer x, ffi::AnyBuffer codes, ffi::AnyBuffer scale,
     m.scale = floats(scale), m.zero = zero.element_count() ? floats(zero) : nullptr, m.y = floats(*y);
     m.ldx = (m.ins + 63) / 64 * 64;
     Threads threads((40.0 + static_cast<double>(4 * m.rows)) * static_cast<double>(m.bytes * m.outs));
-    const size_t room = Scratch::rounded(4 * static_cast<size_t>(m.bytes + 64));
+    const size_t held = transposed && m.rows >= kMany ? static_cast<size_t>(outputs_at_once(m) * m.ldx) * sizeof(float) : 0;
+    const size_t room = Scratch::rounded(held + 4 * static_cast<size_t>(m.bytes + 64));
     Scratch scratch(Scratch::rounded(static_cast<size_t>(m.rows * m.ldx) * sizeof(float)) + threads.count() * room + 64);
     auto* padded = static_cast<float*>(scratch.take(static_cast<size_t>(m.rows * m.ldx) * sizeof(float)));
     auto* rooms = static_cast<uint8_t*>(scratch.take(threads.count() * room));
@@ -173,6 +182,12 @@ ffi::Error product(ffi::AnyBuffer x, ffi::AnyBuffer codes, ffi::AnyBuffer scale,
 }
 
 }  // namespace
+
+int vector_bits() {
+  const int isa = dnnl_get_effective_cpu_isa();
+  const auto has = [&](int least) { return (isa & least) == least; };
+  return has(dnnl_cpu_isa_avx512_core) ? 512 : has(dnnl_cpu_isa_avx2) ? 256 : 0;
+}
 
 PHLOX_HANDLER(phlox_cpu_integer_weights, product,
               ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>()

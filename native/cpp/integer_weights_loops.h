@@ -198,7 +198,84 @@ INLINE void some_outputs(const Weights& m, int64_t first, int64_t last, uint8_t*
   }
 }
 
+// Codes of an output as floats, scaled, for many rows of x to meet: they lie as x does, filled up with zeros.
+template <int bits>
+INLINE void spread_output(const Weights& m, int64_t output, const uint8_t* codes, float* w) {
+  constexpr int each = bits == 8 ? 1 : 2;
+  std::memset(w, 0, static_cast<size_t>(m.ldx) * sizeof(float));
+  for (int64_t g = 0; g < m.groups; ++g) {
+    const int64_t begin = g * m.group / each, end = g + 1 < m.groups ? begin + m.group / each : m.bytes;
+    const Vec scale = all(m.scale[output * m.groups + g]), zero = all(m.zero ? m.zero[output * m.groups + g] : 0.f);
+    for (int64_t k = begin; k < end; k += W) {
+      if constexpr (bits == 8) {
+        store(w + k, (eight(codes + k) - zero) * scale);
+      } else {
+        const Pair both = four(codes + k);
+        store(w + k, (both.low - zero) * scale);
+        store(w + m.ldx / 2 + k, (both.high - zero) * scale);
+      }
+    }
+  }
+}
+
+// R rows of x with four outputs' floats, all `m.ldx` numbers long.
+template <int R>
+INLINE void float_dots(const Weights& m, const float* x, const float* w, float* y, int64_t outputs) {
+  Vec sum[R][4];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < 4; ++c) sum[r][c] = none();
+  for (int64_t k = 0; k < m.ldx; k += W) {
+    Vec of_row[R];
+    for (int r = 0; r < R; ++r) of_row[r] = load(x + r * m.ldx + k);
+    for (int c = 0; c < 4; ++c) {
+      const Vec b = load(w + c * m.ldx + k);
+      for (int r = 0; r < R; ++r) sum[r][c] += of_row[r] * b;
+    }
+  }
+  for (int r = 0; r < R; ++r, y += m.outs) {
+    const __m128 four_sums = added(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    if (outputs == 4) {
+      _mm_storeu_ps(y, four_sums);
+    } else {
+      alignas(16) float some[4];
+      _mm_store_ps(some, four_sums);
+      for (int64_t c = 0; c < outputs; ++c) y[c] = some[c];
+    }
+  }
+}
+
+// Outputs first … last with many rows: codes become floats once, in the second cache.
+template <int bits>
+INLINE void many_outputs(const Weights& m, int64_t first, int64_t last, uint8_t* room) {
+  auto* w = reinterpret_cast<float*>(room);
+  const int64_t block = outputs_at_once(m);
+  uint8_t* copy = room + static_cast<size_t>(block * m.ldx) * sizeof(float);
+  const int64_t whole = (m.bytes + W - 1) / W * W;
+  for (int64_t at = first; at < last; at += block) {
+    const int64_t count = std::min(block, last - at);
+    for (int64_t n = 0; n < count; ++n) {
+      const uint8_t* codes = m.codes + (at + n) * m.bytes;
+      if ((at + n) * m.bytes + whole > m.outs * m.bytes) codes = static_cast<uint8_t*>(std::memcpy(copy, codes, m.bytes));
+      spread_output<bits>(m, at + n, codes, w + n * m.ldx);
+    }
+    for (int64_t r = 0; r < m.rows;) {
+      const int64_t rows = m.rows - r >= kRows ? kRows : 1;
+      for (int64_t n = 0; n < count; n += 4) {
+        const float *x = m.x + r * m.ldx, *of = w + n * m.ldx;
+        float* y = m.y + r * m.outs + at + n;
+        if (rows == kRows) {
+          float_dots<kRows>(m, x, of, y, std::min<int64_t>(4, count - n));
+        } else {
+          float_dots<1>(m, x, of, y, std::min<int64_t>(4, count - n));
+        }
+      }
+      r += rows;
+    }
+  }
+}
+
 void run(const Weights& m, int64_t first, int64_t last, uint8_t* room) {
+  if (m.transposed && m.rows >= kMany) return m.bits == 8 ? many_outputs<8>(m, first, last, room) : many_outputs<4>(m, first, last, room);
   if (m.transposed) {
     if (m.bits == 8) return m.zero ? some_outputs<8, true>(m, first, last, room) : some_outputs<8, false>(m, first, last, room);
     return m.zero ? some_outputs<4, true>(m, first, last, room) : some_outputs<4, false>(m, first, last, room);

@@ -54,11 +54,13 @@ def test_what_is_done_in_bfloat16(instructions, said, capsys, monkeypatch):
         phlox_cpu_onednn_version=lambda: b"3.2.0",
         phlox_cpu_instructions=lambda: instructions,
         phlox_cpu_threads=lambda: 2,
+        phlox_cpu_integer_instructions=lambda: 3,
     )
     monkeypatch.setattr(_kernels, "package", lambda: _kernels.Package(library, "in use"))
-    found = facts(capsys)["kernels in bfloat16"]
-    assert said in found
-    assert "LSTM and GRU in float32, rounded once" in found
+    found = facts(capsys)
+    assert said in found["kernels in bfloat16"]
+    assert "LSTM and GRU in float32, rounded once" in found["kernels in bfloat16"]
+    assert found["products of int8"].strip() == "by words of 16 bits: this processor has no VNNI"
 
 
 def test_a_broken_package_is_told_and_does_no_harm(monkeypatch):

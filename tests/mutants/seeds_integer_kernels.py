@@ -1,6 +1,7 @@
 """Faults of the kernels for integer weights and products of integers, and of where they are used."""
 
 _TESTS = "tests/native/test_integer_kernels.py::"
+_OTHERS = "tests/nn/functional/test_other_processors.py::"
 _WEIGHTS, _PRODUCT = "compress/layers/_weight_kernel.py", "compress/layers/_product_kernel.py"
 
 MUTANTS = [
@@ -35,9 +36,16 @@ MUTANTS = [
     (
         "integer kernels: many rows are taken",
         _WEIGHTS,
-        "0 < math.prod(lead) <= MOST_ROWS",
-        "0 < math.prod(lead)",
+        "return axis == -2 and rows > MOST_ROWS",
+        "return False",
         (_TESTS + "test_what_is_left_to_the_plain_form",),
+    ),
+    (
+        "integer kernels: many rows of a table are left to XLA",
+        _WEIGHTS,
+        "return axis == -2 and rows > MOST_ROWS",
+        "return rows > MOST_ROWS",
+        (_TESTS + "test_layers_of_integer_weights_are_those_of_floats",),
     ),
     (
         "integer kernels: bfloat16 is taken for float32",
@@ -72,7 +80,7 @@ MUTANTS = [
         "compress/layers/_embedding.py",
         "        return _scores(F.identity, x, self.integers, bits=self.bits, group=self.group)\n",
         "        return super().attend(x)\n",
-        (_TESTS + "test_layers_of_few_rows_are_those_of_floats",),
+        (_TESTS + "test_layers_of_integer_weights_are_those_of_floats",),
     ),
     (
         "integer kernels: what is beyond the edge is on the other side",
@@ -105,9 +113,23 @@ MUTANTS = [
     (
         "integer kernels: products without exact instructions",
         _PRODUCT,
-        'return None if library.phlox_cpu_integer_instructions() else "the processor has no AVX-512 with VNNI"',
+        'return None if library.phlox_cpu_integer_instructions() else "the processor has no AVX2"',
         "return None if library else None",
-        (_TESTS + "test_processors_that_have_less[AVX2-1]",),
+        (_OTHERS + "test_instructions_that_are_missing_are_told",),
+    ),
+    (
+        "integer kernels: weights without the vectors that they need",
+        _WEIGHTS,
+        "    if library.phlox_cpu_vector_bits() == 0:\n",
+        "    if library is None:\n",
+        (_OTHERS + "test_instructions_that_are_missing_are_told",),
+    ),
+    (
+        "integer kernels: doctor takes AMX for VNNI",
+        "nn/functional/kernels/_kernels.py",
+        '_INTEGERS = _LESS[0], "by VNNI", "by AMX", _LESS[1]',
+        '_INTEGERS = _LESS[0], "by VNNI", _LESS[1], "by AMX"',
+        ("tests/cli/test_doctor.py::test_what_is_done_in_bfloat16",),
     ),
     (
         "integer kernels: a token that is not finite comes out as numbers",

@@ -51,7 +51,7 @@ class QuantizedEmbedding(Quantized, Embedding):
     def attend(self, x: Any) -> jax.Array:
         """Scores of every index for vectors x (..., dim): (..., num)."""
         x = jnp.asarray(x)
-        fits = x.shape[-1:] == (self.dim,) and _weight_kernel.takes(x.shape[:-1], self.integers, self.weight_dtype)
+        fits = x.shape[-1:] == (self.dim,) and _weight_kernel.takes(x.shape[:-1], self.integers, self.weight_dtype, -1)
         if not fits or not isinstance(self.bits, int):
             return super().attend(x)
         return _scores(F.identity, x, self.integers, bits=self.bits, group=self.group)

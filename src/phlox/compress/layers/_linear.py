@@ -60,7 +60,8 @@ class QuantizedDense(IntegerProducts, Dense):
             return super().__call__(x)
         if self.inputs is not None or (self.factors is not None and whole_wanted()):
             return _dense(self.act, *self.arrays(x), bits=self.bits, group=self.group, inputs=self.inputs)
-        if isinstance(self.bits, int) and _weight_kernel.takes(jnp.shape(x)[:-1], self.integers, self.weight_dtype):
+        lead = jnp.shape(x)[:-1]
+        if isinstance(self.bits, int) and _weight_kernel.takes(lead, self.integers, self.weight_dtype, -2):
             return _few_rows(self.act, *self.arrays(x), bits=self.bits, group=self.group)
         return super().__call__(x)
 

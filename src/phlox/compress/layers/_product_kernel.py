@@ -82,4 +82,4 @@ def _call(*arrays: Any, window: Window) -> tuple[jax.Array, ...]:
 
 def _declines(library: Any, *avals: Any, window: Window) -> str | None:
     del avals, window
-    return None if library.phlox_cpu_integer_instructions() else "the processor has no AVX-512 with VNNI"
+    return None if library.phlox_cpu_integer_instructions() else "the processor has no AVX2"

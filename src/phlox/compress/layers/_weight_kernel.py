@@ -1,8 +1,9 @@
-r"""Few rows times a matrix of integers on the CPU: $y = \sum_g s_g \sum_{k \in g} x_k (q_k - z_g)$.
+r"""Rows times a matrix of integers on the CPU: $y = \sum_g s_g \sum_{k \in g} x_k (q_k - z_g)$.
 
 A step of generation multiplies a row or a few with every weight that there is, and waits for memory. The plain form
 writes the whole matrix as floats before; here codes become floats in registers, and memory moves a byte for a weight,
-or half a one.
+or half a one. Many rows meet floats of a few outputs in a cache: of a table, as large as the vocabulary, writing floats
+takes longer than the product.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from jax.interpreters import batching
 from phlox.compress._integers import Integers, numbers
 from phlox.nn import Kernel, Roles, derive_by_plain_form, in_use, map_plain_form
 
-MOST_ROWS = 32  # beyond, floats made once serve all rows, and XLA's product of them is as fast
+MOST_ROWS = 32  # of a Dense: beyond, floats made once serve all rows, and XLA's product of them is as fast
 LEAST = 1 << 14  # weights: of smaller matrices a call costs more than it saves
 _VECTOR = 16  # of a group whose codes lie beside each other, at once
 
 
-def takes(lead: tuple[Any, ...], given: Integers, dtype: Any) -> bool:
+def takes(lead: tuple[Any, ...], given: Integers, dtype: Any, axis: int) -> bool:
     """Whether the kernel, were it there, is for an input (*lead, ins) and a weight that was of ``dtype``."""
-    few = all(isinstance(n, int) for n in lead) and 0 < math.prod(lead) <= MOST_ROWS
+    known = all(isinstance(n, int) for n in lead) and math.prod(lead) > 0
     floats = dtype == given.scale.dtype == jnp.float32
-    return few and floats and given.codes.ndim == 2 and given.codes.size >= LEAST
+    return known and floats and given.codes.ndim == 2 and given.codes.size >= LEAST and not _many(math.prod(lead), axis)
+
+
+def _many(rows: int, axis: int) -> bool:
+    return axis == -2 and rows > MOST_ROWS
 
 
 def product(x: jax.Array, given: Integers, *, bits: int, group: int | None, axis: int) -> jax.Array | None:
@@ -72,7 +77,7 @@ def _declines(library: Any, x: Any, codes: Any, *_: Any, bits: int, group: int |
     step = (1 if bits == 8 else 2) * (1 if axis == -2 else _VECTOR)
     if library.phlox_cpu_vector_bits() == 0:
         return "the processor has no AVX2"
-    if x.shape[0] > MOST_ROWS:
+    if _many(x.shape[0], axis):
         return "XLA's product of floats is faster for so many rows"
     if group and group < x.shape[1] and group % step:
         return f"groups of {group}, not of a multiple of {step}"

@@ -30,6 +30,12 @@ _HALVES = "bfloat16", "float16", "AMX"  # of the names of instructions, those th
 _CAST = "attention, pooling, LSTM and GRU in float32, rounded once"
 _HALF = f"convolutions by the processor's own instructions; {_CAST}"
 _WIDENED = f"{_CAST}; convolutions in plain JAX: this processor has no instructions for it"
+_INTEGERS = (
+    "in plain JAX: this processor has no AVX2",
+    "by VNNI",
+    "by AMX",
+    "by words of 16 bits: this processor has no VNNI",
+)
 
 # A user context is part of every jit key: what was traced with kernels does not serve where others are asked for.
 _reference_only = _compat.user_context(False)
@@ -123,6 +129,7 @@ def kernels_report() -> list[tuple[str, str]]:
     return [
         ("kernels", f"phlox-cpu ({facts})"),
         *half,
+        ("products of int8", _INTEGERS[library.phlox_cpu_integer_instructions()]),
         *((name, _uses(kernel)) for name, kernel in sorted(_all.items())),
     ]
 
