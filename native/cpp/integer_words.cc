@@ -11,6 +11,9 @@
 namespace phlox {
 namespace {
 
+// Sums fill all registers but four. A compiler that may, begins the products of all rows first, and puts sums on the stack for it:
+// `in_turn` forbids that, and is no instruction.
+
 // Rows of a matrix lie far apart, and the processor fetches ahead within a page alone.
 constexpr int64_t kAhead = 32;
 
@@ -30,6 +33,10 @@ INLINE Ints load(const void* p) { return _mm256_loadu_si256(static_cast<const __
 INLINE Ints everywhere(int32_t x) { return _mm256_set1_epi32(x); }
 INLINE Floats everywhere(float x) { return _mm256_set1_ps(x); }
 INLINE Ints plus_pairs(Ints sum, Ints a, Ints b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+INLINE Ints in_turn(Ints sum) {
+  asm volatile("" : "+x"(sum));
+  return sum;
+}
 INLINE Ints minus(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
 INLINE Floats as_floats(Ints a) { return _mm256_cvtepi32_ps(a); }
 INLINE Mask first(int64_t n) {
@@ -80,6 +87,10 @@ INLINE Ints load(const void* p) { return _mm512_loadu_si512(p); }
 INLINE Ints everywhere(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE Floats everywhere(float x) { return _mm512_set1_ps(x); }
 INLINE Ints plus_pairs(Ints sum, Ints a, Ints b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+INLINE Ints in_turn(Ints sum) {
+  asm volatile("" : "+v"(sum));
+  return sum;
+}
 INLINE Ints minus(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
 INLINE Floats as_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
 INLINE Mask first(int64_t n) { return static_cast<Mask>(n >= W ? 0xffff : (1u << std::max<int64_t>(n, 0)) - 1); }

@@ -15,7 +15,7 @@ INLINE void some_rows(const Piece& p, const Ending& e, int64_t row, int64_t colu
       int32_t pair;
       std::memcpy(&pair, x + r * p.ldx, sizeof pair);
       const Ints all = everywhere(pair);
-      for (int v = 0; v < V; ++v) sum[r][v] = plus_pairs(sum[r][v], all, both[v]);
+      for (int v = 0; v < V; ++v) sum[r][v] = in_turn(plus_pairs(sum[r][v], all, both[v]));
     }
   }
   for (int v = 0; v < V; ++v) {
