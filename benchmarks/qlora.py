@@ -12,6 +12,7 @@ import inspect
 import io
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def docstrings() -> str:
         module = importlib.import_module(name)
         members = [value for key, value in vars(module).items() if not key.startswith("_")]
         inner = [value for one in members if inspect.isclass(one) for value in vars(one).values()]
-        texts.update(text for one in (module, *members, *inner) if (text := getattr(one, "__doc__", None)))
+        with warnings.catch_warnings(action="ignore"):  # some names are old, and say so when they are looked at
+            texts.update(text for one in (module, *members, *inner) if (text := getattr(one, "__doc__", None)))
     return "\n\n".join(sorted(text for text in texts if isinstance(text, str)))
 
 

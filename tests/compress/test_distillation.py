@@ -108,6 +108,7 @@ def test_weights_of_examples_padding_and_places_to_ignore():
     assert_close(some["truth_loss"], few["truth_loss"])
 
 
+@pytest.mark.soak
 def test_history_of_padded_batches_is_that_of_the_whole_epoch():
     teacher, student = dense_pair()
     lesson = px.compress.distil(teacher, student, loss=px.losses.cross_entropy)
@@ -273,6 +274,7 @@ def trained(**options):
     return {path: np.asarray(a) for path, a in px.paths(lesson).items()}
 
 
+@pytest.mark.soak
 def test_gradients_of_several_batches_make_one_step_and_bfloat16_is_near():
     whole = trained(batch_size=6, epochs=3)
     for path, a in trained(batch_size=2, accumulate=3, epochs=3).items():

@@ -104,6 +104,7 @@ def test_stacked_blocks_have_the_rank_that_the_hardest_needs():
     assert_close(small(x), np.asarray(x @ small.block.weight[0] @ small.block.weight[1]), scale=5)
 
 
+@pytest.mark.soak
 def test_it_trains_and_is_saved_pruned_quantised_and_exported(tmp_path):
     small, x = px.compress.low_rank(dense(), 0.1), normal(8, 12)
     grads = px.grad(lambda m: m(x).sum())(small)

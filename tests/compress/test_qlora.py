@@ -27,6 +27,7 @@ def next_token(model, x):
     return px.losses.cross_entropy(model(x[:, :-1]), x[:, 1:])
 
 
+@pytest.mark.soak
 def test_a_base_of_four_bits_with_an_adapter(tmp_path):
     config = px.models.LlamaConfig(
         vocab_size=30, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,

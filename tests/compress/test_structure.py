@@ -306,6 +306,7 @@ def _squares(arrays, family, layer):
     return np.array([by_output[at].sum() for at in of])
 
 
+@pytest.mark.soak
 def test_a_smaller_language_model_writes_as_it_computes():
     model, x = llama()
     small = px.compress.shrink(model, 0.5, x)

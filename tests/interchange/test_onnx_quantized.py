@@ -68,6 +68,7 @@ def unoptimised(path, x):
 
 
 SLOW = [("maps", "tensor"), ("maps", "zeros"), ("maps", "four"), ("convolutions", "int8"), ("convolutions", "tensor")]
+SLOW += [("maps", "int8"), ("convolutions", "four"), ("convolutions", "groups"), ("convolutions", "dynamic")]
 CASES = [
     pytest.param(network, form, marks=pytest.mark.soak if (network, form) in SLOW else ())
     for network in NETWORKS
@@ -116,7 +117,14 @@ def test_transposes_of_weights_are_not_left_to_who_runs_the_file(tmp_path):
     assert arrays(file)["layers.0.codes"].shape == (8, 3, 3, 3)
 
 
-@pytest.mark.parametrize(("form", "most"), [("int8", 0.3), ("groups", 0.2), ("static", 0.3), ("dynamic", 0.3)])
+@pytest.mark.parametrize(
+    ("form", "most"),
+    [
+        ("int8", 0.3),
+        ("groups", 0.2),
+        *(pytest.param(form, 0.3, marks=pytest.mark.soak) for form in ("static", "dynamic")),
+    ],
+)
 def test_the_report_has_the_file_beside_that_of_floats(form, most, tmp_path):
     model = px.Chain(px.Dense(128, 256, px.relu, key=0), px.Dense(256, 32, key=1))
     x = RNG.normal(size=(64, 128)).astype("f")

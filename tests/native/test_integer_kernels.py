@@ -100,7 +100,7 @@ def test_integer_weights_give_the_sums_of_whole_numbers(case):
     check_weights(case)
 
 
-@hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @hypothesis.given(weights())
 def test_integer_weights_of_any_shape(case):
     check_weights(case)
@@ -275,7 +275,7 @@ def test_products_of_integers_are_exact(case):
     check_product(case)
 
 
-@hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @hypothesis.given(products())
 def test_products_of_integers_of_any_shape(case):
     check_product(case)

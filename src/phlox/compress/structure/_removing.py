@@ -38,8 +38,9 @@ def zeroed(model: M, gone: Gone) -> M:
     twin = copy(model)
     arrays = dict(state_dict(twin))
     for (path, axis), indices in gone.items():
-        at = (slice(None),) * axis + (np.asarray(indices),)
-        arrays[path] = arrays[path].at[at].set(jnp.zeros((), arrays[path].dtype))
+        array = np.array(arrays[path])  # on the host, where no program is compiled for its shape
+        array[(slice(None),) * axis + (np.asarray(indices),)] = 0
+        arrays[path] = jax.device_put(array, arrays[path].sharding)
     for path in {path for path, _ in gone}:
         set_at(twin, path, arrays[path])
     return twin
