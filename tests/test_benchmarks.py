@@ -306,3 +306,27 @@ def test_a_deployed_program_that_is_off_is_left_out_of_the_table(tmp_path: Path)
     results.runs["two"][0] = deployed.Run(50, 3, 20, wanted)
     [table] = results.tables()
     assert table.rows[1] == ["two", "0.20", "4.00", "20.0", "2.00", "2.00 – 2.50", "60.0"]
+
+
+def test_first_steps_are_held_to_plain_jaxs_own_and_what_is_traced_within_counts_once() -> None:
+    first_step: Any = importlib.import_module("first_step")
+
+    def told(model: float, first: float, parameters: int = 10, loss: float = 1.0) -> dict[str, float]:
+        rest = {"later": 0.1, "loss": loss, "parameters": parameters, **dict.fromkeys(first_step.PHASES, 0.5)}
+        return {"model": model, "first": first, **rest}
+
+    theirs = {first_step.JAX: [told(1, 4), told(1, 6)]}
+    ours = {first_step.PHLOX: [told(4, 2), told(6, 3)], first_step.REPEATED: [told(1, 1), told(1, 3)]}
+    results = first_step.Results([first_step.Start("GPT", ours | theirs)], [])
+    assert [bar.value for bar in results.bars()] == pytest.approx([0.5, (6 / 5 + 9 / 7) / 2, (0.25 + 0.5) / 2])
+    assert results.tables()[0].rows[0][:3] == [first_step.PHLOX, "5.00", "2.50"]
+    wrong = {first_step.PHLOX: [told(1, 1, parameters=9)], first_step.REPEATED: [told(1, 1, loss=float("nan"))]}
+    assert list(first_step.unequal(wrong | theirs)) == [first_step.PHLOX, first_step.REPEATED]
+
+    inner = jax.jit(lambda x: jax.numpy.sin(x) * 3)
+    with first_step.phases() as found:
+        jax.jit(lambda x: inner(x) + inner(2 * x)).lower(np.ones(3)).compile()
+        before = dict(found)
+    assert all(seconds > 0 for seconds in before.values())
+    jax.jit(lambda x: inner(x) - 1)(np.ones(5))
+    assert found == before
