@@ -43,11 +43,11 @@ TIME = 128  # characters of a window
 
 @dataclass(frozen=True)
 class Settings:
-    base: int = 600  # steps
-    adapter: int = 300
+    base: int = 300  # steps
+    adapter: int = 200
     every: int = 50  # steps between two looks at what was held back
-    dim: int = 192
-    layers: int = 4
+    dim: int = 128
+    layers: int = 3
     batch: int = 16
     rank: int = 8
 

@@ -127,8 +127,8 @@ MUTANTS = [
     (
         "integer kernels: doctor takes AMX for VNNI",
         "nn/functional/kernels/_kernels.py",
-        '_INTEGERS = _LESS[0], "by VNNI", "by AMX", _LESS[1]',
-        '_INTEGERS = _LESS[0], "by VNNI", _LESS[1], "by AMX"',
+        '    "by AMX",\n    "by words of 16 bits: this processor has no VNNI",\n',
+        '    "by words of 16 bits: this processor has no VNNI",\n    "by AMX",\n',
         ("tests/cli/test_doctor.py::test_what_is_done_in_bfloat16",),
     ),
     (

@@ -30,7 +30,7 @@ _HALVES = "bfloat16", "float16", "AMX"  # of the names of instructions, those th
 _CAST = "attention, pooling, LSTM and GRU in float32, rounded once"
 _HALF = f"convolutions by the processor's own instructions; {_CAST}"
 _WIDENED = f"{_CAST}; convolutions in plain JAX: this processor has no instructions for it"
-_INTEGERS = (
+_INTEGERS = (  # as the package numbers them
     "in plain JAX: this processor has no AVX2",
     "by VNNI",
     "by AMX",
