@@ -17,6 +17,7 @@ from typing import Any
 from _instructions import NATIVE, Bite, bite
 from _instructions import env as held_to
 from _measure import Times, interleave
+from _operations import Operations, programs
 from frameworks import Form
 from workloads import Workload
 
@@ -34,6 +35,7 @@ class Place:
     cores: int = 2
     device: str = "cpu"  # or "gpu", in bfloat16
     isa: str = NATIVE  # the instructions that all are held to
+    dump: Path | None = None  # where XLA writes what it compiles
 
     def env(self, form: Form, cache: Path) -> dict[str, str]:
         """The settings of a process: the cores, quiet libraries, and a folder for what is compiled."""
@@ -45,7 +47,11 @@ class Place:
         if form.framework == "phlox":  # it has a setting of its own, and yields to JAX's
             folders["PHLOX_COMPILE_CACHE"] = folders.pop("JAX_COMPILATION_CACHE_DIR")
         known = {k: v for k, v in os.environ.items() if k not in ("JAX_COMPILATION_CACHE_DIR", "PHLOX_COMPILE_CACHE")}
-        return known | threads | platforms | quiet | folders | held_to(self.isa) | dict(form.env)
+        settings = known | threads | platforms | quiet | folders | held_to(self.isa) | dict(form.env)
+        if self.dump is not None:
+            flags = [settings.get("XLA_FLAGS", ""), f"--xla_dump_to={self.dump}", "--xla_dump_hlo_as_text"]
+            settings["XLA_FLAGS"] = " ".join(flags).strip()
+        return settings
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,24 @@ def race(workload: Workload, forms: Sequence[Form], place: Place, pace: Pace, te
         peaks = {name: process.ask("memory")["peak"] for name, process in ready.items()}
         warm = {name: process.ready["first"] for name, process in ready.items()}
     return Race(workload, times, peaks, cold, warm, notes)
+
+
+def profiled(workload: Workload, form: Form, place: Place, rounds: int) -> Operations:
+    """Trace a contender's steps, and read what each operation takes beside the program that was compiled."""
+    with tempfile.TemporaryDirectory(prefix="phlox-bench-") as folder:
+        place = replace(place, dump=Path(folder) / "programs")
+        with _running(Process(workload.name, form, place, Path(folder) / "cache")) as process:
+            found = process.ask({"trace": workload.steps, "rounds": rounds, "folder": str(Path(folder) / "trace")})
+        return Operations(workload.title, found["step"], found["times"], programs(Path(folder) / "programs"))
+
+
+def rates(form: Form, place: Place) -> dict[str, float]:
+    """What a contender's library reaches: operations a second of a product, and bytes of a pass over an array."""
+    with (
+        tempfile.TemporaryDirectory(prefix="phlox-bench-") as folder,
+        _running(Process("rates", form, place, Path(folder))) as process,
+    ):
+        return process.ready
 
 
 def _check_installed(form: Form) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from _instructions import SIZE
+from _operations import recorded
 from frameworks import FORMS, Contender
 from workloads import WORKLOADS, Workload
 
@@ -58,6 +59,18 @@ class Product:
         return {"seconds": (time.perf_counter() - begin) / steps}
 
 
+class Rates:
+    """What a library reaches; that is all it answers."""
+
+    def __init__(self, form_name: str):
+        form = next(f for f in FORMS if f.name == form_name)
+        self.framework = importlib.import_module(f"frameworks.on_{form.framework}")
+        self.framework.start(form)
+
+    def ready(self) -> dict[str, Any]:
+        return self.framework.rates()
+
+
 class Worker:
     """A contender, and what it used before it was built."""
 
@@ -93,6 +106,11 @@ class Worker:
         loss = self.contender.run(steps)
         return {"seconds": (time.perf_counter() - begin) / steps, "loss": loss}
 
+    def trace(self, steps: int, rounds: int, folder: str) -> dict[str, Any]:
+        """What each operation takes, and the least that a step took in some blocks before."""
+        step = min(self.block(steps)["seconds"] for _ in range(rounds))
+        return {"step": step, "times": recorded(self.contender.run, steps, folder)}
+
     def memory(self) -> dict[str, int | None]:
         """The most memory since it began to be built, above what its imports took."""
         peak = resident("VmHWM")
@@ -101,7 +119,7 @@ class Worker:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=[*WORKLOADS, "product"])
+    parser.add_argument("workload", choices=[*WORKLOADS, "product", "rates"])
     parser.add_argument("form", choices=[form.name for form in FORMS])
     parser.add_argument("--half", action="store_true", help="compute in bfloat16")
     options = parser.parse_args()
@@ -112,12 +130,20 @@ def main() -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     try:
-        one = options.workload == "product"
-        worker: Any = Product(options.form) if one else Worker(WORKLOADS[options.workload], options.form, options.half)
+        others = {"product": Product, "rates": Rates}
+        if options.workload in others:
+            worker: Any = others[options.workload](options.form)
+        else:
+            worker = Worker(WORKLOADS[options.workload], options.form, options.half)
         answer(**worker.ready())
         for line in sys.stdin:
             asked = json.loads(line)
-            answer(**(worker.memory() if asked == "memory" else worker.block(asked)))
+            if asked == "memory":
+                answer(**worker.memory())
+            elif isinstance(asked, dict):
+                answer(**worker.trace(asked["trace"], asked["rounds"], asked["folder"]))
+            else:
+                answer(**worker.block(asked))
     except Exception as error:
         traceback.print_exc()
         answer(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

@@ -32,13 +32,14 @@ from _measure import (
     short,
     versions,
 )
-from _processes import Pace, Place, Race, look_at_restriction, race
+from _operations import Profiles
+from _processes import Pace, Place, Race, look_at_restriction, profiled, race, rates
 from frameworks import FORMS, Form
 from workloads import WORKLOADS, Workload
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PACKAGES = ("phlox", "jax", "jaxlib", "optax", "numpy", "equinox", "flax", "keras", "tensorflow-cpu", "torch")
-PHLOX, SCAN = "Phlox", "JAX, lax.scan"
+PHLOX, KEPT, SCAN = "Phlox", "Phlox, memory kept", "JAX, lax.scan"
 ROUNDS, QUICK = 15, 2
 
 
@@ -125,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = Place(pin(2), options.device, options.isa)
     console = rich.console.Console()
     numbers: dict[str, Any] = {}
+    if options.profile:
+        return _profile(options, place, console)
     if options.isa != NATIVE:
         with console.status(f"what {options.isa} leaves of a product's rate"):
             bite = look_at_restriction(_asked(FORMS, options.peers), place, options.rounds)
@@ -146,6 +149,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write(block, results, about, options.quick)
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return 0
+
+
+def _profile(options: argparse.Namespace, place: Place, console: rich.console.Console) -> int:
+    """What the operations of Phlox's own steps take, of the workloads that are asked for."""
+    form = next(form for form in FORMS if form.name == KEPT)
+    with console.status("tracing") as status:
+        found = []
+        for name in options.only or WORKLOADS:
+            status.update(WORKLOADS[name].title)
+            found.append(profiled(WORKLOADS[name], form, place, options.rounds))
+        results = Profiles(found, rates(form, place))
+    _show(console, results)
+    about = _about(place, options.rounds)
+    if options.write:
+        _write("peers profile" if place.isa == NATIVE else f"peers profile {place.isa}", results, about, options.quick)
+    if options.json:
+        options.json.write_text(json.dumps(about | results.json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
     return 0
 
 
@@ -177,6 +198,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", metavar="PEER", nargs="+", help="frameworks or names of rows, beside Phlox")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu computes in bfloat16")
     parser.add_argument("--isa", choices=SETS, default=NATIVE, help="hold all to these instructions; looks if it bites")
+    parser.add_argument("--profile", action="store_true", help="what the operations of Phlox's steps take; no race")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS} by default")
     parser.add_argument("--warm", action="store_true", help="leave out first steps with nothing compiled before")
     parser.add_argument("--quick", action="store_true", help="few steps: shows that it runs, measures little")

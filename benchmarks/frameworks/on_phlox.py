@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,23 @@ def product(size: int) -> Callable[[], Any]:
         conv = px.Conv((1, 1), size, size, bias=False)
     forward = px.jit(lambda conv, x: conv(x))
     return lambda: jax.block_until_ready(forward(conv, x))
+
+
+def rates() -> dict[str, float]:
+    """Operations a second of a dense layer's product, and bytes a second of a pass over an array in its place."""
+    x = jnp.array(np.random.default_rng(0).normal(size=(1024, 1024)), jnp.float32)
+    dense: Any = jax.jit(lambda x: px.nn.functional.dense(x, x))
+    one_more: Any = jax.jit(lambda x: x + 1, donate_argnums=0)
+    seconds: dict[str, list[float]] = {"product": [], "pass": []}
+    array = jnp.zeros(1 << 24, jnp.float32)
+    for _ in range(20):
+        begin = time.perf_counter()
+        jax.block_until_ready(dense(x))
+        middle = time.perf_counter()
+        array = jax.block_until_ready(one_more(array))
+        seconds["product"].append(middle - begin)
+        seconds["pass"].append(time.perf_counter() - middle)
+    return {"flops": 2 * 1024**3 / min(seconds["product"]), "bytes": 2 * array.nbytes / min(seconds["pass"])}
 
 
 def contender(workload: Workload, form: Form, half: bool) -> Contender:

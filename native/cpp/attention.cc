@@ -107,12 +107,12 @@ struct Panels {
 // C = scale A B, where C has the first columns of B, and A takes the first rows of it; rows of A lie `a_row` apart.
 void product(const Panels& b, int64_t rows, int64_t columns, int64_t inner, float scale, const float* a, int64_t a_row, float* c,
              int64_t c_row) {
-  multiply({rows, columns, inner, scale, a, kTileRows * a_row, a_row, 1, b.numbers, b.inner, false, c, c_row});
+  multiply({rows, columns, inner, scale, a, a_row, 1, b.numbers, b.inner, false, c, c_row});
 }
 
 // C += scale Aᵀ B.
 void add_transposed(const Panels& b, int64_t rows, float scale, const float* a, int64_t a_row, float* c, int64_t c_row) {
-  multiply({rows, b.columns, b.inner, scale, a, kTileRows, 1, a_row, b.numbers, b.inner, true, c, c_row});
+  multiply({rows, b.columns, b.inner, scale, a, 1, a_row, b.numbers, b.inner, true, c, c_row});
 }
 
 // The weights of a block of queries, (rows, keys) in `p`, not divided by their sums yet.

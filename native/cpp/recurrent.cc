@@ -5,16 +5,13 @@
 
 
 #include <algorithm>
-#include <cmath>
-#include <exception>
 
 #include "gates.h"
 #include "runtime.h"
+#include "tiles.h"
 
 namespace phlox {
 namespace {
-
-using dnnl::memory;
 
 struct Sizes {
   int64_t batch, time, hidden;
@@ -22,108 +19,38 @@ struct Sizes {
   int64_t step(int64_t n) const { return reverse ? time - 1 - n : n; }  // the n-th step taken
 };
 
-// A product of `rows` rows with a matrix that stays, run by one thread.
-struct Product {
-  dnnl::matmul primitive;
-  memory::desc source, weights, result;
-  size_t scratch = 0;
+// The product of a thread's rows with a matrix that stays, at every step: from the same memory into the same memory.
+struct Multiply {
+  TileProduct product;
+  void operator()() const { multiply(product); }
 };
 
-struct ProductShape {
-  int64_t rows, inner, columns;
-};
-
-Product build(const ProductShape& s) {
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  Product p;
-  p.source = {{s.rows, s.inner}, memory::data_type::f32, memory::format_tag::ab};
-  p.result = {{s.rows, s.columns}, memory::data_type::f32, memory::format_tag::ab};
-  memory::desc any({s.inner, s.columns}, memory::data_type::f32, memory::format_tag::any);
-  dnnl::matmul::primitive_desc pd(engine(), p.source, any, p.result, attr);
-  p.primitive = dnnl::matmul(pd);
-  p.weights = pd.weights_desc();
-  p.scratch = pd.scratchpad_desc().get_size();
-  return p;
-}
-
-std::shared_ptr<const Product> product(const ProductShape& s) {
-  static Cache<Product> cache(64);
-  Key key;
-  key.add(s.rows).add(s.inner).add(s.columns);
-  return cache.get(key, [&] { return build(s); });
-}
-
-memory::desc bytes(size_t n) { return memory::desc({static_cast<int64_t>(n)}, memory::data_type::u8, memory::format_tag::x); }
-
-// A matrix in the blocks that a product wants; transposed reads it as (columns, rows).
-void arrange(const Product& p, const float* matrix, int64_t rows, int64_t columns, bool transposed, void* blocked) {
-  memory::desc given = transposed ? memory::desc({columns, rows}, memory::data_type::f32, memory::dims{1, columns})
-                                  : memory::desc({rows, columns}, memory::data_type::f32, memory::format_tag::ab);
-  memory from(given, engine(), const_cast<float*>(matrix)), to(p.weights, engine(), blocked);
-  dnnl::stream stream(engine());
-  dnnl::reorder(from, to).execute(stream, from, to);
-  stream.wait();
-}
-
-// One thread's product at every step: the same memory each time.
-class Multiply {
- public:
-  Multiply(const Product& p, void* blocked, float* source, float* result, void* pad)
-      : primitive_(p.primitive), stream_(engine()) {
-    args_ = {{DNNL_ARG_SRC, memory(p.source, engine(), source)},
-             {DNNL_ARG_WEIGHTS, memory(p.weights, engine(), blocked)},
-             {DNNL_ARG_DST, memory(p.result, engine(), result)},
-             {DNNL_ARG_SCRATCHPAD, memory(bytes(p.scratch), engine(), pad)}};
-  }
-  void operator()() { primitive_.execute(stream_, args_); }
-
- private:
-  const dnnl::matmul& primitive_;
-  dnnl::stream stream_;
-  std::unordered_map<int, memory> args_;
-};
-
-// Calls body(first, last, source, result, multiply) for the rows of each thread. The matrix is rows × columns, or its transpose.
+// Calls body(first, last, source, result, multiply) for the rows of each thread. The matrix is rows × columns, or its
+// transpose; it is arranged once, and all steps of all rows read it from a near cache.
 template <typename Body>
 void over_rows(const Sizes& s, int threads, const float* matrix, int64_t rows, int64_t columns, bool transposed, Body&& body) {
   threads = static_cast<int>(std::min<int64_t>(threads, s.batch));
-  int64_t each = (s.batch + threads - 1) / threads;
+  const int64_t each = (s.batch + threads - 1) / threads;
   threads = static_cast<int>((s.batch + each - 1) / each);
-  int64_t inner = transposed ? columns : rows, outer = transposed ? rows : columns;
-  std::shared_ptr<const Product> full, rest;
-  {
-    Threads alone(0);  // each thread runs its product by itself
-    full = product({each, inner, outer});
-    rest = s.batch % each ? product({s.batch % each, inner, outer}) : full;
-  }
-  auto floats = [](int64_t n) { return Scratch::rounded(static_cast<size_t>(n) * sizeof(float)); };
-  size_t pad = Scratch::rounded(std::max(full->scratch, rest->scratch) + 64);
-  size_t own = floats(each * inner) + floats(each * outer) + pad;
-  Scratch scratch(Scratch::rounded(full->weights.get_size()) + Scratch::rounded(rest->weights.get_size()) + threads * own + 64);
-  void* blocked = scratch.take(full->weights.get_size());
-  void* blocked_rest = scratch.take(rest->weights.get_size());
-  arrange(*full, matrix, rows, columns, transposed, blocked);
-  if (rest != full) arrange(*rest, matrix, rows, columns, transposed, blocked_rest);
+  const int64_t inner = transposed ? columns : rows, outer = transposed ? rows : columns;
+  auto bytes = [](int64_t n) { return Scratch::rounded(static_cast<size_t>(n) * sizeof(float)); };
+  const size_t own = bytes(each * inner) + bytes(each * outer), whole = bytes(panel_numbers(inner, outer));
+  Scratch scratch(whole + threads * own);
+  auto* panels = static_cast<float*>(scratch.take(whole));
+  arrange_panels(inner, outer, matrix, transposed ? 1 : columns, transposed ? columns : 1, panels);
   char* memory = static_cast<char*>(scratch.take(threads * own));
-  std::mutex lock;
-  std::exception_ptr failure;
   together(threads, [&](int n) {
-    try {
-      int64_t first = n * each, last = std::min(first + each, s.batch);
-      bool whole = last - first == each;
-      char* mine = memory + n * own;
-      auto* source = reinterpret_cast<float*>(mine);
-      auto* result = reinterpret_cast<float*>(mine + floats(each * inner));
-      void* free = mine + floats(each * inner) + floats(each * outer);
-      Multiply multiply(whole ? *full : *rest, whole ? blocked : blocked_rest, source, result, free);
-      body(first, last, source, result, multiply);
-    } catch (...) {
-      std::lock_guard<std::mutex> held(lock);
-      failure = std::current_exception();
-    }
+    const int64_t first = n * each, last = std::min(first + each, s.batch);
+    auto* source = reinterpret_cast<float*>(memory + n * own);
+    auto* result = reinterpret_cast<float*>(memory + n * own + bytes(each * inner));
+    const TileProduct product{last - first, outer, inner, 1, source, inner, 1, panels, inner, false, result, outer};
+    body(first, last, source, result, Multiply{product});
   });
-  if (failure) std::rethrow_exception(failure);
+}
+
+// Asks for numbers that the next rows read: they lie a sequence's length apart, where no processor looks ahead by itself.
+void fetch(const float* at, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(at + i);
 }
 
 double work(const Sizes& s, int64_t blocks) {
@@ -164,13 +91,14 @@ ffi::Error lstm(ffi::AnyBuffer z, ffi::AnyBuffer w, ffi::AnyBuffer h0, ffi::AnyB
     const float* mask = flags(real, s);
     Threads threads(work(s, 4));
     over_rows(s, threads.count(), read(w), H, 4 * H, false,
-              [&](int64_t first, int64_t last, float* h, float* sums, Multiply& multiply) {
+              [&](int64_t first, int64_t last, float* h, float* sums, const Multiply& multiply) {
                 std::copy(read(h0) + first * H, read(h0) + last * H, h);
                 for (int64_t n = 0; n < T; ++n) {
                   int64_t t = s.step(n);
                   multiply();
                   for (int64_t b = first; b < last; ++b) {
                     int64_t at = b * T + t;
+                    if (b + 1 < last) fetch(read(z) + (at + T) * 4 * H, 4 * H);
                     const float* before = n ? write(c) + (b * T + s.step(n - 1)) * H : read(c0) + b * H;
                     float* hidden = h + (b - first) * H;
                     if (mask == nullptr || mask[at] != 0.0f) {
@@ -205,7 +133,7 @@ ffi::Error lstm_gradient(ffi::AnyBuffer w, ffi::AnyBuffer c0, ffi::AnyBuffer c, 
     const float* mask = flags(real, s);
     Threads threads(work(s, 4));
     over_rows(s, threads.count(), read(w), H, 4 * H, true,
-              [&](int64_t first, int64_t last, float* slopes, float* back, Multiply& multiply) {
+              [&](int64_t first, int64_t last, float* slopes, float* back, const Multiply& multiply) {
                 float* cell = write(dc0) + first * H;    // of c, from the steps after
                 float* hidden = write(dh0) + first * H;  // of h
                 std::fill_n(cell, (last - first) * H, 0.0f);
@@ -214,6 +142,7 @@ ffi::Error lstm_gradient(ffi::AnyBuffer w, ffi::AnyBuffer c0, ffi::AnyBuffer c, 
                   int64_t t = s.step(n);
                   for (int64_t b = first; b < last; ++b) {
                     int64_t at = b * T + t, row = b - first;
+                    if (b + 1 < last) fetch(read(gates) + (at + T) * 4 * H, 4 * H);
                     const float* before = n ? read(c) + (b * T + s.step(n - 1)) * H : read(c0) + b * H;
                     for (int64_t i = 0; i < H; ++i) hidden[row * H + i] += read(dy)[at * H + i];
                     for (int64_t i = 0; i < H; ++i) cell[row * H + i] += read(dc)[at * H + i];
@@ -253,7 +182,7 @@ ffi::Error gru(ffi::AnyBuffer z, ffi::AnyBuffer w, ffi::AnyBuffer bias, ffi::Any
     const float* mask = flags(real, s);
     Threads threads(work(s, 3));
     over_rows(s, threads.count(), read(w), H, 3 * H, false,
-              [&](int64_t first, int64_t last, float* h, float* sums, Multiply& multiply) {
+              [&](int64_t first, int64_t last, float* h, float* sums, const Multiply& multiply) {
                 std::copy(read(h0) + first * H, read(h0) + last * H, h);
                 for (int64_t n = 0; n < T; ++n) {
                   int64_t t = s.step(n);
@@ -293,7 +222,7 @@ ffi::Error gru_gradient(ffi::AnyBuffer w, ffi::AnyBuffer h0, ffi::AnyBuffer y, f
     const float* mask = flags(real, s);
     Threads threads(work(s, 3));
     over_rows(s, threads.count(), read(w), H, 3 * H, true,
-              [&](int64_t first, int64_t last, float* slopes, float* back, Multiply& multiply) {
+              [&](int64_t first, int64_t last, float* slopes, float* back, const Multiply& multiply) {
                 float* hidden = write(dh0) + first * H;
                 std::fill_n(hidden, (last - first) * H, 0.0f);
                 for (int64_t n = T; n-- > 0;) {

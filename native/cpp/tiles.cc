@@ -20,6 +20,7 @@ template <typename W>
 constexpr int64_t kLane = sizeof(typename W::Vector) / sizeof(float);
 template <typename W>
 constexpr int64_t kPanel = 2 * kLane<W>;  // columns of a tile
+constexpr int64_t kRows = 6;              // of a tile: twelve sums, two vectors of B and one number of A fit 16 registers
 
 // A tile of R rows, and the columns of one panel of which the result has `columns`.
 template <typename W, int R>
@@ -27,12 +28,12 @@ INLINE void tile(const TileProduct& s, const float* a, const float* b, float* c,
   using V = typename W::Vector;
   constexpr int64_t n = kLane<W>;
   V left[R] = {}, right[R] = {};
-  for (int64_t p = 0; p < s.inner; ++p, a += s.by_inner, b += 2 * n) {
-    const V first = *reinterpret_cast<const V*>(b), second = *reinterpret_cast<const V*>(b + n);
+  for (int64_t q = 0; q < s.blocks; ++q) {
+    const float* x = a + q * s.by_block;
+    for (int64_t p = 0; p < s.inner; ++p, x += s.by_inner, b += 2 * n) {
+      const V first = *reinterpret_cast<const V*>(b), second = *reinterpret_cast<const V*>(b + n);
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
-      const float x = a[r * s.by_row];
-      left[r] += first * x, right[r] += second * x;
+      for (int r = 0; r < R; ++r) left[r] += first * x[r * s.by_row], right[r] += second * x[r * s.by_row];
     }
   }
 #pragma GCC unroll 6
@@ -50,23 +51,27 @@ INLINE void tile(const TileProduct& s, const float* a, const float* b, float* c,
   }
 }
 
+// A tile of `rows` rows, of which there are 1 to R.
 template <typename W, int R>
-INLINE void last_rows(const TileProduct& s, int64_t rows, const float* a, const float* b, float* c, int64_t columns) {
+INLINE void rows_of(const TileProduct& s, int64_t rows, const float* a, const float* b, float* c, int64_t columns) {
   if constexpr (R > 0) {
     if (rows == R) return tile<W, R>(s, a, b, c, columns);
-    last_rows<W, R - 1>(s, rows, a, b, c, columns);
+    rows_of<W, R - 1>(s, rows, a, b, c, columns);
   }
 }
+
+// Rows of the next tile. Four rows keep both multipliers busy, one to three wait for their own sums: 7 rows are 4 and 3, not 6 and 1.
+INLINE int64_t next_rows(int64_t left) { return left == kRows + 1 || left == kRows + 2 ? 4 : std::min(left, kRows); }
 
 template <typename W>
 INLINE void multiply_in(const TileProduct& s) {
   const float* b = s.panels;
   for (int64_t j = 0; j < s.columns; j += kPanel<W>, b += s.depth * kPanel<W>) {
     const int64_t columns = std::min(kPanel<W>, s.columns - j);
-    const float* a = s.a;
-    int64_t i = 0;
-    for (; i + kTileRows <= s.rows; i += kTileRows, a += s.by_tile) tile<W, kTileRows>(s, a, b, s.c + i * s.row + j, columns);
-    last_rows<W, kTileRows - 1>(s, s.rows - i, a, b, s.c + i * s.row + j, columns);
+    for (int64_t i = 0, rows; i < s.rows; i += rows) {
+      rows = next_rows(s.rows - i);
+      rows_of<W, kRows>(s, rows, s.a + i * s.by_row, b, s.c + i * s.row + j, columns);
+    }
   }
 }
 
@@ -74,20 +79,20 @@ __attribute__((target("arch=x86-64-v4"))) void multiply_wide(const TileProduct& 
 __attribute__((target("arch=x86-64-v3"))) void multiply_narrow(const TileProduct& s) { multiply_in<Narrow>(s); }
 void multiply_plain(const TileProduct& s) { multiply_in<Narrow>(s); }
 
-bool is_wide() {
-  static const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-  return wide;
-}
-
 bool is_narrow() {
   static const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return narrow;
 }
 
-int64_t panel() { return is_wide() ? kPanel<Wide> : kPanel<Narrow>; }
+int64_t panel() { return tiles_are_wide() ? kPanel<Wide> : kPanel<Narrow>; }
 
 }  // namespace
+
+bool tiles_are_wide() {
+  static const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  return wide;
+}
 
 int64_t panel_numbers(int64_t inner, int64_t columns) { return inner * ((columns + panel() - 1) / panel() * panel()); }
 
@@ -108,7 +113,7 @@ void arrange_panels(int64_t inner, int64_t columns, const float* b, int64_t by_i
 }
 
 void multiply(const TileProduct& product) {
-  if (is_wide()) return multiply_wide(product);
+  if (tiles_are_wide()) return multiply_wide(product);
   if (is_narrow()) return multiply_narrow(product);
   multiply_plain(product);
 }

@@ -1,4 +1,4 @@
-"""The largest of windows that overlap on the CPU, and its gradient; others XLA reduces as fast."""
+"""The largest of windows on the CPU, and its gradient."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def max_pool_kernel(plain: Callable[[jax.Array, Window], jax.Array]) -> Callable
     map_as_examples(backward)
 
     def pool(x: jax.Array, window: Window) -> jax.Array | None:
-        overlap = any(s < e for s, e in zip(window.stride, window.span, strict=True))
-        if not overlap or not in_use(x):
+        if not in_use(x):
             return None
         wide = x.astype(jnp.float32)  # bfloat16 too: what windows share adds up its gradient in float32
         return forward(wide, window=window)[0].astype(x.dtype)
