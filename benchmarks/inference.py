@@ -98,7 +98,7 @@ class Results:
 
     def tables(self) -> list[Table]:
         factor, unit = (1e6, "µs") if self.network.calls >= 100 else (1e3, "ms")
-        header = ["", f"{unit} a call", "times Phlox", f"quartiles, {unit}", "peak MiB", "first, s"]
+        header = ["", f"{unit} a call", "times Phlox", f"quartiles, {unit}", "peak MiB"]
         rows = []
         for precision, race in self.races:
             for name, spread in spreads(race.times, factor):
@@ -106,7 +106,7 @@ class Results:
                 times = "–" if against is None else f"{short(against)}×"
                 held = "–" if peak is None else f"{peak / 2**20:.0f}"
                 label = f"{race.title}: {name}"
-                rows.append([label, short(spread.median), times, quartiles(spread), held, short(race.first[name])])
+                rows.append([label, short(spread.median), times, quartiles(spread), held])
         bars = [bar.row() for bar in self.bars()]
         return [
             Table(self.network.title, header, rows),

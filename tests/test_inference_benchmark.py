@@ -84,7 +84,6 @@ def test_phlox_is_held_to_the_fastest_and_to_onnx_runtimes_memory() -> None:
         "2.11×",
         "2.00 – 2.00",
         "2",
-        "0.50",
     ]
     small = inference.Results(inferring.NETWORKS["mlp"], [("int8", race(1e-3, None, "int8"))], [])
     assert small.tables()[0].rows[0][:2] == ["batch 1: Phlox, int8", "1000"]
