@@ -47,9 +47,9 @@ MUTANTS = [
     (
         "inference: half precision is taken for float32",
         _PACKED,
-        "or len(dtypes) > 1 or (blocks.ndim == 4) != (x.dtype == jnp.bfloat16)",
+        "        or len(dtypes) > 1\n        or (blocks.ndim == 4) != (x.dtype == jnp.bfloat16)\n",
         "",
-        (_KERNELS + "test_another_activation_comes_behind_the_kernel",),
+        (_KERNELS + "test_another_activation_comes_behind_the_kernel_and_blocks_of_another_dtype_are_not_taken",),
     ),
     (
         "inference: a residual where the norm is not folded is lost",
@@ -105,7 +105,7 @@ MUTANTS = [
         _LAYERS,
         "return y if known else self.act(y)",
         "return y",
-        (_KERNELS + "test_another_activation_comes_behind_the_kernel",),
+        (_KERNELS + "test_another_activation_comes_behind_the_kernel_and_blocks_of_another_dtype_are_not_taken",),
     ),
     (
         "inference: weights of groups lie in blocks",
@@ -126,21 +126,21 @@ MUTANTS = [
         _KEPT,
         "return same and all(ref() is a for ref, a in zip(self.arrays, arrays, strict=True))",
         "return same",
-        (_PREDICT + "test_it_follows_the_weights",),
+        (_PREDICT + "test_it_follows_the_weights_and_what_else_is_changed",),
     ),
     (
         "predict: a copy is not made anew where the model has another form",
         _KEPT,
         "self.model() is model and self.form == form and",
         "self.model() is model and",
-        (_PREDICT + "test_it_follows_the_weights",),
+        (_PREDICT + "test_it_follows_the_weights_and_what_else_is_changed",),
     ),
     (
         "predict: a copy outlives the weights",
         _KEPT,
         "weakref.ref(a, forget) for a in arrays",
         "weakref.ref(a) for a in arrays",
-        (_PREDICT + "test_it_goes_with_the_weights",),
+        (_PREDICT + "test_it_goes_with_the_weights_and_with_the_model",),
     ),
     (
         "predict: what a call leaves behind is the copy's",
