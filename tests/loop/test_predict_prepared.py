@@ -50,8 +50,8 @@ def test_its_numbers_are_the_models_and_it_is_made_once(made):
 
 def test_it_follows_the_weights_and_what_else_is_changed(made):
     model = network()
-    before = px.predict(model, X)
-    model[5].weight = 2 * model[5].weight
+    before, held = px.predict(model, X), model[5].weight  # which lives on
+    model[5].weight = 2 * held
     np.testing.assert_allclose(px.predict(model, X), 2 * before, rtol=1e-5)
     model[5].act = px.relu
     np.testing.assert_allclose(px.predict(model, X), np.maximum(2 * before, 0), rtol=1e-5)
