@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,9 @@ def threads() -> int:
 class Contender(Process):
     """A contender's process: a script that is called with ``--child``, a form, a folder and a kind of step."""
 
-    def __init__(self, script: str, form: Form, folder: Path, kind: str):
+    def __init__(self, script: str, form: Form, folder: Path, kind: str, place: Place):
         arguments = [sys.executable, script, "--child", form.name, str(folder), kind]
-        env = Place().env(form, folder / "cache" / form.name.replace(" ", "-"))
+        env = place.env(form, folder / "cache" / form.name.replace(" ", "-"))
         self.popen = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True
         )
@@ -150,6 +150,8 @@ class Track:
     folder: Path
     kind: str
     learns: bool = False  # whether the number that they agree on must fall
+    place: Place = field(default_factory=Place)
+    compiling: tuple[str, ...] = ()  # frameworks that start once before, so that what they compile is there
 
     def race(self, title: str, rounds: int, steps: int, notes: list[str], tell: Callable[[str], None]) -> Race:
         """Start all contenders, see that they do equal work, and time them in turn."""
@@ -161,6 +163,9 @@ class Track:
             first = {key: process.ready["first"] for key, process in ready.items()}
         return Race(title, times, peaks, first)
 
+    def _start(self, form: Form) -> Contender:
+        return Contender(self.script, form, self.folder, self.kind, self.place)
+
     @contextlib.contextmanager
     def _started(self, notes: list[str], tell: Callable[[str], None]) -> Iterator[dict[str, Contender]]:
         with contextlib.ExitStack() as stack:
@@ -168,7 +173,9 @@ class Track:
             for form in self.forms.values():
                 tell(f"{self.folder.name}, {self.kind}: {form.name}")
                 try:
-                    ready[form.name] = Contender(self.script, form, self.folder, self.kind)
+                    if form.framework in self.compiling:
+                        self._start(form).end()
+                    ready[form.name] = self._start(form)
                     stack.callback(ready[form.name].end)
                 except LeftOutError as reason:
                     notes.append(f"{self.folder.name}, {self.kind}: {form.name} is left out: {reason}")

@@ -1,6 +1,8 @@
 // Convolution and its two gradients, channels last; weights (*kernel, in / groups, out) as JAX has them.
 //
-// Activations keep their layout. Weights are small: each call reorders them into the blocks that oneDNN wants.
+// Activations keep their layout. Weights come as JAX has them, and each call reorders them into the blocks that oneDNN wants;
+// or, in inference, in such blocks: (out / a, in / b, *kernel, b, a), padded with zeros. Where oneDNN wants others for a shape,
+// those are reordered too.
 
 #include <optional>
 
@@ -24,6 +26,7 @@ struct Problem {
   Dims stride, dilation, low, high;        // one number a spatial axis
   int64_t activation = kIdentity;          // of the forward form, behind the bias
   bool residual = false;                   // added before the activation
+  int64_t outs = 0, ins = 0;               // of a block, where the weight lies in blocks
   int rank() const { return static_cast<int>(input.size()) - 2; }
 };
 
@@ -55,6 +58,8 @@ void check(const Problem& p) {
   if (!fits) throw Refused("got shapes that do not fit: " + described(p));
 }
 
+int64_t rounded(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
 double work(const Problem& p) {
   double each = 2.0;
   for (size_t i = 0; i + 1 < p.weight.size(); ++i) each *= static_cast<double>(p.weight[i]);
@@ -68,6 +73,43 @@ memory::desc activation(const Dims& shape, memory::data_type dtype) {
   Dims dims{shape.front(), shape.back()};
   dims.insert(dims.end(), shape.begin() + 1, shape.end() - 1);
   return {dims, dtype, dims.size() == 3 ? tag::nwc : dims.size() == 4 ? tag::nhwc : tag::ndhwc};
+}
+
+// The blocks that weights may lie in. All inputs in one: a block of outputs for each place of the kernel and input.
+struct Blocks {
+  int64_t outs, ins;  // ins of 0: all
+  memory::format_tag tags[3];
+};
+
+const Blocks* blocks() {
+  using tag = memory::format_tag;
+  static const Blocks all[] = {
+      {64, 0, {tag::Owi64o, tag::Ohwi64o, tag::Odhwi64o}},
+      {48, 0, {tag::Owi48o, tag::Ohwi48o, tag::Odhwi48o}},
+      {32, 0, {tag::Owi32o, tag::Ohwi32o, tag::Odhwi32o}},
+      {24, 0, {tag::Owi24o, tag::Ohwi24o, tag::Odhwi24o}},
+      {16, 0, {tag::Owi16o, tag::Ohwi16o, tag::Odhwi16o}},
+      {8, 0, {tag::Owi8o, tag::Ohwi8o, tag::Odhwi8o}},
+      {64, 16, {tag::OIw16i64o, tag::OIhw16i64o, tag::OIdhw16i64o}},
+      {48, 16, {tag::OIw16i48o, tag::OIhw16i48o, tag::OIdhw16i48o}},
+      {32, 16, {tag::OIw16i32o, tag::OIhw16i32o, tag::OIdhw16i32o}},
+      {16, 16, {tag::OIw16i16o, tag::OIhw16i16o, tag::OIdhw16i16o}},
+      {32, 8, {tag::OIw8i32o, tag::OIhw8i32o, tag::OIdhw8i32o}},
+      {24, 8, {tag::OIw8i24o, tag::OIhw8i24o, tag::OIdhw8i24o}},
+      {16, 8, {tag::OIw8i16o, tag::OIhw8i16o, tag::OIdhw8i16o}},
+      {8, 8, {tag::OIw8i8o, tag::OIhw8i8o, tag::OIdhw8i8o}},
+      {0, 0, {}},
+  };
+  return all;
+}
+
+// Of these sizes; Refused where there are none. One block of all inputs may be told by their number.
+memory::desc blocked(const Problem& p, const Dims& dims) {
+  const int64_t in = p.weight[p.rank()];
+  for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+    if (b->outs == p.outs && (b->ins == p.ins || (b->ins == 0 && p.ins == in))) return {dims, p.dtype, b->tags[p.rank() - 1]};
+  }
+  throw Refused("knows no weights in blocks of " + std::to_string(p.outs) + " and " + std::to_string(p.ins));
 }
 
 struct Weights {
@@ -89,6 +131,7 @@ Weights weights(const Problem& p) {
     dims.insert(dims.begin(), p.groups);
     strides.insert(strides.begin(), out / p.groups);
   }
+  if (p.outs > 0) return {blocked(p, dims), memory::desc(dims, p.dtype, memory::format_tag::any)};
   const auto inner = p.kind == kWeightGradient ? memory::data_type::f32 : p.dtype;  // gradients add up before they are rounded
   return {memory::desc(dims, p.dtype, strides), memory::desc(dims, inner, memory::format_tag::any)};
 }
@@ -98,6 +141,7 @@ struct Convolution {
   dnnl::primitive primitive;
   memory::desc input, given, weight, output, bias;
   std::optional<dnnl::reorder> reorder;
+  int64_t outs = 0;  // of the blocks that are wanted, where those that are given have all inputs too
   size_t scratch = 0, reorder_scratch = 0;
   std::string implementation;
 };
@@ -125,13 +169,14 @@ Convolution build(const Problem& p) {
   if (p.kind == kForward) attr.set_post_ops(last);
   const auto direct = algorithm::convolution_direct;
   const auto prop = prop_kind::forward_training;
+  auto forward_with = [&](const memory::desc& weight) -> convolution_forward::primitive_desc {
+    if (!p.bias) return {engine(), prop, direct, c.input, weight, c.output, p.stride, dilation, p.low, p.high, attr, true};
+    return {engine(), prop, direct, c.input, weight, c.bias, c.output, p.stride, dilation, p.low, p.high, attr, true};
+  };
   convolution_forward::primitive_desc forward;
-  const memory::desc like = {any.get_dims(), p.dtype, memory::format_tag::any};
-  if (p.bias) {
-    forward = {engine(), prop, direct, c.input, like, c.bias, c.output, p.stride, dilation, p.low, p.high, attr};
-  } else {
-    forward = {engine(), prop, direct, c.input, like, c.output, p.stride, dilation, p.low, p.high, attr};
-  }
+  if (p.outs > 0) forward = forward_with(given);
+  if (!forward || is_reference(forward.impl_info_str())) forward = forward_with({any.get_dims(), p.dtype, memory::format_tag::any});
+  if (!forward) throw Refused("has no form of this convolution: " + described(p));
   auto finish = [&](const auto& pd, const memory::desc& weight, auto&& primitive) {
     c.weight = weight;
     c.primitive = std::move(primitive);
@@ -149,7 +194,13 @@ Convolution build(const Problem& p) {
                                                     p.high, forward, attr);
     finish(pd, pd.diff_weights_desc(), convolution_backward_weights(pd));
   }
-  if (c.weight != c.given) {
+  if (p.outs > 0 && c.weight != c.given && p.ins == p.weight[p.rank()]) {
+    for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+      const memory::desc other(any.get_dims(), p.dtype, b->tags[p.rank() - 1]);
+      if (b->ins == 0 && other == c.weight && p.dtype == memory::data_type::f32) c.outs = b->outs;
+    }
+  }
+  if (c.weight != c.given && c.outs == 0) {
     bool out = p.kind == kWeightGradient;
     primitive_attr plain;
     plain.set_scratchpad_mode(scratchpad_mode::user);
@@ -163,7 +214,7 @@ Convolution build(const Problem& p) {
 std::shared_ptr<const Convolution> plan(const Problem& p, int threads) {
   static Cache<Convolution> cache(256);
   Key key;
-  key.add(p.kind).add(p.bias).add(p.dtype).add(p.groups).add(p.activation).add(p.residual).add(threads);
+  key.add(p.kind).add(p.bias).add(p.dtype).add(p.groups).add(p.activation).add(p.residual).add(p.outs).add(p.ins).add(threads);
   for (const auto* dims : {&p.input, &p.weight, &p.output, &p.stride, &p.dilation, &p.low, &p.high}) key.add(*dims);
   return cache.get(key, [&] { return build(p); });
 }
@@ -228,6 +279,25 @@ void run_in_parts(Problem p, int count, void* input, void* weight, void* output)
   stream.wait();
 }
 
+// Blocks of `outs` outputs from blocks of p.outs, all inputs in each: oneDNN's own reorder takes a hundred times as long.
+void lay_anew(const Problem& p, int64_t outs, const float* from, float* to, int threads) {
+  const int64_t all = p.weight.back(), places = rounded(all, outs) / outs;
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < p.weight.size(); ++i) rows *= p.weight[i];
+  share(threads, places * rows, 1 << 8, [&](int64_t first, int64_t last, int) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = i % rows, begin = i / rows * outs, end = std::min(begin + outs, all);
+      float* out = to + i * outs;
+      for (int64_t o = begin; o < end;) {
+        const int64_t n = std::min(end - o, p.outs - o % p.outs);
+        std::memcpy(out + (o - begin), from + (o / p.outs * rows + row) * p.outs + o % p.outs, n * sizeof(float));
+        o += n;
+      }
+      std::fill(out + (end - begin), out + outs, 0.0f);
+    }
+  });
+}
+
 void run(const Problem& p, void* input, void* weight, void* output, void* bias, void* residual = nullptr) {
   check(p);
   Threads threads(work(p));
@@ -236,14 +306,16 @@ void run(const Problem& p, void* input, void* weight, void* output, void* bias, 
   }
   auto c = plan(p, threads.count());
   Scratch scratch(Scratch::rounded(c->scratch) + Scratch::rounded(c->reorder_scratch) +
-                  (c->reorder ? Scratch::rounded(c->weight.get_size()) : 0) + 64);
+                  (c->reorder || c->outs ? Scratch::rounded(c->weight.get_size()) : 0) + 64);
   dnnl::stream stream(engine());
   memory given = at(c->given, weight);
-  memory blocked = c->reorder ? at(c->weight, scratch.take(c->weight.get_size())) : given;
+  memory blocked = c->reorder || c->outs ? at(c->weight, scratch.take(c->weight.get_size())) : given;
   memory pad = bytes(c->scratch, scratch.take(c->scratch));
   memory reorder_pad = bytes(c->reorder_scratch, scratch.take(c->reorder_scratch));
   auto reorder = [&](memory& from, memory& to) {
-    if (c->reorder) {
+    if (c->outs) {
+      lay_anew(p, c->outs, static_cast<const float*>(from.get_data_handle()), static_cast<float*>(to.get_data_handle()), threads.count());
+    } else if (c->reorder) {
       c->reorder->execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, reorder_pad}});
     }
   };
@@ -297,12 +369,31 @@ ffi::Error forward_bias(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ff
   });
 }
 
+// The same with the weight as JAX has it or in blocks, and something behind the bias.
+Problem problem_in_blocks(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w, const ffi::AnyBuffer& y, Span stride, Span dilation,
+                          Span low, Span high, int64_t groups, int64_t activation) {
+  auto p = problem(kForward, true, x, w, y, stride, dilation, low, high, groups);
+  p.activation = activation;
+  if (p.weight.size() == p.input.size()) return p;
+  if (p.weight.size() != p.input.size() + 2 || p.groups != 1) throw Refused("takes blocks of one group, got " + text(w));
+  const Dims given = p.weight;
+  const auto rank = p.input.size() - 2;
+  p.ins = given[rank + 2], p.outs = given[rank + 3];
+  if (p.ins < 1 || p.outs < 1) throw Refused("got empty blocks: " + text(w));
+  p.weight.assign(given.begin() + 2, given.begin() + 2 + rank);
+  p.weight.push_back(p.input.back());
+  p.weight.push_back(p.output.back());
+  if (given[0] * p.outs != rounded(p.output.back(), p.outs) || given[1] * p.ins != rounded(p.input.back(), p.ins)) {
+    throw Refused("got blocks that do not fit: " + text(w) + " for " + described(p));
+  }
+  return p;
+}
+
 ffi::Error forward_act(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> y, Span stride,
                        Span dilation, Span low, Span high, int64_t groups, int64_t activation) {
   return guarded("convolution with an activation", [&] {
     check_bias(b, *y);
-    auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
-    p.activation = activation;
+    auto p = problem_in_blocks(x, w, *y, stride, dilation, low, high, groups, activation);
     run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data());
   });
 }
@@ -314,8 +405,8 @@ ffi::Error forward_residual(ffi::AnyBuffer x, ffi::AnyBuffer w, ffi::AnyBuffer b
     if (dims_of(r) != dims_of(*y) || r.element_type() != y->element_type()) {
       throw Refused("takes a residual of the output's form, got " + text(r) + " for " + text(*y));
     }
-    auto p = problem(kForward, true, x, w, *y, stride, dilation, low, high, groups);
-    p.activation = activation, p.residual = true;
+    auto p = problem_in_blocks(x, w, *y, stride, dilation, low, high, groups, activation);
+    p.residual = true;
     run(p, x.untyped_data(), w.untyped_data(), y->untyped_data(), b.untyped_data(), r.untyped_data());
   });
 }
@@ -363,35 +454,68 @@ PHLOX_HANDLER(phlox_cpu_conv_weight_gradient, weight_gradient, TWO_TO_ONE)
 
 }  // namespace phlox
 
-// Asked when a program is compiled: which implementation a convolution would get. Returns 0 with its name in `answer`,
-// or 1 with the reason why there is none. `shapes` holds input, weight and output (rank + 2 numbers each), then
-// stride, dilation, low and high (rank numbers each).
-PHLOX_EXPORT int phlox_cpu_conv_plan(int kind, int bias, int dtype, int rank, const int64_t* shapes, int64_t groups,
-                                     int64_t activation, int residual, char* answer, size_t room) {
-  using namespace phlox;
-  auto say = [&](const std::string& words) {
-    std::strncpy(answer, words.c_str(), room - 1);
-    answer[room - 1] = 0;
+namespace phlox {
+namespace {
+
+// A problem from numbers: input, weight and output (rank + 2 each), then stride, dilation, low and high (rank each).
+Problem told(int kind, int bias, int dtype, int rank, const int64_t* at, int64_t groups, int64_t activation, int residual) {
+  auto take = [&](int n) {
+    Dims dims(at, at + n);
+    at += n;
+    return dims;
   };
+  Problem p{static_cast<Kind>(kind), bias != 0, data_type(static_cast<ffi::DataType>(dtype)), groups, {}, {}, {}, {}, {}, {}, {}};
+  for (auto* dims : {&p.input, &p.weight, &p.output}) *dims = take(rank + 2);
+  for (auto* dims : {&p.stride, &p.dilation, &p.low, &p.high}) *dims = take(rank);
+  p.activation = activation, p.residual = residual != 0;
+  check(p);
+  return p;
+}
+
+void say(const std::string& words, char* answer, size_t room) {
+  std::strncpy(answer, words.c_str(), room - 1);
+  answer[room - 1] = 0;
+}
+
+}  // namespace
+}  // namespace phlox
+
+// Asked when a program is compiled: which implementation a convolution would get. Returns 0 with its name in `answer`,
+// or 1 with the reason why there is none. `outs` and `ins` are of a block of the weight, 0 where it is as JAX has it.
+PHLOX_EXPORT int phlox_cpu_conv_plan(int kind, int bias, int dtype, int rank, const int64_t* shapes, int64_t groups,
+                                     int64_t activation, int residual, int64_t outs, int64_t ins, char* answer, size_t room) {
+  using namespace phlox;
   try {
-    const int64_t* at = shapes;
-    auto take = [&](int n) {
-      Dims dims(at, at + n);
-      at += n;
-      return dims;
-    };
-    Problem p{static_cast<Kind>(kind), bias != 0, data_type(static_cast<ffi::DataType>(dtype)), groups, {}, {}, {},
-              {},                      {},                       {},                                           {}};
-    for (auto* dims : {&p.input, &p.weight, &p.output}) *dims = take(rank + 2);
-    for (auto* dims : {&p.stride, &p.dilation, &p.low, &p.high}) *dims = take(rank);
-    p.activation = activation, p.residual = residual != 0;
-    check(p);
+    auto p = told(kind, bias, dtype, rank, shapes, groups, activation, residual);
+    p.outs = outs, p.ins = ins;
     Threads threads(work(p));
     auto c = plan(p, threads.count());
-    say(c->implementation);
+    say(c->implementation, answer, room);
     return is_reference(c->implementation.c_str()) ? 1 : 0;
   } catch (const std::exception& error) {
-    say(error.what());
+    say(error.what(), answer, room);
     return 1;
   }
+}
+
+// Asked when a model is made ready: the outputs and inputs of a block as oneDNN lays the weight for such a convolution.
+// Returns 0 with both numbers in `found`, or 1 with the reason why there are none.
+PHLOX_EXPORT int phlox_cpu_conv_blocks(int dtype, int rank, const int64_t* shapes, int64_t activation, int64_t* found, char* answer,
+                                       size_t room) {
+  using namespace phlox;
+  try {
+    auto p = told(kForward, 1, dtype, rank, shapes, 1, activation, 0);
+    Threads threads(work(p));
+    const auto wanted = plan(p, threads.count())->weight;
+    for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+      if (wanted == memory::desc(wanted.get_dims(), p.dtype, b->tags[rank - 1])) {
+        found[0] = b->outs, found[1] = b->ins == 0 ? p.weight[rank] : b->ins;
+        return 0;
+      }
+    }
+    say("the weight lies in no blocks that are known", answer, room);
+  } catch (const std::exception& error) {
+    say(error.what(), answer, room);
+  }
+  return 1;
 }

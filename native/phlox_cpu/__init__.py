@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 5  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 6  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",

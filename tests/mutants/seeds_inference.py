@@ -5,13 +5,15 @@ _MODELS = "tests/nn/test_optimize_for_inference.py::"
 _PACKED = "nn/functional/kernels/_inference.py"
 _LAYERS = "nn/inference/_layers.py"
 _HERE = "nn/inference/_optimize.py"
+_KEPT = "loop/_prepared.py"
+_PREDICT = "tests/loop/test_predict_prepared.py::"
 
 MUTANTS = [
     (
         "inference: blocks are not turned",
         _PACKED,
-        "full.reshape(full.shape[0], -1, _BLOCK).swapaxes(0, 1)",
-        "full.reshape(-1, full.shape[0], _BLOCK)",
+        "full.reshape(full.shape[0] // pair, pair, -1, _BLOCK).transpose(2, 0, 3, 1)",
+        "full.reshape(-1, full.shape[0] // pair, _BLOCK, pair)",
         (_KERNELS + "test_a_map_is_pytorchs",),
     ),
     (
@@ -45,9 +47,9 @@ MUTANTS = [
     (
         "inference: half precision is taken for float32",
         _PACKED,
-        'or not in_use(x, blocks, bias) or {a.dtype for a in (x, blocks, bias)} != {jnp.dtype("float32")}',
-        "or not in_use(x, blocks, bias)",
-        (_KERNELS + "test_half_precision_and_other_activations_take_the_plain_form",),
+        "        or len(dtypes) > 1\n        or (blocks.ndim == 4) != (x.dtype == jnp.bfloat16)\n",
+        "",
+        (_KERNELS + "test_another_activation_comes_behind_the_kernel_and_blocks_of_another_dtype_are_not_taken",),
     ),
     (
         "inference: a residual where the norm is not folded is lost",
@@ -73,8 +75,8 @@ MUTANTS = [
     (
         "inference: stacked layers are taken for one",
         _HERE,
-        "made.weight.dtype != jnp.float32 or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2)",
-        "made.weight.dtype != jnp.float32",
+        "made.weight.dtype != dtype or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2)",
+        "made.weight.dtype != dtype",
         (_MODELS + "test_what_is_tied_quantised_stacked_or_half_stays",),
     ),
     (
@@ -90,6 +92,76 @@ MUTANTS = [
         "fold_batch_norm(model, *foldable(model))",
         "fold_batch_norm(model)",
         (_MODELS + "test_a_model_gives_what_it_gave",),
+    ),
+    (
+        "inference: a convolution's blocks are not turned",
+        _PACKED,
+        "apart.transpose(k + 2, k, *range(k), k + 1, k + 3)",
+        "apart.transpose(k, k + 2, *range(k), k + 1, k + 3)",
+        (_KERNELS + "test_weights_in_any_blocks_are_pytorchs",),
+    ),
+    (
+        "inference: an activation that no kernel knows is lost",
+        _LAYERS,
+        "return y if known else self.act(y)",
+        "return y",
+        (_KERNELS + "test_another_activation_comes_behind_the_kernel_and_blocks_of_another_dtype_are_not_taken",),
+    ),
+    (
+        "inference: weights of groups lie in blocks",
+        _LAYERS,
+        'layer.groups != 1 or layer.padding_mode != "zeros"',
+        'layer.padding_mode != "zeros"',
+        (_KERNELS + "test_a_convolution_is_the_plain_one",),
+    ),
+    (
+        "inference: bfloat16 goes out as it is inside",
+        _LAYERS,
+        "a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a",
+        "a",
+        (_MODELS + "test_in_bfloat16_it_takes_and_gives_float32",),
+    ),
+    (
+        "predict: a copy is not made anew where weights are others",
+        _KEPT,
+        "return same and all(ref() is a for ref, a in zip(self.arrays, arrays, strict=True))",
+        "return same",
+        (_PREDICT + "test_it_follows_the_weights_and_what_else_is_changed",),
+    ),
+    (
+        "predict: a copy is not made anew where the model has another form",
+        _KEPT,
+        "self.model() is model and self.form == form and",
+        "self.model() is model and",
+        (_PREDICT + "test_it_follows_the_weights_and_what_else_is_changed",),
+    ),
+    (
+        "predict: a copy outlives the weights",
+        _KEPT,
+        "weakref.ref(a, forget) for a in arrays",
+        "weakref.ref(a) for a in arrays",
+        (_PREDICT + "test_it_goes_with_the_weights_and_with_the_model",),
+    ),
+    (
+        "predict: what a call leaves behind is the copy's",
+        _KEPT,
+        "return all(type(at(model, path) if path else model).__module__.startswith(_CALM) for path in kept_by)",
+        "return bool(kept_by) or True",
+        (_PREDICT + "test_who_has_none",),
+    ),
+    (
+        "predict: what trains whatever is said does not",
+        _KEPT,
+        "if any(part.training for part in modules(model).values()):",
+        "if False:",
+        (_PREDICT + "test_who_has_none",),
+    ),
+    (
+        "predict: a copy that cannot be called is tried again",
+        "loop/_evaluate.py",
+        "            give_up(model)\n",
+        "",
+        (_PREDICT + "test_who_has_none",),
     ),
     (
         "relu: NaN is 0",

@@ -38,8 +38,8 @@ MUTANTS = [
     (
         "a prediction refuses a batch that devices do not share evenly",
         "loop/_evaluate.py",
-        "gathered(call(model, _over_devices(placement, x)))",
-        "gathered(call(model, x if placement is None else placement.spread(x)))",
+        "gathered(call(_over_devices(placement, x)))",
+        "gathered(call(x if placement is None else placement.spread(x)))",
         (_FIT + "[check_uneven_batches_are_looked_at_whole]",),
     ),
     (

@@ -1,6 +1,7 @@
 """Maps and convolutions of inference by the kernels: the plain form's numbers, NaN, derivatives, and who declines."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from kit import against_plain_forms, oracle
 from phlox.nn.functional.kernels import _inference as K
 from phlox.nn.functional.kernels._kernels import package
 from phlox.nn.functional.space._window import plan_window
-from phlox.nn.inference import FusedConv, PackedDense
+from phlox.nn.inference import FusedConv, PackedConv, PackedDense
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
 if package().library is None:
@@ -61,7 +62,8 @@ def test_a_convolution_is_the_plain_one(name, options, residual):
     with px.seed(0):
         layer = px.Conv((3, 3), 8, 12, **options)
     layer.bias, x = drawn(12, seed=1), drawn(2, 9, 8, 8)
-    fast, plain = FusedConv.of_conv(layer), px.jit(layer)(x)
+    fast, plain = PackedConv.of_fused(FusedConv.of_conv(layer)), px.jit(layer)(x)
+    assert isinstance(fast, PackedConv) == ("groups" not in options)
     more = drawn(*plain.shape, seed=3) if residual else None
     before = K._conv.use.kernel
     found = jax.jit(lambda layer, x, r: layer(x, r, ACTS[name]))(fast, x, more)
@@ -70,12 +72,44 @@ def test_a_convolution_is_the_plain_one(name, options, residual):
     assert K._conv.use.kernel > before or not WIDE  # oneDNN has no residual of groups in 256 bits
 
 
+BLOCKS = [(outs, 0) for outs in (64, 48, 32, 24, 16, 8)]
+BLOCKS += [(outs, 16) for outs in (64, 48, 32, 16)] + [(outs, 8) for outs in (32, 24, 16, 8)]
+
+
+def test_weights_in_any_blocks_are_pytorchs():
+    """Other channels than blocks have, one to three axes, and blocks that this processor multiplies otherwise."""
+    torch, rng = oracle("torch"), np.random.default_rng(0)
+    convolutions = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)
+    arrays, windows, wanted = [], [], []
+    for (outs, ins), rank in itertools.product(BLOCKS, (1, 2, 3)):
+        kernel, (inputs, outputs) = rng.integers(1, 4, rank), map(int, rng.integers(1, 40, 2))
+        stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, kernel.min()))
+        x, w, bias = (
+            rng.normal(size=shape).astype(np.float32)
+            for shape in ((2, *rng.integers(4, 8, rank), inputs), (*kernel, inputs, outputs), (outputs,))
+        )
+        blocks = K.packed_kernel(w, outs, ins or inputs)
+        np.testing.assert_array_equal(K.unpacked_kernel(blocks, inputs, outputs), w)
+        arrays.append((x, blocks, bias))
+        windows.append(plan_window(x, tuple(kernel), stride, padding, 1, "conv", rank))
+        given = (np.moveaxis(x, -1, 1), np.transpose(w, (rank + 1, rank, *range(rank))), bias)
+        exact = (torch.from_numpy(a.astype(np.float64)) for a in given)
+        y = convolutions[rank - 1](*exact, stride=stride, padding=padding)
+        wanted.append(np.moveaxis(torch.relu(y).numpy(), 1, -1))
+    before = K._conv.use.kernel
+    calls = lambda arrays: [K.conv_act_kernel(*a, None, w, 1, px.relu) for a, w in zip(arrays, windows, strict=True)]  # noqa: E731
+    for found, want in zip(jax.jit(calls)(arrays), wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=0, atol=4e-6 * max(1.0, want.max()))
+    assert K._conv.use.kernel == before + len(wanted)
+
+
 @pytest.mark.parametrize("name", ACTS)
 def test_nan_stays_where_it_is(name):
     fast = PackedDense.of_dense(px.Dense(40, 70, ACTS[name], key=0))
     x = drawn(6, 40).at[2, 3].set(jnp.nan)
     np.testing.assert_array_equal(jnp.isnan(jax.jit(lambda f, x: f(x))(fast, x)).all(1), np.arange(6) == 2)
-    conv = FusedConv.of_conv(px.Conv((1, 1), 16, 16, ACTS[name], key=0))
+    conv = PackedConv.of_fused(FusedConv.of_conv(px.Conv((1, 1), 16, 16, ACTS[name], key=0)))
+    assert isinstance(conv, PackedConv)
     image = drawn(1, 6, 6, 16).at[0, 1, 2, 3].set(jnp.nan)
     found = jnp.isnan(jax.jit(lambda f, x: f(x))(conv, image))
     assert found[0, 1, 2].all()
@@ -98,7 +132,7 @@ def test_derivatives_are_those_of_the_plain_form():
         return px.gelu(x @ weight + bias) if y is None else y
 
     def g(image, r):
-        y = K.conv_act_kernel(image, kernel, bias[:6], r, window, 1, px.relu)
+        y = K.conv_act_kernel(image, K.packed_kernel(kernel, 16, 4), bias[:6], r, window, 1, px.relu)
         return px.relu(px.nn.functional.conv(image, kernel, bias[:6]) + r) if y is None else y
 
     calls = {
@@ -121,12 +155,12 @@ def test_over_devices_each_calls_for_its_rows():
     )
 
 
-def test_half_precision_and_other_activations_take_the_plain_form():
-    layer = PackedDense.of_dense(px.Dense(8, 8, px.tanh, key=0))
-    before = K._map.use
-    np.testing.assert_allclose(layer(jnp.ones((2, 8))), px.tanh(jnp.ones((2, 8)) @ layer.weight), rtol=1e-6)
-    assert K.packed_map_kernel(jnp.ones((2, 8), jnp.bfloat16), layer.blocks, jnp.zeros(8), px.relu) is None
-    assert K._map.use == before
+def test_another_activation_comes_behind_the_kernel_and_blocks_of_another_dtype_are_not_taken():
+    layer = px.Dense(8, 8, px.tanh, key=0)
+    fast, before = PackedDense.of_dense(layer), K._map.use.kernel
+    np.testing.assert_allclose(fast(jnp.ones((2, 8))), layer(jnp.ones((2, 8))), rtol=1e-6)
+    assert (K._map.use.kernel > before) == WIDE
+    assert K.packed_map_kernel(jnp.ones((2, 8), jnp.bfloat16), fast.blocks, jnp.zeros(8), px.relu) is None
 
 
 def test_maps_are_packed_where_the_kernel_takes_them():
@@ -146,5 +180,16 @@ def test_the_library_refuses_what_does_not_fit():
     call = jax.ffi.ffi_call("phlox_cpu_packed_map", jax.ShapeDtypeStruct((2, 70), jnp.float32))
     with pytest.raises(Exception, match=r"takes .*float32\[2, 16, 64\]|float32"):
         jax.block_until_ready(call(jnp.ones((2, 3)), jnp.ones((1, 16, 64)), jnp.ones(70), activation=np.int64(0)))
+    conv = jax.ffi.ffi_call("phlox_cpu_conv_act", jax.ShapeDtypeStruct((1, 5, 5, 20), jnp.float32))
+    options = K.conv_call_options(plan_window(jnp.ones((1, 5, 5, 3)), (1, 1), 1, 0, 1, "conv", 2), 1)
+    for shape, why in (
+        ((1, 1, 1, 1, 3, 16), "blocks that do not fit"),
+        ((2, 1, 1, 1, 3, 13), "no weights in blocks of 13 and 3"),
+        ((2, 2, 1, 1, 2, 16), "no weights in blocks of 16 and 2"),
+        ((2, 1, 1, 3, 16), "shapes of other ranks|blocks of one group"),
+    ):
+        arrays = jnp.ones((1, 5, 5, 3)), jnp.ones(shape), jnp.ones(20)
+        with pytest.raises(Exception, match=why):
+            jax.block_until_ready(conv(*arrays, **options, activation=np.int64(0)))
     with pytest.raises(Exception, match="an activation that it does not know"):
         jax.block_until_ready(call(jnp.ones((2, 3)), jnp.ones((2, 16, 64)), jnp.ones(70), activation=np.int64(9)))

@@ -5,6 +5,7 @@ _settings         what fit was asked for, checked, and as a run logs it
 _planning         from settings to optimiser, data, run and plan
 _training         the engine: epochs, chunks of steps, validation, callbacks between them
 _train _evaluate  px.train; px.evaluate and px.predict
+_prepared         models made ready for px.predict, kept as long as they are what they were
 _learning_rate    px.find_learning_rate
 steps/            loss, gradient and update as one program; several in one dispatch
 batches/          data in any form as batches in order, and the first ones looked at

@@ -25,6 +25,7 @@ from phlox.core import (
 )
 from phlox.loop._checks import told
 from phlox.loop._interruption import uninterrupted
+from phlox.loop._prepared import give_up, prepared
 from phlox.loop._together import all_rows, gathered
 from phlox.loop.batches._batch import read_batch
 from phlox.loop.batches._feed import Feed
@@ -211,6 +212,9 @@ def predict(
 ) -> Any:
     """What a model says for every example, in inference, in the order of the data; padding is cut off.
 
+    On a CPU a copy by ``px.optimize_for_inference`` says it, made at the first call and kept as long as the weights are
+    what they were: the numbers are those of the model to rounding.
+
     Arguments:
         model: stays as it is.
         data: an array, or as for ``px.fit``; of a tuple, the model gets the first part, of a dict the whole.
@@ -235,7 +239,7 @@ def predict(
     places = _places(loader, limit_batches, where)
     feed = Feed(loader, limit_batches, masked=True, where=where)
     placement = placement_of(model)
-    call = _call(Precision.of(precision, where), placement)
+    call = _caller(model, Precision.of(precision, where), placement)
     outputs: list[Any] = []
     with training(False), all_rows(loader):
         for fed in feed.epoch():
@@ -243,7 +247,7 @@ def predict(
             x = read.whole if read.parts is None else read.parts[0]
             try:
                 with uninterrupted():
-                    output = gathered(call(model, _over_devices(placement, x)))
+                    output = gathered(call(_over_devices(placement, x)))
             except PhloxError as error:
                 raise _without_batch(model, data, error, where) from None
             if read.mask is not None:
@@ -300,6 +304,25 @@ def _without_batch(model: Module, data: Any, error: PhloxError, where: str) -> P
                 fix="pass x[None] in place of x, and take the first of what comes back", where=where,
             )  # fmt: skip
     return error
+
+
+def _caller(model: Module, precision: Precision, placement: Placement | None) -> Callable[[Any], Any]:
+    """The model on a batch: made ready for it where it computes on one CPU as it is, else as it is."""
+    call = _call(precision, placement)
+    if precision.name is not None or placement is not None or not isinstance(model, Module):
+        return lambda x: call(model, x)
+
+    def by_the_fast_one(x: Any) -> Any:
+        fast = prepared(model)
+        if fast is model:
+            return call(model, x)
+        try:
+            return call(fast, x)
+        except Exception:  # code of the model's own looks into layers: let it say what it says of them
+            give_up(model)
+            return call(model, x)
+
+    return by_the_fast_one
 
 
 @functools.lru_cache(maxsize=8)

@@ -99,6 +99,12 @@ def pointwise(f: F) -> F:
     return cast(F, answering(checked))
 
 
+def on_host(x: Any) -> Any:
+    """A NumPy array of what lies on the first CPU, where JAX would compile each operation; else x as it is."""
+    first = is_concrete(x) and isinstance(x, jax.Array) and x.devices() == {jax.devices()[0]}
+    return np.asarray(x) if first and jax.default_backend() == "cpu" else x
+
+
 def is_concrete(x: Any) -> bool:
     """Whether the values of ``x`` can be read now, outside any trace."""
     return not isinstance(x, Tracer)

@@ -9,21 +9,58 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Param, State, StructureError, harmonise
+from phlox.core import Module, Param, State, StructureError, dtypes, harmonise
 from phlox.nn import functional as F
 from phlox.nn.features._dense import Dense
-from phlox.nn.functional.kernels._inference import conv_act_kernel, packed, packed_map_kernel, unpacked
+from phlox.nn.functional._numeric import on_host
+from phlox.nn.functional.kernels._inference import (
+    activation_code,
+    blocks_of,
+    conv_act_kernel,
+    packed,
+    packed_kernel,
+    packed_map_kernel,
+    unpacked,
+    unpacked_kernel,
+)
 from phlox.nn.functional.space._window import plan_window
 from phlox.nn.space._conv import Conv
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
+_NOMINAL = 14  # pixels along each axis, of an input that a weight's blocks are asked for
+
+
+def _standing(where: str) -> StructureError:
+    fix = "optimise the model anew, from the one that trains"
+    return StructureError("a weight that stays as it is", got="another one", fix=fix, where=where)
+
+
+class InBfloat16(Module):
+    """A model that computes in bfloat16 and takes and gives float32; ``px.optimize_for_inference`` makes it.
+
+    Shapes:
+        those of the model.
+    """
+
+    model: Module
+
+    def __init__(self, model: Module):
+        self.model = model
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with dtypes(compute=jnp.bfloat16):
+            y = self.model(*args, **kwargs)
+        return jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a, y)
+
+
 class PackedDense(Dense):
     """A Dense whose weight lies as a CPU multiplies fastest; ``px.optimize_for_inference`` makes it of one.
 
     Shapes:
-        x: (..., in); blocks: (out / 64, in, 64), padded with zeros; bias: (out,); y: (..., out).
+        x: (..., in); blocks: (out / 64, in, 64), of bfloat16 (out / 64, in / 2, 64, 2), padded with zeros; bias:
+        (out,); y: (..., out).
     """
 
     blocks: State  # (out / 64, in, 64)
@@ -40,15 +77,14 @@ class PackedDense(Dense):
 
         @weight.setter
         def weight(self, value: Any) -> None:
-            fix = "optimise the model anew, from the one that trains"
-            raise StructureError("a weight that stays as it is", got="another one", fix=fix, where=self._brief())
+            raise _standing(self._brief())
 
     @classmethod
     def of_dense(cls, layer: Dense) -> PackedDense:
         """The layer with its weight in blocks."""
         self = cls.__new__(cls)
         self.in_size, self.out_size, self.act, self.bias = layer.in_size, layer.out_size, layer.act, layer.bias
-        self.blocks = packed(layer.weight)
+        self.blocks = packed(on_host(layer.weight))
         return self
 
     def __call__(self, x: Any) -> jax.Array:
@@ -57,8 +93,12 @@ class PackedDense(Dense):
             return super().__call__(x)
         flat = given.reshape(math.prod(given.shape[:-1]), self.in_size)
         bias = jnp.zeros(self.out_size, blocks.dtype) if bias is None else bias
-        y = packed_map_kernel(flat, blocks, bias, self.act)
-        return super().__call__(x) if y is None else y.reshape(*given.shape[:-1], self.out_size)
+        known = activation_code(self.act) is not None
+        y = packed_map_kernel(flat, blocks, bias, self.act if known else F.identity)
+        if y is None:
+            return super().__call__(x)
+        y = y.reshape(*given.shape[:-1], self.out_size)
+        return y if known else self.act(y)
 
 
 class FusedConv(Conv):
@@ -89,8 +129,12 @@ class FusedConv(Conv):
         y = F.conv(given, weight, bias, **self._options())
         return act(y if residual is None else y + residual)
 
+    def _laid(self) -> jax.Array:
+        """The weight as the kernel is given it."""
+        return self.weight
+
     def _by_kernel(self, x: Any, residual: jax.Array | None, act: Activation) -> jax.Array | None:
-        given, weight, bias = harmonise(self, x, self.weight, self.bias)
+        given, weight, bias = harmonise(self, x, self._laid(), self.bias)
         fits = given.ndim == len(self.kernel) + 2 and given.shape[-1] == self.in_channels
         if not fits or self.padding_mode != "zeros" or weight.size == 0 or given.size == 0:
             return None
@@ -99,6 +143,54 @@ class FusedConv(Conv):
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")}
+
+
+class PackedConv(FusedConv):
+    """A FusedConv whose weight lies in blocks as a CPU multiplies fastest; ``px.optimize_for_inference`` makes it.
+
+    Shapes:
+        x: (batch, *space, in); blocks: (out / outs, in / ins, *kernel, ins, outs), padded with zeros; y: (batch,
+        *space', out).
+    """
+
+    blocks: State  # (out / outs, in / ins, *kernel, ins, outs)
+    bias: Param | None  # (out,)
+
+    if TYPE_CHECKING:
+        weight: Param
+    else:
+
+        @property
+        def weight(self) -> jax.Array:
+            """The weight (*kernel, in, out) that the blocks hold."""
+            return unpacked_kernel(self.blocks, self.in_channels, self.out_channels)
+
+        @weight.setter
+        def weight(self, value: Any) -> None:
+            raise _standing(self._brief())
+
+    @classmethod
+    def of_fused(cls, layer: FusedConv) -> FusedConv:
+        """The layer with its weight in blocks; itself where the kernel wants none."""
+        if layer.groups != 1 or layer.padding_mode != "zeros":
+            return layer
+        like = jax.ShapeDtypeStruct(
+            (1, *(max(_NOMINAL, d * (k - 1) + 1) for k, d in zip(layer.kernel, layer.dilation, strict=True)), 1),
+            layer.weight.dtype,
+        )
+        window = plan_window(like, layer.kernel, layer.stride, layer.padding, layer.dilation, "conv", len(layer.kernel))
+        block = blocks_of(layer.weight, window, layer.act)
+        if block is None:
+            return layer
+        self = cls.__new__(cls)
+        for name, value in vars(layer).items():
+            if name != "weight":
+                setattr(self, name, value)
+        self.blocks = packed_kernel(on_host(layer.weight), *block)
+        return self
+
+    def _laid(self) -> jax.Array:
+        return self.blocks
 
 
 def added(layer: Any, x: jax.Array, residual: jax.Array, act: Activation = F.identity) -> jax.Array:

@@ -13,6 +13,7 @@ from phlox.core import Module, StructureError, at, copy, describe, modules, set_
 from phlox.nn import functional as F
 from phlox.nn.containers._containers import Chain
 from phlox.nn.features._dense import Dense
+from phlox.nn.functional._numeric import on_host
 from phlox.nn.normalisation._norm import BatchNorm
 from phlox.nn.space._conv import Conv
 from phlox.nn.space._conv_transpose import ConvTranspose, DepthwiseConv
@@ -110,22 +111,23 @@ def _refusal(layer: Any, norm: Any, uses: Counter[int]) -> tuple[str, str, str] 
 
 def _folded(layer: Any, norm: BatchNorm) -> Any:
     """Let a layer do a norm's work; returns what stands in the norm's place."""
-    assert norm.mean is not None
-    assert norm.var is not None
-    wide = jnp.promote_types(layer.weight.dtype, jnp.float32)
-    factor = jax.lax.rsqrt(norm.var.astype(wide) + norm.eps)
-    factor = factor if norm.scale is None else factor * norm.scale.astype(wide)
-    shift = -norm.mean.astype(wide) if layer.bias is None else layer.bias.astype(wide) - norm.mean.astype(wide)
-    shift = shift * factor if norm.bias is None else shift * factor + norm.bias.astype(wide)
-    dtype, by_weight = layer.weight.dtype, _by_weight(layer, factor)
-    layer.weight, layer.bias = (layer.weight * by_weight).astype(dtype), shift.astype(dtype)
+    weight, given, scale, bias, mean, var = map(
+        on_host, (layer.weight, layer.bias, norm.scale, norm.bias, norm.mean, norm.var)
+    )
+    wide = jnp.promote_types(weight.dtype, jnp.float32)
+    factor = 1 / (var.astype(wide) + wide.type(norm.eps)) ** 0.5
+    factor = factor if scale is None else factor * scale.astype(wide)
+    shift = -mean.astype(wide) if given is None else given.astype(wide) - mean.astype(wide)
+    shift = shift * factor if bias is None else shift * factor + bias.astype(wide)
+    dtype, by_weight = weight.dtype, _by_weight(layer, factor)
+    layer.weight, layer.bias = (weight * by_weight).astype(dtype), shift.astype(dtype)
     layer.act = norm.act
     return F.identity
 
 
-def _by_weight(layer: Any, factor: jax.Array) -> jax.Array:
+def _by_weight(layer: Any, factor: Any) -> Any:
     """One factor for each output channel, along the axes of the weight that tell the channel."""
     if not isinstance(layer, ConvTranspose):
         return factor
     blocks = factor.reshape(layer.groups, -1)  # its weight is (*kernel, in, out / groups)
-    return jnp.repeat(blocks, layer.in_channels // layer.groups, axis=0)
+    return blocks.__array_namespace__().repeat(blocks, layer.in_channels // layer.groups, axis=0)

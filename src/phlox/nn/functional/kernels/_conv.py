@@ -24,11 +24,11 @@ from phlox.nn.functional.kernels._parts import Roles
 from phlox.nn.functional.space._conv_forms import convolve
 from phlox.nn.functional.space._window import Window
 
-__all__ = ["conv_kernel", "conv_transpose_kernel"]
+__all__ = ["XLA_TYPES", "conv_blocks", "conv_call_options", "conv_kernel", "conv_refusal", "conv_transpose_kernel"]
 
 _FORWARD, _INPUT, _WEIGHT = 0, 1, 2
 _FEW = 512  # elements of space, in all examples, below which reordering the weights costs more than a product saves
-_XLA_TYPES = {"float32": 11, "bfloat16": 16}  # as XLA's interface numbers them
+XLA_TYPES = {"float32": 11, "bfloat16": 16}  # as XLA's interface numbers them
 
 
 def conv_kernel(
@@ -114,18 +114,40 @@ def _caller(target: str, shapes: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def conv_refusal(library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool]) -> str | None:
+def conv_refusal(
+    library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool], block: tuple[int, int]
+) -> str | None:
     """Why oneDNN has no fast form of a convolution with a last pass, or None.
 
     Arguments:
-        avals: of x, the weight and the bias.
+        avals: of x, the weight (*kernel, in, out) and the bias.
         last: the number of an activation, and whether a residual is added before it.
+        block: outputs and inputs of a block of the weight; 0 and 0 where it is as JAX has it.
     """
-    return _declines(_FORWARD, library, *avals, window=window, groups=groups, last=last)
+    return _declines(_FORWARD, library, *avals, window=window, groups=groups, last=last, block=block)
+
+
+def conv_blocks(library: Any, x: Any, weight: Any, window: Window, act: int) -> tuple[int, int] | None:
+    """Outputs and inputs of a block as oneDNN would lay the weight of such a convolution; None where it would not."""
+    y, found = _y_shape(x, weight, window=window, groups=1), int64s(0, 0)
+    told = XLA_TYPES[str(x.dtype)], window.rank, _numbers(x, weight, y, window), ctypes.c_int64(act), found
+    return (found[0], found[1]) if asked(library.phlox_cpu_conv_blocks, *told) is None else None
+
+
+def _numbers(x: Any, w: Any, y: Any, window: Window) -> Any:
+    """A convolution as the library is told of it."""
+    lows = [lo for lo, _ in window.padding]
+    return int64s(*x.shape, *w.shape, *y.shape, *window.stride, *window.dilation, *lows, *_highs(window))
 
 
 def _declines(
-    kind: int, library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool] = (0, False)
+    kind: int,
+    library: Any,
+    *avals: Any,
+    window: Window,
+    groups: int,
+    last: tuple[int, bool] = (0, False),
+    block: tuple[int, int] = (0, 0),
 ) -> str | None:
     """Why oneDNN has no fast form of this convolution, or None."""
     a, b, form = *avals[:2], {"window": window, "groups": groups}
@@ -134,15 +156,14 @@ def _declines(
         _INPUT: lambda: (_x_shape(a, b, **form), b, a),
         _WEIGHT: lambda: (a, _w_shape(a, b, **form), b),
     }[kind]()
-    if kind != _WEIGHT and x.dtype == jnp.float32 and _is_product(window, groups) and x.size < _FEW * x.shape[-1]:
+    few = x.size < _FEW * x.shape[-1] and not any(block)
+    if kind != _WEIGHT and x.dtype == jnp.float32 and _is_product(window, groups) and few:
         return "XLA's matrix product is faster"
     if any(lo >= e or hi >= e for (lo, hi), e in zip(window.padding, window.span, strict=True)):
         return "padding of a window's extent or more"
-    lows = [lo for lo, _ in window.padding]
-    numbers = int64s(*x.shape, *w.shape, *y.shape, *window.stride, *window.dilation, *lows, *_highs(window))
-    dtype = _XLA_TYPES[str(x.dtype)]
+    numbers, dtype = _numbers(x, w, y, window), XLA_TYPES[str(x.dtype)]
     told = kind, len(avals) > 2, dtype, window.rank, numbers, ctypes.c_int64(groups), ctypes.c_int64(last[0]), last[1]
-    return asked(library.phlox_cpu_conv_plan, *told)
+    return asked(library.phlox_cpu_conv_plan, *told, *map(ctypes.c_int64, block))
 
 
 def _is_product(window: Window, groups: int) -> bool:
