@@ -187,6 +187,9 @@ def _add_serve(commands: Any) -> None:
     command.add_argument(
         "--allow", metavar="PACKAGE", action="append", default=[], help="a package that a model may name"
     )
+    command.add_argument(
+        "--workers", metavar="N", type=_at_least(1), help="processes behind the port, each with all models [this one]"
+    )
     command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
     command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
     command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")

@@ -12,7 +12,7 @@ import jax
 
 from phlox.cli._export import read_spec
 from phlox.core import RangeError
-from phlox.serving import Language, Limits, Server
+from phlox.serving import Language, Limits, Server, Workers
 from phlox.serving import is_name as is_name
 from phlox.weights import file_error
 
@@ -55,7 +55,7 @@ def run_serve(options: Namespace) -> None:
         requests=options.access_log,
     )
     jax.config.update(_ASYNC, False)  # whoever asks waits anyway; without a change of thread for less long
-    server.run()
+    (server if options.workers is None else Workers(server, options.workers)).run()
 
 
 def _language(options: Namespace) -> Language:

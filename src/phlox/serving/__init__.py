@@ -1,8 +1,10 @@
 """A model server: exports, ONNX files and code of one's own behind the protocols that clients already speak.
 
-_server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
+_server _client             px.serving.Server, read it first; who asks
 _limits _errors             what it takes on; what it answers in place of a result
+_settings _life             what a server is told; its life from the first look at the models to the last answer
 _keys                       what lets clients in
+workers/                    several processes behind one port
 engine/                     what is served, and batches of requests for it
 language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
@@ -37,6 +39,7 @@ from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
 from phlox.serving.language._sentences import Sentences
 from phlox.serving.repository._layout import is_name as is_name
+from phlox.serving.workers._supervisor import Workers
 
 __all__ = [
     "Asked",
@@ -61,6 +64,7 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnknownModelError",
+    "Workers",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are

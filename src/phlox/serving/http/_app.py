@@ -9,7 +9,7 @@ from typing import Any
 
 from phlox.serving._errors import UnauthorizedError, status_of
 from phlox.serving._keys import Keys
-from phlox.serving.http._answers import CLIENT_GONE, Answer, Streamed, answer_error, answer_json
+from phlox.serving.http._answers import CLIENT_GONE, Answer, Headers, Streamed, answer_error, answer_json
 from phlox.serving.http._asked import Asked, ClientGoneError
 from phlox.serving.http._journal import Journal
 from phlox.serving.http._metrics import Metrics
@@ -17,7 +17,10 @@ from phlox.serving.http._routes import Routes
 from phlox.serving.http._spending import Clients
 from phlox.serving.openai._faults import PATHS, answer_fault, answer_no_address
 from phlox.serving.repository._repository import Repository
+from phlox.serving.workers._place import Place
 
+VERSION = b"x-model-version"
+"""The header that says which version has answered."""
 OPEN = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """Addresses that are answered without a token."""
 
@@ -30,21 +33,24 @@ class App:
         keys: what ``Authorization: Bearer`` must say; None for nothing.
         metrics: where answers are counted.
         journal: where they are written down.
+        place: of a worker among others.
     """
 
-    def __init__(self, repository: Repository, keys: Keys | None, metrics: Metrics, journal: Journal):
-        self.repository, self.metrics, self.journal = repository, metrics, journal
+    def __init__(
+        self, repository: Repository, keys: Keys | None, metrics: Metrics, journal: Journal, place: Place | None = None
+    ):
+        self.repository, self.metrics, self.journal, self._place = repository, metrics, journal, place
         self._keys, self._clients, self._routes = keys, Clients(repository.limits), Routes()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return  # nothing else is served
         start = time.perf_counter()
-        scope["phlox.metrics"], scope["phlox.clients"] = self.metrics, self._clients
+        scope["phlox.metrics"], scope["phlox.clients"], scope["phlox.place"] = self.metrics, self._clients, self._place
         asked = Asked(scope, receive, self.repository)
         answer = await self._answered(asked, send)
         if isinstance(answer, Answer) and answer.status != CLIENT_GONE:
-            await send(answer.start(closing=self.repository.leaving))
+            await send(answer.start(self._headers(asked)))
             await send({"type": "http.response.body", "body": answer.body})
         self._note(asked, answer.status, time.perf_counter() - start)
 
@@ -67,13 +73,18 @@ class App:
             if asked.watch is not None:
                 asked.watch.end()
 
+    def _headers(self, asked: Asked) -> Headers:
+        """What every answer says: which version it is of, and whether the connection ends."""
+        found = [] if asked.version is None else [(VERSION, b"%d" % asked.version.number)]
+        return [*found, (b"connection", b"close")] if self.repository.leaving else found
+
     async def _stream(self, asked: Asked, answer: Streamed, send: Any) -> None:
         """Send an answer part by part; what comes before the first part may still fail as others do."""
         begun = False
         async with aclosing(answer.parts) as parts:
             async for part in parts:
                 if not begun:
-                    await send(answer.start(closing=self.repository.leaving))
+                    await send(answer.start(self._headers(asked)))
                     begun = True
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -122,6 +133,9 @@ class App:
             usual = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
             protocol = "openai" if asked.path in PATHS else usual
             self.metrics.answered(version.name, version.number, protocol, status, seconds)
+            if asked.scope["method"] == "POST":
+                failed = 500 if asked.failed is not None else status
+                self.repository.answered(version, status=failed, seconds=seconds)
         if self.journal.requests:
             told = {
                 "client": (asked.scope.get("client") or ("",))[0], "method": asked.scope["method"],

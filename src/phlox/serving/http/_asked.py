@@ -12,8 +12,12 @@ from phlox.serving._errors import InvalidRequestError, SlowRequestError, Unknown
 from phlox.serving._limits import Limits
 from phlox.serving.http._spending import Clients
 from phlox.serving.repository._repository import Repository
+from phlox.serving.repository._rollout import tallies
 from phlox.serving.repository._version import Version
+from phlox.serving.workers._place import Place
 
+ROUTE_KEY = b"x-route-key"
+"""The header whose requests, where they say the same, go to the same version."""
 _PATIENCE = 0.05  # seconds before it is watched whether a client leaves
 _LARGEST = 10**18
 
@@ -57,6 +61,19 @@ class Asked:
         found: Clients = self.scope["phlox.clients"]
         return found
 
+    @property
+    def ready(self) -> bool:
+        """Whether requests may be sent here: every model can be asked, of every worker; and nobody is leaving."""
+        place: Place | None = self.scope["phlox.place"]
+        here = self.repository.ready and not self.repository.leaving
+        return here and (place is None or place.ready)
+
+    @property
+    def tallies(self) -> list[Any]:
+        """What was counted of versions, by this process and the others."""
+        place: Place | None = self.scope["phlox.place"]
+        return [tallies(self.repository), *(() if place is None else place.tallies())]
+
     def header(self, name: bytes) -> str | None:
         """A header by its name in small letters."""
         found = self.headers.get(name)
@@ -75,7 +92,8 @@ class Asked:
             where = named["name"][:100]
             raise UnknownModelError("a number for the version", got=repr(number)[:50], fix=fix, where=where)
         model = self.repository.find(named["name"])
-        self.version = model.choose(None if number is None else int(number), named.get("label"))
+        key = self.header(ROUTE_KEY)
+        self.version = model.choose(None if number is None else int(number), named.get("label"), key)
         return self.version
 
     async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:

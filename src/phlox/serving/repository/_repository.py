@@ -22,6 +22,8 @@ from phlox.serving.repository._model import Model
 from phlox.serving.repository._policy import Policy, read_policy
 from phlox.serving.repository._version import State, Version
 
+_GONE = 499  # the status of a request whose client did not wait
+
 Tell = Callable[[str, Mapping[str, Any]], None]
 """An event by its name, and what is told of it."""
 Watch = Callable[[str, int, int, float], None]
@@ -145,6 +147,20 @@ class Repository:
         for name in policies:
             self.find(name).choose()
 
+    async def renew(self) -> None:
+        """Look at the folder now, and try anew what failed before."""
+        await self.refresh(again=True)
+
+    def answered(self, version: Version, *, status: int, seconds: float) -> None:
+        """Count an answer for who judges versions; what a client does wrong says nothing of them."""
+        model = self.models.get(version.name)
+        if model is not None and (status < 400 or status >= _GONE):
+            model.answered(version.number, failed=status >= 500, seconds=seconds)
+
+    def tell(self, event: str, told: Mapping[str, Any]) -> None:
+        """Tell of an event."""
+        self._tell(event, told)
+
     def _wants(self, name: str) -> bool:
         """Whether a model of the folder is served."""
         return name not in self.stopped and (self.configured is None or name in self.configured)
@@ -257,12 +273,15 @@ class Repository:
         if not isinstance(self.source, Path):
             return
         if self.configured is not None and model.name in self.configured:
-            model.policy, model.error = self.configured[model.name], ""
+            model.follow(self.configured[model.name])
             return
+        error = ""
         try:
-            model.policy, error = read_policy(self.source / model.name), ""
+            policy = read_policy(self.source / model.name)
         except PhloxError as fault:
             error = str(fault)
+        else:
+            model.follow(policy)
         if error != model.error and error:
             self._tell("policy", {"model": model.name, "error": error})
         model.error = error

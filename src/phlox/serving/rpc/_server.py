@@ -17,6 +17,7 @@ from phlox.serving.repository._repository import Repository
 from phlox.serving.rpc import _kserve, _tensorflow
 from phlox.serving.rpc._calls import handled
 from phlox.serving.rpc._messages import kserve, tensorflow
+from phlox.serving.workers._place import Place
 
 _OPEN = ("/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
 
@@ -29,17 +30,26 @@ class Rpc:
         limits: what a call may hold, and how long it may take.
         keys: what the metadata ``authorization`` must say; None for nothing.
         metrics, journal: where calls are counted, and errors written down.
+        place: of a worker among others, all of which listen at one port.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, keys: Keys | None, metrics: Metrics, journal: Journal):
+    def __init__(
+        self,
+        repository: Repository,
+        limits: Limits,
+        keys: Keys | None,
+        metrics: Metrics,
+        journal: Journal,
+        place: Place | None = None,
+    ):
         self.limits = limits
         gates = [] if keys is None else [_Gate(keys)]
         options = [
             ("grpc.max_receive_message_length", limits.body), ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0), ("grpc.max_metadata_size", limits.header),
+            ("grpc.so_reuseport", int(place is not None)), ("grpc.max_metadata_size", limits.header),
         ]  # fmt: skip
         self._server = grpc.aio.server(interceptors=gates, options=options)
-        told = (repository, metrics, journal)
+        told = (repository, metrics, journal, place)
         named = {name: (handler, f"{name}Request", f"{name}Response") for name, handler in _kserve.METHODS.items()}
         self._add(_kserve.SERVICE, named, kserve(), "kserve-grpc", *told)
         self._add(_tensorflow.PREDICTION, _tensorflow.PREDICTION_METHODS, tensorflow(), "tensorflow-grpc", *told)
