@@ -9,6 +9,7 @@ engine/                     what is served, and batches of requests for it
 language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
+recording/                  a sample of requests, written down and read again
 openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
 """
@@ -38,6 +39,9 @@ from phlox.serving.language._model import LanguageModel
 from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
 from phlox.serving.language._sentences import Sentences
+from phlox.serving.recording._recording import Recording
+from phlox.serving.recording._redaction import Redaction
+from phlox.serving.recording._requests import Recorded, Requests, requests
 from phlox.serving.repository._layout import is_name as is_name
 from phlox.serving.workers._supervisor import Workers
 
@@ -54,6 +58,10 @@ __all__ = [
     "ModelFailedError",
     "Piece",
     "QueueFullError",
+    "Recorded",
+    "Recording",
+    "Redaction",
+    "Requests",
     "Running",
     "Sentences",
     "Servable",
@@ -65,6 +73,7 @@ __all__ = [
     "UnavailableError",
     "UnknownModelError",
     "Workers",
+    "requests",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are

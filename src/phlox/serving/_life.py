@@ -21,7 +21,9 @@ from phlox.serving.http._app import App
 from phlox.serving.http._journal import Journal, JournalHandler
 from phlox.serving.http._listening import Listening
 from phlox.serving.http._metrics import Metrics
+from phlox.serving.http._service import Service
 from phlox.serving.language._opening import is_model_folder
+from phlox.serving.recording._recorder import Recorder
 from phlox.serving.repository._repository import Repository
 from phlox.serving.repository._rollout import roll_back, tallies, verdicts
 from phlox.serving.workers._place import Place
@@ -61,6 +63,9 @@ class Life:
         told = (settings.source, settings.limits, settings.how, settings.memory, self._happened, self.metrics.ran)
         self.repository = Repository(*told) if place is None else SharedRepository(place, *told)
         self.metrics.watch(self.repository)
+        slot, recording = 0 if place is None else place.slot, settings.recording
+        recorder = None if recording is None else Recorder(recording, slot, self.journal.tell, self.metrics.recorded)
+        self.service = Service(self.repository, self.metrics, self.journal, place, recorder)
         self._rpc: Any = None
 
     def run(self, *, signals: bool = False, stopper: Callable[[Callable[[], None]], None] = lambda stop: None) -> None:
@@ -86,8 +91,7 @@ class Life:
         stopper(lambda: loop.call_soon_threadsafe(leave.set))
         for number in _ENDINGS if signals else ():
             loop.add_signal_handler(number, leave.set)
-        app = App(self.repository, self.settings.keys, self.metrics, self.journal, self.place)
-        listening = self._listening(app)
+        listening = self._listening(App(self.service, self.settings.keys))
         serving = listening.start()
         beside = [asyncio.ensure_future(self._keep()), asyncio.ensure_future(self._judge())]
         lines, logs = JournalHandler(self.journal), logging.getLogger("uvicorn.error")
@@ -111,6 +115,8 @@ class Life:
             listening.end()
             await asyncio.wait([serving, *beside])
             await self.repository.close()
+            if self.service.recorder is not None:
+                await loop.run_in_executor(None, self.service.recorder.close)
             logs.removeHandler(lines)
             self._tell("left", {"url": self.url})
 
@@ -138,7 +144,7 @@ class Life:
         from phlox.serving.rpc._server import Rpc
 
         told = self.settings
-        self._rpc = Rpc(self.repository, told.limits, told.keys, self.metrics, self.journal, self.place)
+        self._rpc = Rpc(self.service, told.keys)
         files = [None if f is None else Path(f).read_bytes() for f in (told.certificate, told.key)]
         self.grpc_port = await self._rpc.start(address(told.host, self.grpc_port), *files)
 
@@ -189,8 +195,7 @@ class Life:
         """Put versions back that are worse than they may be."""
         while isinstance(self.settings.source, Path):
             await asyncio.sleep(_JUDGING)
-            counted = [tallies(self.repository), *(() if self.place is None else self.place.tallies())]
-            for model, _, why in list(verdicts(self.repository, counted)):
+            for model, _, why in list(verdicts(self.repository, self.service.tallies)):
                 try:
                     await roll_back(self.repository, model, why)
                 except (PhloxError, OSError) as error:

@@ -19,6 +19,7 @@ from phlox.serving._settings import Settings
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
 from phlox.serving.language._opening import Language
+from phlox.serving.recording._recording import Recording
 from phlox.serving.repository._layout import is_name
 
 _PACKAGES = ("uvicorn", "httptools", "orjson", "prometheus_client")
@@ -47,6 +48,7 @@ class Server:
         certificate, key: files in PEM, for TLS.
         journal: a stream for a line of JSON at each event.
         requests: a line for each request too.
+        recording: which requests are written into files, and what of them.
 
     Raises:
         MissingExtraError: a package is missing.
@@ -88,6 +90,7 @@ class Server:
         key: str | os.PathLike[str] | None = None,
         journal: TextIO | None = None,
         requests: bool = False,
+        recording: Recording | None = None,
     ):
         more = () if config is None and grpc_port is None else ("google.protobuf",)
         _require((*_PACKAGES, *(() if grpc_port is None else ("grpc",)), *more), "px.serving.Server")
@@ -104,6 +107,7 @@ class Server:
             key=key,
             journal=journal,
             requests=requests,
+            recording=recording,
         )
         self.port, self.grpc_port = port, grpc_port
         for number in (port, 0 if grpc_port is None else grpc_port):

@@ -12,6 +12,7 @@ from phlox.serving._keys import Keys
 from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
+from phlox.serving.recording._recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Settings:
     key: str | os.PathLike[str] | None = None
     journal: TextIO | None = None
     requests: bool = False
+    recording: Recording | None = None
 
     def __post_init__(self) -> None:
         where = "px.serving.Server"

@@ -10,6 +10,7 @@ _plain _images _multipart   /predict/NAME: one observation, pictures and forms a
 _openapi _page              addresses for programs; a page for people
 _health                     /healthz, /readyz, /metrics
 _metrics _journal           numbers for Prometheus; one line of JSON for each event
+_service                    the models, and who looks on while they are asked
 _listening                  a socket, of one process or several
 _protocol                   headers that are too long or too slow
 _spending                   what one client may take: texts at a time, tokens in a minute

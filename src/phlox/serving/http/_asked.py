@@ -10,11 +10,11 @@ import numpy as np
 
 from phlox.serving._errors import InvalidRequestError, SlowRequestError, UnknownModelError
 from phlox.serving._limits import Limits
+from phlox.serving.http._service import Service
 from phlox.serving.http._spending import Clients
+from phlox.serving.recording._record import Record
 from phlox.serving.repository._repository import Repository
-from phlox.serving.repository._rollout import tallies
 from phlox.serving.repository._version import Version
-from phlox.serving.workers._place import Place
 
 ROUTE_KEY = b"x-route-key"
 """The header whose requests, where they say the same, go to the same version."""
@@ -35,7 +35,10 @@ class Asked:
         params: what stands in its address, by name.
     """
 
-    __slots__ = ("failed", "headers", "holder", "params", "path", "receive", "repository", "scope", "version", "watch")
+    __slots__ = (
+        "body", "failed", "headers", "holder", "params", "path", "receive", "record", "repository", "scope", "version",
+        "watch",
+    )  # fmt: skip
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]], repository: Repository):
         self.scope, self.receive, self.repository = scope, receive, repository
@@ -45,6 +48,10 @@ class Asked:
         self.version: Version | None = None
         """The version that answers it, once that is known; for metrics and journal."""
         self.watch: Watch | None = None
+        self.body: bytes = b""
+        """What was sent, once it is there."""
+        self.record: Record | None = None
+        """What is to be written down of it."""
         self.failed: Exception | None = None
         """What went wrong after the answer had begun."""
         self.holder: str | None = None
@@ -64,15 +71,17 @@ class Asked:
     @property
     def ready(self) -> bool:
         """Whether requests may be sent here: every model can be asked, of every worker; and nobody is leaving."""
-        place: Place | None = self.scope["phlox.place"]
-        here = self.repository.ready and not self.repository.leaving
-        return here and (place is None or place.ready)
+        return self._service.ready
 
     @property
     def tallies(self) -> list[Any]:
         """What was counted of versions, by this process and the others."""
-        place: Place | None = self.scope["phlox.place"]
-        return [tallies(self.repository), *(() if place is None else place.tallies())]
+        return self._service.tallies
+
+    @property
+    def _service(self) -> Service:
+        found: Service = self.scope["phlox.service"]
+        return found
 
     def header(self, name: bytes) -> str | None:
         """A header by its name in small letters."""
@@ -98,7 +107,12 @@ class Asked:
 
     async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """The outputs of a signature for inputs."""
-        return await version.answer(signature, inputs, self.seconds(self.repository.limits.seconds))
+        seconds, record = self.seconds(self.repository.limits.seconds), self.record
+        if record is None:
+            return await version.answer(signature, inputs, seconds)
+        record.signature, record.inputs = signature, inputs
+        record.outputs = await version.answer(signature, inputs, seconds)
+        return record.outputs
 
     def seconds(self, most: float) -> float:
         """The time for the answer: what the client gives in a header, at most what the server gives."""

@@ -57,6 +57,10 @@ class Metrics:
         self._back = Counter(
             "phlox_rollbacks", "Rollbacks, by the version that has all requests since", _MODEL, registry=self.registry
         )
+        self._recorded = Counter("phlox_requests_recorded", "Requests written down", registry=self.registry)
+        self._unrecorded = Counter(
+            "phlox_requests_unrecorded", "Requests that there was no time or place to write down", registry=self.registry
+        )
         self._known: dict[Any, Any] = {}
 
     def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
@@ -86,6 +90,11 @@ class Metrics:
         """Count tokens of a request that is over."""
         self._read.labels(model, version).inc(read)
         self._written.labels(model, version).inc(written)
+
+    def recorded(self, written: int, left_out: int) -> None:
+        """Count requests that were written down, and those that were not though they should."""
+        self._recorded.inc(written)
+        self._unrecorded.inc(left_out)
 
     def rolled_back(self, model: str, version: int) -> None:
         """Count a rollback."""

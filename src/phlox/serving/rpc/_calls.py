@@ -13,16 +13,12 @@ from google.protobuf.message import DecodeError
 
 from phlox.core import PhloxError
 from phlox.serving._errors import InvalidRequestError, UnknownModelError, status_of
-from phlox.serving.http._app import VERSION
+from phlox.serving.http._app import REQUEST_ID, VERSION
 from phlox.serving.http._asked import ROUTE_KEY
-from phlox.serving.http._journal import Journal
-from phlox.serving.http._metrics import Metrics
-from phlox.serving.repository._repository import Repository
+from phlox.serving.http._service import Service
 from phlox.serving.repository._version import Version
-from phlox.serving.workers._place import Place
 
-_VERSION = VERSION.decode()
-_ROUTE_KEY = ROUTE_KEY.decode()
+_VERSION, _ROUTE_KEY, _REQUEST_ID = VERSION.decode(), ROUTE_KEY.decode(), REQUEST_ID.decode()
 _INTERNAL = "the model failed for this request; the server's journal says why"
 
 
@@ -30,20 +26,21 @@ class Call:
     """A call: what it is asked of, and how long it has.
 
     Arguments:
-        repository: the models that there are.
+        service: the models, and who looks on.
         context: gRPC's.
-        place: of a worker among others.
     """
 
-    def __init__(self, repository: Repository, context: Any, place: Place | None = None):
-        self.repository, self._context, self._place = repository, context, place
+    def __init__(self, service: Service, context: Any):
+        self.repository, self.service, self._context = service.repository, service, context
         self.version: Version | None = None
+        self.asks = False
+        """Whether it asks for outputs."""
+        self.record = service.record(self._metadata().get(_REQUEST_ID))
 
     @property
     def ready(self) -> bool:
         """Whether calls may be sent here: every model can be asked, of every worker; and nobody is leaving."""
-        here = self.repository.ready and not self.repository.leaving
-        return here and (self._place is None or self._place.ready)
+        return self.service.ready
 
     def choose(self, name: str, version: str | int | None, label: str | None = None) -> Version:
         """The version that answers.
@@ -67,20 +64,20 @@ class Call:
         """The outputs of a signature, within the time that the client gives."""
         left = self._context.time_remaining()
         most = self.repository.limits.seconds
-        return await version.answer(signature, inputs, most if left is None else max(0.001, min(left, most)))
+        seconds, self.asks = most if left is None else max(0.001, min(left, most)), True
+        if self.record is not None:
+            self.record.signature, self.record.inputs = signature, inputs
+        found = await version.answer(signature, inputs, seconds)
+        if self.record is not None:
+            self.record.outputs = found
+        return found
 
 
 Handler = Callable[[Call, Any], Awaitable[Any]]
 
 
 def handled(
-    handler: Handler,
-    message: Any,
-    protocol: str,
-    repository: Repository,
-    metrics: Metrics,
-    journal: Journal,
-    place: Place | None = None,
+    handler: Handler, message: Any, protocol: str, service: Service
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     """A function of this room's as gRPC calls it: an error becomes a status, and everything is counted.
 
@@ -88,13 +85,11 @@ def handled(
         handler: the function.
         message: the class of what it is asked with.
         protocol: its name, where it is counted.
-        repository: the models that there are.
-        metrics, journal: where calls are counted, and errors written down.
-        place: of a worker among others.
+        service: the models, and who looks on.
     """
 
     async def called(text: bytes, context: Any) -> Any:
-        start, call, code = time.perf_counter(), Call(repository, context, place), 200
+        start, call, code = time.perf_counter(), Call(service, context), 200
         try:
             return await handler(call, _read(message, text))
         except asyncio.CancelledError:
@@ -105,13 +100,13 @@ def handled(
             told = isinstance(error, PhloxError) and (code < 500 or code in (503, 504))
             if code == 500:
                 why = f"{type(error).__name__}: {str(error)[:2000]}"
-                journal.tell("error", {"version": str(call.version), "error": why})
+                service.journal.tell("error", {"version": str(call.version), "error": why})
             await context.abort(grpc.StatusCode[name], str(error) if told else _INTERNAL)
         finally:
             if call.version is not None:
                 seconds = time.perf_counter() - start
-                metrics.answered(call.version.name, call.version.number, protocol, code, seconds)
-                repository.answered(call.version, status=code, seconds=seconds)
+                judged = code if call.asks else None
+                service.answered(call.version, protocol, code, seconds, call.record, judged=judged)
 
     return called
 
