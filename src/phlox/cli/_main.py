@@ -210,7 +210,26 @@ def _add_serve(commands: Any) -> None:
     command.add_argument("--certificate", metavar="FILE", type=Path, help="for TLS, in PEM")
     command.add_argument("--key", metavar="FILE", type=Path, help="of the certificate, in PEM")
     command.add_argument("--access-log", action="store_true", help="a line of JSON for each request")
+    _add_recording(command)
     command.set_defaults(run=_serve)
+
+
+def _add_recording(command: argparse.ArgumentParser) -> None:
+    """What is said of requests that are written into files."""
+    command.add_argument("--log-requests", metavar="DIR", type=Path, help="write requests and answers there, as Parquet")
+    command.add_argument(
+        "--sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is written [%(default)s]"
+    )
+    command.add_argument(
+        "--redact", metavar="NAME=HOW", action="append", default=[],
+        help="drop, hash or truncate:N an input or output, user*=hash; several times",
+    )  # fmt: skip
+    command.add_argument(
+        "--redact-text", metavar="REGEX", action="append", default=[], help="what is dropped within texts; several times"
+    )
+    command.add_argument(
+        "--salt-file", metavar="FILE", type=Path, help="of hashes [PHLOX_LOG_SALT of the environment]"
+    )
 
 
 def _add_language(command: argparse.ArgumentParser) -> None:
