@@ -211,6 +211,10 @@ def _add_serve(commands: Any) -> None:
     command.add_argument("--key", metavar="FILE", type=Path, help="of the certificate, in PEM")
     command.add_argument("--access-log", action="store_true", help="a line of JSON for each request")
     _add_recording(command)
+    command.add_argument("--traces", metavar="URL", help="of an OpenTelemetry collector: http://HOST:4318/v1/traces")
+    command.add_argument(
+        "--trace-sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is traced [%(default)s]"
+    )
     command.set_defaults(run=_serve)
 
 

@@ -13,7 +13,7 @@ import jax
 
 from phlox.cli._export import read_spec
 from phlox.core import OptionError, RangeError
-from phlox.serving import Language, Limits, Recording, Redaction, Server, Workers
+from phlox.serving import Language, Limits, Recording, Redaction, Server, Tracing, Workers
 from phlox.serving import is_name as is_name
 from phlox.weights import file_error
 
@@ -56,6 +56,7 @@ def run_serve(options: Namespace) -> None:
         journal=sys.stderr,
         requests=options.access_log,
         recording=_recording(options),
+        tracing=None if options.traces is None else Tracing(options.traces, options.trace_sample),
     )
     jax.config.update(_ASYNC, False)  # whoever asks waits anyway; without a change of thread for less long
     (server if options.workers is None else Workers(server, options.workers)).run()

@@ -10,6 +10,7 @@ language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
 recording/                  a sample of requests, written down and read again
+tracing/                    traces of requests
 openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
 """
@@ -43,6 +44,7 @@ from phlox.serving.recording._recording import Recording
 from phlox.serving.recording._redaction import Redaction
 from phlox.serving.recording._requests import Recorded, Requests, requests
 from phlox.serving.repository._layout import is_name as is_name
+from phlox.serving.tracing._tracing import Tracing
 from phlox.serving.workers._supervisor import Workers
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "ServingError",
     "SlowRequestError",
     "TooLargeError",
+    "Tracing",
     "UnauthorizedError",
     "UnavailableError",
     "UnknownModelError",

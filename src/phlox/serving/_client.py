@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import ssl
+import sys
 import threading
 import time
 import weakref
@@ -203,6 +204,7 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> tuple[int, bytes, Mapping[str, str]]:
         """One try on this thread's connection."""
+        headers = {**self._headers, **headers, **_trace()}
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._connected(seconds)
@@ -210,7 +212,7 @@ class Client:
         if connection.sock is not None:
             connection.sock.settimeout(seconds)
         try:
-            connection.request(method, self._parts.path.rstrip("/") + path, body, {**self._headers, **headers})
+            connection.request(method, self._parts.path.rstrip("/") + path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
         except BaseException:
@@ -228,6 +230,17 @@ class Client:
         self._local.connection = made
         self._open.add(made)
         return made
+
+
+def _trace() -> dict[str, str]:
+    """The trace that the caller is in, where there is one."""
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    told: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(told)
+    return told
 
 
 def _close(connections: set[http.client.HTTPConnection]) -> None:

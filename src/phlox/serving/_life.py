@@ -26,9 +26,11 @@ from phlox.serving.language._opening import is_model_folder
 from phlox.serving.recording._recorder import Recorder
 from phlox.serving.repository._repository import Repository
 from phlox.serving.repository._rollout import roll_back, tallies, verdicts
+from phlox.serving.tracing._tracing import Tracing
 from phlox.serving.workers._place import Place
 from phlox.serving.workers._shared import Following, SharedRepository
 
+_LOGS = ("uvicorn.error", "opentelemetry")  # whose lines are the journal's too
 _JUDGING = 0.2  # seconds between looks at versions that are tried
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
@@ -60,12 +62,14 @@ class Life:
         self._listener, self._began = listener, began
         self.metrics = Metrics(place)
         self.journal = Journal(settings.journal, requests=settings.requests, worker=place and place.slot)
-        told = (settings.source, settings.limits, settings.how, settings.memory, self._happened, self.metrics.ran)
+        slot, recording = 0 if place is None else place.slot, settings.recording
+        tracer = None if settings.tracing is None else _tracer(settings.tracing, slot)
+        source, limits, happened = settings.source, settings.limits, self._happened
+        told = (source, limits, settings.how, settings.memory, happened, self.metrics.ran, tracer)
         self.repository = Repository(*told) if place is None else SharedRepository(place, *told)
         self.metrics.watch(self.repository)
-        slot, recording = 0 if place is None else place.slot, settings.recording
         recorder = None if recording is None else Recorder(recording, slot, self.journal.tell, self.metrics.recorded)
-        self.service = Service(self.repository, self.metrics, self.journal, place, recorder)
+        self.service = Service(self.repository, self.metrics, self.journal, place, recorder, tracer)
         self._rpc: Any = None
 
     def run(self, *, signals: bool = False, stopper: Callable[[Callable[[], None]], None] = lambda stop: None) -> None:
@@ -94,8 +98,9 @@ class Life:
         listening = self._listening(App(self.service, self.settings.keys))
         serving = listening.start()
         beside = [asyncio.ensure_future(self._keep()), asyncio.ensure_future(self._judge())]
-        lines, logs = JournalHandler(self.journal), logging.getLogger("uvicorn.error")
-        logs.addHandler(lines)
+        lines, logs = JournalHandler(self.journal), [logging.getLogger(name) for name in _LOGS]
+        for log in logs:
+            log.addHandler(lines)
         try:
             if self.place is None:
                 await self._start_rpc()
@@ -115,9 +120,11 @@ class Life:
             listening.end()
             await asyncio.wait([serving, *beside])
             await self.repository.close()
-            if self.service.recorder is not None:
-                await loop.run_in_executor(None, self.service.recorder.close)
-            logs.removeHandler(lines)
+            for one in (self.service.recorder, self.service.tracer):
+                if one is not None:
+                    await loop.run_in_executor(None, one.close)
+            for log in logs:
+                log.removeHandler(lines)
             self._tell("left", {"url": self.url})
 
     def _tell(self, event: str, told: Mapping[str, Any]) -> None:
@@ -218,6 +225,12 @@ class Life:
         if self.settings.certificate is not None and self.settings.key is not None:
             files = {"ssl_certfile": os.fspath(self.settings.certificate), "ssl_keyfile": os.fspath(self.settings.key)}
         return Listening(app, self._listener, self.settings.limits, files, self.place)
+
+
+def _tracer(tracing: Tracing, slot: int) -> Any:
+    from phlox.serving.tracing._tracer import Tracer
+
+    return Tracer(tracing, slot)
 
 
 async def _first(*tasks: asyncio.Future[Any], keep: bool = False) -> None:

@@ -21,6 +21,7 @@ from phlox.serving.engine._servable import Servable
 from phlox.serving.language._opening import Language
 from phlox.serving.recording._recording import Recording
 from phlox.serving.repository._layout import is_name
+from phlox.serving.tracing._tracing import Tracing
 
 _PACKAGES = ("uvicorn", "httptools", "orjson", "prometheus_client")
 
@@ -49,6 +50,7 @@ class Server:
         journal: a stream for a line of JSON at each event.
         requests: a line for each request too.
         recording: which requests are written into files, and what of them.
+        tracing: where traces of requests go.
 
     Raises:
         MissingExtraError: a package is missing.
@@ -91,6 +93,7 @@ class Server:
         journal: TextIO | None = None,
         requests: bool = False,
         recording: Recording | None = None,
+        tracing: Tracing | None = None,
     ):
         more = () if config is None and grpc_port is None else ("google.protobuf",)
         _require((*_PACKAGES, *(() if grpc_port is None else ("grpc",)), *more), "px.serving.Server")
@@ -108,6 +111,7 @@ class Server:
             journal=journal,
             requests=requests,
             recording=recording,
+            tracing=tracing,
         )
         self.port, self.grpc_port = port, grpc_port
         for number in (port, 0 if grpc_port is None else grpc_port):

@@ -13,6 +13,7 @@ from phlox.serving._limits import Limits
 from phlox.serving.engine._opening import Opening
 from phlox.serving.engine._servable import Servable
 from phlox.serving.recording._recording import Recording
+from phlox.serving.tracing._tracing import Tracing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Settings:
     journal: TextIO | None = None
     requests: bool = False
     recording: Recording | None = None
+    tracing: Tracing | None = None
 
     def __post_init__(self) -> None:
         where = "px.serving.Server"

@@ -45,6 +45,8 @@ class App:
         scope["phlox.service"] = self.service
         asked = Asked(scope, receive, self.repository)
         asked.record = self.service.record(asked.header(REQUEST_ID))
+        if self.service.tracer is not None and scope["method"] == "POST":
+            self._trace(asked)
         answer = await self._answered(asked, send)
         if isinstance(answer, Answer) and answer.status != CLIENT_GONE:
             await send(answer.start(self._headers(asked)))
@@ -75,6 +77,8 @@ class App:
     def _headers(self, asked: Asked) -> Headers:
         """What every answer says: which version it is of, and whether the connection ends."""
         found = [] if asked.version is None else [(VERSION, b"%d" % asked.version.number)]
+        if asked.span is not None:
+            found.append((b"traceresponse", asked.span.response.encode()))
         name = asked.record.id if asked.record is not None else usable_id(asked.header(REQUEST_ID))
         if name is not None:
             found.append((REQUEST_ID, name.encode()))
@@ -131,11 +135,22 @@ class App:
             told = {"path": asked.path[:200], "version": str(asked.version)}
             self.journal.tell("error", {**told, "error": f"{type(error).__name__}: {str(error)[:2000]}"})
 
+    def _trace(self, asked: Asked) -> None:
+        """Begin a span, in which tokens are told too."""
+        from phlox.serving.tracing._tracer import TracedMetrics
+
+        asked.span = self.service.tracer.begin("POST", asked.headers)
+        asked.scope["phlox.metrics"] = TracedMetrics(self.service.metrics, asked.span)
+
     def _note(self, asked: Asked, status: int, seconds: float) -> None:
         version = asked.version
+        usual = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
+        protocol = "openai" if asked.path in PATHS else usual
+        if asked.span is not None:
+            told = {"http.request.method": "POST", "url.path": asked.path[:200], "phlox.protocol": protocol}
+            named = {} if version is None else {"phlox.model": version.name, "phlox.version": str(version)}
+            asked.span.end(f"{protocol} {'' if version is None else version.name}".strip(), status, {**told, **named})
         if version is not None:
-            usual = {"/v1": "tensorflow", "/v2": "kserve"}.get(asked.path[:3], "plain")
-            protocol = "openai" if asked.path in PATHS else usual
             judged = None
             if asked.scope["method"] == "POST":
                 judged = 500 if asked.failed is not None else status

@@ -36,8 +36,8 @@ class Asked:
     """
 
     __slots__ = (
-        "body", "failed", "headers", "holder", "params", "path", "receive", "record", "repository", "scope", "version",
-        "watch",
+        "body", "failed", "headers", "holder", "params", "path", "receive", "record", "repository", "scope", "span",
+        "version", "watch",
     )  # fmt: skip
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]], repository: Repository):
@@ -50,6 +50,8 @@ class Asked:
         self.watch: Watch | None = None
         self.body: bytes = b""
         """What was sent, once it is there."""
+        self.span: Any = None
+        """A ``RequestSpan``, where it is traced."""
         self.record: Record | None = None
         """What is to be written down of it."""
         self.failed: Exception | None = None

@@ -25,6 +25,7 @@ class Service:
         journal: where they are written down.
         place: of a worker among others.
         recorder: what writes a sample of requests down.
+        tracer: a ``Tracer``, what makes spans of them.
     """
 
     repository: Repository
@@ -32,6 +33,7 @@ class Service:
     journal: Journal
     place: Place | None = None
     recorder: Recorder | None = None
+    tracer: Any = None
 
     @property
     def ready(self) -> bool:

@@ -14,6 +14,7 @@ from phlox.core import PhloxError
 from phlox.loop import NotEnoughMemoryError
 from phlox.serving._errors import UnknownModelError
 from phlox.serving._limits import Limits
+from phlox.serving.engine._batcher import Trace
 from phlox.serving.engine._opening import Opening, opened
 from phlox.serving.engine._servable import Servable
 from phlox.serving.repository._layout import Found, find_models
@@ -40,6 +41,7 @@ class Repository:
         memory: bytes that all versions may keep.
         tell: called with what happens.
         watch: called after each batch.
+        trace: follows requests.
     """
 
     models: dict[str, Model]
@@ -56,11 +58,12 @@ class Repository:
         memory: int | None = None,
         tell: Tell = lambda event, told: None,
         watch: Watch | None = None,
+        trace: Trace | None = None,
     ):
         self.source, self.limits, self.how, self.memory = source, limits, how or Opening(), memory
         self.models, self.stopped = {}, set[str]()
         self.configured, self.leaving = None, False
-        self._tell, self._watch = tell, watch
+        self._tell, self._watch, self._trace = tell, watch, trace
         self._loader = ThreadPoolExecutor(1, "loader")
         self._pool = ThreadPoolExecutor(4, "hooks")
         self._lock = asyncio.Lock()
@@ -257,7 +260,9 @@ class Repository:
         where = f"{name}/{number}"
         watch = None if self._watch is None else partial(self._watch, name, number)
         if not isinstance(found, Found):
-            return Version(name, number, lambda: (found, []), self.limits, self._pool, mark, watch=watch)
+            return Version(
+                name, number, lambda: (found, []), self.limits, self._pool, mark, watch=watch, trace=self._trace
+            )
         try:
             kept = bytes_of(found.path)
         except OSError:
@@ -267,7 +272,7 @@ class Repository:
             check_room(kept, used=self.kept(), limit=self.memory, where=where)
             return opened(found.path, self.how, where)
 
-        return Version(name, number, load, self.limits, self._pool, mark, kept, watch)
+        return Version(name, number, load, self.limits, self._pool, mark, kept, watch, self._trace)
 
     def _read_policy(self, model: Model) -> None:
         if not isinstance(self.source, Path):

@@ -56,6 +56,11 @@ class Call:
         self._context.set_trailing_metadata(((_VERSION, str(self.version.number)),))
         return self.version
 
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """What the call says beside its message, as HTTP has it."""
+        return {n.encode(): v.encode() for n, v in self._metadata().items() if isinstance(v, str)}
+
     def _metadata(self) -> dict[str, Any]:
         """What the call says beside its message."""
         return dict(self._context.invocation_metadata() or ())
@@ -90,6 +95,7 @@ def handled(
 
     async def called(text: bytes, context: Any) -> Any:
         start, call, code = time.perf_counter(), Call(service, context), 200
+        span = None if service.tracer is None else service.tracer.begin(protocol, call.headers)
         try:
             return await handler(call, _read(message, text))
         except asyncio.CancelledError:
@@ -103,6 +109,9 @@ def handled(
                 service.journal.tell("error", {"version": str(call.version), "error": why})
             await context.abort(grpc.StatusCode[name], str(error) if told else _INTERNAL)
         finally:
+            if span is not None:
+                model = "" if call.version is None else call.version.name
+                span.end(f"{protocol} {model}".strip(), code, {"phlox.protocol": protocol, "phlox.model": model})
             if call.version is not None:
                 seconds = time.perf_counter() - start
                 judged = code if call.asks else None

@@ -63,6 +63,9 @@ class Workers:
             got = describe(server) if not isinstance(server, Server) else "servables by name"
             fix = "export the model, and give the folder: Workers(Server(FOLDER), 4)"
             raise OptionError("a server of a folder or file", got=got, fix=fix, where=_WHERE)
+        if server.settings.tracing is not None and server.settings.tracing.provider is not None:
+            fix = "give the address of a collector: Tracing(URL)"
+            raise OptionError("tracing by an endpoint", got="a provider of this process", fix=fix, where=_WHERE)
         for name, number in (("count", count), ("restarts", restarts)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise RangeError(f"{name} from 1", got=repr(number), fix="leave it out, or choose 2", where=_WHERE)
