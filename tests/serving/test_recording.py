@@ -96,8 +96,8 @@ def _ask_by_grpc(server):
 def test_rules_hold_for_what_their_names_and_patterns_say(tmp_path):
     rules = [
         Redaction("inputs.x", "hash"), Redaction("note", "truncate", 5), Redaction("secret*"),
-        Redaction(text=r"\d{4,}"), Redaction("inputs.mail", "hash", text=r"\S+@\S+"), Redaction("numbers", "truncate", 2),
-        Redaction("request_id"),
+        Redaction(text=r"\d{4,}"), Redaction("inputs.mail", "hash", text=r"\S+@\S+"), Redaction("request_id"),
+        Redaction("numbers", "truncate", 2),
     ]  # fmt: skip
     made = record(np.array([1, 2]), np.array([0.5]))
     texts = {"note": "call 12345 now", "mail": "from ada@b.org", "secret_name": "ada", "bytes": b"pin 9999"}
@@ -215,8 +215,12 @@ def test_a_sample_is_a_share(tmp_path):
         (lambda: Redaction("a", "truncate", 0), px.RangeError, "keep from 1, got 0"),
         (lambda: Redaction(text="("), px.OptionError, "a regular expression"),
         (lambda: Redaction("a", "truncate", text="b"), px.OptionError, "parts of texts to be dropped or hashed"),
-        (lambda: px.serving.requests("nowhere"), px.weights.MissingFileError, "requests of a model in nowhere, got none"),
-        (lambda: px.serving.requests("r", since=datetime(2020, 1, 1)), px.OptionError, "a time with its zone"),  # noqa: DTZ001
+        (
+            lambda: px.serving.requests("nowhere"),
+            px.weights.MissingFileError,
+            "requests of a model in nowhere, got none",
+        ),
+        (lambda: px.serving.requests("r", since=datetime(2020, 1, 1)), px.OptionError, "a time with its zone"),
     ],
 )
 def test_wrong_recordings_are_refused(make, error, message):

@@ -111,9 +111,9 @@ def test_a_client_hands_its_trace_on_and_grpc_takes_it():
     from phlox.serving.rpc._messages import kserve
 
     with traced({"m": Scaled()}, grpc_port=0) as (server, spans):
-        with sdk.TracerProvider().get_tracer("test").start_as_current_span("outside") as outside:
-            with px.serving.Client(server.url) as client:
-                client.predict("m", {"x": np.float32([[1, 2]])})
+        tracer = sdk.TracerProvider().get_tracer("test")
+        with tracer.start_as_current_span("outside") as outside, px.serving.Client(server.url) as client:
+            client.predict("m", {"x": np.float32([[1, 2]])})
         tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "contents": {"fp32_contents": [1, 2]}}
         request = kserve().ModelInferRequest(model_name="m", inputs=[tensor]).SerializeToString()
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 
-import numpy as np
 import pytest
 
 import phlox as px

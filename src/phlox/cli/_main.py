@@ -220,7 +220,9 @@ def _add_serve(commands: Any) -> None:
 
 def _add_recording(command: argparse.ArgumentParser) -> None:
     """What is said of requests that are written into files."""
-    command.add_argument("--log-requests", metavar="DIR", type=Path, help="write requests and answers there, as Parquet")
+    command.add_argument(
+        "--log-requests", metavar="DIR", type=Path, help="write requests and answers there, as Parquet"
+    )
     command.add_argument(
         "--sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is written [%(default)s]"
     )
@@ -229,11 +231,13 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
         help="drop, hash or truncate:N an input or output, user*=hash; several times",
     )  # fmt: skip
     command.add_argument(
-        "--redact-text", metavar="REGEX", action="append", default=[], help="what is dropped within texts; several times"
+        "--redact-text",
+        metavar="REGEX",
+        action="append",
+        default=[],
+        help="what is dropped within texts; several times",
     )
-    command.add_argument(
-        "--salt-file", metavar="FILE", type=Path, help="of hashes [PHLOX_LOG_SALT of the environment]"
-    )
+    command.add_argument("--salt-file", metavar="FILE", type=Path, help="of hashes [PHLOX_LOG_SALT of the environment]")
 
 
 def _add_language(command: argparse.ArgumentParser) -> None:

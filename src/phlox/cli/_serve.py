@@ -110,7 +110,9 @@ def _rule(text: str) -> Redaction:
         fix = "write --redact user*=hash, --redact prompt=truncate:40"
         raise RangeError("a rule as NAME=drop, hash or truncate:N", got=repr(text)[:60], fix=fix, where=WHERE)
     name, action, keep = found.groups()
-    return Redaction(name, "truncate", int(keep)) if action is None else Redaction(name, action)
+    if action is None:
+        return Redaction(name, "truncate", int(keep))
+    return Redaction(name, "hash" if action == "hash" else "drop")
 
 
 def _tokens(path: Path | None) -> list[str] | None:

@@ -43,6 +43,7 @@ from phlox.serving.language._sentences import Sentences
 from phlox.serving.recording._recording import Recording
 from phlox.serving.recording._redaction import Redaction
 from phlox.serving.recording._requests import Recorded, Requests, requests
+from phlox.serving.repository._guard import Guard
 from phlox.serving.repository._layout import is_name as is_name
 from phlox.serving.tracing._tracing import Tracing
 from phlox.serving.workers._supervisor import Workers
@@ -52,6 +53,7 @@ __all__ = [
     "Client",
     "Constraint",
     "DeadlineError",
+    "Guard",
     "InvalidRequestError",
     "Language",
     "LanguageEngine",

@@ -30,6 +30,7 @@ from phlox.serving._errors import (
     UnknownModelError,
 )
 from phlox.serving.http._binary import NAMES, from_bytes, to_bytes
+from phlox.serving.repository._guard import Guard
 
 _ERRORS: dict[int, type[ServingError]] = {
     kind.status: kind
@@ -154,6 +155,33 @@ class Client:
     def unload(self, model: str) -> None:
         """Put a model away until it is loaded again."""
         self._ask("POST", f"/v2/repository/models/{_quoted(model)}/unload", b"{}")
+
+    def roll_out(self, model: str, weights: Mapping[int, float], guard: Guard | None = None) -> Any:
+        """Give versions of a model shares of its requests; gives how they are shared then.
+
+        Arguments:
+            model: its name.
+            weights: shares by version.
+            guard: bounds beyond which a version loses its share; by default those that there are.
+
+        Raises:
+            UnknownModelError: there is no such model or version.
+            UnavailableError: a version cannot be loaded; shares are as they were.
+            InvalidRequestError: shares or a guard that are none.
+        """
+        told: dict[str, Any] = {"weights": {str(n): w for n, w in weights.items()}}
+        if guard is not None:
+            told["guard"] = guard.told()
+        return self._told("POST", f"/v2/repository/models/{_quoted(model)}/rollout", json.dumps(told).encode())
+
+    def roll_back(self, model: str) -> Any:
+        """Give all requests of a model to the version that had them before the rollout; gives how they are shared then.
+
+        Raises:
+            UnknownModelError: there is no such model, or the version is gone.
+            InvalidRequestError: nothing was rolled out.
+        """
+        return self._told("POST", f"/v2/repository/models/{_quoted(model)}/rollback", b"{}")
 
     def close(self) -> None:
         """Close the connections of all threads; they open again as needed."""

@@ -1,4 +1,4 @@
-"""The life of a server, from its first look at the models to the last answer; in a process of its own, or as a worker."""
+"""The life of a server, from its first look at the models to the last answer; alone, or as a worker."""
 
 from __future__ import annotations
 
@@ -92,7 +92,11 @@ class Life:
 
     async def _serve(self, signals: bool, stopper: Callable[[Callable[[], None]], None]) -> None:
         leave, loop = asyncio.Event(), asyncio.get_running_loop()
-        stopper(lambda: loop.call_soon_threadsafe(leave.set))
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(leave.set)
+
+        stopper(stop)
         for number in _ENDINGS if signals else ():
             loop.add_signal_handler(number, leave.set)
         listening = self._listening(App(self.service, self.settings.keys))

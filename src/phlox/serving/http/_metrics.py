@@ -59,7 +59,9 @@ class Metrics:
         )
         self._recorded = Counter("phlox_requests_recorded", "Requests written down", registry=self.registry)
         self._unrecorded = Counter(
-            "phlox_requests_unrecorded", "Requests that there was no time or place to write down", registry=self.registry
+            "phlox_requests_unrecorded",
+            "Requests that there was no time or place to write down",
+            registry=self.registry,
         )
         self._known: dict[Any, Any] = {}
 

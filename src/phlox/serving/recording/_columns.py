@@ -73,9 +73,8 @@ def summary_of(column: np.ndarray) -> dict[str, Any]:
     seen = numbers[~np.isnan(numbers)]
     told = (seen.mean(), seen.std(), seen.min(), seen.max()) if seen.size else (None,) * 4
     named = zip(("mean", "std", "min", "max"), told, strict=True)
-    return {
-        "count": int(flat.size), "nans": int(flat.size - seen.size), **{n: x if x is None else float(x) for n, x in named},
-    }  # fmt: skip
+    numbers_told = {name: x if x is None else float(x) for name, x in named}
+    return {"count": int(flat.size), "nans": int(flat.size - seen.size), **numbers_told}
 
 
 def _columns(record: Record) -> dict[str, np.ndarray]:

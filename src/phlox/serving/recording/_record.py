@@ -60,5 +60,7 @@ def usable_id(text: str | None) -> str | None:
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
         texts = value.dtype == object
-        return sum(len(x) + 49 if isinstance(x, str | bytes) else 64 for x in value.reshape(-1)) if texts else value.nbytes
+        return (
+            sum(len(x) + 49 if isinstance(x, str | bytes) else 64 for x in value.reshape(-1)) if texts else value.nbytes
+        )
     return 64 * len(value) if isinstance(value, list) else 64

@@ -21,9 +21,9 @@ class Recording:
     """A sample of a server's requests in Parquet files, ``FOLDER/MODEL/TIME-….parquet``.
 
     Each request is a row: when, its id, model, version, protocol, signature, status, seconds, and its inputs and
-    outputs, an array as a list of its values and one of its sizes. Arrays of more than ``elements`` values are a summary:
-    count, NaNs, mean, deviation, least, largest. Files are whole or not there. Where the disk is slower than the
-    requests, requests go unrecorded, which is counted; none waits.
+    outputs, an array as a list of its values and one of its sizes. Arrays of more than ``elements`` values have a
+    summary: count, NaNs, mean, deviation, least, largest. Files are whole or not there. Where the disk is slower than
+    the requests, some go unrecorded, which is counted; none waits.
 
     Arguments:
         folder: where; several processes may share one.

@@ -74,13 +74,13 @@ class Requests:
 
         whole = pa.concat_tables([_read(path) for path in self.files], promote_options="permissive")
         bounds = (
-            ("version", pc.equal, self._version),
-            ("time", pc.greater_equal, self._since),
-            ("time", pc.less, self._until),
+            ("version", "equal", self._version),
+            ("time", "greater_equal", self._since),
+            ("time", "less", self._until),
         )
         for name, test, bound in bounds:
             if bound is not None:
-                whole = whole.filter(test(whole[name], bound))
+                whole = whole.filter(pc.call_function(test, [whole[name], pa.scalar(bound, whole[name].type)]))
         return whole.sort_by("time")
 
     def column(self, name: str) -> np.ndarray:
@@ -117,7 +117,8 @@ class Requests:
                         parts[which][rest.removesuffix(SUMMARY)] = value
                     else:
                         parts[which][rest] = _array(types[name], value, row[name + SHAPE])
-                yield Recorded(**{n: row[n] for n in Recorded.__dataclass_fields__ if n not in parts}, **parts)
+                told: dict[str, Any] = {n: row[n] for n in Recorded.__dataclass_fields__ if n not in parts}
+                yield Recorded(**told, inputs=parts["inputs"], outputs=parts["outputs"])
 
 
 def requests(
@@ -145,7 +146,8 @@ def requests(
     >>> class Doubler(px.serving.Servable):
     ...     def predict(self, signature, inputs):
     ...         return {"y": 2 * inputs["x"]}
-    >>> doubler, folder = Doubler(inputs={"x": px.Spec("batch", 2)}, outputs={"y": px.Spec("batch", 2)}), tempfile.mkdtemp()
+    >>> doubler = Doubler(inputs={"x": px.Spec("batch", 2)}, outputs={"y": px.Spec("batch", 2)})
+    >>> folder = tempfile.mkdtemp()
     >>> recording = px.serving.Recording(folder, redact=[px.serving.Redaction("request_id")])
     >>> with px.serving.Server({"doubler": doubler}, port=0, recording=recording) as server:
     ...     with px.serving.Client(server.url) as client:

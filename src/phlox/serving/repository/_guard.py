@@ -83,7 +83,9 @@ class Guard:
         if self.errors is not None and counts.errors > self.errors * n:
             return f"{counts.errors / n:.0%} of {n} answers failed, at most {self.errors:.0%} may"
         if self.seconds is not None and counts.slow > self.slow * n:
-            return f"{counts.slow / n:.0%} of {n} answers took longer than {self.seconds:g} s, at most {self.slow:.0%} may"
+            return (
+                f"{counts.slow / n:.0%} of {n} answers took longer than {self.seconds:g} s, at most {self.slow:.0%} may"
+            )
         return None
 
 

@@ -102,11 +102,11 @@ class Model:
 def keyed(key: str, shares: Mapping[int, float]) -> int:
     r"""The version of a key, the same in every process.
 
-    The largest $-w_n / \ln u_n$ wins, where $u_n$ is a number between 0 and 1 that is made of the key and the version. Each
-    version wins with the probability of its share, and where shares change no more keys move than must.
+    The largest $-w_n / \ln u_n$ wins, where $u_n$ is a number between 0 and 1 that is made of the key and the version.
+    Each version wins with the probability of its share, and where shares change no more keys move than must.
 
-    Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998; the weights as in Schindelhauer
-    and Schomaker, "Weighted distributed hash tables", 2005.
+    Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998; the weights as in
+    Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005.
 
     >>> sum(keyed(str(n), {1: 0.9, 2: 0.1}) == 2 for n in range(10_000))
     1012

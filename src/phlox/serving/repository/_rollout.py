@@ -76,7 +76,9 @@ async def roll_out(repository: Repository, name: str, weights: Mapping[Any, Any]
         why = model.versions[failed[0]].error if failed[0] in model.versions else "not there"
         await repository.renew()
         got = f"{failed[0]}: {why}"[:500]
-        raise UnavailableError("versions that can be loaded", got=got, fix="correct it; shares are as they were", where=where)
+        raise UnavailableError(
+            "versions that can be loaded", got=got, fix="correct it; shares are as they were", where=where
+        )
     await repository.renew()
     repository.tell("rolled out", {"model": name, "weights": {str(n): w for n, w in shares.items()}})
 

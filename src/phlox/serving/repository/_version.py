@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,8 +126,8 @@ class Version:
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call what takes a while beside the event loop, in the request's context."""
-        here = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, here.run, function, *arguments)
+        here = partial(contextvars.copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, here)
 
     async def answer(
         self, signature: str, inputs: Mapping[str, Any], seconds: float | None = None

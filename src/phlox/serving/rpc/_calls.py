@@ -81,9 +81,7 @@ class Call:
 Handler = Callable[[Call, Any], Awaitable[Any]]
 
 
-def handled(
-    handler: Handler, message: Any, protocol: str, service: Service
-) -> Callable[[Any, Any], Awaitable[Any]]:
+def handled(handler: Handler, message: Any, protocol: str, service: Service) -> Callable[[Any, Any], Awaitable[Any]]:
     """A function of this room's as gRPC calls it: an error becomes a status, and everything is counted.
 
     Arguments:

@@ -51,7 +51,7 @@ class Tracer:
 
     @contextmanager
     def running(self, name: str, asked: Sequence[tuple[Any, int] | None], rows: int) -> Iterator[None]:
-        """The span of a batch, in the trace of its first request, linked with the others; and theirs, linked with it."""
+        """The span of a batch, in the trace of its first request and linked with all; and theirs, linked with it."""
         traced = [one for one in asked if one is not None]
         if not traced:
             yield
