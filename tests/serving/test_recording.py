@@ -259,3 +259,19 @@ def test_the_command_line_says_what_is_written(tmp_path, monkeypatch, capsys):
         assert "a rule as NAME=drop, hash or truncate:N" in capsys.readouterr().err
     assert cli.main(["serve", str(tmp_path), "--redact", "x=drop"]) == 1
     assert "rules for requests that are written, got no folder" in capsys.readouterr().err
+
+
+def test_texts_of_a_language_model_are_written_down(tmp_path):
+    oracle("tokenizers")
+    oracle("jinja2")
+    from serving.openai.small import language
+
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "Hello 12345"}]}
+    recording = Recording(tmp_path, redact=[Redaction(text=r"\d+")])
+    with Server({"tiny": language("Good day")}, port=0, recording=recording) as server:
+        for more in ({}, {"stream": True}):
+            assert ask(server, "POST", "/v1/chat/completions", {**asked, **more})[0] == 200
+    for one in px.serving.requests(tmp_path):
+        assert (one.protocol, one.status, one.inputs["contents"].tolist()) == ("openai", 200, ["Hello […]"])
+        assert one.outputs["text"].tolist() == ["Good day"]
+    assert len(px.serving.requests(tmp_path)) == 2
