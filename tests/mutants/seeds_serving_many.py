@@ -145,7 +145,7 @@ MUTANTS = [
         _ROOM + "repository/_guard.py",
         "return Counts(*map(sum, zip((0, 0, 0), *counts, strict=True)))",
         "return Counts(*(counts[0] if counts else ()))",
-        ("src/phlox/serving/repository/_guard.py",),
+        (_ROLLOUT + "test_answers_of_all_workers_count_together_under_one_policy",),
     ),
     (
         "recording: a rule for parts of texts forgets bytes",

@@ -9,7 +9,7 @@ import pytest
 import phlox as px
 from kit import oracle
 from phlox.serving import Server
-from phlox.serving.repository._guard import Guard, Tally
+from phlox.serving.repository._guard import Guard, Tally, added
 from phlox.serving.repository._model import keyed
 from phlox.serving.repository._policy import Policy
 from serving.small import Scaled, ask, write_onnx
@@ -159,6 +159,13 @@ def test_a_window_forgets_and_a_client_s_faults_count_for_nothing(folder):
         assert asked(server)[0] == 200
         told = ask(server, "GET", ROLLOUT)[1]["versions"]
         assert [sum(one[name] for one in told.values()) for name in ("answers", "errors")] == [1, 0]
+
+
+def test_answers_of_all_workers_count_together_under_one_policy():
+    mine, theirs = ({"m": {"since": 7, "counts": {"1": counts}}} for counts in ((10, 1, 2), [5, 4, 0]))
+    before = {"m": {"since": 6, "counts": {"1": [9, 9, 9]}}}
+    assert added([mine, theirs, before, {}], "m", 7, 1) == (15, 5, 2)
+    assert added([mine, theirs], "m", 7, 2) == (0, 0, 0)
 
 
 WRONG = [

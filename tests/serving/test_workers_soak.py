@@ -12,11 +12,13 @@ import time
 
 import pytest
 
+import phlox as px
 from kit import oracle
+from phlox import cli
 from phlox.serving import Server, Workers
 from serving.small import ask, write_onnx
 from serving.test_server import PREDICT, _ask_until_it_leaves, in_thread, number, until
-from serving.test_workers import connections
+from serving.test_workers import answered, connections
 
 for package in ("uvicorn", "httptools", "prometheus_client", "onnxruntime", "psutil"):
     oracle(package)
@@ -150,3 +152,33 @@ def test_workers_end_with_who_started_them(tmp_path):
     process.wait()
     _, alive = psutil.wait_procs(workers, 60)
     assert alive == []
+
+
+def test_what_cannot_be_served_ends_all_with_the_words_of_one_server(tmp_path, capsys):
+    for options in ([], ["--workers", "2"]):
+        assert cli.main(["serve", str(tmp_path / "nowhere"), "--port", "0", *options]) == 1
+        assert "nowhere to exist, got nothing\n  fix: " in capsys.readouterr().err
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(px.serving.UnavailableError, match=r"bad\.onnx to run in ONNX Runtime"):
+        Workers(Server(tmp_path / "bad.onnx", port=0), 2).start()
+
+
+def test_a_guard_adds_up_what_workers_counted(tmp_path):
+    write_onnx(tmp_path / "m" / "1" / "model.onnx", 1.0)
+    write_onnx(tmp_path / "m" / "2" / "model.onnx", 2.0)
+    server = Server(tmp_path, port=0)
+    with Workers(server, 2), px.serving.Client(server.url) as client:
+        client.roll_out("m", {1: 1})
+        client.roll_out("m", {2: 1}, px.serving.Guard(seconds=1e-6, requests=41))
+        lines = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=60) for _ in range(8)]
+        for line in lines:  # neither of the workers sees 41
+            for _ in range(5):
+                assert answered(line) == {"predictions": [[2, 4]]}
+        time.sleep(1.0)
+        told = ask(server, "GET", "/v2/repository/models/m/rollout")[1]
+        assert (told["weights"], told["versions"]["2"]["answers"]) == ({"2": 1}, 40)
+        assert answered(lines[0]) == {"predictions": [[2, 4]]}
+        until(lambda: all(answered(line) == {"predictions": [[1, 2]]} for line in lines), 60)
+        assert number(server, "phlox_rollbacks_total") == 1
+        for line in lines:
+            line.close()

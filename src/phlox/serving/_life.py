@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ from phlox.serving.tracing._tracing import Tracing
 from phlox.serving.workers._place import Place
 from phlox.serving.workers._shared import Following, SharedRepository
 
+_NOTING = 10  # of a worker's beats, one in so many tells of queues and memory
 _LOGS = ("uvicorn.error", "opentelemetry")  # whose lines are the journal's too
 _JUDGING = 0.2  # seconds between looks at versions that are tried
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
@@ -216,9 +218,10 @@ class Life:
         """Be one of several: tell the others how this one stands, and do what was ordered of one of them."""
         assert isinstance(self.repository, SharedRepository)
         async with Following(self.repository):
-            while True:
+            for beat in itertools.count():
                 place.enter(ready=self.repository.ready, connections=listening.connections)
-                self.metrics.note()
+                if beat % _NOTING == 0:
+                    self.metrics.note()
                 place.tell(tallies(self.repository))
                 if place.is_orphan:
                     leave.set()

@@ -6,10 +6,12 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from phlox.serving.workers._board import Board, Stage
+from phlox.serving.workers._files import tally_path
 from phlox.serving.workers._orders import Orders
 
 _STEP, _MOST = 0.002, 5  # seconds that others have for each connection less; for how many at most
@@ -81,14 +83,17 @@ class Place:
             return
         fresh = self.folder / f".tally-{self.slot}"
         fresh.write_text(json.dumps(tallies))
-        fresh.replace(self.folder / f"tally-{self.slot}.json")
+        fresh.replace(tally_path(self.folder, self.slot))
         self._told = bool(tallies)
 
     def tallies(self) -> list[Any]:
         """What the others have counted."""
-        mine = f"tally-{self.slot}.json"
-        found = [path for path in self.folder.glob("tally-*.json") if path.name != mine]
-        return [json.loads(path.read_text()) for path in found]
+        found = []
+        for slot in range(self.count):
+            if slot != self.slot:
+                with suppress(FileNotFoundError):  # it has counted nothing, or is gone
+                    found.append(json.loads(tally_path(self.folder, slot).read_text()))
+        return found
 
     def turn(self, connections: int) -> float | None:
         """In how many seconds this one may take a connection, which it does if no other has by then.

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from phlox.serving.workers._board import Board
-from phlox.serving.workers._told import now_path
+from phlox.serving.workers._files import now_path
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client keeps its files
 SHARE = "phlox_share"

@@ -21,10 +21,12 @@ from phlox.core import OptionError, RangeError, describe
 from phlox.parallel import THREADS, cores, share_of
 from phlox.serving._errors import UnavailableError
 from phlox.serving._server import Server, bound
+from phlox.serving._settings import address
 from phlox.serving.http._journal import Journal
 from phlox.serving.workers._board import Board, Stage
+from phlox.serving.workers._files import fault_path, now_path, tally_path
 from phlox.serving.workers._restarts import Restarts
-from phlox.serving.workers._told import Told, fault_path, now_path
+from phlox.serving.workers._told import Told
 
 _COMMAND = (sys.executable, "-c", "from phlox.serving.workers._worker import main; main()")
 _LOOK = 0.02  # seconds between looks at the workers
@@ -150,6 +152,7 @@ class Workers:
 
     def _run(self, began: Callable[[], None]) -> None:
         """Bind the ports, start all, look after them until the end."""
+        self._leave.clear()
         settings, server = self.server.settings, self.server
         journal = Journal(settings.journal)
         with ExitStack() as stack:
@@ -180,7 +183,8 @@ class Workers:
                 worker.look(first=not served)
             if not served and len(board.serving()) == self.count:
                 served = True
-                grpc = {} if self.grpc_port is None else {"grpc": f"{self.server.settings.host}:{self.grpc_port}"}
+                host, port = self.server.settings.host, self.grpc_port
+                grpc = {} if port is None else {"grpc": address(host, port)}
                 journal.tell("serving", {"url": self.url, **grpc, "workers": self.count})
                 began()
 
@@ -275,7 +279,8 @@ class _Worker:
     def _ended(self, status: int, first: bool) -> None:
         self._process = None
         self._board.enter(self.slot, Stage.GONE)
-        now_path(self._folder, self.slot).unlink(missing_ok=True)
+        for path in (now_path, tally_path):  # what it counted for good stays
+            path(self._folder, self.slot).unlink(missing_ok=True)
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         fault = fault_path(self._folder, self.slot)
         if first and fault.exists():

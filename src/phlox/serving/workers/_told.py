@@ -1,4 +1,4 @@
-"""What a worker is told when it starts, and what it leaves for who started it."""
+"""What a worker is told when it starts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,3 @@ class Told:
     listener: int
     grpc_port: int | None
     journal: bool
-
-
-def fault_path(folder: Path, slot: int) -> Path:
-    """Where a worker leaves its error."""
-    return folder / f"fault-{slot}"
-
-
-def now_path(folder: Path, slot: int) -> Path:
-    """Where a worker writes down what is so now."""
-    return folder / f"now-{slot}.json"

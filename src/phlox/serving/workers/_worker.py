@@ -11,8 +11,9 @@ import jax
 
 from phlox.core import PhloxError
 from phlox.serving._life import Life
+from phlox.serving.workers._files import fault_path
 from phlox.serving.workers._place import Place
-from phlox.serving.workers._told import Told, fault_path
+from phlox.serving.workers._told import Told
 
 
 def main() -> None:
