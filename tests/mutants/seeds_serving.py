@@ -207,14 +207,14 @@ MUTANTS = [
     ),
     (
         "serving: connections are closed while they are used",
-        _ROOM + "_server.py",
-        "await asyncio.gather(self._drain(server), *(",
+        _ROOM + "_life.py",
+        "await asyncio.gather(listening.drain(), *(",
         "await asyncio.gather(*(",
         (_SERVER + "test_who_is_connected_is_answered_and_told_to_leave",),
     ),
     (
         "serving: signals go on to the loop that is closed",
-        _ROOM + "_server.py",
+        _ROOM + "_life.py",
         "            signal.signal(number, handler)\n",
         "            del handler\n",
         (_SERVER + "test_signals_go_where_they_went_before",),
@@ -256,8 +256,8 @@ MUTANTS = [
     ),
     (
         "serving: who is connected may stay",
-        _ROOM + "_server.py",
-        "            repository.leaving = True\n",
+        _ROOM + "_life.py",
+        "        self.repository.leaving = True\n",
         "",
         (_SERVER + "test_who_is_connected_is_answered_and_told_to_leave",),
     ),
@@ -361,9 +361,9 @@ MUTANTS = [
     ),
     (
         "serving: one model that fails ends a configured server",
-        _ROOM + "_server.py",
-        "        with suppress(UnavailableError):  # one that fails",
-        "        with suppress(KeyError):  # one that fails",
+        _ROOM + "_life.py",
+        "            with suppress(UnavailableError):  # one that fails",
+        "            with suppress(KeyError):  # one that fails",
         (_SERVER + "test_a_model_config_file_of_tensorflow_serving",),
     ),
     (

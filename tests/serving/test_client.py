@@ -102,7 +102,7 @@ def test_a_wrong_token_and_no_server(server):
 
 
 def test_a_full_queue_is_asked_again(server, client, monkeypatch):
-    servable = server.source["m"]
+    servable = server.settings.source["m"]
     servable.free.clear()
     while servable.entered.acquire(blocking=False):
         pass

@@ -170,8 +170,8 @@ def test_policies_labels_and_weights(tmp_path):
     ("text", "message"),
     [
         ("{", "a policy in JSON"),
-        ("[]", "versions, labels and weights alone, got a list"),
-        ('{"label": {}}', "versions, labels and weights alone, got 'label'"),
+        ("[]", "rollback, note alone, got a list"),
+        ('{"label": {}}', "rollback, note alone, got 'label'"),
         ('{"versions": "newest"}', 'versions as "latest", "all", or a list of numbers'),
         ('{"versions": [0]}', 'versions as "latest", "all", or a list of numbers'),
         ('{"labels": {"a": "1"}}', "labels as"),

@@ -316,7 +316,7 @@ def test_a_version_that_leaves_while_a_body_comes_is_followed_by_the_next(tmp_pa
 
 
 def test_who_is_connected_is_answered_and_told_to_leave(monkeypatch):
-    monkeypatch.setattr(px.serving._server, "_SETTLING", 2.0)
+    monkeypatch.setattr(px.serving.http._listening, "SETTLING", 2.0)
     with Server({"m": Scaled()}, port=0) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         for leaving in (False, True):

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from phlox.cli._restarts import End, Restarts
-from phlox.parallel import FOLDER, furthest
+from phlox.parallel import FOLDER, THREADS, cores, furthest, share_of
 
 _GRACE = 15.0  # seconds that the others have to end by themselves, once one ended badly; then SIGTERM, then SIGKILL
 _TERMINATION = 5.0  # seconds between the two
 _LOOK = 0.1  # seconds between two looks, while a start is waited for, at whether a signal came
 _LAST = 20  # lines of its error that are shown again
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def launch(command: Sequence[str], processes: int, port: int | None = None, restarts: int = 0) -> int:
@@ -108,18 +107,18 @@ class _Worker:
 
 
 def _started(command: Sequence[str], number: int, processes: int, address: str, more: Mapping[str, str]) -> _Worker:
-    cores = _share(_cores(), number, processes)
+    mine = share_of(cores(), number, processes)
     process = subprocess.Popen(
         [sys.executable, *command],
-        env={**_environment(number, processes, address, len(cores)), **more},
+        env={**_environment(number, processes, address, len(mine)), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C comes to this process alone, which hands it on
     )
-    if hasattr(os, "sched_setaffinity") and cores:
+    if hasattr(os, "sched_setaffinity") and mine:
         with suppress(OSError):  # it has ended already
-            os.sched_setaffinity(process.pid, cores)
+            os.sched_setaffinity(process.pid, mine)
     worker = _Worker(number, process)
     for stream, out in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
         assert stream is not None
@@ -127,23 +126,6 @@ def _started(command: Sequence[str], number: int, processes: int, address: str, 
         pump.start()
         worker.pumps.append(pump)
     return worker
-
-
-def _cores() -> list[int]:
-    """The cores that this process may use; none where the system does not tell."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
-def _share(cores: Sequence[int], number: int, processes: int) -> list[int]:
-    """The cores of one process: each has as many, and no core is of two where there are enough.
-
-    >>> _share([0, 1, 2, 3, 4], 1, 2), _share([0, 1], 3, 4)
-    ([2, 3], [1])
-    """
-    if not cores:
-        return []
-    each = len(cores) // processes
-    return list(cores[number * each : (number + 1) * each]) if each else [cores[number % len(cores)]]
 
 
 def _environment(number: int, processes: int, address: str, cores: int) -> dict[str, str]:
@@ -154,7 +136,7 @@ def _environment(number: int, processes: int, address: str, cores: int) -> dict[
         "JAX_COORDINATOR_BIND_ADDRESS": address,  # else it would listen to the whole network
         "PYTHONUNBUFFERED": "1",
     }
-    chosen = {"JAX_LOCAL_DEVICE_IDS": str(number), **dict.fromkeys(_THREADS, str(max(1, cores)))}
+    chosen = {"JAX_LOCAL_DEVICE_IDS": str(number), **dict.fromkeys(THREADS, str(max(1, cores)))}
     return {**chosen, **os.environ, **mine}
 
 

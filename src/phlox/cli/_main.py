@@ -187,6 +187,9 @@ def _add_serve(commands: Any) -> None:
     command.add_argument(
         "--allow", metavar="PACKAGE", action="append", default=[], help="a package that a model may name"
     )
+    command.add_argument(
+        "--workers", metavar="N", type=_at_least(1), help="processes behind the port, each with all models [this one]"
+    )
     command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
     command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
     command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")
@@ -207,7 +210,34 @@ def _add_serve(commands: Any) -> None:
     command.add_argument("--certificate", metavar="FILE", type=Path, help="for TLS, in PEM")
     command.add_argument("--key", metavar="FILE", type=Path, help="of the certificate, in PEM")
     command.add_argument("--access-log", action="store_true", help="a line of JSON for each request")
+    _add_recording(command)
+    command.add_argument("--traces", metavar="URL", help="of an OpenTelemetry collector: http://HOST:4318/v1/traces")
+    command.add_argument(
+        "--trace-sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is traced [%(default)s]"
+    )
     command.set_defaults(run=_serve)
+
+
+def _add_recording(command: argparse.ArgumentParser) -> None:
+    """What is said of requests that are written into files."""
+    command.add_argument(
+        "--log-requests", metavar="DIR", type=Path, help="write requests and answers there, as Parquet"
+    )
+    command.add_argument(
+        "--sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is written [%(default)s]"
+    )
+    command.add_argument(
+        "--redact", metavar="NAME=HOW", action="append", default=[],
+        help="drop, hash or truncate:N an input or output, user*=hash; several times",
+    )  # fmt: skip
+    command.add_argument(
+        "--redact-text",
+        metavar="REGEX",
+        action="append",
+        default=[],
+        help="what is dropped within texts; several times",
+    )
+    command.add_argument("--salt-file", metavar="FILE", type=Path, help="of hashes [PHLOX_LOG_SALT of the environment]")
 
 
 def _add_language(command: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import jax
 
 from phlox.cli._export import read_spec
-from phlox.core import RangeError
-from phlox.serving import Language, Limits, Server
+from phlox.core import OptionError, RangeError
+from phlox.serving import Language, Limits, Recording, Redaction, Server, Tracing, Workers
 from phlox.serving import is_name as is_name
 from phlox.weights import file_error
 
 WHERE = "phlox serve"
-TOKEN = "PHLOX_SERVE_TOKEN"
+TOKEN, SALT = "PHLOX_SERVE_TOKEN", "PHLOX_LOG_SALT"
+_RULE = re.compile(r"(.+)=(?:(drop|hash)|truncate:([1-9]\d{0,8}))")
 _ASYNC = "jax_cpu_enable_async_dispatch"
 
 
@@ -53,9 +55,11 @@ def run_serve(options: Namespace) -> None:
         key=options.key,
         journal=sys.stderr,
         requests=options.access_log,
+        recording=_recording(options),
+        tracing=None if options.traces is None else Tracing(options.traces, options.trace_sample),
     )
     jax.config.update(_ASYNC, False)  # whoever asks waits anyway; without a change of thread for less long
-    server.run()
+    (server if options.workers is None else Workers(server, options.workers)).run()
 
 
 def _language(options: Namespace) -> Language:
@@ -75,6 +79,40 @@ def _language(options: Namespace) -> Language:
         slots=options.slots, room=options.room, memory=cache, dtype=options.dtype,
         adapters={name: Path(folder) for name, folder in named.items()},
     )  # fmt: skip
+
+
+def _recording(options: Namespace) -> Recording | None:
+    """Which requests are written into files.
+
+    Raises:
+        RangeError: a rule that is none.
+        OptionError: rules for nothing, a pattern that is none, or a hash without a salt.
+        FileError: the salt cannot be read.
+    """
+    rules = [_rule(text) for text in options.redact] + [Redaction(text=text) for text in options.redact_text]
+    if options.log_requests is None:
+        if rules:
+            fix = "add --log-requests DIR"
+            raise OptionError("rules for requests that are written", got="no folder", fix=fix, where=WHERE)
+        return None
+    salt = os.environ.get(SALT, "")
+    if options.salt_file is not None:
+        try:
+            salt = options.salt_file.read_text("utf-8").strip()
+        except OSError as error:
+            raise file_error(error, options.salt_file, WHERE) from error
+    return Recording(options.log_requests, options.sample, rules, salt)
+
+
+def _rule(text: str) -> Redaction:
+    found = _RULE.fullmatch(text)
+    if found is None:
+        fix = "write --redact user*=hash, --redact prompt=truncate:40"
+        raise RangeError("a rule as NAME=drop, hash or truncate:N", got=repr(text)[:60], fix=fix, where=WHERE)
+    name, action, keep = found.groups()
+    if action is None:
+        return Redaction(name, "truncate", int(keep))
+    return Redaction(name, "hash" if action == "hash" else "drop")
 
 
 def _tokens(path: Path | None) -> list[str] | None:

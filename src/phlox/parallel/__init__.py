@@ -33,6 +33,9 @@ from phlox.parallel.processes._agreement import FAILED as FAILED
 from phlox.parallel.processes._agreement import agree as agree
 from phlox.parallel.processes._agreement import checksum as checksum
 from phlox.parallel.processes._agreement import checksums as checksums
+from phlox.parallel.processes._cores import THREADS as THREADS
+from phlox.parallel.processes._cores import cores as cores
+from phlox.parallel.processes._cores import share_of as share_of
 from phlox.parallel.processes._ending import Ending as Ending
 from phlox.parallel.processes._group import Group as Group
 from phlox.parallel.processes._group import ProcessError

@@ -1,12 +1,16 @@
 """A model server: exports, ONNX files and code of one's own behind the protocols that clients already speak.
 
-_server _client             px.serving.Server: sockets, signals, draining, read it first; who asks
+_server _client             px.serving.Server, read it first; who asks
 _limits _errors             what it takes on; what it answers in place of a result
+_settings _life             what a server is told; its life from the first look at the models to the last answer
 _keys                       what lets clients in
+workers/                    several processes behind one port
 engine/                     what is served, and batches of requests for it
 language/                   texts of language models, many side by side
 repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
+recording/                  a sample of requests, written down and read again
+tracing/                    traces of requests
 openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
 """
@@ -36,13 +40,20 @@ from phlox.serving.language._model import LanguageModel
 from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
 from phlox.serving.language._sentences import Sentences
+from phlox.serving.recording._recording import Recording
+from phlox.serving.recording._redaction import Redaction
+from phlox.serving.recording._requests import Recorded, Requests, requests
+from phlox.serving.repository._guard import Guard
 from phlox.serving.repository._layout import is_name as is_name
+from phlox.serving.tracing._tracing import Tracing
+from phlox.serving.workers._supervisor import Workers
 
 __all__ = [
     "Asked",
     "Client",
     "Constraint",
     "DeadlineError",
+    "Guard",
     "InvalidRequestError",
     "Language",
     "LanguageEngine",
@@ -51,6 +62,10 @@ __all__ = [
     "ModelFailedError",
     "Piece",
     "QueueFullError",
+    "Recorded",
+    "Recording",
+    "Redaction",
+    "Requests",
     "Running",
     "Sentences",
     "Servable",
@@ -58,9 +73,12 @@ __all__ = [
     "ServingError",
     "SlowRequestError",
     "TooLargeError",
+    "Tracing",
     "UnauthorizedError",
     "UnavailableError",
     "UnknownModelError",
+    "Workers",
+    "requests",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are

@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import ssl
+import sys
 import threading
 import time
 import weakref
@@ -29,6 +30,7 @@ from phlox.serving._errors import (
     UnknownModelError,
 )
 from phlox.serving.http._binary import NAMES, from_bytes, to_bytes
+from phlox.serving.repository._guard import Guard
 
 _ERRORS: dict[int, type[ServingError]] = {
     kind.status: kind
@@ -154,6 +156,33 @@ class Client:
         """Put a model away until it is loaded again."""
         self._ask("POST", f"/v2/repository/models/{_quoted(model)}/unload", b"{}")
 
+    def roll_out(self, model: str, weights: Mapping[int, float], guard: Guard | None = None) -> Any:
+        """Give versions of a model shares of its requests; gives how they are shared then.
+
+        Arguments:
+            model: its name.
+            weights: shares by version.
+            guard: bounds beyond which a version loses its share; by default those that there are.
+
+        Raises:
+            UnknownModelError: there is no such model or version.
+            UnavailableError: a version cannot be loaded; shares are as they were.
+            InvalidRequestError: shares or a guard that are none.
+        """
+        told: dict[str, Any] = {"weights": {str(n): w for n, w in weights.items()}}
+        if guard is not None:
+            told["guard"] = guard.told()
+        return self._told("POST", f"/v2/repository/models/{_quoted(model)}/rollout", json.dumps(told).encode())
+
+    def roll_back(self, model: str) -> Any:
+        """Give all requests of a model to the version that had them before the rollout; gives how they are shared then.
+
+        Raises:
+            UnknownModelError: there is no such model, or the version is gone.
+            InvalidRequestError: nothing was rolled out.
+        """
+        return self._told("POST", f"/v2/repository/models/{_quoted(model)}/rollback", b"{}")
+
     def close(self) -> None:
         """Close the connections of all threads; they open again as needed."""
         _close(self._open)
@@ -203,6 +232,7 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> tuple[int, bytes, Mapping[str, str]]:
         """One try on this thread's connection."""
+        headers = {**self._headers, **headers, **_trace()}
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._connected(seconds)
@@ -210,7 +240,7 @@ class Client:
         if connection.sock is not None:
             connection.sock.settimeout(seconds)
         try:
-            connection.request(method, self._parts.path.rstrip("/") + path, body, {**self._headers, **headers})
+            connection.request(method, self._parts.path.rstrip("/") + path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
         except BaseException:
@@ -228,6 +258,17 @@ class Client:
         self._local.connection = made
         self._open.add(made)
         return made
+
+
+def _trace() -> dict[str, str]:
+    """The trace that the caller is in, where there is one."""
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    told: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(told)
+    return told
 
 
 def _close(connections: set[http.client.HTTPConnection]) -> None:

@@ -281,11 +281,11 @@ def test_the_command_line_says_how_models_of_text_are_served(folders, monkeypatc
     adapters = ["--adapter", f"poems={folders / 'poems'}", "--client-tokens", "1000", "--token-file", str(keys)]
     assert cli.main(["serve", str(folders / "tiny"), *options, *adapters]) == 0
     [server] = made
-    assert server.how.language == Language(
+    assert server.settings.how.language == Language(
         slots=3, room=128, memory=1 << 20, dtype="bfloat16", adapters={"poems": folders / "poems"}
     )
-    assert (server.limits.client_requests, server.limits.client_tokens) == (4, 1000)
-    assert [server.keys.holder(f"Bearer {key}") for key in ("one", "two", "three")] == ["key 1", "key 2", None]
+    assert (server.settings.limits.client_requests, server.settings.limits.client_tokens) == (4, 1000)
+    assert [server.settings.keys.holder(f"Bearer {key}") for key in ("one", "two", "three")] == ["key 1", "key 2", None]
     for odd in (["--adapter", "poems"], ["--adapter", "a/b=c"], ["--adapter", "a=b", "--adapter", "a=c"]):
         assert cli.main(["serve", str(folders / "tiny"), *odd]) == 1
         assert "adapters as NAME=FOLDER" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Several processes: brought together, compared, and ended together.
 
+_cores        the cores of this machine, shared out
 _seat         which process of how many this is
 _group        what they tell each other, and who was lost
 _pulse        where each stands in its training, as it tells the others

@@ -9,8 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, NamedTuple, Protocol
 
 from phlox.core import PhloxError
 from phlox.serving._errors import DeadlineError, ModelFailedError, QueueFullError, UnavailableError
@@ -25,11 +25,24 @@ _LONGEST_WAIT = 60  # seconds that a client is asked to stay away at most
 class Job:
     """A request in the queue."""
 
-    __slots__ = ("arrived", "future", "inputs", "rows", "signature", "timer")
+    __slots__ = ("arrived", "future", "inputs", "rows", "signature", "timer", "trace")
 
     def __init__(self, signature: str, inputs: Arrays, rows: int, future: asyncio.Future[Any], arrived: float):
         self.signature, self.inputs, self.rows, self.future, self.arrived = signature, inputs, rows, future, arrived
         self.timer: asyncio.TimerHandle | None = None
+        self.trace: Any = None
+
+
+class Trace(Protocol):
+    """Who follows requests through the queue."""
+
+    def asked(self) -> Any:
+        """What a request that goes into the queue is found by later."""
+        ...
+
+    def running(self, name: str, asked: Sequence[Any], rows: int) -> AbstractContextManager[None]:
+        """A block in which a batch of such requests runs."""
+        ...
 
 
 class Batch(NamedTuple):
@@ -52,13 +65,22 @@ class Batcher:
         most: rows that run at once.
         limit: requests that wait or run.
         watch: called with rows and seconds after each batch.
+        trace: follows requests.
         name: of the thread, and in errors.
     """
 
     def __init__(
-        self, runner: Runner, *, most: int, limit: int, name: str, watch: Callable[[int, float], None] | None = None
+        self,
+        runner: Runner,
+        *,
+        most: int,
+        limit: int,
+        name: str,
+        watch: Callable[[int, float], None] | None = None,
+        trace: Trace | None = None,
     ):
         self.runner, self.most, self.limit, self.name, self.watch = runner, most, limit, name, watch
+        self.trace = trace
         self.closed = False
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[Any, deque[Job]] = {}
@@ -95,6 +117,8 @@ class Batcher:
             if self._held + len(self._running) >= self.limit:
                 raise self._full()
         job = Job(signature, inputs, rows, self._loop.create_future(), self._loop.time())
+        if self.trace is not None:
+            job.trace = self.trace.asked()
         key = (signature, *bucket_of(inputs))
         self._in_round += 1
         if not self._planned:
@@ -175,7 +199,8 @@ class Batcher:
         start, jobs = time.perf_counter(), batch.jobs
         try:
             inputs, rows = [job.inputs for job in jobs], [job.rows for job in jobs]
-            found: Sequence[Outcome] = self.runner(jobs[0].signature, inputs, rows)
+            with nullcontext() if self.trace is None else self.trace.running(self.name, _traces(jobs), sum(rows)):
+                found: Sequence[Outcome] = self.runner(jobs[0].signature, inputs, rows)
         except BaseException as error:  # not even SystemExit of a model's code ends the queue
             found = [error] * len(jobs)
         return found, time.perf_counter() - start
@@ -220,6 +245,10 @@ class Batcher:
         seconds = self._held / self._per_second if self._per_second else 1.0
         error.retry_after = min(_LONGEST_WAIT, max(1, math.ceil(seconds)))
         return error
+
+
+def _traces(jobs: Sequence[Job]) -> list[Any]:
+    return [job.trace for job in jobs]
 
 
 def _let_go(job: Job) -> None:

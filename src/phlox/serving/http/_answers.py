@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from phlox.core import PhloxError
 from phlox.serving._errors import QueueFullError, status_of
 
 JSON = "application/json"
+Headers = Sequence[tuple[bytes, bytes]]
+"""Headers as ASGI has them."""
 CLIENT_GONE = 499  # as nginx writes it into its log; nobody reads it
 _INTERNAL = "the model failed for this request; the server's journal says why"
 
@@ -25,14 +27,12 @@ class Answer(NamedTuple):
     kind: str = JSON
     headers: Mapping[str, str] | None = None
 
-    def start(self, *, closing: bool) -> dict[str, Any]:
-        """The first of ASGI's two messages."""
+    def start(self, more: Headers = ()) -> dict[str, Any]:
+        """The first of ASGI's two messages, with more headers."""
         headers = [(b"content-type", self.kind.encode()), (b"content-length", b"%d" % len(self.body))]
         if self.headers:
             headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
-        if closing:
-            headers.append((b"connection", b"close"))
-        return {"type": "http.response.start", "status": self.status, "headers": headers}
+        return {"type": "http.response.start", "status": self.status, "headers": [*headers, *more]}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,9 @@ class Streamed:
     kind: str = "text/event-stream"
     status: int = 200
 
-    def start(self, *, closing: bool) -> dict[str, Any]:
-        """The first of ASGI's messages."""
-        headers = [(b"content-type", self.kind.encode()), (b"cache-control", b"no-cache")]
-        if closing:
-            headers.append((b"connection", b"close"))
+    def start(self, more: Headers = ()) -> dict[str, Any]:
+        """The first of ASGI's messages, with more headers."""
+        headers = [(b"content-type", self.kind.encode()), (b"cache-control", b"no-cache"), *more]
         return {"type": "http.response.start", "status": self.status, "headers": headers}
 
 

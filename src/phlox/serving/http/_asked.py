@@ -10,10 +10,14 @@ import numpy as np
 
 from phlox.serving._errors import InvalidRequestError, SlowRequestError, UnknownModelError
 from phlox.serving._limits import Limits
+from phlox.serving.http._service import Service
 from phlox.serving.http._spending import Clients
+from phlox.serving.recording._record import Record
 from phlox.serving.repository._repository import Repository
 from phlox.serving.repository._version import Version
 
+ROUTE_KEY = b"x-route-key"
+"""The header whose requests, where they say the same, go to the same version."""
 _PATIENCE = 0.05  # seconds before it is watched whether a client leaves
 _LARGEST = 10**18
 
@@ -31,7 +35,10 @@ class Asked:
         params: what stands in its address, by name.
     """
 
-    __slots__ = ("failed", "headers", "holder", "params", "path", "receive", "repository", "scope", "version", "watch")
+    __slots__ = (
+        "body", "failed", "headers", "holder", "params", "path", "receive", "record", "repository", "scope", "span",
+        "version", "watch",
+    )  # fmt: skip
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]], repository: Repository):
         self.scope, self.receive, self.repository = scope, receive, repository
@@ -41,6 +48,12 @@ class Asked:
         self.version: Version | None = None
         """The version that answers it, once that is known; for metrics and journal."""
         self.watch: Watch | None = None
+        self.body: bytes = b""
+        """What was sent, once it is there."""
+        self.span: Any = None
+        """A ``RequestSpan``, where it is traced."""
+        self.record: Record | None = None
+        """What is to be written down of it."""
         self.failed: Exception | None = None
         """What went wrong after the answer had begun."""
         self.holder: str | None = None
@@ -55,6 +68,21 @@ class Asked:
     def clients(self) -> Clients:
         """What each client may take."""
         found: Clients = self.scope["phlox.clients"]
+        return found
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may be sent here: every model can be asked, of every worker; and nobody is leaving."""
+        return self._service.ready
+
+    @property
+    def tallies(self) -> list[Any]:
+        """What was counted of versions, by this process and the others."""
+        return self._service.tallies
+
+    @property
+    def _service(self) -> Service:
+        found: Service = self.scope["phlox.service"]
         return found
 
     def header(self, name: bytes) -> str | None:
@@ -75,12 +103,18 @@ class Asked:
             where = named["name"][:100]
             raise UnknownModelError("a number for the version", got=repr(number)[:50], fix=fix, where=where)
         model = self.repository.find(named["name"])
-        self.version = model.choose(None if number is None else int(number), named.get("label"))
+        key = self.header(ROUTE_KEY)
+        self.version = model.choose(None if number is None else int(number), named.get("label"), key)
         return self.version
 
     async def answer(self, version: Version, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """The outputs of a signature for inputs."""
-        return await version.answer(signature, inputs, self.seconds(self.repository.limits.seconds))
+        seconds, record = self.seconds(self.repository.limits.seconds), self.record
+        if record is None:
+            return await version.answer(signature, inputs, seconds)
+        record.signature, record.inputs = signature, inputs
+        record.outputs = await version.answer(signature, inputs, seconds)
+        return record.outputs
 
     def seconds(self, most: float) -> float:
         """The time for the answer: what the client gives in a header, at most what the server gives."""

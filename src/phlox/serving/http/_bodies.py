@@ -55,7 +55,8 @@ async def read_body(asked: Asked, limits: Limits) -> bytes:
         if size > limits.body:
             raise _too_large(limits, asked.path)
     asked.watch.has_read()
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    asked.body = parts[0] if len(parts) == 1 else b"".join(parts)
+    return asked.body
 
 
 def _too_large(limits: Limits, where: str) -> TooLargeError:

@@ -24,7 +24,7 @@ async def healthz(asked: Asked) -> Answer:
 
 async def readyz(asked: Asked) -> Answer:
     """Whether requests may be sent here: every model can be asked, and the server is not leaving."""
-    there = asked.repository.ready and not asked.repository.leaving
+    there = asked.ready
     models = {name: sorted(m.available()) for name, m in asked.repository.models.items()}
     return answer_json({"ready": there, "models": models}, 200 if there else 503)
 

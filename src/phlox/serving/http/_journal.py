@@ -33,6 +33,7 @@ class Journal:
     Arguments:
         stream: where they go; None for nowhere.
         requests: whether each request has a line.
+        worker: which of several processes writes it; each line says so then.
 
     >>> import io
     >>> lines = io.StringIO()
@@ -41,8 +42,9 @@ class Journal:
     'digits'
     """
 
-    def __init__(self, stream: TextIO | None, *, requests: bool = False):
+    def __init__(self, stream: TextIO | None, *, requests: bool = False, worker: int | None = None):
         self.stream, self.requests = stream, requests and stream is not None
+        self._own: dict[str, Any] = {} if worker is None else {"worker": worker}
 
     def tell(self, event: str, told: Mapping[str, Any]) -> None:
         """Write what happened."""
@@ -50,7 +52,7 @@ class Journal:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        line = json.dumps({"time": stamp, "event": event, **told}, default=str)
+        line = json.dumps({"time": stamp, "event": event, **self._own, **told}, default=str)
         try:
             self.stream.write(line + "\n")
             self.stream.flush()

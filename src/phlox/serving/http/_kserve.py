@@ -49,7 +49,7 @@ async def live(asked: Asked) -> Answer:
 
 async def ready(asked: Asked) -> Answer:
     """Whether every model can be asked."""
-    there = asked.repository.ready and not asked.repository.leaving
+    there = asked.ready
     return answer_json({"ready": there}, 200 if there else 503)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -10,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from phlox.serving.language._model import LanguageModel
 from phlox.serving.repository._repository import Repository
+from phlox.serving.workers._place import Place
+from phlox.serving.workers._sums import SHARE, OfWorkers, Sums, count_in
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -23,11 +26,18 @@ _ENGINE = {
 
 
 class Metrics:
-    """What is counted."""
+    """What is counted.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+    Arguments:
+        place: of a worker, whose numbers are added to those of the others.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        if place is not None:
+            count_in(place.folder, place.slot)
+        self.registry, self._place = CollectorRegistry(), place
+        self._sums: Sums | None = None
+        self._process = ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "phlox_requests", "Requests answered", (*_MODEL, "protocol", "status"), registry=self.registry
         )
@@ -44,6 +54,15 @@ class Metrics:
             "phlox_first_token_seconds", "From a request to its first token", _MODEL, buckets=_SECONDS,
             registry=self.registry,
         )  # fmt: skip
+        self._back = Counter(
+            "phlox_rollbacks", "Rollbacks, by the version that has all requests since", _MODEL, registry=self.registry
+        )
+        self._recorded = Counter("phlox_requests_recorded", "Requests written down", registry=self.registry)
+        self._unrecorded = Counter(
+            "phlox_requests_unrecorded",
+            "Requests that there was no time or place to write down",
+            registry=self.registry,
+        )
         self._known: dict[Any, Any] = {}
 
     def answered(self, model: str, version: int, protocol: str, status: int, seconds: float) -> None:
@@ -74,13 +93,33 @@ class Metrics:
         self._read.labels(model, version).inc(read)
         self._written.labels(model, version).inc(written)
 
+    def recorded(self, written: int, left_out: int) -> None:
+        """Count requests that were written down, and those that were not though they should."""
+        self._recorded.inc(written)
+        self._unrecorded.inc(left_out)
+
+    def rolled_back(self, model: str, version: int) -> None:
+        """Count a rollback."""
+        self._back.labels(model, version).inc()
+
     def watch(self, repository: Repository) -> None:
         """Tell of queues and memory too, as they are when somebody asks."""
-        self.registry.register(_Now(repository))
+        now = _Now(repository)
+        self.registry.register(now)
+        if self._place is not None:
+            self._sums = Sums(self._place.folder, self._place.slot, [self._process, now])
+
+    def note(self) -> None:
+        """Tell other workers of queues and memory as they are."""
+        if self._sums is not None:
+            with suppress(OSError):  # no room: the next one may find some
+                self._sums.write()
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
-        return generate_latest(self.registry)
+        if self._sums is None or self._place is None:
+            return generate_latest(self.registry)
+        return self._sums.text([OfWorkers(self._place.board)])
 
 
 class _Now:
@@ -102,6 +141,11 @@ class _Now:
                 for number, version in model.available().items():
                     family.add_metric((model.name, str(number)), read(version))
             yield family
+        shares = GaugeMetricFamily(SHARE, "Share of the requests that name no version", labels=_MODEL)
+        for model in self.repository.models.values():
+            for number, share in model.shares().items():
+                shares.add_metric((model.name, str(number)), share)
+        yield shares
         yield from self._engines()
 
     def _engines(self) -> Iterator[Any]:

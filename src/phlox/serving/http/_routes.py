@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from phlox.serving.http import _health, _kserve, _openapi, _page, _plain, _tensorflow
+from phlox.serving.http import _health, _kserve, _openapi, _page, _plain, _rollouts, _tensorflow
 from phlox.serving.http._answers import Answer, Streamed
 from phlox.serving.http._asked import Asked
 from phlox.serving.openai._chat import chat_completions
@@ -81,6 +81,9 @@ def _all() -> list[Route]:
         _route("POST", "/v2/repository/index", _kserve.index),
         _route("POST", "/v2/repository/models/{name}/load", _kserve.load),
         _route("POST", "/v2/repository/models/{name}/unload", _kserve.unload),
+        _route("GET", "/v2/repository/models/{name}/rollout", _rollouts.rollout),
+        _route("POST", "/v2/repository/models/{name}/rollout", _rollouts.change),
+        _route("POST", "/v2/repository/models/{name}/rollback", _rollouts.back),
     ]
 
 

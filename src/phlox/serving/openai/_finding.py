@@ -8,7 +8,7 @@ from typing import Any
 
 from phlox.serving._errors import UnknownModelError
 from phlox.serving.engine._servable import Servable
-from phlox.serving.http._asked import Asked
+from phlox.serving.http._asked import ROUTE_KEY, Asked
 from phlox.serving.http._bodies import json_object, read_body
 from phlox.serving.language._model import LanguageModel
 from phlox.serving.language._sentences import Sentences
@@ -88,7 +88,7 @@ def find_sentences(asked: Asked, fields: Fields) -> tuple[Entry, Sentences]:
 def _find(asked: Asked, name: str) -> Entry:
     repository = asked.repository
     if name in repository.models:
-        entry = Entry(name, repository.find(name).choose())
+        entry = Entry(name, repository.find(name).choose(key=asked.header(ROUTE_KEY)))
     else:
         known = {entry.name: entry for entry in entries(repository)}
         if name not in known:

@@ -14,6 +14,7 @@ from phlox.core import PhloxError
 from phlox.loop import NotEnoughMemoryError
 from phlox.serving._errors import UnknownModelError
 from phlox.serving._limits import Limits
+from phlox.serving.engine._batcher import Trace
 from phlox.serving.engine._opening import Opening, opened
 from phlox.serving.engine._servable import Servable
 from phlox.serving.repository._layout import Found, find_models
@@ -21,6 +22,8 @@ from phlox.serving.repository._memory import bytes_of, check_room
 from phlox.serving.repository._model import Model
 from phlox.serving.repository._policy import Policy, read_policy
 from phlox.serving.repository._version import State, Version
+
+_GONE = 499  # the status of a request whose client did not wait
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 """An event by its name, and what is told of it."""
@@ -38,6 +41,7 @@ class Repository:
         memory: bytes that all versions may keep.
         tell: called with what happens.
         watch: called after each batch.
+        trace: follows requests.
     """
 
     models: dict[str, Model]
@@ -54,11 +58,12 @@ class Repository:
         memory: int | None = None,
         tell: Tell = lambda event, told: None,
         watch: Watch | None = None,
+        trace: Trace | None = None,
     ):
         self.source, self.limits, self.how, self.memory = source, limits, how or Opening(), memory
         self.models, self.stopped = {}, set[str]()
         self.configured, self.leaving = None, False
-        self._tell, self._watch = tell, watch
+        self._tell, self._watch, self._trace = tell, watch, trace
         self._loader = ThreadPoolExecutor(1, "loader")
         self._pool = ThreadPoolExecutor(4, "hooks")
         self._lock = asyncio.Lock()
@@ -144,6 +149,20 @@ class Repository:
         await self._left()
         for name in policies:
             self.find(name).choose()
+
+    async def renew(self) -> None:
+        """Look at the folder now, and try anew what failed before."""
+        await self.refresh(again=True)
+
+    def answered(self, version: Version, *, status: int, seconds: float) -> None:
+        """Count an answer for who judges versions; what a client does wrong says nothing of them."""
+        model = self.models.get(version.name)
+        if model is not None and (status < 400 or status >= _GONE):
+            model.answered(version.number, failed=status >= 500, seconds=seconds)
+
+    def tell(self, event: str, told: Mapping[str, Any]) -> None:
+        """Tell of an event."""
+        self._tell(event, told)
 
     def _wants(self, name: str) -> bool:
         """Whether a model of the folder is served."""
@@ -241,7 +260,9 @@ class Repository:
         where = f"{name}/{number}"
         watch = None if self._watch is None else partial(self._watch, name, number)
         if not isinstance(found, Found):
-            return Version(name, number, lambda: (found, []), self.limits, self._pool, mark, watch=watch)
+            return Version(
+                name, number, lambda: (found, []), self.limits, self._pool, mark, watch=watch, trace=self._trace
+            )
         try:
             kept = bytes_of(found.path)
         except OSError:
@@ -251,18 +272,21 @@ class Repository:
             check_room(kept, used=self.kept(), limit=self.memory, where=where)
             return opened(found.path, self.how, where)
 
-        return Version(name, number, load, self.limits, self._pool, mark, kept, watch)
+        return Version(name, number, load, self.limits, self._pool, mark, kept, watch, self._trace)
 
     def _read_policy(self, model: Model) -> None:
         if not isinstance(self.source, Path):
             return
         if self.configured is not None and model.name in self.configured:
-            model.policy, model.error = self.configured[model.name], ""
+            model.follow(self.configured[model.name])
             return
+        error = ""
         try:
-            model.policy, error = read_policy(self.source / model.name), ""
+            policy = read_policy(self.source / model.name)
         except PhloxError as fault:
             error = str(fault)
+        else:
+            model.follow(policy)
         if error != model.error and error:
             self._tell("policy", {"model": model.name, "error": error})
         model.error = error

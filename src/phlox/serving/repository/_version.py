@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from phlox.core import PhloxError
 from phlox.serving._errors import TooLargeError, UnavailableError, UnknownModelError
 from phlox.serving._limits import Limits
 from phlox.serving.engine._asking import Usual, taken
-from phlox.serving.engine._batcher import Batcher
+from phlox.serving.engine._batcher import Batcher, Trace
 from phlox.serving.engine._rows import count_rows
 from phlox.serving.engine._runner import Runner
 from phlox.serving.engine._servable import DEFAULT, Servable
@@ -43,6 +45,8 @@ class Version:
         pool: threads for code of its own before and after the model.
         mark: of the content that it is loaded from.
         kept: bytes of its weights.
+        watch: called with rows and seconds after each batch.
+        trace: follows requests.
     """
 
     servable: Servable
@@ -58,11 +62,12 @@ class Version:
         mark: Any = None,
         kept: int = 0,
         watch: Callable[[int, float], None] | None = None,
+        trace: Trace | None = None,
     ):
         self.name, self.number, self.limits, self.mark, self.kept = name, number, limits, mark, kept
         self.state, self.error, self.notes = State.LOADING, "", list[str]()
         self.failure: Exception | None = None
-        self._load, self._pool, self._users, self._watch = load, pool, 0, watch
+        self._load, self._pool, self._users, self._watch, self._trace = load, pool, 0, watch, trace
 
     def __str__(self) -> str:
         return f"{self.name}/{self.number}"
@@ -81,8 +86,9 @@ class Version:
             self.state, self.error, self.failure = State.END, _told(error), error
             return False
         self.batcher = Batcher(
-            runner, most=self.limits.batch, limit=self.limits.queue, name=str(self), watch=self._watch
-        )
+            runner, most=self.limits.batch, limit=self.limits.queue, name=str(self), watch=self._watch,
+            trace=self._trace,
+        )  # fmt: skip
         self._usual = {name: Usual(told) for name, told in self.servable.signatures.items()}
         self.state = State.AVAILABLE
         return True
@@ -119,8 +125,9 @@ class Version:
         raise UnknownModelError(f"a signature among {', '.join(known)}", got=repr(name)[:100], fix=fix, where=str(self))
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call what takes a while beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        """Call what takes a while beside the event loop, in the request's context."""
+        here = partial(contextvars.copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, here)
 
     async def answer(
         self, signature: str, inputs: Mapping[str, Any], seconds: float | None = None

@@ -47,7 +47,7 @@ async def server_live(call: Call, request: Any) -> Any:
 
 async def server_ready(call: Call, request: Any) -> Any:
     """Whether every model can be asked."""
-    return kserve().ServerReadyResponse(ready=call.repository.ready and not call.repository.leaving)
+    return kserve().ServerReadyResponse(ready=call.ready)
 
 
 async def model_ready(call: Call, request: Any) -> Any:

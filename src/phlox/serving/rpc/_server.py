@@ -10,10 +10,7 @@ import grpc.aio
 
 from phlox.core import RangeError
 from phlox.serving._keys import Keys
-from phlox.serving._limits import Limits
-from phlox.serving.http._journal import Journal
-from phlox.serving.http._metrics import Metrics
-from phlox.serving.repository._repository import Repository
+from phlox.serving.http._service import Service
 from phlox.serving.rpc import _kserve, _tensorflow
 from phlox.serving.rpc._calls import handled
 from phlox.serving.rpc._messages import kserve, tensorflow
@@ -25,25 +22,22 @@ class Rpc:
     """Both protocols on one port.
 
     Arguments:
-        repository: the models that there are.
-        limits: what a call may hold, and how long it may take.
+        service: the models, and who looks on; workers all listen at one port.
         keys: what the metadata ``authorization`` must say; None for nothing.
-        metrics, journal: where calls are counted, and errors written down.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, keys: Keys | None, metrics: Metrics, journal: Journal):
-        self.limits = limits
+    def __init__(self, service: Service, keys: Keys | None):
+        self.limits = limits = service.repository.limits
         gates = [] if keys is None else [_Gate(keys)]
         options = [
             ("grpc.max_receive_message_length", limits.body), ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0), ("grpc.max_metadata_size", limits.header),
+            ("grpc.so_reuseport", int(service.place is not None)), ("grpc.max_metadata_size", limits.header),
         ]  # fmt: skip
         self._server = grpc.aio.server(interceptors=gates, options=options)
-        told = (repository, metrics, journal)
         named = {name: (handler, f"{name}Request", f"{name}Response") for name, handler in _kserve.METHODS.items()}
-        self._add(_kserve.SERVICE, named, kserve(), "kserve-grpc", *told)
-        self._add(_tensorflow.PREDICTION, _tensorflow.PREDICTION_METHODS, tensorflow(), "tensorflow-grpc", *told)
-        self._add(_tensorflow.MODEL, _tensorflow.MODEL_METHODS, tensorflow(), "tensorflow-grpc", *told)
+        self._add(_kserve.SERVICE, named, kserve(), "kserve-grpc", service)
+        self._add(_tensorflow.PREDICTION, _tensorflow.PREDICTION_METHODS, tensorflow(), "tensorflow-grpc", service)
+        self._add(_tensorflow.MODEL, _tensorflow.MODEL_METHODS, tensorflow(), "tensorflow-grpc", service)
 
     async def start(self, address: str, certificate: bytes | None, key: bytes | None) -> int:
         """Listen; gives the port.
@@ -66,10 +60,10 @@ class Rpc:
         """Take no more calls, and answer those that are there."""
         await self._server.stop(self.limits.draining)
 
-    def _add(self, service: str, methods: Mapping[str, Any], messages: Any, protocol: str, *told: Any) -> None:
+    def _add(self, service: str, methods: Mapping[str, Any], messages: Any, protocol: str, told: Service) -> None:
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
-                handled(handler, getattr(messages, request), protocol, *told),
+                handled(handler, getattr(messages, request), protocol, told),
                 response_serializer=getattr(messages, response).SerializeToString,
             )
             for name, (handler, request, response) in methods.items()
