@@ -9,6 +9,7 @@ repository/                 models and their versions, kept as a folder says
 http/                       TensorFlow Serving's REST, KServe's version 2, and a plain form
 openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
+replicas/                   the same in several processes, by Ray Serve
 """
 
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ from phlox.serving.language._model import LanguageModel
 from phlox.serving.language._opening import Language
 from phlox.serving.language._running import Running
 from phlox.serving.language._sentences import Sentences
+from phlox.serving.replicas._ray import ray
 from phlox.serving.repository._layout import is_name as is_name
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnknownModelError",
+    "ray",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
