@@ -1,14 +1,14 @@
 """Tokens a second of phlox serve, beside transformers serve with its continuous batching, for one GPT-2.
 
-Every server is a process of its own, on the same weights, and stands still while the other one is asked.
-docs/performance.md says what is measured.
+Every server is a process of its own, on the same weights, theirs in an environment of its own (`scripts/install
+.venv-serve-transformers transformers`), and stands still while the other one is asked. docs/serving-language.md says
+what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib.util
 import json
 import os
 import signal
@@ -24,35 +24,39 @@ from typing import Any
 
 import numpy as np
 from _measure import Bar, Spread, Table, Times, command, interleave, median, quartiles, ratio, record, short, spreads
-from language import PAGE
 from served import free_port
 
 import phlox as px
 
 PACKAGES = ("phlox", "jax", "jaxlib", "numpy", "transformers", "uvicorn", "httptools", "uvloop")
 OURS, THEIRS = "Phlox", "transformers serve"
-NEEDED = ("torch", "transformers", "fastapi", "openai")  # by transformers serve
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "serving-language.md"
+THEIR_PYTHON = ROOT / ".venv-serve-transformers" / "bin" / "python"
 AT_EIGHT = 2.0  # times their tokens a second
+COMPILED = "Finished XLA compilation"  # as JAX logs it
 
 
 @dataclass(frozen=True)
 class Settings:
-    rounds: int = 5
-    streams: Sequence[int] = (1, 8, 32)
-    each: int = 2  # texts of a stream in a round
+    rounds: int = 3
+    streams: Sequence[tuple[int, int]] = ((1, 2), (8, 1), (32, 1))  # and the texts of each in a round
     prompts: tuple[int, int] = (16, 128)  # tokens, from the shortest to the longest
-    new: tuple[int, int] = (32, 96)
+    new: tuple[int, int] = (24, 48)
     small: bool = False
 
 
-QUICK = Settings(rounds=1, streams=(1, 8), each=1, prompts=(4, 24), new=(4, 12), small=True)
+QUICK = Settings(rounds=1, streams=((1, 1), (8, 1)), prompts=(4, 24), new=(4, 12), small=True)
 
 
 def write(folder: Path, settings: Settings) -> int:
-    """A GPT-2 with fresh weights that no token ends, and a tokenizer that has a word for each token."""
+    """A GPT-2 with fresh weights that no token ends, and a tokenizer that has a word for each token.
+
+    Its weights are larger than usual: else each text would be its last token again and again, in any order of batches.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    config = dataclasses.replace(px.models.GPT2Config(), eos_token_id=None, bos_token_id=None)
+    config = dataclasses.replace(px.models.GPT2Config(), eos_token_id=None, bos_token_id=None, initializer_range=0.2)
     if settings.small:
         config = dataclasses.replace(config, vocab_size=200, n_positions=256, n_embd=32, n_layer=2, n_head=2)
     with px.seed(0):
@@ -76,6 +80,7 @@ class Server:
     port: int
     model: str
     process: subprocess.Popen[bytes]
+    log: Path
 
     def pause(self) -> None:
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -83,26 +88,33 @@ class Server:
     def resume(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
 
+    @property
+    def compiled(self) -> int:
+        """How many programs it has compiled so far."""
+        return self.log.read_text("utf-8").count(COMPILED)
+
 
 def program(name: str, folder: Path, port: int) -> list[str] | str:
     """How a server is started; or why it is not."""
     if name == OURS:
         return [sys.executable, "-m", "phlox", "serve", str(folder), "--port", str(port), "--slots", "32"]
-    if lacking := [package for package in NEEDED if importlib.util.find_spec(package) is None]:
-        return f"{name} is left out: it needs {' and '.join(lacking)}"
+    if not THEIR_PYTHON.exists():
+        return f"{name} is left out: scripts/install .venv-serve-transformers transformers makes its environment"
     line = "from transformers.cli.transformers import main; main()"
     options = ["--continuous-batching", "--device", "cpu", "--dtype", "float32", "--port", str(port)]
-    return [sys.executable, "-c", line, "serve", *options, str(folder)]
+    return [str(THEIR_PYTHON), "-c", line, "serve", *options, str(folder)]
 
 
 @contextmanager
 def running(name: str, line: Sequence[str], port: int, folder: Path) -> Iterator[Server]:
     """A server, from its first answer on."""
-    environment = os.environ | {"PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
-    made = subprocess.Popen(
-        line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    server = Server(name, port, folder.name if name == OURS else str(folder), made)
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1", "JAX_LOG_COMPILES": "1"}
+    if name == THEIRS:
+        environment.pop("PYTHONPATH", None)
+    log = folder.with_name(f"{name}.log")
+    with log.open("wb") as lines:
+        made = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=lines, start_new_session=True)
+    server = Server(name, port, folder.name if name == OURS else str(folder), made, log)
     try:
         wait(server)
         yield server
@@ -183,14 +195,14 @@ class Work:
     streams: Sequence[Sequence[tuple[str, int]]]
 
     @classmethod
-    def drawn(cls, streams: int, vocabulary: int, settings: Settings) -> Work:
+    def drawn(cls, streams: int, each: int, vocabulary: int, settings: Settings) -> Work:
         drawn = np.random.default_rng(streams)
 
         def one() -> tuple[str, int]:
             ids = drawn.integers(0, vocabulary, drawn.integers(*settings.prompts, endpoint=True))
             return " ".join(f"t{i}" for i in ids), int(drawn.integers(*settings.new, endpoint=True))
 
-        return cls([[one() for _ in range(settings.each)] for _ in range(streams)])
+        return cls([[one() for _ in range(each)] for _ in range(streams)])
 
     @property
     def tokens(self) -> int:
@@ -216,7 +228,7 @@ class Race:
     streams: int
     times: Times  # seconds a token, one number a round
     first: Times  # the 95th percentile of the seconds to a first token
-    agreeing: bool | None = None
+    middle: Times  # and their median
 
     @property
     def title(self) -> str:
@@ -227,9 +239,9 @@ class Race:
         for name, spread in spreads(self.times, 1e3):
             against = median(self.times, name, THEIRS)
             times = "–" if against is None else f"{short(1 / against)}×"
-            first = short(1e3 * Spread.of(self.first[name]).median)
-            rows.append([name, short(1e3 / spread.median), times, short(spread.median), quartiles(spread), first])
-        header = ["", "tokens/s", f"times {THEIRS}", "ms a token", "quartiles", "first token, 95 %, ms"]
+            first = [short(1e3 * Spread.of(found[name]).median) for found in (self.middle, self.first)]
+            rows.append([name, short(1e3 / spread.median), times, short(spread.median), quartiles(spread), *first])
+        header = ["", "tokens/s", f"times {THEIRS}", "ms a token", "quartiles", "first token, ms", "the 95th of 100"]
         return Table(self.title, header, rows)
 
 
@@ -237,6 +249,7 @@ class Race:
 class Results:
     races: list[Race]
     notes: list[str] = field(default_factory=list)
+    compiled: int | None = None  # programs that ours compiled while it was asked
 
     def bars(self) -> list[Bar]:
         """What ours is held to."""
@@ -248,6 +261,7 @@ class Results:
             found.append(Bar(f"{race.title}: tokens/s, times theirs", asked_for, against, at_most=False))
             late = ratio(race.first, OURS, THEIRS).median if there else None
             found.append(Bar(f"{race.title}: the first token's 95th percentile, against theirs", 1.0, late))
+        found.append(Bar("programs compiled while texts of all lengths are asked for", 0, self.compiled, ""))
         return found
 
     def tables(self) -> list[Table]:
@@ -263,7 +277,7 @@ class Results:
 
 def race(work: Work, servers: Mapping[str, Server], settings: Settings, notes: list[str]) -> Race:
     """Ask each in turn, after a round that does not count; the others stand still meanwhile."""
-    found = Race(len(work.streams), {}, {one: [] for one in servers})
+    found = Race(len(work.streams), {}, {one: [] for one in servers}, {one: [] for one in servers})
     said: dict[str, list[list[str]]] = {}
 
     def timer(server: Server, *, counts: bool = True) -> Callable[[], float]:
@@ -275,7 +289,8 @@ def race(work: Work, servers: Mapping[str, Server], settings: Settings, notes: l
             server.pause()
             said[server.name] = [answer.text.split() for answer in answers]
             if counts:
-                found.first[server.name].append(float(np.percentile([x.first for x in answers], 95)))
+                for times, percent in ((found.first, 95), (found.middle, 50)):
+                    times[server.name].append(float(np.percentile([x.first for x in answers], percent)))
             return seconds / work.tokens
 
         return timed
@@ -305,10 +320,12 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
             tell(f"starting {name}")
             servers[name] = stack.enter_context(running(name, line, port, folder))
             servers[name].pause()
-        for streams in settings.streams:
+        before = servers[OURS].compiled
+        for streams, each in settings.streams:
             tell(f"{streams} streams")
-            work = Work.drawn(streams, vocabulary, settings)
+            work = Work.drawn(streams, each, vocabulary, settings)
             results.races.append(race(work, servers, settings, results.notes))
+        results.compiled = servers[OURS].compiled - before
     return results
 
 

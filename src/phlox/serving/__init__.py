@@ -13,6 +13,7 @@ recording/                  a sample of requests, written down and read again
 tracing/                    traces of requests
 openai/                     OpenAI's protocol, over HTTP too
 rpc/                        both protocols over gRPC
+replicas/                   the same in several processes, by Ray Serve
 """
 
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ from phlox.serving.language._sentences import Sentences
 from phlox.serving.recording._recording import Recording
 from phlox.serving.recording._redaction import Redaction
 from phlox.serving.recording._requests import Recorded, Requests, requests
+from phlox.serving.replicas._ray import ray
 from phlox.serving.repository._guard import Guard
 from phlox.serving.repository._layout import is_name as is_name
 from phlox.serving.tracing._tracing import Tracing
@@ -78,6 +80,7 @@ __all__ = [
     "UnavailableError",
     "UnknownModelError",
     "Workers",
+    "ray",
     "requests",
 ]
 

@@ -11,6 +11,7 @@ import pytest
 import phlox as px
 from phlox.serving import Asked, LanguageEngine
 from serving.language.gate import Gate
+from serving.language.near import next_scores, same_but_for_ties
 
 SMALL = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -72,25 +73,10 @@ def alone(model, asked):
     return px.generate(model, [list(asked.prompt)], max_new=asked.max_new, key=asked.seed, **options).texts()[0]
 
 
-def next_scores(model, text):
-    """Scores (vocabulary,) of what follows a text, without a cache."""
-    padded = np.pad(np.array(text, np.int32), (0, 160 - len(text)))
-    return np.array(scored(model, padded[None])[0, len(text) - 1], np.float32)
-
-
-@px.jit
-def scored(model, padded):
-    return model(padded)
-
-
 def check(model, asked, found):
     """Equal tokens, up to where the two best scores are closer than rounding tells."""
     expected = alone(model, asked)
-    if found != expected:
-        first = next(i for i, (a, b) in enumerate(zip([*found, None], [*expected, None], strict=False)) if a != b)
-        best = np.sort(next_scores(model, [*asked.prompt, *expected[:first]]))[-2:]
-        assert asked.temperature == 0
-        assert best[1] - best[0] < 1e-4, (first, found, expected)
+    assert same_but_for_ties(model, asked, found, expected), (found, expected)
 
 
 def in_company(config):

@@ -243,23 +243,30 @@ class LanguageEngine:
     # --- the thread ---
 
     def _work(self) -> None:
-        """Round after round, while there is something to do."""
-        while True:
-            with self._changed:
-                while not self._closing and not self._busy():
-                    self._changed.wait()
-                if not self._busy():
-                    return
-                plan = self._scheduler.plan(time.monotonic())
-                for text in plan.late:
-                    self._end_late(text)
-                embedding = self._embeddings.popleft() if self._embeddings else None
-            try:
-                self._round(plan)
-            except Exception as error:  # whatever a model's code fails with ends texts, not the engine
-                self._failed(error)
-            if embedding is not None:
-                self._embed(*embedding)
+        """Turn after turn, while there is something to do."""
+        while self._waited():
+            self._turn()
+
+    def _waited(self) -> bool:
+        """Wait for something to do; False where nothing is left and nothing comes."""
+        with self._changed:
+            while not self._closing and not self._busy():
+                self._changed.wait()
+            return self._busy()
+
+    def _turn(self) -> None:
+        """One round of the scheduler: plan it, compute it, hand its tokens out."""
+        with self._changed:
+            plan = self._scheduler.plan(time.monotonic())
+            for text in plan.late:
+                self._end_late(text)
+            embedding = self._embeddings.popleft() if self._embeddings else None
+        try:
+            self._round(plan)
+        except Exception as error:  # whatever a model's code fails with ends texts, not the engine
+            self._failed(error)
+        if embedding is not None:
+            self._embed(*embedding)
 
     def _busy(self) -> bool:
         return bool(self._texts or self._embeddings)

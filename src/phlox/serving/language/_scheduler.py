@@ -131,8 +131,9 @@ class Scheduler:
             if text.asked.deadline is not None and text.asked.deadline <= now:
                 self.end(text, "cancelled")
                 plan.late.append(text)
-        while self._queues and self._admit(plan):
-            pass
+        for _ in range(self.waiting):  # who loses its slot is not among those who get one
+            if not self._admit(plan):
+                break
         self._move_down(plan)
         plan.feeds = list(self._feeds())
         return plan
