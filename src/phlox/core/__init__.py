@@ -57,6 +57,7 @@ from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
 from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
 from phlox.core.context._random import advance, drawing_on, is_key, key_or_draw, seed
+from phlox.core.context._trail import where as place_of
 from phlox.core.context._warning import warn_once
 from phlox.core.context._ways import way, ways
 from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
@@ -106,6 +107,7 @@ from phlox.core.transforms._grad import Differentiated, grad, numbers_as_arrays,
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
 from phlox.core.transforms._names import argument_names, root_names
+from phlox.core.transforms._program import call_context
 from phlox.core.transforms._remat import check_policy, remat
 from phlox.core.transforms._shapes import eval_shape
 from phlox.core.transforms._vmap import vmap
@@ -153,6 +155,7 @@ __all__ = [
     "automode",
     "bf16",
     "bytes_text",
+    "call_context",
     "capture",
     "carried",
     "check_policy",
@@ -202,6 +205,7 @@ __all__ = [
     "owners",
     "param_dtype",
     "paths",
+    "place_of",
     "plain_class",
     "plain_text",
     "plan_of",
