@@ -54,6 +54,7 @@ from phlox.core._errors import (
 from phlox.core._heap import keep_freed_memory
 from phlox.core._static import static_key
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
+from phlox.core.context._later import raised_later
 from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
 from phlox.core.context._random import advance, drawing_on, is_key, key_or_draw, seed
@@ -211,6 +212,7 @@ __all__ = [
     "plan_of",
     "policy",
     "python_control_flow",
+    "raised_later",
     "remat",
     "replaced",
     "root",

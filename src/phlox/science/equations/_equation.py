@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import DtypeError, Module, RangeError, ShapeError, describe, harmonise, paths, place_of
+from phlox.core import DtypeError, Module, RangeError, ShapeError, describe, harmonise, paths, place_of, raised_later
 from phlox.science._checks import check_positive, check_size
 from phlox.science._errors import SolverError
 from phlox.science._peers import diffrax, equinox
@@ -143,8 +143,8 @@ class Equation(Module):
                 raise self._failure(found)
             return found
         told = self._failure(None)
-        told.where = place_of(self)
-        return found._replace(states=equinox().error_if(found.states, failed, str(told)))
+        told.where, told.located = place_of(self), True
+        return found._replace(states=equinox().error_if(found.states, failed, raised_later(told)))
 
     def _failure(self, found: Solution | None) -> SolverError:
         got = f"{self.max_steps} steps before the last time"

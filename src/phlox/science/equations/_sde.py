@@ -60,10 +60,9 @@ class NeuralSDE(Equation):
     differential equations", 2021.
 
     >>> import jax.numpy as jnp, phlox as px
-    >>> sde = px.science.NeuralSDE(lambda y: -y, lambda y: 0.5 * jnp.ones_like(y), step=0.05, key=0)
-    >>> ends = sde(jnp.ones((2000, 1)))
-    >>> abs(float(ends.mean()) - 0.368) < 0.03, abs(float(ends.var()) - 0.108) < 0.02
-    (True, True)
+    >>> sde = px.science.NeuralSDE(px.Dense(2, 2), lambda y: 0.5 * jnp.ones_like(y), step=0.05)
+    >>> px.eval_shape(sde, jnp.ones((100, 2)), jnp.linspace(0.0, 1.0, 5)).shape
+    (100, 5, 2)
     """
 
     drift: Callable[..., Any]

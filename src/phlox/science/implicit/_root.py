@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, describe, place_of
+from phlox.core import Module, RangeError, describe, place_of, raised_later
 from phlox.science._checks import check_positive, check_size
 from phlox.science._errors import SolverError
 from phlox.science._inside import Inside
@@ -105,8 +105,8 @@ class Implicit(Module):
             if failed:
                 raise error
             return found
-        error.where = place_of(self)
-        return found._replace(value=equinox().error_if(found.value, failed, str(error)))
+        error.where, error.located = place_of(self), True
+        return found._replace(value=equinox().error_if(found.value, failed, raised_later(error)))
 
 
 def result_of(found: Any) -> Root:
