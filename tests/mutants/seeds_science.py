@@ -69,14 +69,14 @@ MUTANTS = [
         _HERE + "equations/_sde.py",
         "return lineax().DiagonalLinearOperator(spread) if self.diagonal else spread",
         "return lineax().DiagonalLinearOperator(0.5 * spread) if self.diagonal else spread",
-        (_DRIVEN + "test_paths_come_close_to_the_known_solution_of_their_noise_as_the_strong_order_says",),
+        (_DRIVEN + "test_one_step_of_euler_and_maruyama_is_that_of_the_formula_with_noise_of_each_examples_own",),
     ),
     (
         "science: every example has the same noise",
         _HERE + "equations/_sde.py",
         "keys = jax.random.split(advance(self), y0.shape[0])",
         "keys = jax.random.split(advance(self), 1).repeat(y0.shape[0])",
-        (_DRIVEN + "test_paths_come_close_to_the_known_solution_of_their_noise_as_the_strong_order_says",),
+        (_DRIVEN + "test_one_step_of_euler_and_maruyama_is_that_of_the_formula_with_noise_of_each_examples_own",),
     ),
     (
         "science: a path goes on behind the last real observation",

@@ -28,12 +28,16 @@ def growing(solver, step):
     return px.science.NeuralSDE(lambda y: RATE * y, lambda y: SPREAD * y, solver=solver, step=step, key=0)
 
 
+def test_one_step_of_euler_and_maruyama_is_that_of_the_formula_with_noise_of_each_examples_own():
+    sde, y0 = growing("euler", 1.0), jnp.ones((3, 1))
+    noise = px.jit(noise_of)(sde, y0)
+    np.testing.assert_allclose(sde(y0), 1 + RATE + SPREAD * noise, rtol=1e-10)
+    assert len(set(noise.ravel().tolist())) == 3
+
+
+@LATER
 @pytest.mark.parametrize(
-    ("solver", "order", "ito"),
-    [
-        ("ito_milstein", 1.0, True),
-        *(pytest.param(*r, marks=LATER) for r in [("euler", 0.5, True), ("heun", 1.0, False)]),
-    ],
+    ("solver", "order", "ito"), [("ito_milstein", 1.0, True), ("euler", 0.5, True), ("heun", 1.0, False)]
 )
 def test_paths_come_close_to_the_known_solution_of_their_noise_as_the_strong_order_says(solver, order, ito):
     y0, errors = jnp.ones((400, 1)), []
@@ -169,9 +173,10 @@ def test_a_latent_state_is_read_off_the_reversed_series_and_drawn_in_training_al
     likely = jax.scipy.stats.norm.logpdf(x, expected, 0.5).sum((1, 2))
     apart = 0.5 * (z0**2 + np.exp(-4.0) - 1 + 4.0).sum(-1)
     np.testing.assert_allclose(model.loss(x, ts, beta=0.3), jnp.mean(0.3 * apart - likely), rtol=1e-6)
-    draws = jnp.stack([px.trainmode(model)._hidden(*model.encode(x, ts)) for _ in range(400)])
-    np.testing.assert_allclose(draws.mean(0), z0, atol=0.04)
-    np.testing.assert_allclose(draws.std(0), np.exp(-2.0), rtol=0.15)
+    drawn = jax.random.normal(jax.random.split(model.key)[1], (3, 2), z0.dtype)
+    px.trainmode(model)
+    expected = 2 * (z0 + np.exp(-2.0) * drawn)[:, None] * np.exp(-ts)[:, None]
+    np.testing.assert_allclose(model(x, ts), expected, rtol=1e-6)
 
 
 def test_what_a_latent_model_is_made_of_is_checked():

@@ -67,6 +67,7 @@ def test_an_equilibrium_and_its_gradients_are_those_of_unrolling(solver, linear)
         np.testing.assert_allclose(px.paths(grads)[f"function.{name}"], g, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.soak
 def test_a_root_has_the_gradient_of_the_implicit_function_for_each_example():
     layer = px.science.ImplicitLayer(
         lambda y, x: y["a"] ** 2 * x[:, :1] - x[:, 1:], lambda x: {"a": 1 + 0 * x[:, :1]}, rtol=1e-10, atol=1e-10

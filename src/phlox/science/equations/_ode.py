@@ -62,9 +62,9 @@ class NeuralODE(Equation):
     >>> ode = px.science.NeuralODE(px.Chain(px.Dense(2, 16, px.tanh), px.Dense(16, 2)))
     >>> px.eval_shape(ode, jnp.ones((8, 2)), jnp.linspace(0.0, 1.0, 5)).shape
     (8, 5, 2)
-    >>> decay = px.science.NeuralODE(lambda y: -y, rtol=1e-6, atol=1e-6)
-    >>> [round(float(y), 4) for y in decay(jnp.ones((1, 1)), jnp.array([0.0, 1.0, 2.0]))[0, :, 0]]
-    [1.0, 0.3679, 0.1353]
+    >>> decay = px.science.NeuralODE(lambda y: -y, solver="heun", step=0.01)
+    >>> round(float(decay(jnp.ones((1, 1)))[0, 0]), 4)
+    0.3679
     """
 
     field: Callable[..., Any]
