@@ -58,7 +58,7 @@ def spirals() -> None:
         way = "left" if bool(found.left[n]) else "right"
         left.plot(found.points[n, :, 0], found.points[n, :, 1], ".-", label=way, linewidth=0.8)
         right.plot(found.ts[n], odds[n], ".-", label=way)
-    left.set(title="spirals from their middle outwards in time, with noise", aspect="equal")
+    left.set(title="four spirals, inwards in time", aspect="equal")
     right.set(
         xlabel="time", ylabel="turns to the left", ylim=(-0.05, 1.05), title=f"{found.accuracy:.1%} of 400 told apart"
     )

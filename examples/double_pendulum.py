@@ -81,7 +81,7 @@ def step(field: px.Module, opt: px.Optimizer, y: jax.Array, slope: jax.Array) ->
     return loss
 
 
-def main(steps: int = 4000, width: int = 64, batch: int = 256, seconds: float = 10.0) -> Found:
+def main(steps: int = 2000, width: int = 48, batch: int = 128, seconds: float = 10.0) -> Found:
     """Train both, let both swing from one state, and measure the true energy on the way."""
     truth = px.science.LagrangianField(lagrangian)
     fields = {
