@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import DtypeError, Module, RangeError, ShapeError, describe, harmonise, paths, place_of, raised_later
+from phlox.core._compat import Tracer
 from phlox.science._checks import check_positive, check_size
 from phlox.science._errors import SolverError
 from phlox.science._peers import diffrax, equinox
@@ -138,7 +139,7 @@ class Equation(Module):
         failed = jnp.any(~found.finished)
         if not self.throw:
             return found._replace(states=jax.tree.map(lambda v: _nan_where(~found.finished, v), found.states))
-        if not isinstance(failed, jax.core.Tracer):
+        if not isinstance(failed, Tracer):
             if failed:
                 raise self._failure(found)
             return found
@@ -230,7 +231,7 @@ def span_of(ts: Any, ends: tuple[float, float], y0: Any, *, alone: bool = False)
     if ts is None:
         return Span(jnp.asarray(ends[0], dtype), jnp.asarray(ends[1], dtype), None)
     ts = jnp.asarray(ts)
-    allowed = [(ts.shape[-1],)] if ts.ndim else []
+    allowed: list[tuple[int, ...]] = [(ts.shape[-1],)] if ts.ndim else []
     if ts.ndim and alone:
         allowed.append((y.shape[0], ts.shape[-1]))
     if ts.shape not in allowed or ts.shape[-1] < 2:
@@ -239,8 +240,8 @@ def span_of(ts: Any, ends: tuple[float, float], y0: Any, *, alone: bool = False)
         if ts.ndim == 2 and not alone:
             fix = "solve each example alone: separate=True; or give times that all examples share"
         raise ShapeError(expected, got=describe(ts), fix=fix)
-    if not isinstance(ts, jax.core.Tracer):
-        gaps = np.diff(np.asarray(ts), axis=-1)
+    if not isinstance(ts, Tracer):
+        gaps: Any = np.diff(np.asarray(ts), axis=-1)
         if not (np.all(gaps > 0) or np.all(gaps < 0)):
             fix = "sort them; the first is the time of the first state"
             raise RangeError("times that rise, or fall, from each to the next", got=f"ts = {ts}", fix=fix)

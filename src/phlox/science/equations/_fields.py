@@ -14,7 +14,7 @@ from phlox.core import Module, ShapeError, describe
 from phlox.science._inside import Inside
 from phlox.science._peers import diffrax
 
-_NUMBERS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+_NUMBERS: Any = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 Arguments = tuple[list[Any], list[Any]]  # the arrays of Modules, and those among the user's arguments
 
 

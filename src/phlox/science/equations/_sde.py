@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import RangeError, ShapeError, State, advance, describe, key_or_draw
+from phlox.core._compat import Tracer
 from phlox.science._checks import check_function, check_positive, check_size
 from phlox.science._inside import Inside
 from phlox.science._peers import diffrax, lineax
@@ -166,7 +167,7 @@ def _diffusion(sde: NeuralSDE, t: Any, y: Any, args: Any) -> Any:
 
 
 def _check_rising(span: Span) -> None:
-    if not isinstance(span.end, jax.core.Tracer) and span.end < span.start:
+    if not isinstance(span.end, Tracer) and span.end < span.start:
         fix = "turn the times round"
         raise RangeError(
             "times that rise, as a Brownian motion has a direction", got=f"{span.start} to {span.end}", fix=fix

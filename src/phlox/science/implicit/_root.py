@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phlox.core import Module, RangeError, describe, place_of, raised_later
+from phlox.core._compat import Tracer
 from phlox.science._checks import check_positive, check_size
 from phlox.science._errors import SolverError
 from phlox.science._inside import Inside
@@ -101,7 +102,7 @@ class Implicit(Module):
             fix="give more max_steps or larger tolerances, begin nearer (initial=), or make the function change less "
             "from step to step: solver='newton', smaller weights",
         )
-        if not isinstance(failed, jax.core.Tracer):
+        if not isinstance(failed, Tracer):
             if failed:
                 raise error
             return found

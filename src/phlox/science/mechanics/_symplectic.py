@@ -130,7 +130,12 @@ class SympNet(Module):
     def path(self, y0: Any, steps: int, h: Any = 1.0) -> jax.Array:
         """The first state and those after 1, 2, … steps."""
         y0 = jnp.asarray(y0)
-        _, ys = scan(lambda y, _: (self(y, h),) * 2, y0, length=check_size("SympNet", "steps", steps))
+
+        def step(y: Any, _: Any) -> tuple[Any, Any]:
+            y = self(y, h)
+            return y, y
+
+        _, ys = scan(step, y0, length=check_size("SympNet", "steps", steps))
         return jnp.concatenate([y0[:, None], jnp.swapaxes(ys, 0, 1)], 1)
 
     def _brief(self) -> str:
