@@ -213,6 +213,7 @@ if TYPE_CHECKING:
         models,
         optim,
         parallel,
+        science,
         serving,
         weights,
     )
@@ -472,6 +473,7 @@ __all__ = [
     "remove_weight_norm",
     "save",
     "scan",
+    "science",
     "seed",
     "selu",
     "serving",
@@ -551,6 +553,7 @@ _LATER = {
     "models": ("generate",),
     "optim": ("Optimizer",),
     "parallel": (),
+    "science": (),
     "serving": (),
     "weights": ("load", "save"),
 }

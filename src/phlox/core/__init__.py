@@ -54,9 +54,11 @@ from phlox.core._errors import (
 from phlox.core._heap import keep_freed_memory
 from phlox.core._static import static_key
 from phlox.core.context._dtypes import dtypes, harmonise, param_dtype, policy
+from phlox.core.context._later import raised_later
 from phlox.core.context._mode import training
 from phlox.core.context._outlives import level as stack_level
 from phlox.core.context._random import advance, drawing_on, is_key, key_or_draw, seed
+from phlox.core.context._trail import where as place_of
 from phlox.core.context._warning import warn_once
 from phlox.core.context._ways import way, ways
 from phlox.core.elsewhere._methods import OPTIMIZER_METHODS
@@ -106,6 +108,7 @@ from phlox.core.transforms._grad import Differentiated, grad, numbers_as_arrays,
 from phlox.core.transforms._jit import jit
 from phlox.core.transforms._loops import scan, while_loop
 from phlox.core.transforms._names import argument_names, root_names
+from phlox.core.transforms._program import call_context
 from phlox.core.transforms._remat import check_policy, remat
 from phlox.core.transforms._shapes import eval_shape
 from phlox.core.transforms._vmap import vmap
@@ -153,6 +156,7 @@ __all__ = [
     "automode",
     "bf16",
     "bytes_text",
+    "call_context",
     "capture",
     "carried",
     "check_policy",
@@ -202,11 +206,13 @@ __all__ = [
     "owners",
     "param_dtype",
     "paths",
+    "place_of",
     "plain_class",
     "plain_text",
     "plan_of",
     "policy",
     "python_control_flow",
+    "raised_later",
     "remat",
     "replaced",
     "root",

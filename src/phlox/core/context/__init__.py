@@ -8,6 +8,7 @@ _setting    a setting for a block of code, of this thread and task
 _mode       training or inference
 _random     the stream that constructors draw from, and the keys that layers own
 _dtypes     no silent conversion: one policy
+_later      errors of compiled code while it runs
 _warning    a warning once for each place, at the user's line
 _ways       other ways of computing what layers compute, in a block
 _outlives   whether what is traced here may be used again untraced

@@ -10,6 +10,7 @@ import jax
 from phlox.core._compat import jaxpr_as_fun
 from phlox.core._errors import StateError, lost_buffers
 from phlox.core.context import _dtypes, _mode
+from phlox.core.context._later import raised
 from phlox.core.context._random import is_key
 from phlox.core.context._trail import where as named_root
 from phlox.core.module._plan import Plan, named_path
@@ -127,9 +128,11 @@ class Entry:
                 self._expect(record)
             self.slots.write(outcome.written)
         except Exception as error:
-            lost = _lost(self.plan)
+            told, lost = raised(error), _lost(self.plan)
             if lost:
-                raise lost_buffers(*lost) from error
+                raise lost_buffers(*lost) from told or error
+            if told is not None:
+                raise told from None
             if isinstance(error, REFUSALS):  # a tracer of another trace is noticed when this one is compiled
                 explain(error, self.program.call)
             raise

@@ -1,0 +1,90 @@
+"""Make the pictures of the pages on science: ``python docs/make_science_images.py [name …]``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+sys.path.insert(0, str(ROOT / "examples"))
+
+
+def lotka_volterra() -> None:
+    """The runs as they were measured and as the equation found continues them, and the term beside the true one."""
+    import lotka_volterra as example
+
+    import phlox as px
+
+    found = example.main()
+    ts = jnp.linspace(0.0, 20.0, 401)
+    starts = found.observed[:1, 0]
+    runs = {
+        "found": px.science.NeuralODE(found.field, rtol=1e-5, max_steps=20_000)(starts, ts)[0],
+        "true": px.science.NeuralODE(lambda y: example.growth(y) + example.meeting(y), rtol=1e-5)(starts, ts)[0],
+    }
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for n, (kind, colour) in enumerate((("hares", "tab:blue"), ("foxes", "tab:orange"))):
+        left.plot(ts, runs["true"][:, n], color=colour, alpha=0.35, linewidth=4)
+        left.plot(ts, runs["found"][:, n], color=colour, label=f"{kind}, found")
+        left.plot(found.ts, found.observed[0, :, n], ".", color=colour, markersize=4)
+    left.axvline(float(found.ts[-1]), color="grey", linewidth=0.8)
+    left.set(xlabel="time", title="measured (dots), found (lines), true (bands)")
+    left.legend(fontsize=8)
+    seen = found.observed.reshape(-1, 2)
+    right.plot(example.meeting(seen), found.field.learned(seen), ".", markersize=4, label=["hares", "foxes"])
+    ends = np.array([float(example.meeting(seen).min()), float(example.meeting(seen).max())])
+    right.plot(ends, ends, color="black", linewidth=0.8)
+    right.set(xlabel="the term that was hidden", ylabel="what the network says", title=f"{found.error:.1%} off")
+    right.legend(fontsize=8)
+    figure.savefig(IMAGES / "lotka_volterra.png", dpi=90)
+    print(f"lotka_volterra: {found.error:.1%} off")
+
+
+def spirals() -> None:
+    """Four spirals, and what the model thinks of each after every point."""
+    import jax
+    import spirals as example
+
+    found = example.main()
+    found.model.cde.return_sequences = True
+    odds = jax.nn.sigmoid(found.model(found.points[:4], found.ts[:4]))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for n in range(4):
+        way = "left" if bool(found.left[n]) else "right"
+        left.plot(found.points[n, :, 0], found.points[n, :, 1], ".-", label=way, linewidth=0.8)
+        right.plot(found.ts[n], odds[n], ".-", label=way)
+    left.set(title="four spirals, inwards in time", aspect="equal")
+    right.set(
+        xlabel="time", ylabel="turns to the left", ylim=(-0.05, 1.05), title=f"{found.accuracy:.1%} of 400 told apart"
+    )
+    right.legend(fontsize=8)
+    figure.savefig(IMAGES / "spirals.png", dpi=90)
+    print(f"spirals: {found.accuracy:.1%}")
+
+
+def double_pendulum() -> None:
+    """Angles on the way, and the true energy."""
+    import double_pendulum as example
+
+    found = example.main()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(found.ts, found.true[0, :, 1], color="black", alpha=0.35, linewidth=4, label="true")
+    for name, swing in found.swings.items():
+        left.plot(found.ts, swing[0, :, 1], label=name)
+        right.plot(found.ts, example.energy(swing[0]) - example.energy(swing[0, :1]), label=name)
+    left.set(xlabel="seconds", ylabel="angle of the lower rod", title="swings")
+    right.set(xlabel="seconds", ylabel="joules", title="change of the true energy")
+    left.legend(fontsize=8)
+    right.legend(fontsize=8)
+    figure.savefig(IMAGES / "double_pendulum.png", dpi=90)
+    print("double_pendulum:", found.drifts)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ("lotka_volterra", "spirals", "double_pendulum"):
+        globals()[name]()
