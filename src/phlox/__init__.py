@@ -207,6 +207,7 @@ if TYPE_CHECKING:
         compress,
         data,
         interchange,
+        interpret,
         loop,
         losses,
         metrics,
@@ -436,6 +437,7 @@ __all__ = [
     "hvp",
     "identity",
     "interchange",
+    "interpret",
     "jacobian",
     "jit",
     "jvp",
@@ -511,6 +513,7 @@ __all__ = [
 _LATER = {
     "adapt": (),
     "compress": (),
+    "interpret": (),
     "autodiff": ("gradcheck", "gradgradcheck"),
     "data": ("DataLoader",),
     "loop": (
