@@ -28,8 +28,8 @@ INLINE float tangent(float x) {
 }  // namespace
 
 FOR_EACH_PROCESSOR
-void lstm_step(int64_t hidden, const float* __restrict z, const float* __restrict sums, const float* __restrict before,
-               float* __restrict gates, float* __restrict c, float* __restrict h) {
+void lstm_step(int64_t hidden, const float* z, const float* sums, const float* before, float* gates, float* c, float* h) {
+#pragma omp simd
   for (int64_t k = 0; k < hidden; ++k) {
     float i = sigmoid(z[k] + sums[k]);
     float f = sigmoid(z[hidden + k] + sums[hidden + k]);
@@ -43,8 +43,9 @@ void lstm_step(int64_t hidden, const float* __restrict z, const float* __restric
 }
 
 FOR_EACH_PROCESSOR
-void lstm_step_gradient(int64_t hidden, const float* __restrict gates, const float* __restrict before,
-                        const float* __restrict c, const float* __restrict dh, float* __restrict dc, float* __restrict dz) {
+void lstm_step_gradient(int64_t hidden, const float* gates, const float* before, const float* c, const float* dh, float* dc,
+                        float* dz) {
+#pragma omp simd
   for (int64_t k = 0; k < hidden; ++k) {
     float i = gates[k], f = gates[hidden + k], g = gates[2 * hidden + k], o = gates[3 * hidden + k];
     float t = tangent(c[k]);

@@ -139,14 +139,16 @@ def _input_shapes(*arrays: Any, reverse: bool) -> Any:
 
 
 def _call_lstm(*arrays: Array, reverse: bool) -> Any:
-    return tuple(jax.ffi.ffi_call("phlox_cpu_lstm", _lstm_shapes(*arrays, reverse=reverse))(*arrays, reverse=reverse))
+    shapes = _lstm_shapes(*arrays, reverse=reverse)
+    call = jax.ffi.ffi_call("phlox_cpu_lstm", shapes, input_output_aliases={0: 2})  # gates where sums were read
+    return tuple(call(*arrays, reverse=reverse))
 
 
 def _call_lstm_backward(
     z: Array, w: Array, h0: Array, c0: Array, real: Array, y: Array, c: Array, gates: Array, dy: Array, dc: Array,
     _: Array, *, reverse: bool,
 ) -> Arrays:  # fmt: skip
-    call = jax.ffi.ffi_call("phlox_cpu_lstm_gradient", _like(z, h0, c0))
+    call = jax.ffi.ffi_call("phlox_cpu_lstm_gradient", _like(z, h0, c0), input_output_aliases={3: 0})
     dz, dh0, dc0 = call(w, c0, c, gates, real, dy, dc, reverse=reverse)
     return dz, _weight_gradient(h0, y, dz, reverse), dh0, dc0, jnp.zeros_like(real)
 
