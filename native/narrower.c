@@ -39,6 +39,12 @@ static void ask(greg_t* r) {
   r[REG_RAX] = a, r[REG_RBX] = b, r[REG_RCX] = c, r[REG_RDX] = d;
 }
 
+static int real_sigaction(int number, const struct sigaction* wanted, struct sigaction* before) {
+  static int (*real)(int, const struct sigaction*, struct sigaction*);
+  if (real == NULL) real = (int (*)(int, const struct sigaction*, struct sigaction*))dlsym(RTLD_NEXT, "sigaction");
+  return real(number, wanted, before);
+}
+
 static void on_fault(int number, siginfo_t* info, void* context) {
   greg_t* r = ((ucontext_t*)context)->uc_mcontext.gregs;
   const unsigned char* at = (const unsigned char*)r[REG_RIP];
@@ -50,24 +56,31 @@ static void on_fault(int number, siginfo_t* info, void* context) {
   } else if (theirs.sa_handler != SIG_DFL && theirs.sa_handler != SIG_IGN) {
     theirs.sa_handler(number);
   } else {
-    signal(number, SIG_DFL);  // the same fault again, and then the end
+    const struct sigaction end = {.sa_handler = SIG_DFL};
+    real_sigaction(number, &end, NULL);  // the same fault again, and then the end
   }
 }
 
 int sigaction(int number, const struct sigaction* wanted, struct sigaction* before) {
-  static int (*real)(int, const struct sigaction*, struct sigaction*);
-  if (real == NULL) real = (int (*)(int, const struct sigaction*, struct sigaction*))dlsym(RTLD_NEXT, "sigaction");
-  if (number != SIGSEGV) return real(number, wanted, before);
+  if (number != SIGSEGV) return real_sigaction(number, wanted, before);
   if (before != NULL) *before = theirs;
   if (wanted != NULL) theirs = *wanted;
   return 0;
 }
 
+// What gcc uses: a compiler that a held process starts is held too.
+void (*signal(int number, void (*handler)(int)))(int) {
+  static void (*(*real)(int, void (*)(int)))(int);
+  if (real == NULL) real = (void (*(*)(int, void (*)(int)))(int))dlsym(RTLD_NEXT, "signal");
+  if (number != SIGSEGV) return real(number, handler);
+  void (*before)(int) = theirs.sa_flags & SA_SIGINFO ? SIG_DFL : theirs.sa_handler;
+  theirs = (struct sigaction){.sa_handler = handler};
+  return before;
+}
+
 __attribute__((constructor)) static void begin(void) {
   struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-  int (*real)(int, const struct sigaction*, struct sigaction*) =
-      (int (*)(int, const struct sigaction*, struct sigaction*))dlsym(RTLD_NEXT, "sigaction");
-  real(SIGSEGV, &ours, NULL);
+  real_sigaction(SIGSEGV, &ours, NULL);
   if (syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) != 0) {
     fputs("narrower: this processor or this system cannot hide instructions\n", stderr);
     _exit(126);

@@ -5,6 +5,7 @@ Each kernel has code for each set of instructions, and chooses when it is loaded
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_wider_instructions_are_hidden_from_a_process():
     done = subprocess.run([sys.executable, "-c", program], env=without, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("AVX2", 0), done.stderr[-3000:]
     assert package().library.phlox_cpu_instructions().decode().startswith("AVX-512")
+
+
+def test_a_compiler_that_a_held_process_starts_is_held_too():
+    command = [shutil.which("cc") or "gcc", "-march=native", "-dM", "-E", "-x", "c", "/dev/null"]
+    done = subprocess.run(command, env=held(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "__AVX2__" in done.stdout
+    assert "__AVX512F__" not in done.stdout
 
 
 def test_a_fault_of_the_program_still_ends_it_and_is_told_of():
