@@ -154,9 +154,11 @@ def profiled(workload: Workload, form: Form, place: Place, rounds: int) -> Opera
 
 def rates(form: Form, place: Place) -> dict[str, float]:
     """What a contender's library reaches: operations a second of a product, and bytes of a pass over an array."""
-    with tempfile.TemporaryDirectory(prefix="phlox-bench-") as folder:
-        with _running(Process("rates", form, place, Path(folder))) as process:
-            return process.ready
+    with (
+        tempfile.TemporaryDirectory(prefix="phlox-bench-") as folder,
+        _running(Process("rates", form, place, Path(folder))) as process,
+    ):
+        return process.ready
 
 
 def _check_installed(form: Form) -> None:

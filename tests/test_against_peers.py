@@ -189,3 +189,65 @@ def test_both_sets_are_timed_in_processes_of_their_own() -> None:
     assert not bite.notes
     assert set(bite.times["jax"]) == {"avx2", "native"}
     assert all(seconds > 0 for seconds in bite.times["jax"]["avx2"])
+
+
+# --- where a step's time goes -------------------------------------------------------------------------
+
+operations: Any = importlib.import_module("_operations")
+
+
+def test_a_trace_is_read_beside_its_program(tmp_path: Path) -> None:
+    f: Any = jax.jit(lambda x, w: jax.numpy.tanh(x @ w).sum(0))
+    x, w = np.ones((64, 96), np.float32), np.ones((96, 32), np.float32)
+    (tmp_path / "module_1.jit.cpu_after_optimizations.txt").write_text(f.lower(x, w).compile().as_text(), "utf-8")
+    instructions = operations.programs(tmp_path)
+    times = operations.recorded(lambda steps: [f(x, w).block_until_ready() for _ in range(steps)], 3, str(tmp_path))
+    found = operations.Operations("a step", 2e-3, times, instructions)
+    rows = found.rows()
+    assert rows["XLA: product"].flops == 2 * 64 * 96 * 32
+    assert rows["XLA: product"].calls == 1
+    assert all(row.seconds > 0 for row in rows.values())
+    table = operations.Profiles([found], {"flops": 1e9, "bytes": 1e9}).tables()[0]
+    assert table.rows[-3][2] == "2.00"
+    assert table.rows[-2][2:] == ["0.39", "0.00 GFLOP", "1.00 GFLOP/s"]
+
+
+CALLS = """HloModule jit_step, is_scheduled=true
+
+%fused (p: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  ROOT %t = f32[8,4]{1,0} tanh(%p)
+}
+
+ENTRY %main (x: f32[2,6,6,3]) -> f32[8,4] {
+  %x = f32[2,6,6,3]{3,2,1,0} parameter(0)
+  %w = f32[3,3,3,5]{3,2,1,0} parameter(1)
+  %z = f32[4,7,32]{2,1,0} parameter(2)
+  %u = f32[8,32]{1,0} parameter(3)
+  %y.1 = f32[2,6,6,5]{3,2,1,0} custom-call(%x, %w), custom_call_target="phlox_cpu_conv"
+  %dx.2 = f32[2,6,6,3]{3,2,1,0} custom-call(%y.1, %w), custom_call_target="phlox_cpu_conv_input_gradient"
+  %dw.3 = f32[3,3,3,5]{3,2,1,0} custom-call(%x, %y.1), custom_call_target="phlox_cpu_conv_weight_gradient"
+  %h.4 = (f32[4,7,8], f32[4,7,8], f32[4,7,32]) custom-call(%z, %u), custom_call_target="phlox_cpu_lstm"
+  %p.5 = f32[7,32]{1,0} custom-call(%u, %z), custom_call_target="phlox_cpu_other"
+  ROOT %tanh_fusion = f32[8,4]{1,0} fusion(%p.5), kind=kLoop, calls=%fused
+}
+"""
+
+
+def test_operations_and_bytes_of_calls_are_counted() -> None:
+    found = operations.parsed(CALLS)
+    convolution = 2 * (2 * 6 * 6) * (3 * 3 * 3 * 5)
+    flops = {name.partition("/")[2]: i.flops for name, i in found.items() if i.flops}
+    assert flops == {"y.1": convolution, "dx.2": convolution, "dw.3": convolution, "h.4": 2 * 4 * 7 * 8 * 32}
+    assert found["jit_step/p.5"].bytes == 4 * (8 * 32 + 4 * 7 * 32 + 7 * 32)
+    assert found["jit_step/h.4"].bytes == 4 * (4 * 7 * 32 + 8 * 32 + 2 * 4 * 7 * 8 + 4 * 7 * 32)
+    times = {f"jit_step/{name}": (1, 0.5) for name in ("y.1", "dx.2", "p.5", "tanh_fusion", "not known")}
+    rows = operations.Operations("a step", 1.0, times, found).rows()
+    assert set(rows) == {"conv", "conv input gradient", "other", "XLA: tanh fusion"}
+
+
+@pytest.mark.soak
+def test_the_command_profiles_a_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "pin", lambda cores: cores)
+    assert peers.main(["--profile", "--only", "small-mlp", "--rounds", "1"]) == 0
+    assert "the step, without a trace" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def rates() -> dict[str, float]:
     x = jnp.array(np.random.default_rng(0).normal(size=(1024, 1024)), jnp.float32)
     dense: Any = jax.jit(lambda x: px.nn.functional.dense(x, x))
     one_more: Any = jax.jit(lambda x: x + 1, donate_argnums=0)
-    seconds = {"product": [], "pass": []}  # type: dict[str, list[float]]
+    seconds: dict[str, list[float]] = {"product": [], "pass": []}
     array = jnp.zeros(1 << 24, jnp.float32)
     for _ in range(20):
         begin = time.perf_counter()

@@ -75,4 +75,25 @@ MUTANTS = [
         "_HALF if all(name in instructions for name in _HALVES) else _WIDENED",
         ("tests/cli/test_doctor.py::test_what_is_done_in_bfloat16",),
     ),
+    (
+        "kernels: windows that lie apart are left to XLA",
+        _HERE + "_pool.py",
+        "if not in_use(x):",
+        "if window.stride == window.size or not in_use(x):",
+        ("tests/native/test_pool_kernels.py::test_value_and_gradient_are_pytorchs",),
+    ),
+    (
+        "kernels: an LSTM's gates take the place of its states",
+        _HERE + "_recurrent.py",
+        "input_output_aliases={0: 2})  # gates",
+        "input_output_aliases={2: 2})  # gates",
+        ("tests/native/test_recurrent_kernels.py::test_any_size",),
+    ),
+    (
+        "kernels: an LSTM's gates are lost where their sums' gradient is",
+        _HERE + "_recurrent.py",
+        "dz, dh0, dc0 = call(w, c0, c, gates, real, dy, dc, reverse=reverse)",
+        "dz, dh0, dc0 = call(w, c0, c, dy, real, gates, dc, reverse=reverse)",
+        ("tests/native/test_recurrent_kernels.py::test_any_size",),
+    ),
 ]

@@ -21,7 +21,7 @@ from phlox.nn.functional.kernels._parts import Roles
 
 __all__ = ["bias_rows", "gathered", "product_kernel"]
 
-_LEAST = 1 << 24  # products of two numbers, below which XLA, which runs small ones side by side, loses nothing
+_LEAST = 1 << 23  # products of two numbers, below which XLA, which runs small ones side by side, loses nothing
 _FEW = 1 << 17  # numbers, below which their sum is XLA's
 _THIN = 16  # rows, columns or terms of a sum below which memory decides
 
