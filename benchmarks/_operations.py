@@ -52,7 +52,7 @@ class Shape(NamedTuple):
     bytes: int
 
     @property
-    def count(self) -> int:
+    def numbers(self) -> int:
         return math.prod(self.sizes)
 
 
@@ -83,17 +83,17 @@ def _flops(i: Instruction) -> float:
     kind = i.target.removeprefix("phlox_cpu_")
     if i.opcode == "dot":
         batch = math.prod(given[0].sizes[int(n)] for n in re.findall(r"\d+", i.dims))
-        return 2 * math.sqrt(given[0].count * given[1].count * result.count / batch)
+        return 2 * math.sqrt(given[0].numbers * given[1].numbers * result.numbers / batch)
     if kind == "product":
-        return 2 * math.sqrt(given[0].count * given[1].count * result.count)
+        return 2 * math.sqrt(given[0].numbers * given[1].numbers * result.numbers)
     if kind.startswith("conv"):  # weights meet every place of the output
         y, w = {"input_gradient": (given[0], given[1]), "weight_gradient": (given[1], result)}.get(
             kind.removeprefix("conv_"), (result, given[1])
         )
-        return 2 * y.count / y.sizes[-1] * w.count
+        return 2 * y.numbers / y.sizes[-1] * w.numbers
     if kind.startswith(("lstm", "gru")):  # a step's product with the state, at each place in time
         w, of_time = (given[0], given[-1]) if kind.endswith("gradient") else (given[1], given[0])
-        return 2 * w.count * math.prod(of_time.sizes[:2])
+        return 2 * w.numbers * math.prod(of_time.sizes[:2])
     return 0.0
 
 

@@ -181,7 +181,7 @@ def _write(block: str, results: Any, about: Mapping[str, Any], quick: bool) -> N
     PAGE.write_text(rewritten(PAGE.read_text("utf-8"), block, page_text(results, about, quick)), "utf-8")
 
 
-def _about(place: Place, rounds: int) -> Mapping[str, Any]:
+def _about(place: Place, rounds: int) -> dict[str, Any]:
     device = "gpu, bfloat16" if place.device == "gpu" else place.device
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
