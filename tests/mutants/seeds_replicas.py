@@ -36,8 +36,8 @@ MUTANTS = [
     (
         "replicas: keys are not asked for",
         _HERE + "_replica.py",
-        "App(self._repository, server.keys, metrics",
-        "App(self._repository, None, metrics",
+        "self._journal), told.keys)",
+        "self._journal), None)",
         (_REPLICAS + "test_keys_hold_in_each_replica",),
     ),
     (

@@ -57,7 +57,7 @@ def optimize_for_inference(model: M, *, dtype: Any = None, tell: Callable[[str],
     Arguments:
         model: stays as it is.
         dtype: ``"bfloat16"`` computes in it inside, where the processor multiplies it (AMX, or AVX-512 with bfloat16),
-            and takes and gives float32: three digits for about half the time. Elsewhere the model stays in float32.
+            and takes and gives float32: three digits. Elsewhere the model stays in float32.
             The copy stands in a Module around it then. None leaves every dtype as it is.
         tell: gets a line that says what was done; by default it is printed to the terminal's errors. None: nobody.
 

@@ -30,14 +30,13 @@ class Replica:
         from phlox.serving.http._app import App  # which needs packages that not everybody has
         from phlox.serving.http._journal import Journal
         from phlox.serving.http._metrics import Metrics
+        from phlox.serving.http._service import Service
 
-        server = Server(source() if callable(source) else source, **options)
-        metrics, self._journal = Metrics(), Journal(sys.stderr, requests=server.requests)
-        self._repository = Repository(
-            server.source, server.limits, server.how, server.memory, self._journal.tell, metrics.ran
-        )
+        told = Server(source() if callable(source) else source, **options).settings
+        metrics, self._journal = Metrics(), Journal(sys.stderr, requests=told.requests)
+        self._repository = Repository(told.source, told.limits, told.how, told.memory, self._journal.tell, metrics.ran)
         metrics.watch(self._repository)
-        self._app, self._poll = App(self._repository, server.keys, metrics, self._journal), server.poll
+        self._app, self._poll = App(Service(self._repository, metrics, self._journal), told.keys), told.poll
         self._opening: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[None] | None = None
 
