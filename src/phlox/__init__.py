@@ -207,6 +207,7 @@ if TYPE_CHECKING:
         compress,
         data,
         interchange,
+        interpret,
         loop,
         losses,
         metrics,
@@ -435,6 +436,7 @@ __all__ = [
     "hvp",
     "identity",
     "interchange",
+    "interpret",
     "jacobian",
     "jit",
     "jvp",
@@ -509,6 +511,7 @@ __all__ = [
 _LATER = {
     "adapt": (),
     "compress": (),
+    "interpret": (),
     "autodiff": ("gradcheck", "gradgradcheck"),
     "data": ("DataLoader",),
     "loop": (
