@@ -40,8 +40,8 @@ def baselines_of(baselines: Baselines, x: Any, where: str) -> list[Any]:
     return [form.unflatten([b[i if b.shape[0] > 1 else 0] for b in fitted]) for i in range(count)]
 
 
-def distribution_of(baselines: Any, x: Any, where: str) -> list[Any]:
-    """Baselines drawn from data: each leaf (baselines, …), one a row of it.
+def distribution_of(baselines: Any, x: Any, where: str) -> tuple[Any, int]:
+    """Baselines drawn from data, a tree (baselines, …), and how many there are.
 
     Raises:
         ShapeError: rows of other shapes than the input's, or other numbers of them.
@@ -51,15 +51,12 @@ def distribution_of(baselines: Any, x: Any, where: str) -> list[Any]:
         fix = "pass some rows of the training data, baselines=x_train[:100]"
         raise RangeError("baselines= drawn from data", got=repr(baselines), fix=fix, where=where)
     leaves, form = jax.tree.flatten(x)
-    given = _leaves_like(baselines, form, where)
-    rows = {jnp.shape(b)[:1] for b in given if b is not None}
-    if len(rows) != 1 or rows == {()} or rows == {(0,)}:
-        fix = "pass as many rows of each leaf, one at least"
-        raise ShapeError("baselines with rows", got=str(sorted(rows)), fix=fix, where=where)
-    (count,) = rows.pop()
-    found = [v if b is None else _rows_like(b, v, where) for b, v in zip(given, leaves, strict=True)]
-    kept = [b is None for b in given]
-    return [form.unflatten([b if k else b[i : i + 1] for b, k in zip(found, kept, strict=True)]) for i in range(count)]
+    found = [_rows_like(b, v, where) for b, v in zip(_leaves_like(baselines, form, where), leaves, strict=True)]
+    counts = {len(b) for b in found}
+    if len(counts) != 1 or 0 in counts:
+        got = " and ".join(map(str, sorted(counts)))
+        raise ShapeError("as many rows of each leaf, one at least", got=got, fix="pass rows of data", where=where)
+    return form.unflatten(found), counts.pop()
 
 
 def _leaves_like(baselines: Any, form: Any, where: str) -> list[Any]:
@@ -71,8 +68,8 @@ def _leaves_like(baselines: Any, form: Any, where: str) -> list[Any]:
 
 
 def _rows_like(b: Any, v: Any, where: str) -> Any:
-    b = jnp.asarray(b, v.dtype)
-    if b.shape[1:] != v.shape[1:]:
+    b = jnp.asarray(b, v.dtype) if b is not None else jnp.zeros(())
+    if b.ndim == 0 or b.shape[1:] != v.shape[1:]:
         fix = "take rows of data like the input"
         raise ShapeError(f"baselines of shape (n, {', '.join(map(str, v.shape[1:]))})", got=describe(b), fix=fix,
                          where=where)  # fmt: skip

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from phlox.core import Module, StructureError, modules, tapped
+from phlox.interpret.asking._targets import picked
 
 Forward = Callable[[Any, Any], Any]
 
@@ -41,12 +41,7 @@ class Question(Module):
 
     def __call__(self, z: Any, context: Context) -> jax.Array:
         """(rows,) the numbers asked for."""
-        y = self.output(z, context)
-        if self.pick is not None:
-            return jax.vmap(self.pick)(y)
-        if context.index is None:
-            return y.reshape(y.shape[0])
-        return y[(jnp.arange(y.shape[0]), *(context.index[:, i] for i in range(context.index.shape[1])))]
+        return picked(self.output(z, context), self.pick, context.index)
 
     def output(self, z: Any, context: Context) -> Any:
         """The output that the number is one of."""

@@ -47,6 +47,16 @@ def resolved(target: Target, output: Any, rows: int, where: str, option: str) ->
     return None, _checked(_indices(target, rows, where, option), shape[1:], where, option)
 
 
+def picked(y: Any, pick: Any, index: Any) -> jax.Array:
+    """(rows,) the numbers of an output that a resolved target means."""
+    if pick is not None:
+        return jax.vmap(pick)(y)
+    (y,) = jax.tree.leaves(y)
+    if index is None:
+        return y.reshape(y.shape[0])
+    return y[(jnp.arange(y.shape[0]), *(index[:, i] for i in range(index.shape[1])))]
+
+
 def _check_function(target: Any, output: Any, rows: int, where: str, option: str) -> None:
     said = jax.eval_shape(jax.vmap(target), output)
     shapes = [x.shape for x in jax.tree.leaves(said)]

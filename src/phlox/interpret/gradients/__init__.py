@@ -1,5 +1,6 @@
 """Gradients: attributions from the slopes of a score.
 
+_lines         lines from baselines to the input, and points on them
 _saliency      saliency, input × gradient
 _smoothing     SmoothGrad and VarGrad: the same over noise
 _integrated    integrated gradients
