@@ -25,6 +25,18 @@ from phlox.autodiff._flow import gradient_flow
 from phlox.autodiff._flow_report import GradientFlow, LayerFlow, ParameterFlow, Place
 from phlox.autodiff._gradcheck import GradientCheck, GradientError, gradcheck, gradgradcheck
 from phlox.autodiff._listing import Row
+
+# Names imported as themselves serve the rooms above; they are not in __all__.
+from phlox.autodiff._program import Flat as Flat
+from phlox.autodiff._program import Line as Line
+from phlox.autodiff._program import flat as flat
+from phlox.autodiff._rules import ELEMENTWISE as ELEMENTWISE
+from phlox.autodiff._rules import RULES as RULES
+from phlox.autodiff._rules import Rule as Rule
+from phlox.autodiff._walk import Step as Step
+from phlox.autodiff._walk import walk as walk
+from phlox.autodiff._windows import extremes as extremes
+from phlox.autodiff._windows import spread_to as spread_to
 from phlox.autodiff.derivatives._derivative import Derivative, derivative
 
 __all__ = [

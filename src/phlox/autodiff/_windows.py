@@ -24,23 +24,23 @@ def _window_sum(step: Any, g: Any) -> list[Any]:
 
 @on("reduce_window_max", "reduce_window_min", text="scatter_add({g} at the first of each window that is {y})")
 def _window_extreme(step: Any, g: Any) -> list[Any]:
-    places = _extremes(step, step.xs[0], greatest=step.line.kind == "reduce_window_max")
-    return [_spread_to(places, g, step.xs[0].shape)]
+    places = extremes(step, step.xs[0], greatest=step.line.kind == "reduce_window_max")
+    return [spread_to(places, g, step.xs[0].shape)]
 
 
 @on("select_and_gather_add", text="scatter_add({g} at the first of each window that is greatest or least)")
 def _select_and_gather(step: Any, g: Any) -> list[Any]:
-    places = _extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
-    return [_spread_to(places, g, step.xs[0].shape), None]
+    places = extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
+    return [spread_to(places, g, step.xs[0].shape), None]
 
 
 @on("select_and_scatter_add", text="gather({g} at the first of each window that is greatest or least)")
 def _select_and_scatter(step: Any, g: Any) -> list[Any]:
-    places = _extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
+    places = extremes(step, step.xs[1], greatest=str(step["select_prim"]) == "ge")
     return [g.reshape(-1).at[places].get(mode="fill", fill_value=0), None]
 
 
-def _extremes(step: Any, x: Any, *, greatest: bool) -> Any:
+def extremes(step: Any, x: Any, *, greatest: bool) -> Any:
     """For each window where its extreme lies in the flat operand, of equals the first; past it if empty."""
     x = lax.stop_gradient(x)
     before, worst = (lax.gt, -jnp.inf) if greatest else (lax.lt, jnp.inf)
@@ -57,7 +57,7 @@ def _extremes(step: Any, x: Any, *, greatest: bool) -> Any:
     return lax.reduce_window((x, own), start, better, *around, *spread)[1]
 
 
-def _spread_to(places: Any, g: Any, shape: Any) -> Any:
+def spread_to(places: Any, g: Any, shape: Any) -> Any:
     """Zeros of a shape, with each number added at its place."""
     flat = jnp.zeros(math.prod(shape), g.dtype)
     return flat.at[places.reshape(-1)].add(g.reshape(-1), mode="drop").reshape(shape)

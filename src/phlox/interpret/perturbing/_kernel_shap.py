@@ -40,9 +40,9 @@ def kernel_shap(
 ) -> Attribution:
     r"""KernelShap: $\min_\varphi \sum_S π(S) (F(S) - F(\emptyset) - \sum_{i \in S} \varphi_i)^2$.
 
-    The values sum to $F(x) - F(x')$. The weights $π(S) = (n - 1) / (\binom{n}{|S|} |S| (n - |S|))$ make the solution the Shapley values. Where
-    ``samples`` reach for all $2^n - 2$ coalitions, each is taken once, and the values are exact; else they are drawn
-    by their weights, each with its complement.
+    The values sum to $F(x) - F(x')$, and the weights $π(S) = (n - 1) / (\binom{n}{|S|} |S| (n - |S|))$ make them the
+    Shapley values. Where ``samples`` reach for all $2^n - 2$ coalitions, each is taken once, and the values are exact;
+    else they are drawn by their weights, each with its complement.
 
     Shapes:
         x: a tree of (rows, …); values: the same; features: (rows, features).
