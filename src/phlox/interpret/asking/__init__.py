@@ -6,5 +6,6 @@ _baselines     what stands for "nothing there"
 _trees         rows, copies and floating leaves of trees
 _asked         a question with its input, and how much memory a row takes
 _rounds        many copies of many rows, as many at once as memory allows
+_draws         random numbers on the host, from a key
 _programs      scores and their gradients, compiled
 """

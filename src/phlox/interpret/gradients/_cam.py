@@ -77,7 +77,7 @@ def grad_cam_plus_plus(
     batch_size: int | None = None,
     progress: bool | None = None,
 ) -> Attribution:
-    r"""Grad-CAM++: Grad-CAM with $w_c = \sum_{ij} α_{ij} \, \mathrm{relu}(g_{ij})$, $α = g^2 / (2 g^2 + \sum A \, g^3)$.
+    r"""Grad-CAM++: Grad-CAM with $w_c = \sum_{ij} α_{ij} \, g_{ij}^+$, $α = \frac{g^2}{2 g^2 + \sum A g^3}$.
 
     $g = \partial F / \partial A_c$, and the score is taken to be the exponent of a probability, as there.
 

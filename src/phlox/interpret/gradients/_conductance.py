@@ -36,9 +36,9 @@ def conductance(
 ) -> Attribution:
     r"""Conductance of a layer: $c_j = \int_0^1 \partial F / \partial z_j \; \partial z_j / \partial t \; dt$.
 
-    The integral is along the line $x' + t (x - x')$. A layer's conductances sum to $F(x) - F(x')$ where everything passes through the layer. With a neuron j,
-    $c_{ij} = (x_i - x'_i) \int \partial F / \partial z_j \; \partial z_j / \partial x_i \; dt$ for each number of the
-    input; they sum to $c_j$.
+    The integral is along the line $x' + t (x - x')$. A layer's conductances sum to $F(x) - F(x')$ where everything
+    passes through the layer. With a neuron j, $c_{ij} = (x_i - x'_i) \int \partial F / \partial z_j \; \partial z_j /
+    \partial x_i \; dt$ for each number of the input; they sum to $c_j$.
 
     Shapes:
         x: a tree of (rows, …), floating; values: as the layer's output, with a neuron as x.
@@ -162,7 +162,7 @@ def _inside(
 ) -> Any:
     """The sum over points of a line of the layer's slopes, by weights.
 
-    They are multiplied by how the layer moves, by nothing, or by how a neuron of it moves with each number of the input.
+    They are multiplied by how the layer moves, by nothing, or by how a neuron of it moves with each input.
     """
     copies = places.shape[0]
     at, many = folded(points(x, end, places)), tiled(context, copies)

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, answering, jit, key_or_draw
+from phlox.core import RangeError, answering, jit
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import Asked, ask, layer_output
 from phlox.interpret.asking._baselines import distribution_of
+from phlox.interpret.asking._draws import generator
 from phlox.interpret.asking._programs import scores_at, scores_of, slopes
 from phlox.interpret.asking._question import Context, Forward, Question
 from phlox.interpret.asking._rounds import rounds
@@ -36,7 +37,7 @@ def expected_gradients(
     progress: bool | None = None,
     key: Any = None,
 ) -> Attribution:
-    r"""Expected gradients: $a_i = \mathbb{E}_{x' \sim D, t \sim U(0, 1)} [(x_i - x'_i) \, \partial_i F(x' + t (x - x'))]$.
+    r"""Expected gradients: $a_i = \mathbb{E}_{x', t} [(x_i - x'_i) \, \partial_i F(x' + t (x - x'))]$, t in (0, 1).
 
     Shapes:
         x: a tree of (rows, …); values, errors: the same.
@@ -72,7 +73,7 @@ def expected_gradients(
     data, count = distribution_of(baselines, asked.x, _WHERE)
     if asked.context.x is not None:
         data = layer_output(asked.question, data)
-    which, places = _drawn(asked.rows, samples, count, key_or_draw(key))
+    which, places = _drawn(asked.rows, samples, count, generator(key))
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
 
     def work(part: Asked, rows: Any, numbers: Any, counts: Any) -> Any:
@@ -94,15 +95,13 @@ def expected_gradients(
     )
 
 
-def _drawn(rows: int, samples: int, count: int, key: Any) -> tuple[Any, Any]:
+def _drawn(rows: int, samples: int, count: int, draws: np.random.Generator) -> tuple[Any, Any]:
     """(samples, rows) which baseline, and the place t."""
-    one, two, three = jax.random.split(key, 3)
     turns = -(-samples // count)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(one, rows * turns))
-    which = np.asarray(orders).reshape(rows, -1)[:, :samples]
-    strata = jax.vmap(lambda k: jax.random.permutation(k, samples))(jax.random.split(two, rows))
-    places = (np.asarray(strata) + np.asarray(jax.random.uniform(three, (rows, samples)))) / samples
-    return which.T, places.T
+    orders = np.tile(np.arange(count), (rows, turns, 1))
+    which = draws.permuted(orders, axis=2).reshape(rows, -1)[:, :samples]
+    strata = draws.permuted(np.tile(np.arange(samples), (rows, 1)), axis=1)
+    return which.T, ((strata + draws.random((rows, samples))) / samples).T
 
 
 @jit

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from phlox.core import RangeError, answering, key_or_draw
+from phlox.core import RangeError, answering
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import ask
 from phlox.interpret.asking._baselines import Baselines, baselines_of
+from phlox.interpret.asking._draws import generator
 from phlox.interpret.asking._question import Forward
 from phlox.interpret.asking._targets import Target
 from phlox.interpret.asking._trees import taken
@@ -118,8 +118,9 @@ def feature_permutation(
     features = features_of(feature_mask, asked.z, where)
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     found = []
-    for one in jax.random.split(key_or_draw(key), repeats):
-        others = taken(asked.z, jax.random.permutation(one, asked.rows))
+    draws = generator(key)
+    for _ in range(repeats):
+        others = taken(asked.z, draws.permutation(asked.rows))
         found.append(_without_each(asked, others, features, options))
     lost = np.stack([f for f, _ in found])
     errors = lost.std(0, ddof=1) / np.sqrt(repeats) if repeats > 1 else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, answering, describe, key_or_draw
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import ask
 from phlox.interpret.asking._baselines import Baselines, baselines_of
+from phlox.interpret.asking._draws import generator
 from phlox.interpret.asking._question import Forward
 from phlox.interpret.asking._targets import Target
 from phlox.interpret.perturbing._coalitions import scores_without
@@ -114,13 +114,12 @@ def kernel(sizes: Any, count: int) -> Any:
 
 def _drawn(count: int, samples: int, key: Any) -> tuple[Any, Any]:
     """Coalitions drawn by their weights, each followed by its complement."""
-    one, other = jax.random.split(key_or_draw(key))
+    draws = generator(key)
     sizes = np.arange(1, count)
     chances = 1 / (sizes * (count - sizes))
     half = (samples + 1) // 2
-    drawn = np.asarray(jax.random.choice(one, count - 1, (half,), p=jax.numpy.asarray(chances / chances.sum()))) + 1
-    places = np.argsort(np.asarray(jax.random.uniform(other, (half, count))), 1)
-    some = places < drawn[:, None]
+    drawn = draws.choice(sizes, half, p=chances / chances.sum())
+    some = draws.permuted(np.tile(np.arange(count), (half, 1)), axis=1) < drawn[:, None]
     some = np.stack([some, ~some], 1).reshape(-1, count)[:samples]
     return some, np.ones(len(some))
 

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, answering, describe, key_or_draw
+from phlox.core import RangeError, ShapeError, answering, describe
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import Asked, ask
 from phlox.interpret.asking._baselines import Baselines, baselines_of
+from phlox.interpret.asking._draws import generator
 from phlox.interpret.asking._question import Forward
 from phlox.interpret.asking._targets import Target
 from phlox.interpret.perturbing._coalitions import scores_without
@@ -105,7 +106,7 @@ def _check(samples: Any, alpha: Any, distance: Any, kernel_width: Any) -> None:
 
 def _coalitions(coalitions: Any, samples: int, count: int, key: Any) -> Any:
     if coalitions is None:
-        return np.asarray(jax.random.bernoulli(key_or_draw(key), 0.5, (samples, count)))
+        return generator(key).random((samples, count)) < 0.5
     some = np.asarray(coalitions)
     if some.dtype != np.bool_ or some.shape[1:] != (count,) or len(some) < 2:
         fix = "say of each feature whether it is there"

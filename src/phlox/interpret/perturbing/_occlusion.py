@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, answering, describe, jit
+from phlox.core import RangeError, ShapeError, answering, jit
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import Asked, ask
 from phlox.interpret.asking._baselines import Baselines, baselines_of

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
-from phlox.core import RangeError, answering, key_or_draw
+from phlox.core import RangeError, answering
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.asking._asked import ask
 from phlox.interpret.asking._baselines import Baselines, baselines_of
+from phlox.interpret.asking._draws import generator
 from phlox.interpret.asking._question import Forward
 from phlox.interpret.asking._targets import Target
 from phlox.interpret.perturbing._coalitions import scores_without
@@ -143,8 +143,8 @@ def shapley_sampling(
         raise RangeError("samples of 1 or more", got=repr(samples), fix="25 pairs of orders are a start", where=where)
     asked = ask(model, x, target, where, layer=layer, neuron=neuron, forward=forward, gradients=False)
     features = features_of(feature_mask, asked.z, where)
-    count, keys = features.count, jax.random.split(key_or_draw(key), samples)
-    orders = np.asarray(jax.vmap(lambda one: jax.random.permutation(one, count))(keys))
+    count = features.count
+    orders = generator(key).permuted(np.tile(np.arange(count), (samples, 1)), axis=1)
     orders = np.stack([orders, orders[:, ::-1]], 1).reshape(-1, count)
     ranks = np.argsort(orders, 1)
 

@@ -36,7 +36,7 @@ def deep_lift(
     batch_size: int | None = None,
     progress: bool | None = None,
 ) -> Attribution:
-    r"""DeepLift, by its rescale rule: $a_i = m_i (x_i - x'_i)$, multipliers m from quotients $Δy / Δx$, not from slopes.
+    r"""DeepLift, by its rescale rule: $a_i = m_i (x_i - x'_i)$, m made of quotients $Δy / Δx$, not of slopes.
 
     One pass forward, one at the baseline, one back. Their sum is $F(x) - F(x')$: products of two parts that differ, as
     in attention and gates, share what came out evenly, and a maximum gives it to the places where it was and is.
@@ -61,8 +61,8 @@ def deep_lift(
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Chain(px.Dense.of(jnp.array([[1.0], [1.0]]), jnp.array([-1.0]), px.relu))
-    >>> px.interpret.deep_lift(model, jnp.array([[2.0, 1.0]])).values.round(4).tolist()
-    [[1.3333..., 0.6666...]]
+    >>> [round(v, 4) for v in px.interpret.deep_lift(model, jnp.array([[2.0, 1.0]])).values[0].tolist()]
+    [1.3333, 0.6667]
     """
     asked = ask(model, x, target, "px.interpret.deep_lift", layer=layer, neuron=neuron, forward=forward)
     ends = ends_of(asked, baselines)

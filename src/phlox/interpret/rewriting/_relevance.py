@@ -61,9 +61,9 @@ def lrp(
         DtypeError: integers.
 
     Source: Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance
-    propagation", 2015; Montavon et al., "Layer-wise relevance propagation: an overview", 2019; Arras et al., "Explaining
-    recurrent neural network predictions in sentiment analysis", 2017, for gates; Ali et al., "XAI for transformers:
-    better explanations through conservative propagation", 2022, for attention and normalisation.
+    propagation", 2015; Montavon et al., "Layer-wise relevance propagation: an overview", 2019; Arras et al.,
+    "Explaining recurrent neural network predictions in sentiment analysis", 2017, for gates; Ali et al., "XAI for
+    transformers: better explanations through conservative propagation", 2022, for attention and normalisation.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Chain(px.Dense.of(jnp.array([[1.0], [2.0]]), None, px.relu))

@@ -1,0 +1,34 @@
+"""An attribution by itself in a notebook: a picture of its first row where it is an image, else a table."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from phlox.core import MissingExtraError
+
+if TYPE_CHECKING:
+    from phlox.interpret._attribution import Attribution
+
+
+def html_of(found: Attribution) -> str:
+    """What a notebook shows."""
+    text = f"<pre>{html.escape(str(found))}</pre>"
+    leaves = jax.tree.leaves(found.values)
+    if len(leaves) != 1 or np.ndim(leaves[0]) == 3:
+        return text
+    if np.ndim(leaves[0]) == 2:
+        return found.table(row=0, most=20)._repr_html_()
+    try:
+        figure, buffer = found.plot(), io.BytesIO()
+    except MissingExtraError:
+        return text
+    figure.savefig(buffer, format="png")
+    return (
+        f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="{found.method}">{text}'
+    )
