@@ -15,20 +15,22 @@ Baselines = Any
 input's leaf as it is."""
 
 
-def baselines_of(baselines: Baselines, x: Any, where: str) -> list[Any]:
-    """The baselines, each a tree of arrays that spread to the input's; integers stay where nothing is said.
+def baselines_of(baselines: Baselines, x: Any, where: str, *, integers: bool = False) -> list[Any]:
+    """The baselines, each a tree of arrays that spread to the input's.
 
     Arguments:
         baselines: a leaf may have the axes of a row, those of the input, or one more in front, for several baselines.
         x: the input.
+        integers: whether a number stands for integers too; else they stay as they are.
 
     Raises:
         ShapeError: a leaf of another shape.
         RangeError: trees with several baselines in different numbers.
     """
     if baselines is None or isinstance(baselines, int | float):
-        fill = 0.0 if baselines is None else float(baselines)
-        return [jax.tree.map(lambda v: jnp.full((1, *v.shape[1:]), fill, v.dtype) if is_floating(v) else v, x)]
+        fill = 0 if baselines is None else baselines
+        filled = lambda v: jnp.full((1, *v.shape[1:]), fill, v.dtype)  # noqa: E731
+        return [jax.tree.map(lambda v: filled(v) if integers or is_floating(v) else v, x)]
     leaves, form = jax.tree.flatten(x)
     given = _leaves_like(baselines, form, where)
     fitted = [_fitted(b, v, where) for b, v in zip(given, leaves, strict=True)]

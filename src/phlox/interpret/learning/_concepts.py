@@ -66,7 +66,8 @@ def tcav(
     r"""TCAV: the share of rows with $\partial F / \partial z \cdot v > 0$, for the direction v of a concept.
 
     v goes from a layer's output z of random examples to that of the concept's: it is the weight of a logistic
-    regression that tells the two apart, with $\frac{λ}{2} \|w\|^2$ added to its mean loss; the layer's numbers are scaled to a spread of 1 for it.
+    regression that tells the two apart, with $\frac{λ}{2} \|w\|^2$ added to its mean loss; the layer's numbers are
+    scaled to a spread of 1 for it.
 
     Shapes:
         x, and examples: trees of (rows, …).

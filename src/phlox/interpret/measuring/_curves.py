@@ -117,7 +117,7 @@ def curves(
     asked = ask(model, x, target, _WHERE, forward=forward, gradients=False)
     values = attribution.values if isinstance(attribution, Attribution) else attribution
     check_like(values, asked.z, _WHERE)
-    (base, *more) = baselines_of(0 if baselines is None else baselines, asked.z, _WHERE)
+    (base, *more) = baselines_of(baselines, asked.z, _WHERE, integers=True)
     if more:
         raise RangeError("one baseline", got=f"{len(more) + 1}", fix="choose one", where=_WHERE)
     ranks = _ranks(jax.tree.map(jnp.asarray, values))

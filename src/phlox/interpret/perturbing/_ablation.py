@@ -62,7 +62,7 @@ def feature_ablation(
     where = "px.interpret.feature_ablation"
     asked = ask(model, x, target, where, layer=layer, neuron=neuron, forward=forward, gradients=False)
     features = features_of(feature_mask, asked.z, where)
-    bases = baselines_of(0 if baselines is None else baselines, asked.z, where)
+    bases = baselines_of(baselines, asked.z, where, integers=True)
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     found = [_without_each(asked, base, features, options) for base in bases]
     scores = found[0][1]
@@ -140,6 +140,6 @@ def _without_each(asked: Any, base: Any, features: Features, options: dict[str, 
 def _attribution(
     asked: Any, features: Features, found: Any, method: str, scores: Any, target: Any, layer: Any, errors: Any = None
 ) -> Attribution:
-    spread = None if errors is None else features.spread(np.asarray(errors, np.float32))
-    values = features.spread(np.asarray(found, np.float32))
+    spread = None if errors is None else features.spread(errors)
+    values = features.spread(found)
     return Attribution(values, asked.z, method, scores, target=target, layer=layer, errors=spread, features=found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from phlox.core import RangeError, ShapeError, describe
+from phlox.interpret.asking._trees import is_floating
 
 
 class Features(NamedTuple):
@@ -16,9 +18,12 @@ class Features(NamedTuple):
     ids: Any
     """A tree like a row: of each number, which feature it belongs to, from 0."""
     count: int
+    dtype: Any
+    """Of the numbers that values are given in."""
 
     def spread(self, found: Any) -> Any:
         """(rows, features) → a tree (rows, …): each number has its feature's value."""
+        found = jnp.asarray(found, self.dtype)
         return jax.tree.map(lambda i: found[:, i], self.ids)
 
 
@@ -30,10 +35,11 @@ def features_of(feature_mask: Any, z: Any, where: str) -> Features:
         RangeError: a mask without integers.
     """
     leaves, form = jax.tree.flatten(z)
+    dtype = jnp.result_type(*([v.dtype for v in leaves if is_floating(v)] or [jnp.float32]))
     if feature_mask is None:
         ends = np.cumsum([0, *(int(np.prod(v.shape[1:])) for v in leaves)])
         ids = [np.arange(a, b).reshape(v.shape[1:]) for a, b, v in zip(ends, ends[1:], leaves, strict=False)]
-        return Features(form.unflatten(ids), int(ends[-1]))
+        return Features(form.unflatten(ids), int(ends[-1]), dtype)
     given, form_given = jax.tree.flatten(feature_mask)
     if form_given != form:
         fix = "give each leaf integers, the same where numbers belong together"
@@ -42,7 +48,7 @@ def features_of(feature_mask: Any, z: Any, where: str) -> Features:
     known, flat = np.unique(np.concatenate([m.ravel() for m in spread]), return_inverse=True)
     cuts = np.cumsum([m.size for m in spread])[:-1]
     ids = [part.reshape(m.shape) for part, m in zip(np.split(flat.ravel(), cuts), spread, strict=True)]
-    return Features(form.unflatten(ids), len(known))
+    return Features(form.unflatten(ids), len(known), dtype)
 
 
 def _spread(mask: Any, v: Any, where: str) -> Any:

@@ -79,7 +79,7 @@ def kernel_shap(
         scores_without(
             asked, base, features, len(table), lambda numbers: table[numbers], batch_size=batch_size, progress=progress
         )
-        for base in baselines_of(0 if baselines is None else baselines, asked.z, _WHERE)
+        for base in baselines_of(baselines, asked.z, _WHERE, integers=True)
     ]
     game = np.mean(games, 0)
     return shapley_attribution(asked, features, _solved(some, weights, game), game, "kernel_shap", target, layer)

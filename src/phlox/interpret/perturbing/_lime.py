@@ -76,7 +76,7 @@ def lime(
     _check(samples, alpha, distance, kernel_width)
     asked = ask(model, x, target, _WHERE, layer=layer, neuron=neuron, forward=forward, gradients=False)
     features = features_of(feature_mask, asked.z, _WHERE)
-    bases = baselines_of(0 if baselines is None else baselines, asked.z, _WHERE)
+    bases = baselines_of(baselines, asked.z, _WHERE, integers=True)
     if len(bases) > 1:
         raise RangeError(
             "one baseline", got=f"{len(bases)}", fix="choose one, or average what each gives", where=_WHERE
@@ -89,7 +89,7 @@ def lime(
     far = _distances(asked, bases[0], features, some, distance)
     weights = np.exp(-(far**2) / (2 * kernel_width**2))  # (rows, samples)
     values = np.stack([lasso(some, y, w, alpha) for y, w in zip(found[:-1].T, weights, strict=True)])
-    spread = features.spread(np.asarray(values, np.float32))
+    spread = features.spread(values)
     return Attribution(spread, asked.z, "lime", found[-1], target=target, layer=layer, features=values)
 
 

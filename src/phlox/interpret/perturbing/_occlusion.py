@@ -75,7 +75,7 @@ def occlusion(
         return _hidden(part.question, part.z, part.context, base, scores, starts, jnp.asarray(sizes), counts)
 
     found = []
-    for base in baselines_of(0 if baselines is None else baselines, asked.z, _WHERE):
+    for base in baselines_of(baselines, asked.z, _WHERE, integers=True):
         total, times = rounds(
             asked, len(starts), work, beside=(base, scores), each=(starts,), batch_size=batch_size, progress=progress
         )

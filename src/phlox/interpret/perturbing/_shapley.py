@@ -69,7 +69,7 @@ def shapley_values(
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     games = [
         scores_without(asked, base, features, 2**features.count, members(features.count), **options)
-        for base in baselines_of(0 if baselines is None else baselines, asked.z, where)
+        for base in baselines_of(baselines, asked.z, where, integers=True)
     ]
     game = np.mean(games, 0)
     return shapley_attribution(asked, features, _exact(game, features.count), game, "shapley_values", target, layer)
@@ -154,7 +154,7 @@ def shapley_sampling(
     games = [
         scores_without(asked, base, features, len(orders) * (count + 1), chosen, batch_size=batch_size,
                        progress=progress)
-        for base in baselines_of(0 if baselines is None else baselines, asked.z, where)
+        for base in baselines_of(baselines, asked.z, where, integers=True)
     ]  # fmt: skip
     game = np.mean(games, 0).reshape(samples, 2, count + 1, asked.rows)
     added = np.diff(game, axis=2)  # of the feature that comes at each place
@@ -171,7 +171,7 @@ def shapley_attribution(
     """An attribution of (rows, features) values; ``game`` has nobody's scores first and everybody's last."""
     before, scores = game[0], game[-1]
     return Attribution(
-        features.spread(np.asarray(found, np.float32)),
+        features.spread(found),
         asked.z,
         method,
         scores,
@@ -179,6 +179,6 @@ def shapley_attribution(
         found.sum(1) - (scores - before),
         target,
         layer,
-        None if errors is None else features.spread(np.asarray(errors, np.float32)),
+        None if errors is None else features.spread(errors),
         found,
     )
