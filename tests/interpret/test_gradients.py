@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from interpret_games import A, B, BASE, DATA, X, along, quadratic, quadratic_slope, score
+from interpret_games import BASE, DATA, A, B, X, along, quadratic, quadratic_slope, score
 from kit import assert_close
 
 I = px.interpret  # noqa: E741
@@ -197,7 +197,7 @@ CLASSES = np.zeros((3, 2), "f")
         (lambda m: I.saliency(3, X, target=0), "a model, got 3"),
         (lambda m: I.integrated_gradients(m, X, target=0, steps=0), "steps of 1 or more, got 0"),
         (lambda m: I.integrated_gradients(m, X, target=0, rule="simpson"), "a rule of quadrature, got 'simpson'"),
-        (lambda m: I.integrated_gradients(m, X, target=0, baselines=CLASSES), "a baseline for an input of shape (3, 4)"),
+        (lambda m: I.integrated_gradients(m, X, target=0, baselines=CLASSES), "a baseline for an input of shape (3, "),
         (lambda m: I.integrated_gradients(m, X, target=0, batch_size=0), "batch_size of 1 or more rows, got 0"),
         (lambda m: I.expected_gradients(m, X, target=0, baselines=0.0), "baselines= drawn from data, got 0.0"),
         (lambda m: I.grad_cam(m, X, target=0, layer="layers.0"), "a layer whose output is (rows, *space, channels)"),
@@ -212,7 +212,7 @@ def test_what_does_not_fit_is_named(call, text):
 def test_tokens_have_no_slopes():
     model = px.Chain(px.Embedding(5, 3, key=0), lambda h: h.sum(1), px.Dense(3, 1, key=1))
     tokens = np.array([[1, 2], [3, 4]])
-    with pytest.raises(px.DtypeError, match='layer="layers.0"'):
+    with pytest.raises(px.DtypeError, match=r'layer="layers\.0"'):
         I.saliency(model, tokens)
     with pytest.raises(px.RangeError, match="baselines= where the input is integers"):
         I.integrated_gradients(model, tokens, layer="layers.0")

@@ -79,9 +79,11 @@ def test_a_concepts_direction_is_that_of_a_logistic_regression():
     model = px.Chain(px.Dense.of(jnp.asarray(hidden), None, px.tanh), px.Dense.of(jnp.asarray(head), None))
     x, concept = RNG.normal(size=(20, 4)).astype("f"), RNG.normal(size=(30, 4)).astype("f") + 0.8
     noise = [RNG.normal(size=(25, 4)).astype("f") for _ in range(3)]
-    found = I.tcav(model, x, {"shifted": concept, "none": noise[0] * 0.99}, noise, layer="layers.0", target=1, penalty=0.1)
+    found = I.tcav(
+        model, x, {"shifted": concept, "none": noise[0] * 0.99}, noise, layer="layers.0", target=1, penalty=0.1
+    )
     for i, other in enumerate(noise):
-        examples = np.tanh(np.concatenate([concept, other]) @ hidden)
+        examples = np.tanh(np.concatenate([concept, other]) @ hidden).astype(float)
         spread = examples.std(0)
         labels = np.repeat([1, 0], [30, 25])
         fit = linear_model.LogisticRegression(C=1 / (0.1 * 55), tol=1e-10, max_iter=10_000)
@@ -124,7 +126,9 @@ def _flow(maps, token, query):
     """The greatest flow by a linear program over all edges of two layers."""
     rooms = np.concatenate([maps[0][:, token], maps[1][query]])  # token → middle i, and i → query
     keep = np.concatenate([np.eye(4), -np.eye(4)], 1)
-    done = linprog(-np.repeat([1.0, 0.0], 4), A_eq=keep, b_eq=np.zeros(4), bounds=list(zip(np.zeros(8), rooms, strict=True)))
+    done = linprog(
+        -np.repeat([1.0, 0.0], 4), A_eq=keep, b_eq=np.zeros(4), bounds=list(zip(np.zeros(8), rooms, strict=True))
+    )
     return -done.fun
 
 

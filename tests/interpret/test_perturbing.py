@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_ablation_of_several_baselines_and_of_tokens():
 
 def test_a_permutation_takes_one_feature_from_other_rows():
     found = I.feature_permutation(quadratic, DATA, repeats=2, key=0)
-    draws = np.random.default_rng(np.asarray(__import__("jax").random.key_data(__import__("jax").random.key(0))).tolist())
+    draws = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.key(0))).tolist())
     lost = []
     for _ in range(2):
         other = DATA[draws.permutation(6)]
@@ -97,7 +98,9 @@ def test_a_permutation_takes_one_feature_from_other_rows():
 def test_occlusion_is_the_mean_over_windows(window, stride):
     weight = np.random.default_rng(8).normal(size=(5, 4, 2)).astype("f")
     x = np.random.default_rng(9).normal(size=(2, 5, 4, 2)).astype("f")
-    found = I.occlusion(lambda x: (x**2 * weight).sum((1, 2, 3)), x, window=window, stride=stride, baselines=0.5, batch_size=3)
+    found = I.occlusion(
+        lambda x: (x**2 * weight).sum((1, 2, 3)), x, window=window, stride=stride, baselines=0.5, batch_size=3
+    )
     steps = window if stride is None else stride if isinstance(stride, tuple) else (stride, stride)
     total, times = np.zeros_like(x), np.zeros((5, 4))
     counts = [-(-max(n - w, 0) // s) + 1 for n, w, s in zip((5, 4), window, steps, strict=True)]
@@ -139,7 +142,7 @@ def test_lime_is_scikit_learns_lasso(distance):
         (lambda: I.lime(quadratic, X, baselines=DATA[:, None]), "one baseline, got 6"),
         (lambda: I.feature_permutation(quadratic, X[:1]), "two rows and one repeat, or more, got 1 rows"),
         (lambda: I.occlusion(quadratic, X, window=(5,)), "a window and strides for rows of shape (4,)"),
-        (lambda: I.feature_ablation(quadratic, X, feature_mask=np.ones(3, int)), "feature_mask= that spreads to a row (4,)"),
+        (lambda: I.feature_ablation(quadratic, X, feature_mask=np.ones(3, int)), "that spreads to a row (4,)"),
         (lambda: I.feature_ablation(quadratic, X, feature_mask=np.ones(4)), "feature_mask= of integers, got float64"),
     ],
 )  # fmt: skip

@@ -163,9 +163,9 @@ def test_rules_go_by_layer():
     assert_close(found.values, wanted.astype("f"), scale=50)
     with pytest.raises(px.RangeError, match=re.escape("rules for layers of the model, got 'layers.7'")):
         I.lrp(network(), X, target=1, rules={"layers.7": I.Epsilon()})
-    with pytest.raises(px.RangeError, match="rules of relevance, got 0.1"):
+    with pytest.raises(px.RangeError, match=r"rules of relevance, got 0\.1"):
         I.lrp(network(), X, target=1, rules=0.1)
-    with pytest.raises(px.RangeError, match="alpha of 1 or more, got 0.5"):
+    with pytest.raises(px.RangeError, match=r"alpha of 1 or more, got 0\.5"):
         I.AlphaBeta(0.5)
 
 

@@ -75,7 +75,10 @@ def test_tokens_by_their_embedding(model):
     method = ca.LayerIntegratedGradients(theirs, theirs.embedding)
     close(found, method.attribute(tensor(TOKENS), tensor(base), target=torch.tensor(target), n_steps=16))
     found = I.input_x_gradient(ours, TOKENS, target=target, layer="layers.0")
-    close(found, ca.LayerGradientXActivation(theirs, theirs.embedding).attribute(tensor(TOKENS), target=torch.tensor(target)))
+    close(
+        found,
+        ca.LayerGradientXActivation(theirs, theirs.embedding).attribute(tensor(TOKENS), target=torch.tensor(target)),
+    )
     found = I.feature_ablation(ours, TOKENS, target=target, baselines=0)
     # of integers theirs is in float32
     close(found, ca.FeatureAblation(theirs).attribute(tensor(TOKENS), target=torch.tensor(target)), 2e-6)
@@ -153,7 +156,10 @@ def test_guided_grad_cam_is_the_product():
 
 def test_perturbations():
     ours, theirs, x, t, target, classes, base, b = on_rows()
-    close(I.feature_ablation(ours, x, target=target, baselines=base), ca.FeatureAblation(theirs).attribute(t, b, target=classes))
+    close(
+        I.feature_ablation(ours, x, target=target, baselines=base),
+        ca.FeatureAblation(theirs).attribute(t, b, target=classes),
+    )
     mask = np.array([0, 1, 0, 2])
     found = I.feature_ablation(ours, x, target=target, feature_mask=mask)
     close(found, ca.FeatureAblation(theirs).attribute(t, target=classes, feature_mask=torch.tensor(mask)))
@@ -310,9 +316,8 @@ def test_measures_with_the_same_draws():
         drawn = iter(0.1 * np.random.default_rng(0).standard_normal((5, *x.shape)))
         heard.clear()
         said = I.infidelity(ours, x, found, target=target, perturb=perturb, samples=5, normalize=normalize)
-        again = iter(heard)
 
-        def theirs_perturb(inputs):
+        def theirs_perturb(inputs, again=iter(heard[:])):  # noqa: B008
             moved = tensor(next(again))
             return moved, inputs - moved
 
@@ -322,7 +327,11 @@ def test_measures_with_the_same_draws():
         )  # fmt: skip
         close(said, wanted)
     explain = lambda x: I.saliency(ours, x, target=target)  # noqa: E731
-    moved = iter(np.random.default_rng(np.asarray(jax.random.key_data(jax.random.key(5))).tolist()).uniform(-0.02, 0.02, (10, *x.shape)))
+    moved = iter(
+        np.random.default_rng(np.asarray(jax.random.key_data(jax.random.key(5))).tolist()).uniform(
+            -0.02, 0.02, (10, *x.shape)
+        )
+    )
     said = I.sensitivity(explain, x, key=5)
     wanted = sensitivity_max(
         lambda v, target: ca.Saliency(theirs).attribute(v, target=target), t, lambda v: v + tensor(next(moved)),

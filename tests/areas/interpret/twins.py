@@ -60,7 +60,14 @@ def cnn():
         px.Conv((3, 3), 6, 5, padding=1, key=1), px.relu, px.MeanPool((2, 2)), px.flatten, px.Dense(20, 4, key=2),
     ))  # fmt: skip
     theirs = nn.Sequential(
-        conv(ours[0]), nn.ReLU(), nn.MaxPool2d(2), conv(ours[3]), nn.ReLU(), nn.AvgPool2d(2), Flattened(), linear(ours[7])
+        conv(ours[0]),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        conv(ours[3]),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        Flattened(),
+        linear(ours[7]),
     )
     return ours, theirs
 
@@ -118,7 +125,8 @@ def over_time(h):
 def transformer():
     """Tokens (rows, time) below 11 → (rows, 2)."""
     ours = px.f64(px.Chain(
-        px.Embedding(11, 8, key=0), px.MultiHeadAttention(8, 2, key=1), px.LayerNorm(8), over_time, px.Dense(8, 2, key=2)
+        px.Embedding(11, 8, key=0), px.MultiHeadAttention(8, 2, key=1), px.LayerNorm(8), over_time,
+        px.Dense(8, 2, key=2),
     ))  # fmt: skip
     return ours, TorchTransformer(ours)
 

@@ -73,11 +73,12 @@ def ask(
         DtypeError: integers, where gradients are needed.
     """
     x, rows = as_rows(x, where)
-    question = Question(_inferring(model, where), forward, _layer_of(model, layer, neuron, where), neuron is not None)
-    output, nbytes = _looked_at(question, x)
-    option = "target" if neuron is None else "neuron"
-    pick, index = resolved(target if neuron is None else neuron, output, rows, where, option)
-    question.pick = pick
+    layer = _layer_of(model, layer, neuron, where)
+    twin, of_neuron = _inferring(model, where), neuron is not None
+    output, nbytes = _looked_at(Question(twin, forward, layer, of_neuron), x)
+    option = "neuron" if of_neuron else "target"
+    pick, index = resolved(neuron if of_neuron else target, output, rows, where, option)
+    question = Question(twin, forward, layer, of_neuron, pick)
     inside = layer is not None and neuron is None
     z = layer_output(question, x) if inside else x
     if inside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,7 +38,10 @@ class Question(Module):
     """A number from one row of the output."""
 
     def __init__(self, model: Any, forward: Forward | None, layer: str | None, neuron: bool, pick: Any = None):
-        self.model, self.forward, self.layer, self.neuron, self.pick = model, forward, layer, neuron, pick
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that functions hold arrays: a question is not trained, and has no file
+            self.model, self.forward, self.pick = model, forward, pick
+        self.layer, self.neuron = layer, neuron
 
     def __call__(self, z: Any, context: Context) -> jax.Array:
         """(rows,) the numbers asked for."""

@@ -13,7 +13,6 @@ from phlox.core import RangeError, ShapeError, describe, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from phlox.interpret._attribution import Attribution
 
 _WHERE = "Attribution.plot"
 _BLUE, _ORANGE, _INK = "#3b7dd8", "#c97316", "#7a808a"
@@ -22,7 +21,7 @@ _BARS = 24
 
 
 def plot_attribution(
-    found: Attribution, image: Any, row: int, sign: str, percentile: float, alpha: float, path: str | Path | None
+    found: Any, image: Any, row: int, sign: str, percentile: float, alpha: float, path: str | Path | None
 ) -> Figure:
     """The figure that ``Attribution.plot`` gives."""
     if sign not in _SIGNS or not 0 < percentile <= 100 or not 0 <= alpha <= 1:
@@ -48,7 +47,7 @@ def plot_attribution(
     return figure
 
 
-def _image_of(found: Attribution, row: int, values: Any) -> Any:
+def _image_of(found: Any, row: int, values: Any) -> Any:
     leaves = jax.tree.leaves(found.x)
     x = np.asarray(leaves[0][found.row(row)]) if len(leaves) == 1 else None
     fits = x is not None and x.shape[:2] == values.shape[:2] and (x.ndim == 2 or x.shape[-1] in (1, 3, 4))
@@ -93,7 +92,7 @@ def _shown(image: Any, size: tuple[int, int]) -> Any:
     return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
 
 
-def _bars(found: Attribution, values: Any) -> Figure:
+def _bars(found: Any, values: Any) -> Figure:
     most = np.sort(np.argsort(-np.abs(values), kind="stable")[:_BARS])
     figure = new_figure(5.2, max(1.6, 0.7 + 0.22 * len(most)), _WHERE)
     axes = figure.subplots()

@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import numpy as np
 
 from phlox.core import MissingExtraError
 
-if TYPE_CHECKING:
-    from phlox.interpret._attribution import Attribution
 
-
-def html_of(found: Attribution) -> str:
+def html_of(found: Any) -> str:
     """What a notebook shows."""
     text = f"<pre>{html.escape(str(found))}</pre>"
     leaves = jax.tree.leaves(found.values)

@@ -16,7 +16,6 @@ from phlox.core import MissingExtraError, RangeError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from phlox.interpret._attribution import Attribution
 
 _CELL = "padding: 2px 10px; text-align: right; font-variant-numeric: tabular-nums"
 _BAR = (
@@ -42,7 +41,7 @@ class FeatureTable:
     title: str
 
     @classmethod
-    def of(cls, found: Attribution, names: Sequence[str] | None, row: int | None, most: int | None) -> FeatureTable:
+    def of(cls, found: Any, names: Sequence[str] | None, row: int | None, most: int | None) -> FeatureTable:
         """The features of a row, or of all, the largest first."""
         values, x = _flat(found.values), _flat(found.x)
         known = _names(names, values.shape[1], found)
@@ -92,7 +91,7 @@ class FeatureTable:
     __repr__ = __str__
 
 
-def frame_of(found: Attribution, names: Sequence[str] | None) -> DataFrame:
+def frame_of(found: Any, names: Sequence[str] | None) -> DataFrame:
     """(rows, features) as a DataFrame."""
     values = _flat(found.values)
     return _pandas("Attribution.to_frame").DataFrame(values, columns=_names(names, values.shape[1], found))
@@ -104,7 +103,7 @@ def _flat(tree: Any) -> Any:
     return np.concatenate([v.reshape(len(v), -1) for v in leaves], 1)
 
 
-def _names(names: Sequence[str] | None, count: int, found: Attribution) -> list[str]:
+def _names(names: Sequence[str] | None, count: int, found: Any) -> list[str]:
     if names is None:
         return [name for name, leaf in _leaves(found.values) for name in _indices(name, leaf.shape[1:])]
     if isinstance(names, str) or len(names) != count:

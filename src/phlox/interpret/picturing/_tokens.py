@@ -6,15 +6,12 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import numpy as np
 
 from phlox.core import RangeError
-
-if TYPE_CHECKING:
-    from phlox.interpret._attribution import Attribution
 
 _WHERE = "Attribution.text"
 _FOR, _AGAINST = "59, 125, 216", "201, 115, 22"
@@ -36,7 +33,7 @@ class ColouredText:
     title: str
 
     @classmethod
-    def of(cls, found: Attribution, tokens: Sequence[str], row: int) -> ColouredText:
+    def of(cls, found: Any, tokens: Sequence[str], row: int) -> ColouredText:
         """One row of an attribution, features of a token summed."""
         leaves = jax.tree.leaves(found.values)
         values = np.asarray(leaves[0][row], np.float64)
