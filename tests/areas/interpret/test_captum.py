@@ -269,8 +269,8 @@ def test_layers():
     found = I.feature_ablation(ours, x, target=target, layer=layer)
     close(found, ca.LayerFeatureAblation(theirs, part).attribute(t, target=classes))
     found = I.conductance(ours, x, target=target, baselines=base, steps=200, layer=layer)
-    wanted = ca.LayerConductance(theirs, part).attribute(t, b, target=classes, n_steps=3000)
-    close(found, wanted, 2e-3)  # theirs takes differences between points, an error of the order of a step
+    wanted = ca.LayerConductance(theirs, part).attribute(t, b, target=classes, n_steps=1000)
+    close(found, wanted, 5e-3)  # theirs takes differences between points, an error of the order of a step
     ours, theirs, x, t, target, classes, *_ = on_rows("relu")
     close(I.lrp(ours, x, target=target, layer=layer), ca.LayerLRP(theirs, theirs[2]).attribute(t, target=classes), 1e-7)
 
