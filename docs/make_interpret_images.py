@@ -46,7 +46,7 @@ def maps(model: px.Chain, x: np.ndarray, y: np.ndarray) -> dict[str, I.Attributi
         "DeepLift": I.deep_lift(model, some, **ask),
         "LRP, γ = 0.25": I.lrp(model, some, rules=I.Gamma(0.25), **ask),
         "guided backprop": I.guided_backprop(model, some, **ask),
-        "Grad-CAM": I.grad_cam(model, some, layer="layers.1", **ask),
+        "Grad-CAM": I.grad_cam(model, some, layer="layers.1", relu=False, **ask),
         "occlusion": I.occlusion(model, some, window=(2, 2), stride=1, **ask),
         "Shapley sampling": I.shapley_sampling(model, some, samples=50, key=0, **ask),
     }
@@ -62,7 +62,7 @@ def main() -> None:
         axes[row, 0].imshow(x[[3, 17, 8][row], ..., 0], cmap="gray_r")
         for axis, (name, one) in zip(axes[row, 1:], found.items(), strict=True):
             values = np.asarray(one.values[row]).sum(-1)
-            most = np.abs(values).max()
+            most = np.abs(values).max() or 1.0
             axis.imshow(values, cmap="RdBu", vmin=-most, vmax=most)
             axis.set_title(name if row == 0 else "", fontsize=9)
     for axis in axes.ravel():
