@@ -59,7 +59,7 @@ def cnn():
         px.Conv((3, 3), 3, 6, padding=1, key=0), px.relu, px.MaxPool((2, 2)),
         px.Conv((3, 3), 6, 5, padding=1, key=1), px.relu, px.MeanPool((2, 2)), px.flatten, px.Dense(20, 4, key=2),
     ))  # fmt: skip
-    theirs = nn.Sequential(
+    torch_net = nn.Sequential(
         conv(ours[0]),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -69,7 +69,7 @@ def cnn():
         Flattened(),
         linear(ours[7]),
     )
-    return ours, theirs
+    return ours, torch_net
 
 
 class TorchLSTM(nn.Module):
