@@ -53,16 +53,16 @@ class Flattened(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def cnn():
+def cnn(pool=None, their_pool=None):
     """(rows, 8, 8, 3) → (rows, 4)."""
     ours = px.f64(px.Chain(
-        px.Conv((3, 3), 3, 6, padding=1, key=0), px.relu, px.MaxPool((2, 2)),
+        px.Conv((3, 3), 3, 6, padding=1, key=0), px.relu, pool or px.MaxPool((2, 2)),
         px.Conv((3, 3), 6, 5, padding=1, key=1), px.relu, px.MeanPool((2, 2)), px.flatten, px.Dense(20, 4, key=2),
     ))  # fmt: skip
     torch_net = nn.Sequential(
         conv(ours[0]),
         nn.ReLU(),
-        nn.MaxPool2d(2),
+        their_pool or nn.MaxPool2d(2),
         conv(ours[3]),
         nn.ReLU(),
         nn.AvgPool2d(2),
