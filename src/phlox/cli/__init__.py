@@ -8,6 +8,7 @@ _export                         phlox export
 _serve                          phlox serve
 _launch _restarts               phlox launch, and when it starts all again
 _plan                           phlox plan
+_explore                        phlox explore
 _doctor _versions               phlox doctor, and what is installed
 """
 

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_launch(commands)
     _add_plan(commands)
+    _add_explore(commands)
     _add_doctor(commands)
     return parser
 
@@ -306,6 +307,49 @@ def _plan(options: argparse.Namespace) -> None:
         memory=None if options.memory is None else int(options.memory * 2**30),
         out=options.json,
     )
+
+
+def _add_explore(commands: Any) -> None:
+    command = commands.add_parser(
+        "explore",
+        help="probe a model on a page in the browser",
+        description="Open a page on which a person probes a model: data, one observation that is changed and explained, "
+        "decisions by slice. It needs no network. Ctrl-C ends it.",
+    )
+    command.add_argument(
+        "model", metavar="MODEL", type=Path, help="a file of px.save, a bundle, an ONNX file, or a folder with one"
+    )
+    command.add_argument("data", metavar="DATA", type=Path, help="a .csv, .tsv or .parquet table, or a .npz with x and y")
+    command.add_argument("--target", metavar="NAME", help="the column of what is right")
+    command.add_argument("--compare", metavar="MODEL2", type=Path, help="a second model, asked beside the first")
+    command.add_argument("--classes", metavar="NAMES", type=_formats, help="in the order of the model, with commas")
+    command.add_argument("--answers", choices=("logits", "probabilities", "numbers"), help="what the model's answers are")
+    command.add_argument(
+        "--features", metavar="NAMES", type=_formats, help="columns that the model takes, in its order [all numbers]"
+    )
+    command.add_argument("--text", metavar="NAME", help="the column of texts that the model reads")
+    command.add_argument("--tokenizer", metavar="FOLDER", type=Path, help="of texts [the model's]")
+    command.add_argument(
+        "--length", metavar="N", type=_at_least(1), default=128, help="tokens of a text at most [%(default)s]"
+    )
+    command.add_argument(
+        "--rows", metavar="N", type=_at_least(2), default=100_000, help="of more a sample is taken [%(default)s]"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="where it listens [%(default)s]")
+    command.add_argument("--port", metavar="N", type=_at_least(0), default=0, help="0 for a free one [%(default)s]")
+    command.add_argument(
+        "--allow-host", metavar="NAME", action="append", default=[], help="a further name by which it is reached"
+    )
+    command.add_argument(
+        "--allow", metavar="PACKAGE", action="append", default=[], help="a package that the model may name"
+    )
+    command.set_defaults(run=_explore)
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from phlox.cli._explore import run_explore  # with all that it needs, which no other command does
+
+    run_explore(options)
 
 
 def _formats(text: str) -> list[str]:

@@ -9,6 +9,8 @@ attending/     attention through the layers of a transformer
 learning/      concepts, and the examples that something was learned from
 measuring/     how far an attribution is to be believed
 picturing/     images, text and tables
+probing/       answers to changed data, and decisions by slice
+exploring/     px.interpret.explore: a page on which a person probes a model
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from phlox.core import unknown_name as _unknown_name
 from phlox.interpret._attribution import Attribution
 from phlox.interpret.attending._rollout import attention_flow, attention_rollout
+from phlox.interpret.exploring._explorer import Explorer, explore
 from phlox.interpret.gradients._cam import grad_cam, grad_cam_plus_plus, score_cam
 from phlox.interpret.gradients._conductance import conductance, internal_influence
 from phlox.interpret.gradients._expected import expected_gradients
@@ -34,6 +37,10 @@ from phlox.interpret.perturbing._kernel_shap import kernel_shap
 from phlox.interpret.perturbing._lime import lime
 from phlox.interpret.perturbing._occlusion import occlusion
 from phlox.interpret.perturbing._shapley import shapley_sampling, shapley_values
+from phlox.interpret.probing._counterfactual import Counterfactual, nearest_counterfactual
+from phlox.interpret.probing._dependence import Dependence, partial_dependence
+from phlox.interpret.probing._rates import Fairness, fairness
+from phlox.interpret.probing._thresholds import choose_thresholds
 from phlox.interpret.rewriting._backprop import deconvolution, guided_backprop
 from phlox.interpret.rewriting._deep_lift import deep_lift, deep_lift_shap
 from phlox.interpret.rewriting._relevance import lrp
@@ -43,18 +50,25 @@ __all__ = [
     "AlphaBeta",
     "Attribution",
     "Concepts",
+    "Counterfactual",
     "Curves",
+    "Dependence",
     "Epsilon",
+    "Explorer",
+    "Fairness",
     "Gamma",
     "Sanity",
     "attention_flow",
     "attention_rollout",
+    "choose_thresholds",
     "conductance",
     "curves",
     "deconvolution",
     "deep_lift",
     "deep_lift_shap",
     "expected_gradients",
+    "explore",
+    "fairness",
     "feature_ablation",
     "feature_permutation",
     "grad_cam",
@@ -68,7 +82,9 @@ __all__ = [
     "kernel_shap",
     "lime",
     "lrp",
+    "nearest_counterfactual",
     "occlusion",
+    "partial_dependence",
     "saliency",
     "sanity_check",
     "score_cam",

@@ -1,0 +1,168 @@
+"""Decisions by slice: thresholds that are moved or chosen, rates, measures of fairness, the confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phlox.core import PhloxError
+from phlox.interpret.exploring._explorer import NONE
+from phlox.interpret.exploring._session import Session
+from phlox.interpret.exploring._subject import Subject
+from phlox.interpret.exploring.panels._curves import CurvePlots
+from phlox.interpret.exploring.panels._style import CATEGORIES, changed, choice, escaped, number, table, text
+from phlox.interpret.probing._curves import confusion
+from phlox.interpret.probing._rates import ALL, RATES, Fairness, fairness
+from phlox.interpret.probing._thresholds import GOALS, choose_thresholds
+
+_MOST = 12  # slices that are shown
+
+
+class Decisions:
+    """What is decided where an answer reaches a threshold, for each slice of the data."""
+
+    def __init__(self, session: Session):
+        from bokeh.layouts import column, row
+        from bokeh.models import ColumnDataSource, DataTable, Slider, StringEditor, TableColumn
+
+        self.session, explorer = session, session.explorer
+        self.thresholds: dict[str, float] = {}
+        self.by = choice("slices by", [NONE, *explorer.sliceable], NONE, "slices")
+        self.goal = choice("choose thresholds for", [NONE, *GOALS], NONE, "goal")
+        self.slider = Slider(
+            start=0, end=1, value=0.5, step=0.005, title="threshold of all slices", name="threshold",
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+        self.rates = ColumnDataSource(name="rates")
+        names = ("slice", "rows", "threshold", *RATES)
+        columns = [TableColumn(field=n, title=n.replace("_", " ") + (" ✎" if n == "threshold" else ""),
+                               **({"editor": StringEditor()} if n == "threshold" else {})) for n in names]  # fmt: skip
+        self.table = DataTable(
+            source=self.rates, columns=columns, editable=True, index_position=None, height=130, name="rates table",
+            sizing_mode="stretch_width", sortable=False, reorderable=False,
+        )  # fmt: skip
+        self.measures, self.matrix = text(name="measures"), text(name="confusion")
+        self.curves = CurvePlots()
+        self._busy = False
+        self.by.on_change("value", changed(self._sliced))
+        self.goal.on_change("value", changed(self._chosen))
+        self.slider.on_change("value", changed(self._moved))
+        self.rates.on_change("data", changed(self._typed))
+        session.on("class", self._sliced)
+        self._sliced()
+        words = "A row counts as the class from a threshold on. Move it for all, type one into a slice, or choose a goal."
+        self.layout = column(
+            text(f"<h2>Decisions</h2><p class='soft'>{words}</p>"),
+            row(self.by, self.goal, self.slider, sizing_mode="stretch_width"),
+            self.table,
+            row(self.measures, self.matrix, sizing_mode="stretch_width"),
+            self.curves.layout, sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    # --- what a person does ----------------------------------------------------------------------
+
+    def _sliced(self) -> None:
+        """Slice anew, with one threshold for all."""
+        explorer = self.session.explorer
+        every = np.full(explorer.observations.count, ALL)
+        self.slices = every if self.by.value == NONE else explorer.slices(self.by.value)
+        self.thresholds = dict.fromkeys(np.unique(self.slices).tolist(), float(self.slider.value))
+        self.goal.value = NONE
+        self.curves.ask(self.session, self._scores(), self._positive(), self.slices)
+        self.show()
+
+    def _moved(self) -> None:
+        if not self._busy:
+            self._set(dict.fromkeys(self.thresholds, float(self.slider.value)))
+
+    def _chosen(self) -> None:
+        if self.goal.value == NONE:
+            return
+        try:
+            found = choose_thresholds(self._scores()[0], self._positive(), self.slices, goal=self.goal.value)
+        except PhloxError as error:
+            self.session.say(str(error))
+            return
+        self._set({name: float(np.clip(value, 0, 1)) for name, value in found.items()}, keep_goal=True)
+
+    def _typed(self) -> None:
+        if self._busy:
+            return
+        names = list(self.thresholds)[:_MOST]
+        typed = dict(zip(names, self.rates.data["threshold"], strict=True))
+        try:
+            changed = {name: float(value) for name, value in typed.items() if str(value) != number(self.thresholds[name])}
+        except ValueError:
+            self.session.say("a threshold expects a number from 0 to 1\n  fix: type one, such as 0.5")
+            self.show()
+            return
+        if changed:
+            self._set(self.thresholds | changed)
+
+    def _set(self, thresholds: dict[str, float], keep_goal: bool = False) -> None:
+        self.thresholds = thresholds
+        if not keep_goal:
+            self.goal.value = NONE
+        if len(set(thresholds.values())) == 1:
+            self._busy = True
+            self.slider.value = next(iter(thresholds.values()))
+            self._busy = False
+        self.show()
+
+    # --- what is shown of it ---------------------------------------------------------------------
+
+    def _scores(self) -> list[np.ndarray]:
+        return [subject.score(self.session.which) for subject in self.session.explorer.subjects]
+
+    def _positive(self) -> np.ndarray:
+        codes = self.session.explorer.codes
+        assert codes is not None
+        return codes == self.session.which
+
+    def show(self) -> None:
+        """Count, and show."""
+        subjects, positive = self.session.explorer.subjects, self._positive()
+        found = [fairness(s, positive, self.slices, thresholds=self.thresholds) for s in self._scores()]
+        first, shown = found[0], slice(0, _MOST)
+        self._busy = True
+        rates = {name: [f"{value:.3f}" for value in values[shown]] for name, values in first.rates().items()}
+        self.rates.data = {
+            "slice": list(map(str, first.slices[shown])), "rows": [f"{n:g}" for n in first.count[shown]],
+            "threshold": [number(t) for t in first.thresholds[shown]], **rates,
+        }  # fmt: skip
+        self.table.height = 62 + 26 * min(len(first.slices), _MOST)
+        self._busy = False
+        self.measures.text = _measures(subjects, found)
+        self.matrix.text = "".join(self._confusion(s, f) for s, f in zip(subjects, found, strict=True))
+        self.curves.mark(found)
+
+    def _confusion(self, subject: Subject, found: Fairness) -> str:
+        """Of two classes by the thresholds, of several by the likeliest."""
+        explorer = self.session.explorer
+        names = [name[:14] for name in explorer.classes]
+        head = f"<p><b>{escaped(subject.name)}</b>: rows are what is, columns what is called</p>"
+        if len(explorer.classes) == 2:
+            cells = [[found.true_negative.sum(), found.false_positive.sum()],
+                     [found.false_negative.sum(), found.true_positive.sum()]]  # fmt: skip
+            matrix = np.array(cells if self.session.which == 1 else [row[::-1] for row in cells[::-1]]).astype(int)
+        elif len(explorer.classes) <= _MOST:
+            matrix = confusion(subject.predicted, explorer.codes, len(explorer.classes)).astype(int)
+        else:
+            return ""
+        rows = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
+        return head + table(["", *names], rows)
+
+
+def _measures(subjects: tuple[Subject, ...], found: list[Fairness]) -> str:
+    """Accuracy, and what compares slices where there are several."""
+    keys = [""] if len(found) == 1 else [s.name for s in subjects]
+    rows: list[list[str]] = []
+    right = [(f.true_positive + f.true_negative).sum() / f.count.sum() for f in found]
+    rows.append(["accuracy", *(f"{value:.3f}" for value in right)])
+    if len(found[0].slices) > 1:
+        for name in found[0].measures():
+            rows.append([name.replace("_", " "), *(f"{f.measures()[name]:.3f}" for f in found)])
+    dots = "".join(
+        f"<span class='key' style='background: {CATEGORIES[i % len(CATEGORIES)]}'></span>{escaped(name)}"
+        for i, name in enumerate(found[0].slices[:_MOST])
+    ) if len(found[0].slices) > 1 else ""  # fmt: skip
+    return table(["", *keys], rows) + f"<p>{dots}</p>"
