@@ -38,16 +38,18 @@ class Chrome:
 
     Arguments:
         binary: the program; by default the Chromium that is on the path.
+        flags: of its command line, behind its own; of two of one name the last counts.
     """
 
-    def __init__(self, binary: str | None = None):
+    def __init__(self, binary: str | None = None, flags: Sequence[str] = ()):
         found = binary or next(filter(None, map(shutil.which, NAMES)), None)
         if found is None:
             raise FileNotFoundError("there is no chromium: on Debian and Ubuntu, apt install chromium")
         self._profile = tempfile.TemporaryDirectory(prefix="phlox-chrome-", ignore_cleanup_errors=True)
         (theirs, self._to), (self._from, answers) = os.pipe(), os.pipe()
         pair = [fcntl.fcntl(n, fcntl.F_DUPFD, 10) for n in (theirs, answers)]
-        command = [sys.executable, "-c", PIPED, *map(str, pair), found, *FLAGS, f"--user-data-dir={self._profile.name}"]
+        command = [sys.executable, "-c", PIPED, *map(str, pair), found, *FLAGS, *flags]
+        command += [f"--user-data-dir={self._profile.name}"]
         self._process = subprocess.Popen(
             [*command, "about:blank"], pass_fds=pair, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

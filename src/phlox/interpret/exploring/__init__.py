@@ -5,6 +5,7 @@ _reading           what is given as data, as one of three kinds
 _observations      the kinds: rows of a table, pictures, texts
 _subject           a model with its answers, read as classes or as numbers
 _attributing       what made a model answer so, for one observation
+_painting          many points as one picture
 _session           what one visitor looks at: a picked observation, its changes, a brush
 _worker            the thread in which models run
 _server            a Bokeh server that answers its own machine alone

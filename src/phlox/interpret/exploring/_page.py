@@ -32,8 +32,8 @@ def build(document: Any, explorer: Explorer) -> None:
     sections = {
         "overview": column(overview.layout, distribution.layout, sizing_mode="stretch_width"),
         "observation": picked.layout,
+        "attributions": Attributions(session).layout,
     }
-    sections["attributions"] = Attributions(session).layout
     if isinstance(explorer.observations, Rows) and picked.editor.feature.visible:
         sections["dependence"] = DependencePlot(session, picked.editor.feature).layout
     if explorer.codes is not None:
@@ -45,7 +45,13 @@ def build(document: Any, explorer: Explorer) -> None:
         document.add_root(root)
     document.title = f"Explore {explorer.subjects[0].name}"
     document.template = Environment(autoescape=False).from_string(_TEMPLATE.read_text("utf-8"))
-    document.template_variables.update(sections=list(sections), about=escaped(_about(explorer)))
+    document.template_variables.update(columns=_columns(sections), about=escaped(_about(explorer)))
+
+
+def _columns(sections: dict[str, Any]) -> dict[str, list[str]]:
+    """What stands on the left, on the right, and across the page below."""
+    wanted = {"left": ("overview", "attributions"), "right": ("observation", "dependence"), "wide": ("decisions",)}
+    return {where: [name for name in names if name in sections] for where, names in wanted.items()}
 
 
 def _status(status: str) -> str:

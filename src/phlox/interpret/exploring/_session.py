@@ -101,6 +101,10 @@ class Session:
         self.status = status
         self._tell("status")
 
+    def soon(self, then: Callable[[], Any]) -> None:
+        """Do something once what is heard of now is over: a table's cells cannot be set while one is read."""
+        self._later(then)
+
     def ask(self, key: str, job: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """Have the worker do a job, and show what came of it; an error is told on the page."""
         self._asked += 1

@@ -10,7 +10,7 @@ from phlox.interpret.exploring._attributing import Parts, attributed, methods
 from phlox.interpret.exploring._observations import Pictures, Texts
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._editing import packed
-from phlox.interpret.exploring.panels._style import ACCENT, OTHER, changed, choice, escaped, number, plot, text
+from phlox.interpret.exploring.panels._style import ACCENT, OTHER, changed, choice, escaped, number, plot, rgb, text
 
 _MOST = 12  # features that are shown
 
@@ -24,7 +24,7 @@ class Attributions:
         self.session, explorer = session, session.explorer
         self.subject = explorer.subjects[0]
         ways = methods(self.subject, explorer.observations)
-        self.method = choice("by", ways or ["—"], (ways or ["—"])[0], "method", width=220, sizing_mode="fixed")
+        self.method = choice("by", ways or ["—"], (ways or ["—"])[0], "method")
         self.said = text(name="attributed")
         self.drawing = {Pictures: _Picture, Texts: _Words}.get(type(explorer.observations), _Bars)(session)
         head = text("<h2>What made it answer so</h2>")
@@ -63,7 +63,7 @@ class _Bars:
         del session
         self.source = ColumnDataSource({"name": [], "value": [], "colour": []}, name="attributions")
         self.layout = plot(
-            290, [SaveTool()], y_range=FactorRange(factors=[]), toolbar_location="above", name="attribution bars"
+            290, [SaveTool()], y_range=FactorRange(factors=[]), toolbar_location="right", name="attribution bars"
         )
         self.layout.hbar(y="name", right="value", height=0.7, source=self.source, fill_color="colour", line_color=None)
         self.layout.ygrid.visible = False
@@ -92,7 +92,7 @@ class _Picture:
         height, width = observations.pixels.shape[1:3]
         self.source = ColumnDataSource({"image": []}, name="attributions")
         self.layout: Any = plot(
-            290, [SaveTool()], x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location="above",
+            290, [SaveTool()], x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location="right",
             aspect_ratio=width / height, max_height=290, name="attribution picture",
         )  # fmt: skip
         self.layout.axis.visible = self.layout.grid.visible = False
@@ -102,7 +102,7 @@ class _Picture:
         """Colour the picture."""
         most = np.percentile(np.abs(parts.values), 99) or 1.0
         share = np.clip(np.abs(parts.values) / most, 0, 1)[..., None]
-        colours = np.where(parts.values[..., None] >= 0, _rgb(ACCENT), _rgb(OTHER))
+        colours = np.where(parts.values[..., None] >= 0, rgb(ACCENT), rgb(OTHER))
         grey = self.pictures.shown(self.session.edited)[..., :3].mean(-1, keepdims=True) * 0.4 + 140
         mixed = grey * (1 - share) + colours * share
         alpha = np.full((*mixed.shape[:2], 1), 255)
@@ -121,11 +121,7 @@ class _Words:
         most = float(np.abs(parts.values).max(initial=0)) or 1.0
         spans = []
         for word, value in zip(parts.names, parts.values, strict=True):
-            red, green, blue = _rgb(ACCENT if value >= 0 else OTHER)
+            red, green, blue = rgb(ACCENT if value >= 0 else OTHER)
             colour = f"rgba({red}, {green}, {blue}, {0.75 * abs(float(value)) / most:.3f})"
             spans.append(f"<mark style='background: {colour}' title='{number(float(value))}'>{escaped(word)}</mark>")
         self.layout.text = f"<p style='font-size: 15px; line-height: 1.8'>{' '.join(spans)}</p>"
-
-
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])

@@ -31,7 +31,7 @@ class CurvePlots:
         for kind, (x, y) in labels.items():
             made = plot(
                 260, [SaveTool()], x_range=Range1d(-0.02, 1.02), y_range=Range1d(-0.02, 1.03), name=f"{kind} plot",
-                toolbar_location="above", x_axis_label=x, y_axis_label=y,
+                toolbar_location="right", x_axis_label=x, y_axis_label=y,
             )  # fmt: skip
             if kind == "roc":
                 made.line([0, 1], [0, 1], line_color=GREY, line_dash=[4, 4])

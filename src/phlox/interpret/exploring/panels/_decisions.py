@@ -9,7 +9,7 @@ from phlox.interpret.exploring._explorer import NONE
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring._subject import Subject
 from phlox.interpret.exploring.panels._curves import CurvePlots
-from phlox.interpret.exploring.panels._style import CATEGORIES, changed, choice, escaped, number, table, text
+from phlox.interpret.exploring.panels._style import CATEGORIES, changed, choice, escaped, fill, number, table, text
 from phlox.interpret.probing._curves import confusion
 from phlox.interpret.probing._rates import ALL, RATES, Fairness, fairness
 from phlox.interpret.probing._thresholds import GOALS, choose_thresholds
@@ -46,7 +46,7 @@ class Decisions:
         self.by.on_change("value", changed(self._sliced))
         self.goal.on_change("value", changed(self._chosen))
         self.slider.on_change("value", changed(self._moved))
-        self.rates.on_change("data", changed(self._typed))
+        self.rates.on_change("data", changed(lambda: session.soon(self._typed)))
         session.on("class", self._sliced)
         self._sliced()
         words = "A row counts as the class from a threshold on. Move it for all, type one into a slice, or choose a goal."
@@ -85,18 +85,17 @@ class Decisions:
         self._set({name: float(np.clip(value, 0, 1)) for name, value in found.items()}, keep_goal=True)
 
     def _typed(self) -> None:
-        if self._busy:
-            return
+        """Read thresholds that were typed; nothing is new where the page set the cells."""
         names = list(self.thresholds)[:_MOST]
-        typed = dict(zip(names, self.rates.data["threshold"], strict=True))
         try:
-            changed = {name: float(value) for name, value in typed.items() if str(value) != number(self.thresholds[name])}
+            typed = {name: float(value) for name, value in zip(names, self.rates.data["threshold"], strict=True)
+                     if str(value) != number(self.thresholds[name])}  # fmt: skip
         except ValueError:
             self.session.say("a threshold expects a number from 0 to 1\n  fix: type one, such as 0.5")
             self.show()
             return
-        if changed:
-            self._set(self.thresholds | changed)
+        if typed:
+            self._set(self.thresholds | typed)
 
     def _set(self, thresholds: dict[str, float], keep_goal: bool = False) -> None:
         self.thresholds = thresholds
@@ -123,14 +122,12 @@ class Decisions:
         subjects, positive = self.session.explorer.subjects, self._positive()
         found = [fairness(s, positive, self.slices, thresholds=self.thresholds) for s in self._scores()]
         first, shown = found[0], slice(0, _MOST)
-        self._busy = True
         rates = {name: [f"{value:.3f}" for value in values[shown]] for name, values in first.rates().items()}
-        self.rates.data = {
+        self.table.height = 36 + 26 * min(len(first.slices), _MOST)
+        fill(self.table, {
             "slice": list(map(str, first.slices[shown])), "rows": [f"{n:g}" for n in first.count[shown]],
             "threshold": [number(t) for t in first.thresholds[shown]], **rates,
-        }  # fmt: skip
-        self.table.height = 62 + 26 * min(len(first.slices), _MOST)
-        self._busy = False
+        })  # fmt: skip
         self.measures.text = _measures(subjects, found)
         self.matrix.text = "".join(self._confusion(s, f) for s, f in zip(subjects, found, strict=True))
         self.curves.mark(found)

@@ -27,7 +27,7 @@ class DependencePlot:
         self.rows = observations
         count = observations.count
         self.sample = np.sort(np.random.default_rng(0).choice(count, min(_ROWS, count), replace=False))
-        self.figure = plot(230, [SaveTool()], toolbar_location="above", name="dependence")
+        self.figure = plot(230, [SaveTool()], toolbar_location="right", name="dependence")
         self.each = ColumnDataSource({"xs": [], "ys": []}, name="ice")
         self.means = [ColumnDataSource({"x": [], "y": []}, name=f"mean {i}") for i in range(len(session.explorer.subjects))]
         self.own = ColumnDataSource({"x": [], "y": []}, name="own curve")

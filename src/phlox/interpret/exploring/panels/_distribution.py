@@ -23,13 +23,14 @@ class Distribution:
         names = session.explorer.names
         self.name = choice("how many have which", names, names[0], "counted")
         self.bars = ColumnDataSource({n: [] for n in ("left", "right", "all", "chosen")}, name="bars")
-        self.figure = plot(180, [SaveTool()], toolbar_location="above", name="histogram")
+        self.figure = plot(180, [SaveTool()], toolbar_location="right", name="histogram")
         self.figure.y_range.start = 0
         for top, colour in (("all", GREY), ("chosen", ACCENT)):
             self.figure.quad(
                 left="left", right="right", bottom=0, top=top, source=self.bars, fill_color=colour, line_color="white"
             )
         self.said = text(name="brushed")
+        self.asked: tuple[str, int] | None = None
         self.name.on_change("value", changed(self.draw))
         session.on("brushed", self.draw)
         session.on("class", self.draw)
@@ -38,8 +39,10 @@ class Distribution:
 
     def draw(self) -> None:
         """Count, and draw."""
-        column = self.session.explorer.column(self.name.value, self.session.which)
-        edges, codes, ticks = _bins(column)
+        asked = (self.name.value, self.session.which)
+        if asked != self.asked:
+            self.asked, self.bins = asked, _bins(self.session.explorer.column(*asked))
+        edges, codes, ticks = self.bins
         rows = self.session.brushed
         every = np.bincount(codes[codes >= 0], minlength=len(edges) - 1)
         some = every if rows is None else np.bincount(codes[rows & (codes >= 0)], minlength=len(edges) - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from phlox.core import PhloxError
 from phlox.interpret.exploring._observations import Pictures, Rows, Texts
 from phlox.interpret.exploring._session import Session
-from phlox.interpret.exploring.panels._style import changed, choice, escaped, plot, text
+from phlox.interpret.exploring.panels._style import changed, choice, escaped, fill, plot, text
 
 
 def editor_of(session: Session) -> Any:
@@ -30,7 +30,6 @@ class RowEditor:
         self.rows = observations
         self.nearest: int | None = None
         self.cells = ColumnDataSource(name="cells")
-        self._fill()
         columns = [
             TableColumn(field="feature", title="feature", width=150),
             TableColumn(field="value", title="value ✎", editor=StringEditor(), width=90),
@@ -41,12 +40,13 @@ class RowEditor:
             source=self.cells, columns=columns, editable=True, index_position=None, height=250, name="table",
             sizing_mode="stretch_width", sortable=False, reorderable=False,
         )  # fmt: skip
+        self._fill()
         names = [name for name, c in self.rows.columns.items() if c.dtype.kind in "fiub"]
         self.feature = choice("feature", names or ["—"], names[0] if names else "—", "feature", visible=bool(names))
         self.slider = Slider(start=0, end=1, value=0, step=0.01, title="value", sizing_mode="stretch_width", name="slider")
         self.slider.visible = bool(names)
         self._busy = False
-        self.cells.on_change("data", changed(self._typed))
+        self.cells.on_change("data", changed(lambda: session.soon(self._typed)))
         self.feature.on_change("value", changed(self._set_slider))
         self.slider.on_change("value", changed(self._slid))
         session.on("picked", self._picked)
@@ -66,20 +66,17 @@ class RowEditor:
         self._set_slider()
 
     def _fill(self) -> None:
-        original, self._busy = self.rows.one(self.session.picked), True
+        original = self.rows.one(self.session.picked)
         other = None if self.nearest is None else self.rows.one(self.nearest)
         shown = [_shown(self.session.edited[name]) for name in original]
         beside = ["" if other is None or other[n] == original[n] else _shown(other[n]) for n in original]
-        self.cells.data = {
+        fill(self.table, {
             "feature": list(original), "value": shown, "original": [_shown(v) for v in original.values()],
             "nearest": beside,
-        }  # fmt: skip
-        self._busy = False
+        })  # fmt: skip
 
     def _typed(self) -> None:
-        """Read what was typed; what is no number is told, and put back."""
-        if self._busy:
-            return
+        """Read what was typed; what is no number is told, and put back. Nothing is new where the page set the cells."""
         changed = dict(self.session.edited)
         try:
             for name, value in zip(changed, self.cells.data["value"], strict=True):
@@ -91,6 +88,7 @@ class RowEditor:
             return
         if changed != self.session.edited:
             self.session.edit(changed)
+            self._fill()
             self._set_slider()
 
     def _set_slider(self) -> None:

@@ -17,7 +17,7 @@ class Errors:
         from bokeh.layouts import column
 
         self.session = session
-        self.by = choice("slices by", [NONE, *session.explorer.sliceable], NONE, "slices", width=260, sizing_mode="fixed")
+        self.by = choice("slices by", [NONE, *session.explorer.sliceable], NONE, "slices")
         self.said = text(name="errors")
         self.by.on_change("value", changed(self.show))
         self.show()

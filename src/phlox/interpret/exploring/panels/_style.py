@@ -38,7 +38,7 @@ def text(content: str = "", **options: Any) -> Any:
     """A piece of HTML."""
     from bokeh.models import Div
 
-    return Div(text=content, stylesheets=[CSS], **{"sizing_mode": "stretch_width", "margin": (2, 5, 2, 5), **options})
+    return Div(text=content, stylesheets=[CSS], disable_math=True, **{"sizing_mode": "stretch_width", "margin": (2, 5, 2, 5), **options})
 
 
 def changed(then: Callable[[], Any]) -> Callable[[Any, Any, Any], None]:
@@ -54,6 +54,11 @@ def changed(then: Callable[[], Any]) -> Callable[[Any, Any, Any], None]:
 def escaped(value: Any) -> str:
     """A value as HTML that says it, and does nothing."""
     return html.escape(str(value))
+
+
+def rgb(colour: str) -> np.ndarray:
+    """The red, green and blue of a colour such as #2f6fde, (3,)."""
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 def number(value: float) -> str:
@@ -91,6 +96,12 @@ def choice(title: str, options: Sequence[str], value: str, name: str, **more: An
     from bokeh.models import Select
 
     return Select(title=title, options=list(options), value=value, name=name, **{"sizing_mode": "stretch_width", **more})
+
+
+def fill(shown: Any, cells: dict[str, list[Any]]) -> None:
+    """Set the cells of a table. It draws anew when its view changes, which new cells alone do not do."""
+    shown.source.data = cells
+    shown.view.tags = [1 + next(iter(shown.view.tags), 0)]
 
 
 def places(column: np.ndarray, seed: int) -> tuple[np.ndarray, dict[float, str]]:
