@@ -32,7 +32,7 @@ class Person:
 
     def settled(self, condition="true"):
         """Wait until the page has answered, and a condition holds."""
-        self.chrome.wait(f"(() => {{ {GET} return {READY} && ({condition}); }})()", seconds=60)
+        self.chrome.wait(f"(() => {{ {GET} return {READY} && ({condition}); }})()", seconds=30)
 
     def text(self, name):
         """The words of a part of the page."""

@@ -40,18 +40,24 @@ def build(document: Any, explorer: Explorer) -> None:
         sections["decisions"] = Decisions(session).layout
     elif explorer.observations.target is not None and not explorer.classes:
         sections["decisions"] = Errors(session).layout
-    for name, root in {"status": status, **sections}.items():
-        root.name = name
+    document.add_root(status)
+    for name, root in sections.items():
+        root.name = f"section {name}"
         document.add_root(root)
-    document.title = f"Explore {explorer.subjects[0].name}"
+    document.title = "Explore " + " and ".join(subject.name for subject in explorer.subjects)
     document.template = Environment(autoescape=False).from_string(_TEMPLATE.read_text("utf-8"))
     document.template_variables.update(columns=_columns(sections), about=escaped(_about(explorer)))
 
 
 def _columns(sections: dict[str, Any]) -> dict[str, list[str]]:
     """What stands on the left, on the right, and across the page below."""
-    wanted = {"left": ("overview", "attributions"), "right": ("observation", "dependence"), "wide": ("decisions",)}
-    return {where: [name for name in names if name in sections] for where, names in wanted.items()}
+    if "dependence" in sections:
+        wanted = {"left": ("overview", "attributions"), "right": ("observation", "dependence")}
+    else:
+        wanted = {"left": ("overview",), "right": ("observation", "attributions")}
+    return {where: list(names) for where, names in wanted.items()} | (
+        {"wide": ["decisions"]} if "decisions" in sections else {}
+    )
 
 
 def _status(status: str) -> str:

@@ -10,7 +10,7 @@ from phlox.interpret.exploring._attributing import Parts, attributed, methods
 from phlox.interpret.exploring._observations import Pictures, Texts
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._editing import packed
-from phlox.interpret.exploring.panels._style import ACCENT, OTHER, changed, choice, escaped, number, plot, rgb, text
+from phlox.interpret.exploring.panels._style import ACCENT, OTHER, canvas, changed, choice, escaped, number, plot, rgb, text
 
 _MOST = 12  # features that are shown
 
@@ -83,20 +83,17 @@ class _Picture:
     """The picture in grey, with what spoke for the answer in blue and what spoke against it in orange."""
 
     def __init__(self, session: Session):
-        from bokeh.models import ColumnDataSource, Range1d, SaveTool
+        from bokeh.models import ColumnDataSource, SaveTool
 
         self.session = session
         observations = session.explorer.observations
         assert isinstance(observations, Pictures)
         self.pictures = observations
-        height, width = observations.pixels.shape[1:3]
         self.source = ColumnDataSource({"image": []}, name="attributions")
-        self.layout: Any = plot(
-            290, [SaveTool()], x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location="right",
-            aspect_ratio=width / height, max_height=290, name="attribution picture",
+        self.layout: Any = canvas(
+            self.source, observations.pixels.shape[1:], [SaveTool()], toolbar_location="right",
+            name="attribution picture",
         )  # fmt: skip
-        self.layout.axis.visible = self.layout.grid.visible = False
-        self.layout.image_rgba("image", x=0, y=0, dw=1, dh=1, source=self.source)
 
     def show(self, parts: Parts) -> None:
         """Colour the picture."""

@@ -11,7 +11,7 @@ from phlox.interpret.exploring._subject import Subject
 from phlox.interpret.exploring.panels._curves import CurvePlots
 from phlox.interpret.exploring.panels._style import CATEGORIES, changed, choice, escaped, fill, number, table, text
 from phlox.interpret.probing._curves import confusion
-from phlox.interpret.probing._rates import ALL, RATES, Fairness, fairness
+from phlox.interpret.probing._rates import ALL, MEASURES, RATES, Fairness, fairness
 from phlox.interpret.probing._thresholds import GOALS, choose_thresholds
 
 _MOST = 12  # slices that are shown
@@ -40,7 +40,7 @@ class Decisions:
             source=self.rates, columns=columns, editable=True, index_position=None, height=130, name="rates table",
             sizing_mode="stretch_width", sortable=False, reorderable=False,
         )  # fmt: skip
-        self.measures, self.matrix = text(name="measures"), text(name="confusion")
+        self.counted = text(name="confusion")
         self.curves = CurvePlots()
         self._busy = False
         self.by.on_change("value", changed(self._sliced))
@@ -54,8 +54,7 @@ class Decisions:
             text(f"<h2>Decisions</h2><p class='soft'>{words}</p>"),
             row(self.by, self.goal, self.slider, sizing_mode="stretch_width"),
             self.table,
-            row(self.measures, self.matrix, sizing_mode="stretch_width"),
-            self.curves.layout, sizing_mode="stretch_width",
+            self.counted, self.curves.layout, sizing_mode="stretch_width",
         )  # fmt: skip
 
     # --- what a person does ----------------------------------------------------------------------
@@ -128,8 +127,9 @@ class Decisions:
             "slice": list(map(str, first.slices[shown])), "rows": [f"{n:g}" for n in first.count[shown]],
             "threshold": [number(t) for t in first.thresholds[shown]], **rates,
         })  # fmt: skip
-        self.measures.text = _measures(subjects, found)
-        self.matrix.text = "".join(self._confusion(s, f) for s, f in zip(subjects, found, strict=True))
+        matrices = [self._confusion(s, f) for s, f in zip(subjects, found, strict=True)]
+        parts = [self._measures(found), *matrices]
+        self.counted.text = "<div class='side'>" + "".join(f"<div>{part}</div>" for part in parts) + "</div>"
         self.curves.mark(found)
 
     def _confusion(self, subject: Subject, found: Fairness) -> str:
@@ -148,18 +148,17 @@ class Decisions:
         rows = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
         return head + table(["", *names], rows)
 
-
-def _measures(subjects: tuple[Subject, ...], found: list[Fairness]) -> str:
-    """Accuracy, and what compares slices where there are several."""
-    keys = [""] if len(found) == 1 else [s.name for s in subjects]
-    rows: list[list[str]] = []
-    right = [(f.true_positive + f.true_negative).sum() / f.count.sum() for f in found]
-    rows.append(["accuracy", *(f"{value:.3f}" for value in right)])
-    if len(found[0].slices) > 1:
-        for name in found[0].measures():
-            rows.append([name.replace("_", " "), *(f"{f.measures()[name]:.3f}" for f in found)])
-    dots = "".join(
-        f"<span class='key' style='background: {CATEGORIES[i % len(CATEGORIES)]}'></span>{escaped(name)}"
-        for i, name in enumerate(found[0].slices[:_MOST])
-    ) if len(found[0].slices) > 1 else ""  # fmt: skip
-    return table(["", *keys], rows) + f"<p>{dots}</p>"
+    def _measures(self, found: list[Fairness]) -> str:
+        """The share of right decisions, and what compares slices where there are several."""
+        explorer = self.session.explorer
+        keys = [""] if len(found) == 1 else [subject.name for subject in explorer.subjects]
+        right = [(f.true_positive + f.true_negative).sum() / f.count.sum() for f in found]
+        name = escaped(explorer.classes[self.session.which])
+        rows = [["right decisions", *(f"{value:.3f}" for value in right)]]
+        head = f"<p><b>{name}, or not</b></p>"
+        if len(found[0].slices) == 1:
+            return head + table(["", *keys], rows)
+        rows += [[name.replace("_", " "), *(f"{f.measures()[name]:.3f}" for f in found)] for name in MEASURES]
+        keyed = zip(found[0].slices[:_MOST], (*CATEGORIES, *CATEGORIES), strict=False)
+        dots = (f"<span class='key' style='background: {colour}'></span>{escaped(one)}" for one, colour in keyed)
+        return head + table(["", *keys], rows) + f"<p>{''.join(dots)}</p>"

@@ -9,7 +9,7 @@ import numpy as np
 from phlox.core import PhloxError
 from phlox.interpret.exploring._observations import Pictures, Rows, Texts
 from phlox.interpret.exploring._session import Session
-from phlox.interpret.exploring.panels._style import changed, choice, escaped, fill, plot, text
+from phlox.interpret.exploring.panels._style import canvas, changed, choice, escaped, fill, text
 
 
 def editor_of(session: Session) -> Any:
@@ -43,8 +43,8 @@ class RowEditor:
         self._fill()
         names = [name for name, c in self.rows.columns.items() if c.dtype.kind in "fiub"]
         self.feature = choice("feature", names or ["—"], names[0] if names else "—", "feature", visible=bool(names))
-        self.slider = Slider(start=0, end=1, value=0, step=0.01, title="value", sizing_mode="stretch_width", name="slider")
-        self.slider.visible = bool(names)
+        self.slider = Slider(start=0, end=1, value=0, step=0.01, title="value", sizing_mode="stretch_width",
+                             name="slider", visible=bool(names), format="0[.][0000]")  # fmt: skip
         self._busy = False
         self.cells.on_change("data", changed(lambda: session.soon(self._typed)))
         self.feature.on_change("value", changed(self._set_slider))
@@ -121,34 +121,24 @@ class PictureEditor:
 
     def __init__(self, session: Session):
         from bokeh.events import Tap
-        from bokeh.layouts import row
-        from bokeh.models import ColumnDataSource, Range1d, SaveTool
+        from bokeh.layouts import column, row
+        from bokeh.models import ColumnDataSource
 
         self.session = session
         observations = session.explorer.observations
         assert isinstance(observations, Pictures)
         self.pictures = observations
-        height, width = observations.pixels.shape[1:3]
+        shape = observations.pixels.shape[1:]
         self.source = ColumnDataSource({"image": []}, name="picture")
         self.other = ColumnDataSource({"image": []}, name="other picture")
-        plots = []
-        for source, name, title in ((self.source, "canvas", "picked"), (self.other, "beside", "nearest otherwise")):
-            made = plot(
-                260, [SaveTool()], x_range=Range1d(0, 1), y_range=Range1d(0, 1), match_aspect=True, name=name,
-                title=title, toolbar_location=None, aspect_ratio=width / height, max_height=260,
-            )  # fmt: skip
-            made.axis.visible = made.grid.visible = False
-            made.image_rgba("image", x=0, y=0, dw=1, dh=1, source=source)
-            plots.append(made)
-        self.figure, beside = plots
+        self.figure = canvas(self.source, shape, name="canvas", title="picked ✎", toolbar_location=None)
+        beside = canvas(self.other, shape, name="beside", title="nearest otherwise", toolbar_location=None)
         self.figure.on_event(Tap, self._covered)
         session.on("picked", self._picked)
         session.on("edited", self.draw)
         self.draw()
-        self.layout = row(
-            self.figure, beside, text("<p class='soft'>Click the picture to cover a square of it.</p>"),
-            sizing_mode="stretch_width",
-        )  # fmt: skip
+        hint = text("<p class='soft'>Click the picture to cover a square of it.</p>")
+        self.layout = column(hint, row(self.figure, beside), sizing_mode="stretch_width")
 
     def draw(self) -> None:
         """Show the picture as it is now."""

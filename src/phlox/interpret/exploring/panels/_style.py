@@ -11,7 +11,7 @@ import numpy as np
 INK, SOFT, LINE, PAPER = "#1d2433", "#667085", "#e4e7ec", "#ffffff"
 ACCENT, OTHER, GREY = "#2f6fde", "#d9622b", "#c3c9d5"
 CATEGORIES = (
-    "#2f6fde", "#d9622b", "#2a9d6f", "#8a5cd1", "#c94f7c", "#8f7a2e", "#3aa0b8", "#7b8794", "#b0413e", "#5f6bd8",
+    "#2f6fde", "#d9622b", "#2a9d6f", "#8a5cd1", "#c94f7c", "#8f7a2e", "#3aa0b8", "#7b8794", "#b0413e", "#3f4757",
 )  # fmt: skip
 MODELS = (ACCENT, OTHER)
 
@@ -30,6 +30,7 @@ tr + tr td {{ border-top: 1px solid {LINE}; }}
 .bar {{ position: relative; background: #eef1f6; border-radius: 3px; height: 14px; width: 180px; }}
 .bar i {{ position: absolute; inset: 0 auto 0 0; border-radius: 3px; }}
 .bar b {{ position: absolute; top: -2px; bottom: -2px; width: 2px; background: {INK}; }}
+.side {{ display: flex; flex-wrap: wrap; gap: 10px 34px; }}
 mark {{ border-radius: 3px; padding: 1px 2px; background: none; color: inherit; }}
 """
 
@@ -77,10 +78,11 @@ def plot(height: int, tools: Any = "", **options: Any) -> Any:
     """A figure as wide as its place."""
     from bokeh.plotting import figure
 
-    made = figure(
-        height=height, tools=tools, sizing_mode="stretch_width", min_border=6, background_fill_color=PAPER,
-        border_fill_color=PAPER, outline_line_color=None, **options,
-    )  # fmt: skip
+    look: dict[str, Any] = {
+        "sizing_mode": "stretch_width", "min_border": 6, "background_fill_color": PAPER, "border_fill_color": PAPER,
+        "outline_line_color": None,
+    }  # fmt: skip
+    made = figure(height=height, tools=tools, **(look | options))
     made.toolbar.logo = None
     for axis in made.axis:
         axis.axis_line_color = axis.major_tick_line_color = LINE
@@ -88,6 +90,21 @@ def plot(height: int, tools: Any = "", **options: Any) -> Any:
         axis.major_label_text_color = axis.axis_label_text_color = SOFT
         axis.axis_label_text_font_style = "normal"
     made.grid.grid_line_color = "#f0f2f6"
+    return made
+
+
+def canvas(source: Any, shape: tuple[int, ...], tools: Any = "", **options: Any) -> Any:
+    """A figure that shows a picture of a shape (height, width, …), without axes."""
+    from bokeh.models import Range1d
+
+    height, width = shape[:2]
+    side = 260 / max(height, width)
+    made = plot(
+        round(side * height) + 30, tools, width=round(side * width) + 40, sizing_mode="fixed", x_range=Range1d(0, 1),
+        y_range=Range1d(0, 1), **options,
+    )  # fmt: skip
+    made.axis.visible = made.grid.visible = False
+    made.image_rgba("image", x=0, y=0, dw=1, dh=1, source=source)
     return made
 
 
