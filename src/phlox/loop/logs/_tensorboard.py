@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,8 +53,8 @@ class TensorBoardLogger(Callback):
     Everything that is logged becomes a scalar. When training starts, the settings of ``fit`` (HParams), the summary of
     the model (Text) and its program (Graphs) are written; at the ends of epochs distributions of weights and gradients.
     A resumed run goes on in the folder, and TensorBoard hides what is trained again. ``log_image``, ``log_histogram``,
-    ``log_text`` and ``log_embedding`` write at any time between the start and the end of a fit, also from another
-    callback.
+    ``log_text``, ``log_pr_curve`` and ``log_embedding`` write at any time between the start and the end of a fit, also
+    from another callback.
 
     Arguments:
         path: the folder; by default ``log_dir`` of ``px.fit`` itself.
@@ -197,15 +197,61 @@ class TensorBoardLogger(Callback):
         """Write a text, in Markdown."""
         self.writer.add_text(name, text, self._at(step))
 
-    def log_embedding(
-        self, name: str, vectors: Any, labels: Sequence[Any] | None = None, images: Any = None, step: int | None = None
+    def log_pr_curve(
+        self, name: str, scores: Any, target: Any, *, weight: Any = None, thresholds: int = 127, step: int | None = None
     ) -> None:
-        """Write vectors (count, size) for the projector, with a label or a picture (height, width, channels) each."""
-        pictures = None if images is None else np.moveaxis(np.asarray(images), -1, 1)
-        if pictures is not None and pictures.shape[1] == 1:
-            pictures = np.repeat(pictures, 3, axis=1)
-        metadata = None if labels is None else [str(label) for label in labels]
-        self.writer.add_embedding(np.asarray(vectors), metadata, pictures, self._at(step), name)
+        """Write how precision and recall go together, for the PR Curves tab.
+
+        Arguments:
+            scores: (count,) probabilities; target: (count,) 0 or 1; weight: (count,).
+            thresholds: at how many equal steps from 0 to 1 they are counted, 2 to 127.
+
+        Raises:
+            ShapeError: arrays of different lengths. RangeError: scores outside [0, 1], a target that is neither 0 nor
+                1, or another number of thresholds.
+        """
+        where = "TensorBoardLogger.log_pr_curve"
+        p, t = np.asarray(scores, np.float64), np.asarray(target)
+        w = np.ones(p.shape) if weight is None else np.asarray(weight, np.float64)
+        for what, array in (("scores", p), ("target", t), ("weight", w)):
+            if array.shape != p.shape or p.ndim != 1 or not len(p):
+                fix = "give one of each for every example"
+                raise ShapeError(f"{what} (count,)", got=describe(array), fix=fix, where=where)
+        if not ((p >= 0) & (p <= 1)).all() or not np.isin(t, (0, 1)).all():
+            fix = "give the probability of yes, and whether it was so"
+            got = f"scores from {p.min():.4g} to {p.max():.4g}, targets from {t.min()} to {t.max()}"
+            raise RangeError("scores in [0, 1] and targets of 0 and 1", got=got, fix=fix, where=where)
+        if not 2 <= thresholds <= 127:
+            fix = "leave it out for 127"
+            raise RangeError("2 to 127 thresholds", got=repr(thresholds), fix=fix, where=where)
+        self.writer.add_pr_curve(name, t, p, self._at(step), thresholds, w)
+
+    def log_embedding(
+        self, name: str, vectors: Any, labels: Any = None, images: Any = None, step: int | None = None
+    ) -> None:
+        """Write vectors for the projector, with what is known about each.
+
+        Arguments:
+            vectors: (count, size).
+            labels: one for each, or columns of them by name; the projector colours and searches by these.
+            images: (count, side, side, channels) floats from 0 to 1.
+
+        Raises:
+            ShapeError: not one label or picture for each vector, or pictures that are not square.
+        """
+        where = "TensorBoardLogger.log_embedding"
+        points, pictures = np.asarray(vectors), None if images is None else np.moveaxis(np.asarray(images), -1, 1)
+        if points.ndim != 2 or not points.size:
+            fix = "give a row for each"
+            raise ShapeError("vectors (count, size)", got=describe(points), fix=fix, where=where)
+        if pictures is not None:
+            if pictures.ndim != 4 or len(pictures) != len(points) or pictures.shape[2] != pictures.shape[3]:
+                fix = "give a square picture for each vector, channels last"
+                got = describe(np.asarray(images))
+                raise ShapeError(f"pictures ({len(points)}, side, side, channels)", got=got, fix=fix, where=where)
+            pictures = np.repeat(pictures, 3, axis=1) if pictures.shape[1] == 1 else pictures
+        rows, names = _labels(labels, len(points), where)
+        self.writer.add_embedding(points, rows, pictures, self._at(step), name, names)
 
     def _at(self, step: int | None) -> int:
         return self._step if step is None else step
@@ -232,6 +278,25 @@ class TensorBoardLogger(Callback):
         results = {name: value for name, value in last.items() if name not in ("epoch", "step")}
         for part in hparams(settings, results):
             self._writer.file_writer.add_summary(part)
+
+
+def _labels(labels: Any, count: int, where: str) -> tuple[list[Any] | None, list[str] | None]:
+    """Labels as lines of a table, and the names of its columns where there are several.
+
+    Raises:
+        ShapeError: not one for each.
+    """
+    if labels is None:
+        return None, None
+    columns = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
+    cells = {str(name): [" ".join(str(one).split()) for one in column] for name, column in columns.items()}
+    for name, column in cells.items():
+        if len(column) != count:
+            fix = "give one for each vector"
+            raise ShapeError(f"{count} of {name}", got=str(len(column)), fix=fix, where=where)
+    if len(cells) == 1:  # the projector wants no head above one column
+        return next(iter(cells.values())), None
+    return [list(row) for row in zip(*cells.values(), strict=True)], list(cells)
 
 
 def _parameters(model: Module) -> dict[str, Any]:
