@@ -10,6 +10,7 @@ import phlox as px
 from phlox.interpret.exploring._attributing import HIDDEN, INTEGRATED, SHAP, WITHOUT, attributed, methods
 from phlox.interpret.exploring._explorer import Explorer
 from phlox.interpret.exploring._observations import Pictures, Rows, Texts
+from phlox.interpret.exploring._painting import DIM, FULL, painted
 from phlox.interpret.exploring._reading import Asked, read_data
 from phlox.interpret.exploring._subject import Subject
 from phlox.interpret.exploring._worker import Worker
@@ -259,3 +260,21 @@ def test_of_jobs_that_wait_the_last_of_each_kind_is_done_and_an_error_is_told():
     assert done[0] == ("slow", "px.interpret.explore", None)
     assert done[1] == ("slider", 4, None)
     assert isinstance(done[2][2], ZeroDivisionError)
+
+
+# --- points as a picture -------------------------------------------------------------------------
+
+
+def test_points_are_painted_where_they_are():
+    """Each is a cross of five pixels; those that are brushed cover more; what lies outside is left out."""
+    x, y = np.array([2.5, 7.5, 2.5, np.nan, 99]), np.array([1.5, 6.5, 1.5, 1, 1])
+    colours = np.array([[200, 0, 0], [0, 100, 0], [0, 0, 100], [9, 9, 9], [9, 9, 9]], np.uint8)
+    picture = painted(x, y, colours, None, (0, 10, 0, 8), (10, 8)).view(np.uint8).reshape(8, 10, 4)
+    cross = {(1, 2), (0, 2), (2, 2), (1, 1), (1, 3), (6, 7), (5, 7), (7, 7), (6, 6), (6, 8)}
+    assert {tuple(at) for at in np.argwhere(picture[..., 3]).tolist()} == cross
+    assert picture[1, 2].tolist() == [100, 0, 50, round(255 * (1 - (1 - FULL) ** 2))]  # two over each other
+    assert picture[6, 7].tolist() == [0, 100, 0, round(255 * FULL)]
+    some = np.array([False, True, False, False, False])
+    brushed = painted(x, y, colours, some, (0, 10, 0, 8), (10, 8)).view(np.uint8).reshape(8, 10, 4)
+    assert brushed[1, 2, 3] == round(255 * (1 - (1 - DIM) ** 2))
+    assert brushed[6, 7, 3] == round(255 * (FULL + DIM * (1 - FULL)))
