@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "images"
 sys.path[:0] = [str(ROOT / "examples" / "deploy"), str(ROOT / "tests")]
 
-from areas.explore.person import Person  # noqa: E402
 from chrome import Chrome  # noqa: E402
+
+from areas.explore.person import Person  # noqa: E402
 
 WIDTH = 1280
 

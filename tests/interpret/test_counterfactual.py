@@ -17,7 +17,7 @@ def test_it_is_the_nearest_of_another_class_in_standard_deviations(norm, metric)
     apart = cdist(X / X.std(0), X / X.std(0), metric)
     for row in range(0, 60, 7):
         found = nearest_counterfactual(X, CLASSES, row, norm=norm)
-        others = np.where(CLASSES != CLASSES[row], apart[row], np.inf)
+        others = np.where(CLASSES[row] != CLASSES, apart[row], np.inf)
         assert found.nearest == others.argmin()
         np.testing.assert_allclose(found.distance, others.min(), rtol=1e-12)
         assert found.changes == {j: (X[row, j], X[found.nearest, j]) for j in range(5)}

@@ -159,7 +159,7 @@ def test_classes_have_names_by_the_target_or_as_given():
         assert message in str(caught.value)
 
 
-class closed:
+class closed:  # noqa: N801 - used like a function
     """Ends the thread of an explorer that has no page."""
 
     def __init__(self, explorer):

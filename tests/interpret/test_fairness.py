@@ -24,7 +24,7 @@ def test_counts_and_rates_are_those_of_scikit_learn(weight):
     found = fairness(SCORES, TARGET, SLICES, thresholds=LIMITS, weight=weight)
     assert found.slices == ("f", "m", "x")
     for i, name in enumerate(found.slices):
-        here = SLICES == name
+        here = name == SLICES
         called, truth = SCORES[here] >= LIMITS[name], TARGET[here]
         w = None if weight is None else weight[here]
         (tn, fp), (fn, tp) = metrics.confusion_matrix(truth, called, sample_weight=w)
@@ -126,7 +126,7 @@ def test_curves_are_those_of_scikit_learn():
     found = curves_by_slice(wide, TARGET, SLICES)
     assert list(found) == ["f", "m", "x"]
     for name, curves in found.items():
-        truth, scores = TARGET[SLICES == name], SCORES[SLICES == name]
+        truth, scores = TARGET[name == SLICES], SCORES[name == SLICES]
         fpr, tpr, _ = metrics.roc_curve(truth, scores, drop_intermediate=False)
         np.testing.assert_allclose(curves.false_positive_rate, fpr, atol=1e-6)
         np.testing.assert_allclose(curves.true_positive_rate, tpr, atol=1e-6)

@@ -47,7 +47,7 @@ def test_the_curve_is_scikit_learns_at_each_threshold(folder):
     shape = [d.size for d in event.tensor_proto.tensor_shape.dim]
     tp, fp, tn, fn, precision, recall = np.reshape(event.tensor_proto.float_val, shape)
     for i, threshold in enumerate(np.linspace(0, 1, 11)):
-        called = SCORES >= threshold
+        called = threshold <= SCORES
         matrix = metrics.confusion_matrix(TARGET, called, labels=[0, 1])
         assert [[tn[i], fp[i]], [fn[i], tp[i]]] == matrix.tolist()
         if called.any():

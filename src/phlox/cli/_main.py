@@ -313,17 +313,21 @@ def _add_explore(commands: Any) -> None:
     command = commands.add_parser(
         "explore",
         help="probe a model on a page in the browser",
-        description="Open a page on which a person probes a model: data, one observation that is changed and explained, "
-        "decisions by slice. It needs no network. Ctrl-C ends it.",
+        description="Open a page on which a person probes a model: data, one observation that is changed and "
+        "explained, decisions by slice. It needs no network. Ctrl-C ends it.",
     )
     command.add_argument(
         "model", metavar="MODEL", type=Path, help="a file of px.save, a bundle, an ONNX file, or a folder with one"
     )
-    command.add_argument("data", metavar="DATA", type=Path, help="a .csv, .tsv or .parquet table, or a .npz with x and y")
+    command.add_argument(
+        "data", metavar="DATA", type=Path, help="a .csv, .tsv or .parquet table, or a .npz with x and y"
+    )
     command.add_argument("--target", metavar="NAME", help="the column of what is right")
     command.add_argument("--compare", metavar="MODEL2", type=Path, help="a second model, asked beside the first")
     command.add_argument("--classes", metavar="NAMES", type=_formats, help="in the order of the model, with commas")
-    command.add_argument("--answers", choices=("logits", "probabilities", "numbers"), help="what the model's answers are")
+    command.add_argument(
+        "--answers", choices=("logits", "probabilities", "numbers"), help="what the model's answers are"
+    )
     command.add_argument(
         "--features", metavar="NAMES", type=_formats, help="columns that the model takes, in its order [all numbers]"
     )

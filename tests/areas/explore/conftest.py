@@ -43,5 +43,7 @@ def network(seed, frame):
     y = (frame.diagnosis == "malignant").to_numpy(np.int32)
     with px.seed(seed):
         model = px.Chain(px.data.Standardize.fit(x), px.Dense(30, 16, px.tanh), px.Dense(16, 2))
-    px.fit(model, (x, y), loss=px.losses.cross_entropy, optimizer=px.optim.Adam(0.01), epochs=5, seed=seed, progress=False)
+    px.fit(
+        model, (x, y), loss=px.losses.cross_entropy, optimizer=px.optim.Adam(0.01), epochs=5, seed=seed, progress=False
+    )
     return model

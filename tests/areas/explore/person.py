@@ -8,7 +8,17 @@ import time
 import numpy as np
 
 READY = 'get("status").text.includes("ready")'
-GET = "const get = (name) => Bokeh.documents[0].get_model_by_name(name); const see = (name) => Bokeh.index.find_one(get(name));"
+GET = """const get = (name) => Bokeh.documents[0].get_model_by_name(name);
+const see = (name) => Bokeh.index.find_one(get(name));
+const words = (name) => { const e = document.createElement("div"); e.innerHTML = get(name).text; return e.innerText; };
+const columns = (name) => { const { data } = get(name);
+    return Object.fromEntries([...Object.keys(data)].map((key) => [key, Array.from(data[key])])); };
+const rect = (e) => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; };
+const at = (name, x, y) => { const v = see(name), b = v.el.getBoundingClientRect();
+    return [b.left + v.frame.x_scale.compute(x), b.top + v.frame.y_scale.compute(y)]; };
+const pick = (name, value) => { const e = see(name).shadow_el.querySelector("select");
+    e.value = value; e.dispatchEvent(new Event("change")); };
+"""
 
 
 class Person:
@@ -36,13 +46,13 @@ class Person:
 
     def text(self, name):
         """The words of a part of the page."""
-        return self.js(f'(() => {{ const e = document.createElement("div"); e.innerHTML = get("{name}").text; return e.innerText; }})()')
+        return self.js(f'words("{name}")')
 
     def data(self, name):
-        """The columns of a source."""
-        return {k: np.array(v) if not isinstance(v[:1], str) else v for k, v in self.js(
-            f'Object.fromEntries([...Object.keys(get("{name}").data)].map((k) => [k, Array.from(get("{name}").data[k])]))'
-        ).items()}  # fmt: skip
+        """The columns of a source; those that hold lists as lists."""
+        nested = (list, dict)
+        found = self.js(f'columns("{name}")').items()
+        return {key: column if isinstance(next(iter(column), 0), nested) else np.array(column) for key, column in found}
 
     def cells(self, name):
         """What the cells of a table show, row by row."""
@@ -57,7 +67,7 @@ class Person:
         """Where a part of the page is: left, top, width, height; scrolled into view."""
         place = f'see("{name}").shadow_el.querySelector({json.dumps(inside)})' if inside else f'see("{name}").el'
         self.js(f'{place}.scrollIntoView({{block: "center"}})')
-        return self.js(f"(() => {{ const b = {place}.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; }})()")
+        return self.js(f"rect({place})")
 
     def click(self, point, times=1):
         for kind, buttons in (("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)):
@@ -75,10 +85,9 @@ class Person:
         self._mouse("mouseReleased", end, 0)
 
     def _mouse(self, kind, point, buttons, times=1):
-        self.chrome.call(
-            "Input.dispatchMouseEvent", type=kind, x=point[0], y=point[1], button="left" if kind != "mouseMoved" else "none",
-            buttons=buttons, clickCount=times,
-        )  # fmt: skip
+        button = "none" if kind == "mouseMoved" else "left"
+        options = {"button": button, "buttons": buttons, "clickCount": times}
+        self.chrome.call("Input.dispatchMouseEvent", type=kind, x=point[0], y=point[1], **options)
 
     def type(self, text):
         self.chrome.call("Input.insertText", text=text)
@@ -89,8 +98,7 @@ class Person:
 
     def choose(self, name, value):
         """Take one of a list."""
-        place = f'see("{name}").shadow_el.querySelector("select")'
-        self.js(f'(() => {{ const s = {place}; s.value = {json.dumps(value)}; s.dispatchEvent(new Event("change")); }})()')
+        self.js(f'pick("{name}", {json.dumps(value)})')
 
     def type_cell(self, table, row, column, text):
         """Double-click a cell, type, and press Enter."""
@@ -104,10 +112,7 @@ class Person:
     def point(self, x, y, name="scatter"):
         """Where a place in a figure's data is on the screen."""
         self.box(name)
-        return self.js(
-            f'(() => {{ const v = see("{name}"); const b = v.el.getBoundingClientRect(); const f = v.frame.bbox;'
-            f" return [b.left + f.left + (v.frame.x_scale.compute({x}) - f.left), b.top + f.top + (v.frame.y_scale.compute({y}) - f.top)]; }})()"
-        )
+        return self.js(f'at("{name}", {x}, {y})')
 
 
 def pixels(png):

@@ -20,5 +20,5 @@ def test_measures_are_those_of_fairlearn(limit, weight):
         "demographic_parity_difference", "demographic_parity_ratio", "equalized_odds_difference",
         "equalized_odds_ratio", "equal_opportunity_difference", "equal_opportunity_ratio",
     ):  # fmt: skip
-        wanted = getattr(theirs, name)(TARGET, SCORES >= limit, **given)
+        wanted = getattr(theirs, name)(TARGET, limit <= SCORES, **given)
         np.testing.assert_allclose(found.measures()[name], wanted, rtol=1e-12, err_msg=name)

@@ -171,7 +171,9 @@ def _of_file(path: Path) -> Any:
         raise file_error(error, path, _WHERE) from error
     except Exception as error:  # each library has its own
         fix = "write the file anew"
-        raise CorruptFileError(f"{path.name} to be a {kind} file", got=str(error)[:200], fix=fix, where=_WHERE) from error
+        raise CorruptFileError(
+            f"{path.name} to be a {kind} file", got=str(error)[:200], fix=fix, where=_WHERE
+        ) from error
 
 
 def _frame(path: Path, kind: str) -> Any:

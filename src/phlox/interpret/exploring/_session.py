@@ -79,7 +79,11 @@ class Session:
         observations = self.explorer.observations
         if isinstance(observations, Rows) and name in observations.columns:
             value = self.edited[name]
-            return float(value) if not isinstance(value, str) and value != observations.columns[name][self.picked] else None
+            return (
+                float(value)
+                if not isinstance(value, str) and value != observations.columns[name][self.picked]
+                else None
+            )
         answers = [n for n in self.explorer.names if n.startswith("answer")]
         if name not in answers:
             return None

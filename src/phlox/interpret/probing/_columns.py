@@ -22,10 +22,8 @@ def rows_of(x: Any, where: str) -> int:
     Raises:
         ShapeError: parts of different lengths, none at all, or no rows.
     """
-    if is_frame(x):
-        lengths = {len(x)}
-    else:
-        lengths = {len(part) for part in jax.tree.leaves(x) if np.ndim(part)}
+    parts = [x] if is_frame(x) else [part for part in jax.tree.leaves(x) if np.ndim(part)]
+    lengths = {len(part) for part in parts}
     if len(lengths) != 1 or not min(lengths):
         got = "parts of " + " and ".join(map(str, sorted(lengths))) if len(lengths) > 1 else "no rows"
         fix = "give an array (rows, features), a dict of arrays (rows,), or a pandas frame"

@@ -11,7 +11,7 @@ import numpy as np
 
 from phlox.core import jit
 from phlox.interpret.probing._rates import read_decisions
-from phlox.metrics import AveragePrecision, ConfusionMatrix, PrecisionRecallCurve, ROCAUC, ROCCurve
+from phlox.metrics import ROCAUC, AveragePrecision, ConfusionMatrix, PrecisionRecallCurve, ROCCurve
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ from phlox.interpret.exploring._attributing import Parts, attributed, methods
 from phlox.interpret.exploring._observations import Pictures, Texts
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._editing import packed
-from phlox.interpret.exploring.panels._style import ACCENT, OTHER, canvas, changed, choice, escaped, number, plot, rgb, text
+from phlox.interpret.exploring.panels._style import (
+    ACCENT,
+    OTHER,
+    canvas,
+    changed,
+    choice,
+    escaped,
+    number,
+    plot,
+    rgb,
+    text,
+)
 
 _MOST = 12  # features that are shown
 

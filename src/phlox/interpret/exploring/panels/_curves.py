@@ -36,7 +36,9 @@ class CurvePlots:
             if kind == "roc":
                 made.line([0, 1], [0, 1], line_color=GREY, line_dash=[4, 4])
             made.multi_line("xs", "ys", source=self.lines[kind], line_color="colour", line_width=2)
-            made.scatter("x", "y", source=self.dots[kind], size=10, fill_color="colour", line_color="white", line_width=2)
+            made.scatter(
+                "x", "y", source=self.dots[kind], size=10, fill_color="colour", line_color="white", line_width=2
+            )
             plots.append(made)
         self.said = text(name="areas")
         self.layout = column(row(*plots, sizing_mode="stretch_width"), self.said, sizing_mode="stretch_width")

@@ -49,7 +49,9 @@ class Decisions:
         self.rates.on_change("data", changed(lambda: session.soon(self._typed)))
         session.on("class", self._sliced)
         self._sliced()
-        words = "A row counts as the class from a threshold on. Move it for all, type one into a slice, or choose a goal."
+        words = (
+            "A row counts as the class from a threshold on. Move it for all, type one into a slice, or choose a goal."
+        )
         self.layout = column(
             text(f"<h2>Decisions</h2><p class='soft'>{words}</p>"),
             row(self.by, self.goal, self.slider, sizing_mode="stretch_width"),

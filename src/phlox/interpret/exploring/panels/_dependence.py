@@ -29,7 +29,9 @@ class DependencePlot:
         self.sample = np.sort(np.random.default_rng(0).choice(count, min(_ROWS, count), replace=False))
         self.figure = plot(230, [SaveTool()], toolbar_location="right", name="dependence")
         self.each = ColumnDataSource({"xs": [], "ys": []}, name="ice")
-        self.means = [ColumnDataSource({"x": [], "y": []}, name=f"mean {i}") for i in range(len(session.explorer.subjects))]
+        self.means = [
+            ColumnDataSource({"x": [], "y": []}, name=f"mean {i}") for i in range(len(session.explorer.subjects))
+        ]
         self.own = ColumnDataSource({"x": [], "y": []}, name="own curve")
         self.at = Span(location=0, dimension="height", line_color=INK, line_dash=[4, 3])
         self.figure.multi_line("xs", "ys", source=self.each, line_color=GREY, line_width=1, line_alpha=0.55)
@@ -42,7 +44,11 @@ class DependencePlot:
         session.on("picked", self._draw_own)
         session.on("answered", self._draw_own)
         self.draw()
-        blue = "" if len(session.explorer.subjects) == 1 else f" (blue {session.explorer.subjects[0].name}, orange the other)"
+        blue = (
+            ""
+            if len(session.explorer.subjects) == 1
+            else f" (blue {session.explorer.subjects[0].name}, orange the other)"
+        )
         words = f"<h2>If this feature were otherwise</h2><p class='soft'>Thick: the mean answer{blue}. Grey: single "
         more = "observations. Black: the picked one, the dashed line where it stands.</p>"
         self.layout = column(text(words + more), self.figure, sizing_mode="stretch_width")

@@ -14,7 +14,9 @@ from phlox.interpret.exploring.panels._style import canvas, changed, choice, esc
 
 def editor_of(session: Session) -> Any:
     """What changes an observation of this kind."""
-    return {"rows": RowEditor, "pictures": PictureEditor, "texts": TextEditor}[session.explorer.observations.kind](session)
+    return {"rows": RowEditor, "pictures": PictureEditor, "texts": TextEditor}[session.explorer.observations.kind](
+        session
+    )
 
 
 class RowEditor:

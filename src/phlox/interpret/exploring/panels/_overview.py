@@ -9,7 +9,18 @@ import numpy as np
 from phlox.interpret.exploring._painting import DIM, FULL, painted
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._style import (
-    CATEGORIES, INK, changed, choice, escaped, number, places, plot, rgb, set_range, set_ticks, text,
+    CATEGORIES,
+    INK,
+    changed,
+    choice,
+    escaped,
+    number,
+    places,
+    plot,
+    rgb,
+    set_range,
+    set_ticks,
+    text,
 )  # fmt: skip
 
 _GLYPHS = 5000  # points that the browser draws by itself; of more it is sent a picture

@@ -61,7 +61,9 @@ class Picked:
         target = explorer.observations.target
         truth = ""
         if target is not None:
-            right = target[session.picked] if explorer.codes is None else explorer.classes[explorer.codes[session.picked]]
+            right = (
+                target[session.picked] if explorer.codes is None else explorer.classes[explorer.codes[session.picked]]
+            )
             truth = f"<p>In the data: <b>{escaped(right)}</b></p>"
         parts = []
         before = session.before(session.picked)
@@ -83,7 +85,9 @@ class Picked:
             bar = f"<i style='width: {new[i]:.1%}; background: {colour}'></i><b style='left: {old[i]:.1%}'></b>"
             before = "" if np.isclose(old[i], new[i], atol=5e-5) else f"<span class='soft'>before {old[i]:.4f}</span>"
             name = escaped(self.session.explorer.classes[i])
-            rows.append(f"<tr><td>{name}</td><td><div class='bar'>{bar}</div></td><td>{new[i]:.4f}</td><td>{before}</td></tr>")
+            rows.append(
+                f"<tr><td>{name}</td><td><div class='bar'>{bar}</div></td><td>{new[i]:.4f}</td><td>{before}</td></tr>"
+            )
         return f"<table>{''.join(rows)}</table>"
 
     # --- the nearest that is answered otherwise --------------------------------------------------
@@ -102,7 +106,9 @@ class Picked:
         nearest, distance = found.nearest, found.distance  # type: ignore[attr-defined]
         explorer = self.session.explorer
         subject = explorer.subjects[0]
-        said = number(float(subject.scores[nearest])) if subject.numbers else explorer.classes[subject.predicted[nearest]]
+        said = (
+            number(float(subject.scores[nearest])) if subject.numbers else explorer.classes[subject.predicted[nearest]]
+        )
         self.found.text = (
             f"<p>Nearest answered otherwise: observation <b>{nearest}</b>, <b>{escaped(said)}</b>, at a distance of "
             f"{number(distance)} standard deviations.</p>"

@@ -39,7 +39,12 @@ def text(content: str = "", **options: Any) -> Any:
     """A piece of HTML."""
     from bokeh.models import Div
 
-    return Div(text=content, stylesheets=[CSS], disable_math=True, **{"sizing_mode": "stretch_width", "margin": (2, 5, 2, 5), **options})
+    return Div(
+        text=content,
+        stylesheets=[CSS],
+        disable_math=True,
+        **{"sizing_mode": "stretch_width", "margin": (2, 5, 2, 5), **options},
+    )
 
 
 def changed(then: Callable[[], Any]) -> Callable[[Any, Any, Any], None]:
@@ -112,7 +117,9 @@ def choice(title: str, options: Sequence[str], value: str, name: str, **more: An
     """One of several names."""
     from bokeh.models import Select
 
-    return Select(title=title, options=list(options), value=value, name=name, **{"sizing_mode": "stretch_width", **more})
+    return Select(
+        title=title, options=list(options), value=value, name=name, **{"sizing_mode": "stretch_width", **more}
+    )
 
 
 def fill(shown: Any, cells: dict[str, list[Any]]) -> None:
