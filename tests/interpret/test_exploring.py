@@ -8,9 +8,9 @@ from scipy import special
 
 import phlox as px
 from phlox.interpret.exploring._attributing import HIDDEN, INTEGRATED, SHAP, WITHOUT, attributed, methods
-from phlox.interpret.exploring._explorer import Explorer
 from phlox.interpret.exploring._observations import Pictures, Rows, Texts
 from phlox.interpret.exploring._painting import DIM, FULL, painted
+from phlox.interpret.exploring._probe import Probe
 from phlox.interpret.exploring._reading import Asked, read_data
 from phlox.interpret.exploring._subject import Subject
 from phlox.interpret.exploring._worker import Worker
@@ -142,12 +142,12 @@ def test_answers_are_read_as_what_they_are():
 
 def test_classes_have_names_by_the_target_or_as_given():
     logits = np.eye(3)[[0, 1, 2, 2]]
-    with closed(Explorer(*explored(logits, np.array(["b", "a", "c", "c"])), None)) as found:
+    with closed(Probe(*explored(logits, np.array(["b", "a", "c", "c"])), None)) as found:
         assert found.classes == ("a", "b", "c")
         assert found.codes.tolist() == [1, 0, 2, 2]
         assert found.column("predicted", 0).tolist() == ["a", "b", "c", "c"]
         assert found.column("right", 0).tolist() == ["wrong", "wrong", "right", "right"]
-    with closed(Explorer(*explored(logits, np.array([0, 1, 2, 0])), ["x", "y", "z"])) as found:
+    with closed(Probe(*explored(logits, np.array([0, 1, 2, 0])), ["x", "y", "z"])) as found:
         assert found.column("target", 0).tolist() == ["x", "y", "z", "x"]
     for target, names, message in (
         (np.array([0, 1, 3, 0]), None, "expects a target among 0, 1, 2, got"),
@@ -155,7 +155,7 @@ def test_classes_have_names_by_the_target_or_as_given():
         (np.array([0, 1, 2, 0]), ["a", "b"], "expects 3 classes, as the model has, got a, b"),
     ):
         with pytest.raises(px.PhloxError) as caught:
-            Explorer(*explored(logits, target), names)
+            Probe(*explored(logits, target), names)
         assert message in str(caught.value)
 
 
@@ -182,7 +182,7 @@ def test_slices_are_values_or_quarters():
     columns = {"few": np.array([1, 2, 1, 2] * 5), "many": np.arange(20.0)}
     observations = Rows(columns, {"city": np.array(["Rome", "Oslo"] * 10)}, None, None, False)
     model = lambda x: np.asarray(x)[:, 1]  # noqa: E731
-    with closed(Explorer(observations, [Subject("model", model, observations, None, 0)], None)) as found:
+    with closed(Probe(observations, [Subject("model", model, observations, None, 0)], None)) as found:
         assert np.unique(found.slices("few")).tolist() == ["1", "2"]
         assert np.unique(found.slices("city")).tolist() == ["Oslo", "Rome"]
         quarters = found.slices("many")

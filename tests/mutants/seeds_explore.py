@@ -123,7 +123,7 @@ MUTANTS = [
     ),
     (
         "exploring: classes are in the order of the data",
-        _PAGE + "_explorer.py",
+        _PAGE + "_probe.py",
         "given = np.unique(target).tolist()",
         "given = list(dict.fromkeys(target.tolist()))",
         (_EXPLORING + "test_classes_have_names_by_the_target_or_as_given",),

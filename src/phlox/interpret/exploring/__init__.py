@@ -1,6 +1,7 @@
 """Exploring: a page on which a person probes a model; built on Bokeh, which is loaded when a page is made.
 
 _explorer          px.interpret.explore: data, models and a server; read it first
+_probe             what is probed: answers, what can be drawn, slices
 _reading           what is given as data, as one of three kinds
 _observations      the kinds: rows of a table, pictures, texts
 _subject           a model with its answers, read as classes or as numbers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from phlox.interpret.exploring._explorer import Explorer
 from phlox.interpret.exploring._observations import Rows
+from phlox.interpret.exploring._probe import Probe
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._attributions import Attributions
 from phlox.interpret.exploring.panels._decisions import Decisions
@@ -20,7 +20,7 @@ from phlox.interpret.exploring.panels._style import escaped, text
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def build(document: Any, explorer: Explorer) -> None:
+def build(document: Any, explorer: Probe) -> None:
     """Fill a Bokeh document with the page of one visitor."""
     from bokeh.layouts import column
     from jinja2 import Environment
@@ -66,7 +66,7 @@ def _status(status: str) -> str:
     return f"<span class='key' style='background: {colour}'></span>{words}"
 
 
-def _about(explorer: Explorer) -> str:
+def _about(explorer: Probe) -> str:
     observations, first = explorer.observations, explorer.subjects[0]
     parts = [f"{observations.count:,} {observations.kind}"]
     if isinstance(observations, Rows):

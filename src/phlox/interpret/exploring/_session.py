@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from phlox.core import PhloxError
 from phlox.interpret.exploring._observations import Rows
-
-if TYPE_CHECKING:
-    from phlox.interpret.exploring._explorer import Explorer
+from phlox.interpret.exploring._probe import Probe
 
 EVENTS = ("picked", "edited", "answered", "brushed", "class", "status")
 
@@ -24,7 +22,7 @@ class Session:
         later: does something under the page's lock, from another thread.
     """
 
-    explorer: Explorer
+    explorer: Probe
     picked: int  # the number of an observation
     edited: Any  # the same, as it has been changed
     answered: list[np.ndarray]  # what each model says to it: (classes,) probabilities, or () a number
@@ -32,7 +30,7 @@ class Session:
     brushed: np.ndarray | None  # (rows,) booleans; None where there is no brush
     status: str
 
-    def __init__(self, explorer: Explorer, later: Callable[[Callable[[], Any]], Any]):
+    def __init__(self, explorer: Probe, later: Callable[[Callable[[], Any]], Any]):
         self.explorer, self._later = explorer, later
         self._heard: dict[str, list[Callable[[], None]]] = {event: [] for event in EVENTS}
         self.which = 1 if len(explorer.classes) == 2 else 0

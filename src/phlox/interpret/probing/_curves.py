@@ -15,7 +15,7 @@ from phlox.metrics import ROCAUC, AveragePrecision, ConfusionMatrix, PrecisionRe
 
 
 @dataclass(frozen=True)
-class Curves:
+class ScoreCurves:
     """The curves of one slice, without points that repeat another; NaN where a kind of rows is lacking.
 
     Arguments:
@@ -32,7 +32,7 @@ class Curves:
     average_precision: float
 
 
-def curves_by_slice(scores: Any, target: Any, slices: Any = None, where: str = "curves") -> dict[Any, Curves]:
+def curves_by_slice(scores: Any, target: Any, slices: Any = None, where: str = "curves") -> dict[Any, ScoreCurves]:
     """The curves of each slice, by its name; scores may be any numbers."""
     read = read_decisions(scores, target, slices, None, where)
     return {
@@ -48,7 +48,7 @@ def confusion(predicted: Any, target: Any, classes: int) -> np.ndarray:
     return np.asarray(matrix.compute())
 
 
-def _curves(scores: np.ndarray, positive: np.ndarray) -> Curves:
+def _curves(scores: np.ndarray, positive: np.ndarray) -> ScoreCurves:
     """Rows are filled up to a power of two, by such that weigh nothing, so that few programs are compiled."""
     room = 1 << (len(scores) - 1).bit_length()
     fill = room - len(scores)
@@ -56,7 +56,7 @@ def _curves(scores: np.ndarray, positive: np.ndarray) -> Curves:
     roc, pr, area, average = _measured(room)(*(jnp.asarray(a, jnp.float32) for a in padded))
     fpr, tpr = _distinct(roc.false_positive_rate, roc.true_positive_rate)
     recall, precision = _distinct(pr.recall[::-1], pr.precision[::-1])
-    return Curves(fpr, tpr, precision, recall, float(area), float(average))
+    return ScoreCurves(fpr, tpr, precision, recall, float(area), float(average))
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._style import CATEGORIES, GREY, MODELS, plot, text
-from phlox.interpret.probing._curves import Curves, curves_by_slice
+from phlox.interpret.probing._curves import ScoreCurves, curves_by_slice
 from phlox.interpret.probing._rates import Fairness
 
 _POINTS = 400  # of a curve that are drawn
@@ -47,7 +47,7 @@ class CurvePlots:
         """Have the curves worked out."""
         names = [subject.name for subject in session.explorer.subjects]
 
-        def job() -> dict[str, Curves]:
+        def job() -> dict[str, ScoreCurves]:
             if len(np.unique(slices)) > 1 or len(scores) == 1:
                 return curves_by_slice(scores[0], positive, slices)
             found = [next(iter(curves_by_slice(s, positive).values())) for s in scores]
@@ -55,7 +55,7 @@ class CurvePlots:
 
         session.ask("curves", job, self._show)
 
-    def _show(self, found: dict[str, Curves]) -> None:
+    def _show(self, found: dict[str, ScoreCurves]) -> None:
         found = dict(list(found.items())[:_MOST])
         colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(found))]
         curves = list(found.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phlox.core import PhloxError
-from phlox.interpret.exploring._explorer import NONE
+from phlox.interpret.exploring._probe import NONE
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring._subject import Subject
 from phlox.interpret.exploring.panels._curves import CurvePlots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phlox.interpret.exploring._explorer import NONE
+from phlox.interpret.exploring._probe import NONE
 from phlox.interpret.exploring._session import Session
 from phlox.interpret.exploring.panels._style import changed, choice, number, table, text
 from phlox.interpret.probing._rates import ALL
