@@ -44,15 +44,16 @@ class Overview:
             "colour": choice("colour", names, _colour(names), "colour"),
         }
         brush = BoxSelectTool(renderers=[])
+        few = explorer.observations.count <= _GLYPHS
         self.figure = plot(
             400, [brush, PanTool(), WheelZoomTool(), ResetTool(), SaveTool(filename="scatter")],
-            output_backend="webgl", x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1), name="scatter",
+            output_backend="webgl" if few else "canvas", x_range=Range1d(start=0, end=1),
+            y_range=Range1d(start=0, end=1), name="scatter",
             toolbar_location="right",
         )  # fmt: skip
         self.figure.toolbar.active_drag, self.figure.toolbar.active_scroll = brush, None
         self.legend = text(name="legend")
         self.at = {name: np.zeros(explorer.observations.count, np.float32) for name in ("x", "y")}
-        few = explorer.observations.count <= _GLYPHS
         self.points: Any = _Glyphs(self.figure) if few else _Picture(self.figure)
         self._add_mark()
         self.draw()
