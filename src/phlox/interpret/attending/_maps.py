@@ -54,4 +54,5 @@ def _heard(question: Question, x: Any) -> dict[str, Any]:
 
 
 def _telling(call: Any, self: Any, *args: Any, return_weights: bool = False, **options: Any) -> _Told:
-    return _Told(*call(self, *args, return_weights=True, **options), return_weights)
+    y, weights = call(self, *args, return_weights=True, **options)
+    return _Told(y, weights, return_weights)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from phlox.core import RangeError
+from phlox.interpret.probing._columns import names_of
 
 _WHERE = "px.interpret.explore"
 Prepare = Callable[[Any], Any] | None
@@ -219,10 +220,9 @@ class Texts(Observations):
         return counts
 
 
-def as_columns(given: Mapping[Any, Any] | Any) -> Columns:
+def as_columns(given: Any) -> Columns:
     """Columns by name, from a dict or a frame."""
-    names = given.columns if hasattr(given, "columns") else given
-    return {str(name): _plain(np.asarray(given[name])) for name in names}
+    return {str(name): _plain(np.asarray(given[name])) for name in names_of(given)}
 
 
 def _plain(column: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +169,7 @@ def logistic(x: Any, y: Any, penalty: float) -> tuple[Any, float]:
     return found[:-1] @ basis, float(found[-1])
 
 
-def _p_value(scores: Sequence[float], chance: Sequence[float]) -> float:
+def _p_value(scores: Any, chance: Any) -> float:
     """Welch's t-test, two-sided."""
     if len(scores) < 2 or len(chance) < 2:
         return float("nan")
@@ -177,4 +177,5 @@ def _p_value(scores: Sequence[float], chance: Sequence[float]) -> float:
 
     if np.std(scores) == 0 and np.std(chance) == 0:
         return 1.0 if np.mean(scores) == np.mean(chance) else 0.0
-    return float(stats.ttest_ind(scores, chance, equal_var=False).pvalue)
+    found: Any = stats.ttest_ind(scores, chance, equal_var=False)
+    return float(found.pvalue)

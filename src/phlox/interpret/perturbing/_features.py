@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from phlox.core import RangeError, ShapeError, describe
 from phlox.interpret.asking._trees import is_floating
 
 
-class Features(NamedTuple):
+@dataclass(frozen=True)
+class Features:
     """Features of a row."""
 
     ids: Any

@@ -16,6 +16,11 @@ def is_frame(x: Any) -> bool:
     return hasattr(x, "columns") and hasattr(x, "iloc")
 
 
+def names_of(x: Any) -> list[Any]:
+    """The names of the columns of a frame or a dict."""
+    return list(x.columns) if hasattr(x, "columns") else list(x)
+
+
 def rows_of(x: Any, where: str) -> int:
     """How many rows there are.
 
@@ -45,7 +50,7 @@ def column_of(x: Any, feature: Any, where: str) -> np.ndarray:
         RangeError: there is no such feature.
     """
     if is_frame(x) or isinstance(x, Mapping):
-        names = list(x.columns) if is_frame(x) else list(x)
+        names = names_of(x)
         if feature not in names:
             fix = "name one of them"
             raise RangeError(f"a feature among {_few(names)}", got=repr(feature), fix=fix, where=where)
@@ -76,7 +81,7 @@ def with_column(x: Any, feature: Any, values: Any) -> Any:
 def by_name(x: Any, where: str) -> dict[Any, np.ndarray]:
     """All columns by name or, of an array, by number."""
     if is_frame(x) or isinstance(x, Mapping):
-        return {name: np.asarray(x[name]) for name in (x.columns if is_frame(x) else x)}
+        return {name: np.asarray(x[name]) for name in names_of(x)}
     column_of(x, 0, where)
     return dict(enumerate(np.asarray(x).T))
 

@@ -30,7 +30,8 @@ class CurvePlots:
         plots = []
         for kind, (x, y) in labels.items():
             made = plot(
-                260, [SaveTool()], x_range=Range1d(-0.02, 1.02), y_range=Range1d(-0.02, 1.03), name=f"{kind} plot",
+                260, [SaveTool()], x_range=Range1d(start=-0.02, end=1.02),
+                y_range=Range1d(start=-0.02, end=1.03), name=f"{kind} plot",
                 toolbar_location="right", x_axis_label=x, y_axis_label=y,
             )  # fmt: skip
             if kind == "roc":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from phlox.core import PhloxError
@@ -34,8 +36,8 @@ class Decisions:
         )  # fmt: skip
         self.rates = ColumnDataSource(name="rates")
         names = ("slice", "rows", "threshold", *RATES)
-        columns = [TableColumn(field=n, title=n.replace("_", " ") + (" ✎" if n == "threshold" else ""),
-                               **({"editor": StringEditor()} if n == "threshold" else {})) for n in names]  # fmt: skip
+        columns: list[Any] = [TableColumn(field=name, title=name.replace("_", " ")) for name in names]
+        columns[2] = TableColumn(field="threshold", title="threshold ✎", editor=StringEditor())
         self.table = DataTable(
             source=self.rates, columns=columns, editable=True, index_position=None, height=130, name="rates table",
             sizing_mode="stretch_width", sortable=False, reorderable=False,

@@ -44,15 +44,16 @@ class Overview:
             "colour": choice("colour", names, _colour(names), "colour"),
         }
         brush = BoxSelectTool(renderers=[])
+        few = explorer.observations.count <= _GLYPHS
         self.figure = plot(
             400, [brush, PanTool(), WheelZoomTool(), ResetTool(), SaveTool(filename="scatter")],
-            output_backend="webgl", x_range=Range1d(0, 1), y_range=Range1d(0, 1), name="scatter",
+            output_backend="webgl" if few else "canvas", x_range=Range1d(start=0, end=1),
+            y_range=Range1d(start=0, end=1), name="scatter",
             toolbar_location="right",
         )  # fmt: skip
         self.figure.toolbar.active_drag, self.figure.toolbar.active_scroll = brush, None
         self.legend = text(name="legend")
         self.at = {name: np.zeros(explorer.observations.count, np.float32) for name in ("x", "y")}
-        few = explorer.observations.count <= _GLYPHS
         self.points: Any = _Glyphs(self.figure) if few else _Picture(self.figure)
         self._add_mark()
         self.draw()
@@ -161,8 +162,8 @@ class _Glyphs:
     def __init__(self, figure: Any):
         from bokeh.models import ColumnDataSource
 
-        self.every = ColumnDataSource({"x": [], "y": [], "colour": []}, name="points")
-        self.chosen = ColumnDataSource({"x": [], "y": [], "colour": []}, name="chosen")
+        self.every: Any = ColumnDataSource({"x": [], "y": [], "colour": []}, name="points")
+        self.chosen: Any = ColumnDataSource({"x": [], "y": [], "colour": []}, name="chosen")
         style: dict[str, Any] = {"size": 6, "fill_color": "colour", "line_color": None}
         self.base = figure.scatter("x", "y", source=self.every, fill_alpha=FULL, **style)
         figure.scatter("x", "y", source=self.chosen, fill_alpha=0.9, **style)
@@ -207,7 +208,14 @@ class _Picture:
         """Dim all but some."""
         self.brushed = brushed
         (left, right), (bottom, top) = ((r.start, r.end) for r in (self.figure.x_range, self.figure.y_range))
-        picture = painted(self.x, self.y, self.colours, brushed, (left, right, bottom, top), (*self.size.values(),))
+        picture = painted(
+            self.x,
+            self.y,
+            self.colours,
+            brushed,
+            (left, right, bottom, top),
+            (self.size["inner_width"], self.size["inner_height"]),
+        )
         self.source.data = {
             "image": [picture], "x": [left], "y": [bottom], "dw": [right - left], "dh": [top - bottom],
         }  # fmt: skip

@@ -105,8 +105,8 @@ def canvas(source: Any, shape: tuple[int, ...], tools: Any = "", **options: Any)
     height, width = shape[:2]
     side = 260 / max(height, width)
     made = plot(
-        round(side * height) + 30, tools, width=round(side * width) + 40, sizing_mode="fixed", x_range=Range1d(0, 1),
-        y_range=Range1d(0, 1), **options,
+        round(side * height) + 30, tools, width=round(side * width) + 40, sizing_mode="fixed",
+        x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1), **options,
     )  # fmt: skip
     made.axis.visible = made.grid.visible = False
     made.image_rgba("image", x=0, y=0, dw=1, dh=1, source=source)
