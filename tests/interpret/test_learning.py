@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 
 import phlox as px
 from kit import assert_close, oracle
+from phlox.interpret.learning._concepts import _p_value
 
 I = px.interpret  # noqa: E741
 RNG = np.random.default_rng(0)
@@ -94,6 +95,10 @@ def test_a_concepts_direction_is_that_of_a_logistic_regression():
         share = (head[:, 1] @ found.directions["shifted"][i] > 0) * 1.0  # what follows is linear
         assert found.scores["shifted"][i] == share
     assert found.random_scores.shape == (3,)
+    stats = oracle("scipy.stats")
+    chance = np.array([0.0, 1.0, 1.0])
+    wanted = stats.ttest_ind([0.2, 0.4, 0.9], chance, equal_var=False).pvalue
+    np.testing.assert_allclose(_p_value(np.array([0.2, 0.4, 0.9]), chance), wanted)
     assert "shifted" in str(found)
 
 

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import interpret_games as games
 import phlox as px
+from interpret_games import DATA, along, quadratic
 from kit import assert_close
 
 I = px.interpret  # noqa: E741
@@ -36,6 +38,14 @@ def test_differences_of_activations_are_quotients(act):
     quotient = (np.asarray(act(u)) - np.asarray(act(u0))) / (u - u0)
     found = I.deep_lift(network(act), X, target=1, baselines=BASE)
     assert_close(found.values, (X - BASE) * ((quotient * W2[:, 1]) @ W1.T), scale=20)
+    np.testing.assert_allclose(found.delta, 0, atol=1e-5)
+
+
+def test_baselines_from_data_are_a_mean():
+    """Of products of two that differ the share is the slope half way, as integrated gradients have it."""
+    wanted = np.mean([along(games.X, base) for base in DATA[:, None]], 0)
+    found = I.deep_lift_shap(quadratic, games.X, baselines=DATA)
+    assert_close(found.values, wanted, scale=10)
     np.testing.assert_allclose(found.delta, 0, atol=1e-5)
 
 
@@ -78,22 +88,20 @@ class Attending(px.Module):
     def __init__(self, bias):
         self.attend = px.MultiHeadAttention(6, 2, bias=bias, key=0)
         self.norm = px.LayerNorm(6)
-        self.lstm = px.LSTM(6, 5, key=1)
-        self.head = px.Dense(5, 2, bias=bias, key=2)
+        self.lstm = px.LSTM(6, 3, key=1)
+        self.head = px.Dense(3, 2, bias=bias, key=2)
 
     def __call__(self, x):
         return self.head(self.lstm(self.norm(x + self.attend(x)))[:, -1])
 
 
-SEQUENCES = RNG.normal(size=(2, 3, 6)).astype("f")
+SEQUENCES = RNG.normal(size=(2, 2, 6)).astype("f")
 
 
 def test_all_differences_are_accounted_for_in_attention_gates_and_norms():
     found = I.deep_lift(Attending(True), SEQUENCES, target=1, baselines=SEQUENCES[::-1] / 2)
     np.testing.assert_allclose(found.delta, 0, atol=1e-5)
     assert np.abs(np.asarray(found.scores - found.baseline_scores)).min() > 1e-3
-    shap = I.deep_lift_shap(Attending(True), SEQUENCES, target=1, baselines=SEQUENCES)
-    np.testing.assert_allclose(shap.delta, 0, atol=1e-5)
 
 
 def test_relevance_is_conserved_without_biases():
@@ -103,9 +111,6 @@ def test_relevance_is_conserved_without_biases():
     np.testing.assert_allclose(found.delta, 0, atol=1e-5)
     assert np.abs(np.asarray(found.scores)).min() > 1e-3
     assert np.abs(np.asarray(found.values)).max() > 1e-3
-    doubled = I.lrp(model, SEQUENCES, target=1, rules={"head": I.Gamma(0.5)})
-    np.testing.assert_allclose(doubled.delta, 0, atol=1e-5)
-    assert np.abs(np.asarray(doubled.values - found.values)).max() > 1e-4
 
 
 def relevance(weigh, x=X, bias=True):
