@@ -58,7 +58,10 @@ class Front:
 
     async def _once(self, call: Call) -> Any:
         """One replica's answer, whole; or from its first part on, where it is written while it is sent."""
-        from starlette.responses import Response, StreamingResponse
+        from starlette.responses import (  # pyright: ignore[reportMissingImports]  # which Ray brings
+            Response,
+            StreamingResponse,
+        )
 
         parts = self._models.answer.remote(call)
         start: Start = await anext(parts)
@@ -96,7 +99,7 @@ def _path(request: Any) -> str:
 
 
 def _told(status: int, text: str) -> Any:
-    from starlette.responses import Response
+    from starlette.responses import Response  # pyright: ignore[reportMissingImports]
 
     headers = {"retry-after": "1"} if status == 503 else {}
     return Response(json.dumps({"error": text}), status, headers, "application/json")

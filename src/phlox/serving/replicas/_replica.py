@@ -32,7 +32,8 @@ class Replica:
         from phlox.serving.http._metrics import Metrics
         from phlox.serving.http._service import Service
 
-        told = Server(source() if callable(source) else source, **options).settings
+        found: Any = source() if callable(source) else source
+        told = Server(found, **options).settings
         metrics, self._journal = Metrics(), Journal(sys.stderr, requests=told.requests)
         self._repository = Repository(told.source, told.limits, told.how, told.memory, self._journal.tell, metrics.ran)
         metrics.watch(self._repository)
