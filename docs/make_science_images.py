@@ -77,9 +77,9 @@ def double_pendulum() -> None:
     for name, swing in found.swings.items():
         left.plot(found.ts, swing[0, :, 1], label=name)
         right.plot(found.ts, example.energy(swing[0]) - example.energy(swing[0, :1]), label=name)
-    left.set(xlabel="seconds", ylabel="angle of the lower rod", title="swings")
+    left.set(xlabel="seconds", ylabel="angle of the lower rod", ylim=(-2.1, 2.6), title="swings")
     right.set(xlabel="seconds", ylabel="joules", title="change of the true energy")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper center", ncols=3)
     right.legend(fontsize=8)
     figure.savefig(IMAGES / "double_pendulum.png", dpi=90)
     print("double_pendulum:", found.drifts)

@@ -298,3 +298,25 @@ def test_characters_are_foretold_better_than_by_five_grams(example):
     bound = ngram_loss(learn, held_out, 5, len(characters))
     print(f"5-gram {bound:.3f}, GPT {loss:.3f} nats per character")
     assert loss < bound
+
+
+@pytest.mark.soak
+def test_the_term_that_an_equation_lacks_is_found(example):
+    oracle("diffrax")
+    with compiled_as_users_do():
+        assert example("lotka_volterra").main().error < 0.05
+
+
+@pytest.mark.soak
+def test_spirals_are_told_apart_by_points_at_times_of_their_own(example):
+    oracle("diffrax")
+    with compiled_as_users_do():
+        assert example("spirals").main().accuracy > 0.97
+
+
+@pytest.mark.soak
+def test_a_lagrangian_that_is_learned_keeps_energy_better_than_learned_accelerations(example):
+    oracle("diffrax")
+    with compiled_as_users_do():
+        by_lagrangian, plain = example("double_pendulum").main().drifts.values()
+    assert 2 * by_lagrangian < plain

@@ -49,8 +49,7 @@ def test_an_equilibrium_and_its_gradients_are_those_of_unrolling(solver, linear)
     )
 
     def unrolled(block, x):
-        z = jax.lax.fori_loop(0, 0, lambda _, z: z, start(x))
-        z, _ = px.scan(lambda z, _: (block(z, x), None), z, length=80)
+        z, _ = px.scan(lambda z, _: (block(z, x), None), start(x), length=80)
         return jnp.sum(jnp.sin(z)), z
 
     def solved(layer, x):
