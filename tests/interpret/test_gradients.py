@@ -48,7 +48,7 @@ def test_several_baselines_are_a_mean_and_one_row_is_for_all():
 
 def test_rounds_of_any_size_give_the_same():
     whole = I.integrated_gradients(quadratic, X, baselines=BASE, steps=7)
-    for size in (1, 2, 5):
+    for size in (1, 2, 6):  # 6 is two steps of three rows, and seven steps fill no four rounds
         parts = I.integrated_gradients(quadratic, X, baselines=BASE, steps=7, batch_size=size)
         assert_close(parts.values, whole.values, scale=4)
 

@@ -28,6 +28,9 @@ def test_rectifiers_pass_what_is_positive():
     assert_close(I.deconvolution(network(), X, target=1).values, np.broadcast_to(np.maximum(back, 0) @ W1.T, X.shape))
     for act in (lambda x: jnp.maximum(0.0, x), lambda x: jnp.where(x > 0, x, 0.0)):
         assert_close(I.guided_backprop(network(act), X, target=1).values, guided)
+    shifted = np.maximum(back, 0) * (0.5 * u + 0.25 > 0) * 0.5 @ W1.T
+    found = I.guided_backprop(network(lambda x: px.relu(0.5 * x + 0.25)), X, target=1)
+    assert_close(found.values, shifted)
     with pytest.raises(px.StructureError, match="a model with a ReLU, got none"):
         I.guided_backprop(network(px.gelu), X, target=1)
 
@@ -111,6 +114,14 @@ def test_relevance_is_conserved_without_biases():
     np.testing.assert_allclose(found.delta, 0, atol=1e-5)
     assert np.abs(np.asarray(found.scores)).min() > 1e-3
     assert np.abs(np.asarray(found.values)).max() > 1e-3
+
+
+def test_of_a_product_each_activation_has_half():
+    a, b = np.maximum(X @ W1[:, :1], 0), X @ W1[:, 1:2]
+    found = I.lrp(lambda x: px.relu(x @ W1[:, 0]) * (x @ W1[:, 1]), X)
+    wanted = X * (W1[:, 0] * (X @ W1[:, :1] > 0) * b + W1[:, 1] * a) / 2
+    assert_close(found.values, wanted, scale=4)
+    np.testing.assert_allclose(found.delta, 0, atol=1e-6)
 
 
 def relevance(weigh, x=X, bias=True):

@@ -100,21 +100,18 @@ MUTANTS = [
         (_REWRITING + "test_a_maximum_belongs_to_where_it_was_and_is",),
     ),
     (
-        "lines: an activation begins with its bias",
+        "lines: an activation begins with its scale and shift",
         _HERE + "rewriting/_lines.py",
         "        root = readers[0].makes[0]\n",
         "        return root, chain\n",
-        (
-            _REWRITING + "test_rectifiers_pass_what_is_positive",
-            _REWRITING + "test_rules_of_relevance_are_their_formulas",
-        ),
+        (_REWRITING + "test_rectifiers_pass_what_is_positive",),
     ),
     (
         "relevance: products of two give each all",
         _HERE + "rewriting/_relevance_rules.py",
         "return [g / 2 for g in RULES[kind].back(step, *gs)]",
         "return list(RULES[kind].back(step, *gs))",
-        (_REWRITING + "test_relevance_is_conserved_without_biases",),
+        (_REWRITING + "test_of_a_product_each_activation_has_half",),
     ),
     (
         "relevance: ε has no sign",
