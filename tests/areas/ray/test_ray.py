@@ -1,14 +1,10 @@
 """Processes that Ray starts: a training of two gives the numbers of one process."""
 
-import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 import phlox as px
-
-FOLDER = Path(__file__).resolve().parent
 
 
 def fitted():
@@ -40,17 +36,9 @@ def failing():
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-    """Ray on this machine, with as many cores as the workers need; workers find this module and the source."""
-    import ray
-
-    paths = [str(FOLDER), *[path for path in sys.path if path]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        environment = {"env_vars": {"PYTHONPATH": ":".join(paths), "JAX_PLATFORMS": "cpu"}}
-        ray.init(num_cpus=4, include_dashboard=False, runtime_env=environment)
-        yield str(tmp_path_factory.mktemp("ray"))
-        ray.shutdown()
+def machine(cluster, tmp_path_factory):
+    """A folder for what Ray keeps, where Ray runs."""
+    return str(tmp_path_factory.mktemp("ray"))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -74,7 +62,6 @@ def ending_once(folder, dies):
     def train():
         import os
         import signal
-        from pathlib import Path
 
         import jax
         import numpy as np

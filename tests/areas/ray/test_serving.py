@@ -5,20 +5,17 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 import urllib.request
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import phlox as px
 
-FOLDER = Path(__file__).resolve().parent
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -55,22 +52,17 @@ def writer():
 
 
 @pytest.fixture(scope="module")
-def machine():
-    """Ray on this machine, and Ray Serve on a free port; gives the address."""
+def machine(cluster):
+    """Ray Serve on a free port; gives the address."""
+    from ray import serve
+
     with socket.create_server(("127.0.0.1", 0)) as one:
         port = one.getsockname()[1]
-    paths = [str(FOLDER), *[path for path in sys.path if path]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import ray
-        from ray import serve
-
-        environment = {"env_vars": {"PYTHONPATH": ":".join(paths), "JAX_PLATFORMS": "cpu"}}
-        ray.init(num_cpus=4, include_dashboard=False, runtime_env=environment, ignore_reinit_error=True)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         yield f"http://127.0.0.1:{port}"
         serve.shutdown()
-        ray.shutdown()
 
 
 def run(application, name, prefix="/"):
