@@ -17,7 +17,7 @@ import pytest
 import phlox as px
 from kit import assert_close
 from phlox.nn.functional.kernels import _conv as K
-from phlox.nn.functional.kernels._kernels import Kernel, package, reference_forms
+from phlox.nn.functional.kernels._kernels import Kernel, asked, int64s, package, reference_forms
 from phlox.nn.functional.space._window import Window
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
@@ -236,10 +236,6 @@ def test_any_shape_at_length(case):
 
 
 def test_the_library_says_why_it_declines():
-    answer = ctypes.create_string_buffer(1024)
-    numbers = (ctypes.c_int64 * 13)(1, 5, 2, 3, 2, 3, 1, 9, 3, 1, 1, 0, 0)
-    status = package().library.phlox_cpu_conv_plan(
-        0, 0, 11, 1, numbers, ctypes.c_int64(1), ctypes.c_int64(0), 0, answer, ctypes.c_size_t(1024)
-    )
-    assert status == 1
-    assert b"do not fit: input [1, 5, 2], weight [3, 2, 3], output [1, 9, 3]" in answer.value
+    numbers, one, none = int64s(1, 5, 2, 3, 2, 3, 1, 9, 3, 1, 1, 0, 0), ctypes.c_int64(1), ctypes.c_int64(0)
+    why = asked(package().library.phlox_cpu_conv_plan, 0, 0, 11, 1, numbers, one, none, 0, none, none)
+    assert "do not fit: input [1, 5, 2], weight [3, 2, 3], output [1, 9, 3], stride [1]" in (why or "")
