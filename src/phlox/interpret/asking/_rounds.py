@@ -17,7 +17,7 @@ from phlox.core import RangeError
 from phlox.interpret.asking._asked import Asked
 from phlox.interpret.asking._trees import taken
 
-MEMORY = 1 << 28  # bytes of activations that a round may take
+MEMORY = 1 << 31  # bytes of activations that a round may take, those of nested layers counted twice
 
 
 def rounds(

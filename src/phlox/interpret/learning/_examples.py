@@ -43,7 +43,7 @@ class Examples:
 
     def times(self, data: Any, rows: int, directions: Any, progress: bool | None) -> Any:
         """(directions, rows) the products of vectors (directions, numbers) with the gradient of each row's loss."""
-        size = max(1, min(rows, MEMORY // (8 * max(self.vector.size, 1))))
+        size = max(1, min(rows, MEMORY // (32 * max(self.vector.size, 1))))
         starts = range(0, rows, size)
         found = []
         with bar(self.where, len(starts), progress) as step:
