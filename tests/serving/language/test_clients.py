@@ -159,6 +159,8 @@ class Clients(stateful.RuleBasedStateMachine):
             deadline=0.0 if late else None, constraint=constraint, **({} if seed is None else DRAWN),
         )  # fmt: skip
         made = Client(asked, expected[:end], end is not None)
+        for client in self.clients:
+            client.read()  # turns within a rule may have ended some
         held = sum(one.asked.client == who for one in self.open)
         if held >= EACH or self.engine.statistics().waiting >= WAITING:
             with pytest.raises(px.serving.QueueFullError):
