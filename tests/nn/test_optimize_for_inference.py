@@ -147,6 +147,8 @@ def test_in_bfloat16_it_takes_and_gives_float32():
     x = images(32)
     want, found = px.jit(model)(x), px.jit(fast)(x)
     assert found.dtype == jnp.float32
+    dense = px.optimize_for_inference(px.Dense(8, 8, key=0), dtype="bfloat16", tell=None)  # ends in bfloat16 inside
+    assert dense(jnp.ones((2, 8))).dtype == jnp.float32
     if not told[0].endswith("in bfloat16"):
         assert told[0].endswith("in float32, for this processor multiplies no bfloat16")
         np.testing.assert_allclose(found, want, rtol=0, atol=1e-5)
