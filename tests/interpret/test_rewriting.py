@@ -163,7 +163,7 @@ def alpha_of(a):
     ("rule", "weigh"),
     [(None, epsilon_of(0)), (I.Epsilon(0.2), epsilon_of(0.2)), (I.Gamma(0.3), gamma_of(0.3)),
      (I.AlphaBeta(), alpha_of(1)), (I.AlphaBeta(2.0), alpha_of(2))],
-    ids=repr,
+    ids=["none", "epsilon", "gamma", "alpha 1", "alpha 2"],
 )  # fmt: skip
 def test_rules_of_relevance_are_their_formulas(rule, weigh):
     found = I.lrp(network(), X, target=1, rules=rule)
