@@ -52,7 +52,8 @@ def env(isa: str) -> dict[str, str]:
         return {}
     xla, onednn, mkl, aten, _ = _NAMES[isa]
     hidden = narrower() if is_less(isa) else None
-    return ({} if hidden is None else {"LD_PRELOAD": hidden}) | {
+    loaded = os.environ.get("LD_PRELOAD", "").split()  # a sanitizer must stay the first
+    return ({} if hidden is None else {"LD_PRELOAD": " ".join([*loaded, hidden])}) | {
         "XLA_FLAGS": f"--xla_cpu_max_isa={xla}",
         "ONEDNN_MAX_CPU_ISA": onednn,
         "MKL_ENABLE_INSTRUCTIONS": mkl,

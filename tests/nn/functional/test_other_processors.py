@@ -35,13 +35,13 @@ def small_matrices_are_large(monkeypatch):
 def operations():
     """A function of a picture for each family of kernels that has one, with gradients where they have kernels too."""
     rng = np.random.default_rng(0)
-    weight, scale = (jnp.asarray(rng.normal(size=s).astype("f")) for s in ((3, 3, 8, 16), (8,)))
+    weight, scale = (jnp.asarray(rng.normal(size=s).astype("f")) for s in ((3, 3, 8, 16), (16,)))
     plain = px.Chain(px.Dense(8, 64, key=0))
     eight, four = (px.constant(px.compress.quantize(plain, **o)) for o in ({"inputs": "dynamic"}, {"bits": 4}))
     return {
         "convolution": jax.grad(lambda x: jnp.sum(jnp.sin(F.conv(x, weight)))),
         "pooling": jax.grad(lambda x: jnp.sum(jnp.sin(F.max_pool(jnp.tile(x, 2), 2)))),
-        "layer norm": jax.grad(lambda x: jnp.sum(jnp.sin(F.layer_norm(x, 8, scale, scale)))),
+        "layer norm": jax.grad(lambda x: jnp.sum(jnp.sin(F.layer_norm(jnp.tile(x, 2), 16, scale, scale)))),
         "attention": lambda x: F.dot_product_attention(*[x.reshape(2, 24, 3, 8)] * 3, causal=True),
         "integer products": lambda x: eight(x),
         "integer weights": lambda x: four(x[0, :4]),
