@@ -1,15 +1,10 @@
 """Adapters on integers: the base stands still bit for bit, the adapter trains, travels, and is merged into floats."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import phlox as px
-from kit import assert_close, compiled_as_users_do
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from kit import assert_close
 
 MAPS = ("**.q_proj", "**.k_proj", "**.v_proj", "**.out_proj", "**.gate", "**.up", "**.down")
 RNG = np.random.default_rng(0)
@@ -59,16 +54,3 @@ def test_a_base_of_four_bits_with_an_adapter(tmp_path):
     adapter = sum(a.size for a in px.split(tuned)[0].values())
     assert found.after.parameters == found.before.parameters + adapter
     assert found.after.memory < found.before.memory
-
-
-@pytest.mark.soak
-def test_an_adapter_learns_on_four_bits_as_on_floats(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    qlora = importlib.import_module("qlora")
-    with compiled_as_users_do():
-        found = qlora.measure(qlora.Settings(), print)
-    print(*(" ".join(bar.row()) for bar in found.bars()), sep="\n", flush=True)
-    assert [bar.verdict for bar in found.bars()] == ["pass", "pass"]
-    for losses in found.losses.values():
-        assert sorted(losses.values(), reverse=True) == list(losses.values())
-    assert found.sizes[qlora.INTEGERS] < 0.3 * found.sizes[qlora.FLOATS]
