@@ -26,7 +26,7 @@ def _compile_quickly():
         return
     if importlib.metadata.version("jax").startswith(("0.10.", "0.11.")):  # 0.12 has no such flag, and stops at it
         flags = os.environ.get("XLA_FLAGS", "")
-        quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        quick = "--xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = f"{flags} {quick}".strip()
 
 
@@ -77,10 +77,6 @@ def pytest_collection_finish(session):
     jax = sys.modules.get("jax")
     if jax is not None and jax.config.jax_enable_x64:
         raise pytest.UsageError("a file turned 64 bits on when it was imported: every test would run with them")
-    if jax is not None:  # read again by the other process of a run, after a clearing, and in the next run
-        import phlox as px
-
-        px.compile_cache(session.config.rootpath / "build" / "programs")
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
