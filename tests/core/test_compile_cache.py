@@ -215,3 +215,20 @@ def test_a_damaged_entry_is_compiled_again(trained, tmp_path):
     again, _, errors = run(TRAINING, PHLOX_COMPILE_CACHE=str(tmp_path))
     assert again == first
     assert errors == ""
+
+
+def test_memory_is_told_by_layer_where_the_step_itself_is_in_the_cache(tmp_path):
+    script = """
+        import jax.numpy as jnp, phlox as px
+        model, x = px.Chain(px.Dense(64, 256, px.tanh, key=0), px.Dense(256, 8, key=1)), jnp.ones((512, 64))
+        step = px.jit(lambda model, x: px.grad(lambda m: jnp.sum(m(x) ** 2))(model))
+        step(model, x)
+        print({row.path: row.activations for row in px.memory(step, model, x).rows})
+    """
+    alone, counted, _ = run(script, PHLOX_COMPILE_CACHE="off")
+    assert counted["hits"] == 0
+    cold, _, _ = run(script, PHLOX_COMPILE_CACHE=str(tmp_path))
+    warm, counted, _ = run(script, PHLOX_COMPILE_CACHE=str(tmp_path))
+    assert counted["hits"] > 0
+    assert "'model.layers[0]': 524288" in alone
+    assert cold == warm == alone

@@ -116,4 +116,11 @@ MUTANTS = [
         "",
         (_MEMORY + "test_a_loop_keeps_for_its_block",),
     ),
+    (
+        "a program is looked at under the names of another",
+        "core/transforms/_ahead.py",
+        "    jax.config.update(option, True)",
+        "    jax.config.update(option, before)",
+        ("tests/core/test_compile_cache.py::test_memory_is_told_by_layer_where_the_step_itself_is_in_the_cache",),
+    ),
 ]

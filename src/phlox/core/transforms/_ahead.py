@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -18,6 +19,18 @@ from phlox.core.transforms._disguise import Disguise, put_on
 from phlox.core.transforms._functionalize import Call, functionalize, is_module
 from phlox.core.transforms._jit import Jit, compiling
 from phlox.core.transforms._program import Program
+
+
+@contextmanager
+def _names_of_its_own() -> Iterator[None]:
+    """Take no program from the compile cache that has the names of another: layers are found in it by names."""
+    option = "jax_compilation_cache_include_metadata_in_key"
+    before = getattr(jax.config, option)
+    jax.config.update(option, True)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 class Ahead:
@@ -64,7 +77,9 @@ class Ahead:
         """Its program as JAX compiles it, at the first look."""
         program = self._program
         donated, kept = ([self.leaves[i] for i in places] for places in (program.donated, program.kept))
-        return program.jitted.lower(donated, kept, self.bare).compile()
+        lowered = program.jitted.lower(donated, kept, self.bare)
+        with _names_of_its_own():
+            return lowered.compile()
 
     def _path(self, call: Call, m: int) -> str:
         root, path = call.structure.module_path(m)
