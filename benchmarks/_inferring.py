@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _int8_files import write_int8
 
 import phlox as px
 
@@ -112,23 +113,3 @@ def write(network: Network, folder: Path, small: bool) -> None:
     px.export(model, folder / "float32", inputs=given, to=["onnx"])
     if network.narrow:
         write_int8(folder, static=not network.of_tokens)
-
-
-def write_int8(folder: Path, static: bool) -> None:
-    """The ONNX file by ONNX Runtime's own tools, as its documentation has it for processors with VNNI."""
-    from onnxruntime import quantization
-
-    class Pictures(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left: Iterator[np.ndarray] = iter(np.load(folder / "measured.npy"))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self.left, None)
-            return None if picture is None else {"x": picture[None]}
-
-    given, made = folder / "float32" / "model.onnx", folder / "int8.onnx"
-    if static:
-        options = {"activation_type": quantization.QuantType.QUInt8, "weight_type": quantization.QuantType.QInt8}
-        quantization.quantize_static(given, made, Pictures(), **options)
-    else:
-        quantization.quantize_dynamic(given, made, weight_type=quantization.QuantType.QInt8)

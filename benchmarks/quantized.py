@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _int8_files import write_int8
 from _measure import Bar, command, median
 from _saved_models import Race, Ready, Track, child, threads
 from _saved_models import Results as Races
@@ -110,26 +111,6 @@ def write(kinds: dict[str, Kind], folder: Path, settings: Settings) -> None:
         given = {"x": px.Spec("batch", *measured.shape[1:], dtype=measured.dtype.name)}
         px.export(model, folder / "float32", inputs=given, to=["onnx"])
         write_int8(folder, static=not kind.task)
-
-
-def write_int8(folder: Path, static: bool) -> None:
-    """The ONNX file by ONNX Runtime's own tools, as its documentation has it for processors with VNNI."""
-    from onnxruntime import quantization
-
-    class Pictures(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left: Iterator[np.ndarray] = iter(np.load(folder / "measured.npy"))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self.left, None)
-            return None if picture is None else {"x": picture[None]}
-
-    given, made = folder / "float32" / "model.onnx", folder / "int8.onnx"
-    if static:
-        options = {"activation_type": quantization.QuantType.QUInt8, "weight_type": quantization.QuantType.QInt8}
-        quantization.quantize_static(given, made, Pictures(), **options)
-    else:
-        quantization.quantize_dynamic(given, made, weight_type=quantization.QuantType.QInt8)
 
 
 # --- in a process of its own --------------------------------------------------------------------------
