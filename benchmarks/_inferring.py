@@ -102,7 +102,8 @@ def write(network: Network, folder: Path, small: bool) -> None:
     model = px.testmode(built(network, small))
     if network.variant:
         px.models.save(model, folder)
-    np.savez(folder / "weights.npz", **{path: np.asarray(array) for path, array in px.paths(model).items()})
+    else:
+        np.savez(folder / "weights.npz", **{path: np.asarray(array) for path, array in px.paths(model).items()})
     for batch in BATCHES:
         x = examples(network, batch, batch, small)
         np.save(folder / f"{batch}.npy", x)

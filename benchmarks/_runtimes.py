@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from _inferring import NETWORKS, Network, built
 from _saved_models import Ready, threads
@@ -46,7 +47,8 @@ def network(name: str) -> Network:
 
 
 def with_phlox(form: Form, folder: Path, name: str) -> Ready:
-    """A model made ready for inference, with freed memory kept."""
+    """A model made ready for inference, computed on the thread that calls, with freed memory kept."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     px.keep_freed_memory()
     small = json.loads((folder / "about.json").read_text("utf-8"))["small"]
     of = network(name)

@@ -10,6 +10,13 @@ _PREDICT = "tests/loop/test_predict_prepared.py::"
 
 MUTANTS = [
     (
+        "inference: small weights are laid out whatever their activation",
+        _HERE,
+        "made.act not in _CHEAP",
+        "made.act in _CHEAP",
+        (_MODELS + "test_a_small_weight_is_laid_out_where_its_activation_costs_something",),
+    ),
+    (
         "inference: blocks are not turned",
         _PACKED,
         "full.reshape(full.shape[0] // pair, pair, -1, _BLOCK).transpose(2, 0, 3, 1)",

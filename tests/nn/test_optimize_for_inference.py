@@ -10,8 +10,9 @@ from phlox.nn.inference import FusedConv, PackedDense, _optimize
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch):
-    """Whatever this processor has, weights of float32 are laid out."""
+    """Whatever this processor has, weights of float32 are laid out, small ones too."""
     by_kernel = _optimize.maps_packed
+    monkeypatch.setattr(_optimize, "_SMALL", 0)
     monkeypatch.setattr(_optimize, "maps_packed", lambda dtype: dtype == jnp.float32 or by_kernel(dtype))
 
 
@@ -140,6 +141,13 @@ def test_a_weight_stays_where_no_kernel_multiplies_it(monkeypatch):
     fast = px.optimize_for_inference(px.Chain(px.Conv((1, 1), 3, 4), px.Dense(4, 2)), tell=told.append)
     assert told == ["1 convolution in one pass"]
     assert type(fast[1]) is px.Dense
+
+
+def test_a_small_weight_is_laid_out_where_its_activation_costs_something(monkeypatch):
+    monkeypatch.setattr(_optimize, "_SMALL", 16)
+    model = px.Chain(px.Dense(4, 4, px.relu), px.Dense(4, 4), px.Dense(4, 4, px.gelu), px.Dense(4, 5, px.relu))
+    fast = px.optimize_for_inference(model, tell=None)
+    assert [isinstance(layer, PackedDense) for layer in fast] == [False, False, True, True]
 
 
 def test_in_bfloat16_it_takes_and_gives_float32():

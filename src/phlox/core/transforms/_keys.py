@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from phlox.core import _compat
 from phlox.core._static import static_key
@@ -16,6 +17,7 @@ from phlox.core.module._module import Module
 from phlox.core.transforms._functionalize import SCALARS, is_module
 
 _ARRAY = "array"
+_PLAIN = (_compat.ArrayImpl, np.ndarray)
 
 
 def quick_key(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
@@ -27,7 +29,7 @@ def quick_key(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[An
         args = (*args, *[kwargs[n] for n in names])
         key.append(tuple(names))
     for a in args:
-        if type(a) is _compat.ArrayImpl:
+        if type(a) in _PLAIN:
             key.append(_ARRAY)
             bare.append(a)
         elif isinstance(a, Module):

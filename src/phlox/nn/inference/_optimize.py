@@ -34,6 +34,8 @@ from phlox.nn.space._conv import Conv
 
 M = TypeVar("M", bound=Module)
 _WHERE = "px.optimize_for_inference"
+_SMALL = 1 << 16  # numbers of a weight, up to which calling the kernel costs more than it saves
+_CHEAP = (F.identity, F.relu)  # activations that cost nothing apart from the product
 
 
 def _tell(text: str) -> None:
@@ -48,7 +50,8 @@ def optimize_for_inference(model: M, *, dtype: Any = None, tell: Callable[[str],
     - Dropout in a chain is gone.
     - A convolution adds its bias, a residual and ReLU, GELU or SiLU in one pass, and its weight lies in blocks as a CPU
       multiplies fastest.
-    - So does the weight of a ``Dense`` on processors with AVX-512, and its activation is part of the product.
+    - So does the weight of a ``Dense`` on processors with AVX-512, and its activation is part of the product; a
+      small one without a costly activation stays, for a call of the kernel would cost more than it saves.
 
     The last two are the kernels' of ``phlox-cpu``; elsewhere, and for other dtypes, layers compute what they did. NaN
     stays NaN; where a number overflows to −∞ before a ReLU, the result is NaN too. Weights stand still in the copy:
@@ -128,7 +131,10 @@ def _fresh(model: Module, dtype: Any) -> dict[int, Module]:
         made: Any = layer
         if made.weight.dtype != dtype or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2):
             continue  # another dtype, or layers that are stacked
-        found[id(layer)] = PackedDense.of_dense(made) if kind is Dense else _conv(made)
+        if kind is Conv:
+            found[id(layer)] = _conv(made)
+        elif made.weight.size > _SMALL or made.act not in _CHEAP or dtype == jnp.bfloat16:
+            found[id(layer)] = PackedDense.of_dense(made)
     return found
 
 

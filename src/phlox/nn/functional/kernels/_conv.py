@@ -21,6 +21,7 @@ from phlox.nn.functional._numeric import beside, widen
 from phlox.nn.functional.kernels._gradients import map_plain_form
 from phlox.nn.functional.kernels._kernels import Kernel, asked, in_use, int64s
 from phlox.nn.functional.kernels._parts import Roles
+from phlox.nn.functional.kernels._phases import by_phases, has_phases
 from phlox.nn.functional.space._conv_forms import convolve
 from phlox.nn.functional.space._window import Window
 
@@ -114,6 +115,12 @@ def _caller(target: str, shapes: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _call_input(y: jax.Array, weight: jax.Array, *, window: Window, groups: int) -> jax.Array:
+    if has_phases(window, groups, weight.shape[-2]):
+        return by_phases(y, weight, window, _forward)
+    return _caller("phlox_cpu_conv_input_gradient", _x_shape)(y, weight, window=window, groups=groups)
+
+
 def conv_refusal(
     library: Any, *avals: Any, window: Window, groups: int, last: tuple[int, bool], block: tuple[int, int]
 ) -> str | None:
@@ -181,7 +188,7 @@ _forward = Kernel(
 _input_gradient = Kernel(
     "phlox_conv_input_gradient",
     _plain_input,
-    _caller("phlox_cpu_conv_input_gradient", _x_shape),
+    _call_input,
     _x_shape,
     functools.partial(_declines, _INPUT),
     roles=Roles("rw", "r"),
