@@ -4,6 +4,7 @@ _kernels                                      the registry; read it first
 _gradients                                    a kernel with a kernel for its gradient
 _parts                                        programs over several devices: a call on each for its rows
 _conv _pool _norm _layer_norm _recurrent      a family each; the functional forms ask them, and go on where they decline
+_phases                                       what convolves images' gradients, of few channels
 _attention                                    the same, without ever holding all scores
 _inference                                    all that stands behind a product in its last pass
 _product _gelu                                large products of dense layers, and what comes behind many of them
