@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule
+from captum.concept import TCAV, Classifier, Concept
 from captum.influence import TracInCP
+from captum.influence._core.influence_function import NaiveInfluenceFunction
 from captum.metrics import infidelity, sensitivity_max
 from torch import nn
 
 import phlox as px
-from areas.interpret.twins import TOKENS, Flattened, back, cnn, image, lstm, mlp, rows, tensor, transformer
+from areas.interpret.twins import TOKENS, Flattened, back, cnn, image, linear, lstm, mlp, rows, tensor, transformer
 
 I = px.interpret  # noqa: E741
 pytestmark = [
@@ -370,3 +372,50 @@ def test_tracin(tmp_path):
         loss_fn=nn.CrossEntropyLoss(reduction="sum"), sample_wise_grads_per_batch=True,
     )  # fmt: skip
     close(found, tracin.influence((tensor(X), torch.tensor(TARGET))), 1e-8)
+
+
+def test_influence():
+    """Theirs adds the curvature of all examples up, so that its damping is that of ours times their number."""
+    ours = px.f64(px.Chain(px.Dense(4, 3, key=0)))
+    target, classes = np.array([0, 2, 1, 0, 1, 2, 2]), torch.tensor(TARGET)
+    loss = lambda model, x, y: px.losses.cross_entropy(model(x), y)  # noqa: E731
+    found = I.influence(ours, loss, (DATA, target), (X, np.array(TARGET)), damping=0.01, tolerance=1e-12)
+    theirs = NaiveInfluenceFunction(
+        nn.Sequential(linear(ours[0])), torch.utils.data.TensorDataset(tensor(DATA), torch.tensor(target)), "",
+        checkpoints_load_func=lambda *_: 1.0, batch_size=7, projection_dim=15, hessian_reg=0.07,
+        hessian_inverse_tol=0.0, loss_fn=nn.CrossEntropyLoss(reduction="sum"), sample_wise_grads_per_batch=True,
+    )  # fmt: skip
+    close(found, theirs.influence((tensor(X), classes)))
+
+
+class AtHand(Classifier):
+    """A classifier with a direction that is given."""
+
+    def __init__(self, direction):
+        self.direction = torch.tensor(direction)
+
+    def train_and_eval(self, dataloader, **kwargs):
+        return {"accs": torch.ones(())}
+
+    def weights(self):
+        return torch.stack([self.direction, -self.direction])
+
+    def classes(self):
+        return [0, 1]
+
+
+def test_concepts(tmp_path):
+    """The direction is ours, a regression of its own in each; the shares of rows that it raises are compared."""
+    ours, theirs = mlp("tanh")
+    many, striped, noise = rows(40, 4), rows(12, 4, seed=3) + 1, rows(12, 4, seed=4)
+    target = [i % 3 for i in range(40)]
+    found = I.tcav(ours, many, {"striped": striped}, noise, layer="layers.2", target=target)
+    sets = [
+        [Concept(n, name, torch.utils.data.DataLoader(tensor(x))) for n, (name, x) in enumerate(both)]
+        for both in [(("striped", striped), ("noise", noise))]
+    ]
+    method = TCAV(theirs, ["2"], classifier=AtHand(found.directions["striped"][0]), save_path=str(tmp_path))
+    torch.set_default_dtype(torch.float32)  # in which it compares, whatever the model computes in
+    scores = method.interpret(tensor(many), sets, target=torch.tensor(target))["0-1"]["2"]["sign_count"]
+    assert 0 < found.scores["striped"][0] < 1
+    close(found.scores["striped"], scores[:1])
