@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attention.h"
 #include "exponential.h"
+#include "integer_products.h"
 #include "processor.h"
 #include "runtime.h"
 #include "tiles.h"
@@ -47,31 +49,19 @@ namespace {
 
 constexpr int64_t kScores = 1 << 16;  // that a thread holds at once: they stay in a near cache
 constexpr int64_t kBlock = 48;        // queries whose scores a thread holds at most: whole tiles
-constexpr int64_t kSpan = 384;        // queries for which keys and values are arranged once
 
-struct Sizes {
-  int64_t batch, queries, heads, size, keys, shared, value;
-  float scale;
-  bool causal;
+int64_t block_of(const Sizes& s) { return std::min(s.queries, std::clamp<int64_t>(kScores / s.keys / 6 * 6, 6, kBlock)); }
 
-  int64_t group() const { return heads / shared; }
-  int64_t block() const { return std::min(queries, std::clamp<int64_t>(kScores / keys / 6 * 6, 6, kBlock)); }
-  // How many keys the queries before `end` see at most.
-  int64_t seen(int64_t end) const { return causal ? std::min(keys, end) : keys; }
-  double work(int products) const {
-    return 2.0 * products * static_cast<double>(batch * heads) * static_cast<double>(queries * keys) * static_cast<double>(size);
-  }
-};
-
-Sizes sizes_of(const ffi::AnyBuffer& q, const ffi::AnyBuffer& k, const ffi::AnyBuffer& v, float scale, bool causal) {
+Sizes sizes_of(const ffi::AnyBuffer& q, const ffi::AnyBuffer& k, const ffi::AnyBuffer& v, float scale, bool causal,
+               ffi::DataType dtype = ffi::F32) {
   auto a = q.dimensions(), b = k.dimensions(), c = v.dimensions();
   bool fits = a.size() == 4 && b.size() == 4 && c.size() == 4;
   fits = fits && a[0] == b[0] && b[0] == c[0] && b[1] == c[1] && b[2] == c[2] && a[3] == b[3] && b[2] > 0 && a[2] % b[2] == 0;
   for (const auto* x : {&q, &k, &v}) {
-    fits = fits && x->element_type() == ffi::F32;
+    fits = fits && x->element_type() == dtype;
     for (auto d : x->dimensions()) fits = fits && d > 0;
   }
-  if (!fits) throw Refused("takes float32 (batch, time, heads, size) three times, got " + text(q) + ", " + text(k) + ", " + text(v));
+  if (!fits) throw Refused("takes (batch, time, heads, size) three times, got " + text(q) + ", " + text(k) + ", " + text(v));
   return {a[0], a[1], a[2], a[3], b[1], b[2], c[3], scale, causal};
 }
 
@@ -126,7 +116,7 @@ ffi::Error attention(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::
   return guarded("attention", [&] {
     const Sizes s = sizes_of(q, k, v, scale, causal);
     expect(*y, {s.batch, s.queries, s.heads, s.value});
-    const int64_t block = s.block(), spans = (s.queries + kSpan - 1) / kSpan, tasks = s.batch * s.heads * spans;
+    const int64_t block = block_of(s), spans = s.spans(), tasks = s.batch * s.heads * spans;
     Threads threads(s.work(2));
     const size_t each = Room::bytes(block * s.keys) + Room::bytes(block) + Panels::bytes(s.size, s.keys) + Panels::bytes(s.keys, s.value);
     Scratch scratch(each * threads.count());
@@ -151,6 +141,19 @@ ffi::Error attention(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::
   });
 }
 
+ffi::Error attention_half(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::Result<ffi::AnyBuffer> y, float scale,
+                          bool causal) {
+  return guarded("attention in bfloat16", [&] {
+    if (integer_instructions() != Instructions::kAmx) throw Refused("takes a processor with AMX");
+    const Sizes s = sizes_of(q, k, v, scale, causal, ffi::BF16);
+    if (y->element_type() != ffi::BF16 || dims_of(*y) != Dims{s.batch, s.queries, s.heads, s.value}) {
+      throw Refused("gives bfloat16 like the queries, not " + text(*y));
+    }
+    auto numbers = [](const ffi::AnyBuffer& x) { return static_cast<uint16_t*>(x.untyped_data()); };
+    attend_in_half(s, numbers(q), numbers(k), numbers(v), numbers(*y));
+  });
+}
+
 ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer v, ffi::AnyBuffer dy,
                               ffi::Result<ffi::AnyBuffer> dq, ffi::Result<ffi::AnyBuffer> dk,
                               ffi::Result<ffi::AnyBuffer> dv, float scale, bool causal) {
@@ -160,7 +163,7 @@ ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer
     expect(*dq, dims_of(q));
     expect(*dk, dims_of(k));
     expect(*dv, dims_of(v));
-    const int64_t block = s.block(), all = s.seen(s.queries);
+    const int64_t block = block_of(s), all = s.seen(s.queries);
     const int64_t q_row = s.heads * s.size, k_row = s.shared * s.size, v_row = s.shared * s.value, y_row = s.heads * s.value;
     Threads threads(s.work(5));
     const size_t each = 2 * Room::bytes(block * all) + Room::bytes(block) + Panels::bytes(s.size, all) + Panels::bytes(s.value, all) +
@@ -209,6 +212,7 @@ ffi::Error attention_backward(ffi::AnyBuffer q, ffi::AnyBuffer k, ffi::AnyBuffer
 #define OPTIONS .Attr<float>("scale").Attr<bool>("causal")
 
 PHLOX_HANDLER(phlox_cpu_attention, attention, ffi::Ffi::Bind() ARRAY ARRAY ARRAY RESULT OPTIONS)
+PHLOX_HANDLER(phlox_cpu_attention_half, attention_half, ffi::Ffi::Bind() ARRAY ARRAY ARRAY RESULT OPTIONS)
 PHLOX_HANDLER(phlox_cpu_attention_backward, attention_backward,
               ffi::Ffi::Bind() ARRAY ARRAY ARRAY ARRAY RESULT RESULT RESULT OPTIONS)
 

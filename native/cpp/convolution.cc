@@ -1,8 +1,8 @@
 // Convolution and its two gradients, channels last; weights (*kernel, in / groups, out) as JAX has them.
 //
 // Activations keep their layout. Weights come as JAX has them, and each call reorders them into the blocks that oneDNN wants;
-// or, in inference, in such blocks: (out / a, in / b, *kernel, b, a), padded with zeros. Where oneDNN wants others for a shape,
-// those are reordered too.
+// or, in inference, in such blocks, padded with zeros: (out / a, in / b, *kernel, b, a) of float32, and of bfloat16, which is
+// multiplied by pairs, (out / a, *kernel, in / 32, 16, a, 2). Where oneDNN wants others for a shape, those are reordered too.
 
 #include <optional>
 
@@ -15,6 +15,7 @@ using dnnl::memory;
 using Span = ffi::Span<const int64_t>;
 enum Kind : int { kForward = 0, kInputGradient = 1, kWeightGradient = 2 };
 
+constexpr int64_t kPairs = 32;           // inputs of a block of bfloat16, sixteen pairs
 constexpr double kMostOfParts = 32 << 20;  // bytes that the parts of a weight's gradient may take
 
 struct Problem {
@@ -28,6 +29,7 @@ struct Problem {
   bool residual = false;                   // added before the activation
   int64_t outs = 0, ins = 0;               // of a block, where the weight lies in blocks
   int rank() const { return static_cast<int>(input.size()) - 2; }
+  bool half() const { return dtype == memory::data_type::bf16; }
 };
 
 Dims vector(Span span) { return Dims(span.begin(), span.end()); }
@@ -81,8 +83,16 @@ struct Blocks {
   memory::format_tag tags[3];
 };
 
-const Blocks* blocks() {
+const Blocks* blocks(memory::data_type dtype) {
   using tag = memory::format_tag;
+  static const Blocks pairs[] = {
+      {64, kPairs, {tag::OwI16i64o2i, tag::OhwI16i64o2i, tag::OdhwI16i64o2i}},
+      {48, kPairs, {tag::OwI16i48o2i, tag::OhwI16i48o2i, tag::OdhwI16i48o2i}},
+      {32, kPairs, {tag::OwI16i32o2i, tag::OhwI16i32o2i, tag::OdhwI16i32o2i}},
+      {16, kPairs, {tag::OwI16i16o2i, tag::OhwI16i16o2i, tag::OdhwI16i16o2i}},
+      {0, 0, {}},
+  };
+  if (dtype == memory::data_type::bf16) return pairs;
   static const Blocks all[] = {
       {64, 0, {tag::Owi64o, tag::Ohwi64o, tag::Odhwi64o}},
       {48, 0, {tag::Owi48o, tag::Ohwi48o, tag::Odhwi48o}},
@@ -106,7 +116,7 @@ const Blocks* blocks() {
 // Of these sizes; Refused where there are none. One block of all inputs may be told by their number.
 memory::desc blocked(const Problem& p, const Dims& dims) {
   const int64_t in = p.weight[p.rank()];
-  for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+  for (const Blocks* b = blocks(p.dtype); b->outs != 0; ++b) {
     if (b->outs == p.outs && (b->ins == p.ins || (b->ins == 0 && p.ins == in))) return {dims, p.dtype, b->tags[p.rank() - 1]};
   }
   throw Refused("knows no weights in blocks of " + std::to_string(p.outs) + " and " + std::to_string(p.ins));
@@ -141,7 +151,7 @@ struct Convolution {
   dnnl::primitive primitive;
   memory::desc input, given, weight, output, bias;
   std::optional<dnnl::reorder> reorder;
-  int64_t outs = 0;  // of the blocks that are wanted, where those that are given have all inputs too
+  int64_t outs = 0;  // of the blocks that are wanted, where those that are given differ in that alone
   size_t scratch = 0, reorder_scratch = 0;
   std::string implementation;
 };
@@ -194,10 +204,10 @@ Convolution build(const Problem& p) {
                                                     p.high, forward, attr);
     finish(pd, pd.diff_weights_desc(), convolution_backward_weights(pd));
   }
-  if (p.outs > 0 && c.weight != c.given && p.ins == p.weight[p.rank()]) {
-    for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+  if (p.outs > 0 && c.weight != c.given && (p.half() || p.ins == p.weight[p.rank()])) {
+    for (const Blocks* b = blocks(p.dtype); b->outs != 0; ++b) {
       const memory::desc other(any.get_dims(), p.dtype, b->tags[p.rank() - 1]);
-      if (b->ins == 0 && other == c.weight && p.dtype == memory::data_type::f32) c.outs = b->outs;
+      if ((p.half() || b->ins == 0) && other == c.weight) c.outs = b->outs;
     }
   }
   if (c.weight != c.given && c.outs == 0) {
@@ -279,11 +289,12 @@ void run_in_parts(Problem p, int count, void* input, void* weight, void* output)
   stream.wait();
 }
 
-// Blocks of `outs` outputs from blocks of p.outs, all inputs in each: oneDNN's own reorder takes a hundred times as long.
+// Blocks of `outs` outputs from blocks of p.outs, all inputs in each: oneDNN's own reorder takes a hundred times as long. A pair
+// of bfloat16 is moved as one number.
 void lay_anew(const Problem& p, int64_t outs, const float* from, float* to, int threads) {
   const int64_t all = p.weight.back(), places = rounded(all, outs) / outs;
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < p.weight.size(); ++i) rows *= p.weight[i];
+  int64_t rows = p.half() ? rounded(p.weight[p.rank()], kPairs) / 2 : p.weight[p.rank()];
+  for (int i = 0; i < p.rank(); ++i) rows *= p.weight[i];
   share(threads, places * rows, 1 << 8, [&](int64_t first, int64_t last, int) {
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = i % rows, begin = i / rows * outs, end = std::min(begin + outs, all);
@@ -375,17 +386,28 @@ Problem problem_in_blocks(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w, cons
   auto p = problem(kForward, true, x, w, y, stride, dilation, low, high, groups);
   p.activation = activation;
   if (p.weight.size() == p.input.size()) return p;
-  if (p.weight.size() != p.input.size() + 2 || p.groups != 1) throw Refused("takes blocks of one group, got " + text(w));
+  if (p.weight.size() != p.input.size() + (p.half() ? 3 : 2) || p.groups != 1) {
+    throw Refused("takes blocks of one group, got " + text(w));
+  }
   const Dims given = p.weight;
   const auto rank = p.input.size() - 2;
-  p.ins = given[rank + 2], p.outs = given[rank + 3];
+  p.outs = given[rank + 3], p.ins = p.half() ? kPairs : given[rank + 2];
   if (p.ins < 1 || p.outs < 1) throw Refused("got empty blocks: " + text(w));
-  p.weight.assign(given.begin() + 2, given.begin() + 2 + rank);
+  const auto kernel = given.begin() + (p.half() ? 1 : 2);
+  p.weight.assign(kernel, kernel + rank);
   p.weight.push_back(p.input.back());
   p.weight.push_back(p.output.back());
-  if (given[0] * p.outs != rounded(p.output.back(), p.outs) || given[1] * p.ins != rounded(p.input.back(), p.ins)) {
-    throw Refused("got blocks that do not fit: " + text(w) + " for " + described(p));
+  const Dims of_kernel(kernel, kernel + rank);
+  const int64_t outs = rounded(p.output.back(), p.outs) / p.outs, ins = rounded(p.input.back(), p.ins) / p.ins;
+  Dims fits{outs};
+  if (!p.half()) fits.push_back(ins);
+  fits.insert(fits.end(), of_kernel.begin(), of_kernel.end());
+  if (p.half()) {
+    fits.insert(fits.end(), {ins, kPairs / 2, p.outs, 2});
+  } else {
+    fits.insert(fits.end(), {p.ins, p.outs});
   }
+  if (given != fits) throw Refused("got blocks that do not fit: " + text(w) + " for " + described(p));
   return p;
 }
 
@@ -507,7 +529,7 @@ PHLOX_EXPORT int phlox_cpu_conv_blocks(int dtype, int rank, const int64_t* shape
     auto p = told(kForward, 1, dtype, rank, shapes, 1, activation, 0);
     Threads threads(work(p));
     const auto wanted = plan(p, threads.count())->weight;
-    for (const Blocks* b = blocks(); b->outs != 0; ++b) {
+    for (const Blocks* b = blocks(p.dtype); b->outs != 0; ++b) {
       if (wanted == memory::desc(wanted.get_dims(), p.dtype, b->tags[rank - 1])) {
         found[0] = b->outs, found[1] = b->ins == 0 ? p.weight[rank] : b->ins;
         return 0;

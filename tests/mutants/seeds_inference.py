@@ -10,6 +10,34 @@ _PREDICT = "tests/loop/test_predict_prepared.py::"
 
 MUTANTS = [
     (
+        "inference: pairs of bfloat16 lie the other way round",
+        _PACKED,
+        "pairs.transpose(k + 3, *range(k), k, k + 1, k + 4, k + 2)",
+        "pairs[..., ::-1, :, :].transpose(k + 3, *range(k), k, k + 1, k + 4, k + 2)",
+        (_KERNELS + "test_weights_of_bfloat16_in_blocks_are_pytorchs",),
+    ),
+    (
+        "inference: the library is told of other blocks of bfloat16",
+        _PACKED,
+        "block = (weight.shape[-2], 2 * weight.shape[-3]) if half",
+        "block = (weight.shape[-2], weight.shape[-3]) if half",
+        (_KERNELS + "test_weights_of_bfloat16_in_blocks_are_pytorchs",),
+    ),
+    (
+        "attention: half gives its gradient by itself",
+        "nn/functional/kernels/_attention.py",
+        "derive_by_plain_form(half)",
+        "differentiate(half, backward, 3)",
+        ("tests/native/test_attention_kernels.py::test_bfloat16_is_computed_in_float32_and_rounded_once",),
+    ),
+    (
+        "attention: a map of half is its first example",
+        "nn/functional/kernels/_attention.py",
+        "    map_as_examples(half)\n",
+        "",
+        ("tests/native/test_attention_kernels.py::test_in_bfloat16_large_scores_nan_and_maps",),
+    ),
+    (
         "inference: small weights are laid out whatever their activation",
         _HERE,
         "made.act not in _CHEAP",

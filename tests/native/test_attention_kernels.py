@@ -84,6 +84,48 @@ def test_bfloat16_is_computed_in_float32_and_rounded_once():
         np.testing.assert_allclose(a.astype(jnp.float32), r, rtol=2.0**-8, atol=1e-5)  # bfloat16 has 8 bits
 
 
+HALF = CASES | {
+    "whole tiles": (2, 64, 96, 2, 2, 32, 64, False),
+    "one key more than tiles": (1, 33, 65, 3, 1, 33, 31, True),
+    "a single query's worth of rows": (1, 8, 400, 1, 1, 64, 32, False),
+}
+
+
+@pytest.mark.parametrize("case", HALF)
+def test_in_bfloat16_weights_and_results_are_rounded_and_sums_are_not(case):
+    """Each weight is off by 2⁻⁸ of itself at most, and so is the result."""
+    *sizes, causal = HALF[case]
+    q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in arrays(*sizes, causal))
+    tiles, before = package().library.phlox_cpu_integer_instructions() == 2, _all["phlox_attention_half"].use
+    found = jax.jit(lambda q, k, v: attention(q, k, v, causal=causal, scale=0.7))(q, k, v)
+    after = _all["phlox_attention_half"].use
+    assert (after.kernel - before.kernel, after.reference - before.reference) == ((1, 0) if tiles else (0, 1))
+    with reference_forms():
+        exact = px.jit(lambda *a: attention(*a, causal=causal, scale=0.7))
+        want, most = (np.asarray(exact(*(a.astype(jnp.float32) for a in (q, k, w)))) for w in (v, jnp.abs(v)))
+    assert found.dtype == jnp.bfloat16
+    assert (np.abs(np.asarray(found, np.float32) - want) <= 2.0**-8 * (1.01 * most + np.abs(want)) + 1e-6).all()
+
+
+def test_in_bfloat16_large_scores_nan_and_maps():
+    test_weights_of_large_scores_neither_overflow_nor_vanish(jnp.bfloat16)
+    q, k = jnp.ones((2, 9, 1, 4), jnp.bfloat16).at[0, 3].set(jnp.nan), jnp.ones((2, 20, 1, 4), jnp.bfloat16)
+    y = attention(q, k, k)
+    assert jnp.isnan(y).all((2, 3)).tolist() == [[n == 3 for n in range(9)], [False] * 9]
+    y = attention(jnp.ones_like(q), k, k.at[1, 19].set(jnp.nan))
+    assert jnp.isnan(y).all((1, 2, 3)).tolist() == [False, True]
+    q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in arrays(2, 19, 33, 2, 2, 5, 7, False))
+    mapped = jax.jit(jax.vmap(attention, (0, None, None)))(jnp.stack([q, 2 * q]), k, v)
+    np.testing.assert_array_equal(mapped[1], attention(2 * q, k, v))
+
+
+def test_the_library_refuses_what_it_does_not_multiply():
+    call = jax.ffi.ffi_call("phlox_cpu_attention_half", jax.ShapeDtypeStruct((1, 9, 1, 4), jnp.bfloat16))
+    x = jnp.ones((1, 9, 1, 4))
+    with pytest.raises(Exception, match=r"a processor with AMX|three times, got float32\[1, 9, 1, 4\]"):
+        jax.block_until_ready(call(x, x, x, scale=np.float32(1), causal=False))
+
+
 def test_every_other_derivative_is_that_of_the_plain_form():
     q, k, v = map(jnp.asarray, arrays(1, 9, 18, 2, 1, 3, 3, True))
     f = lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, scale=0.7)))  # noqa: E731
@@ -127,10 +169,10 @@ def test_few_queries_or_keys_are_left_to_xla():
     assert (after.kernel, after.reference) == (before.kernel, before.reference + 2)
 
 
-def test_weights_of_large_scores_neither_overflow_nor_vanish():
-    q = jnp.full((1, 9, 1, 4), 300.0)
-    k = jnp.concatenate([jnp.full((1, 9, 1, 4), 300.0), jnp.full((1, 9, 1, 4), -300.0)], 1)
-    v = jnp.arange(18.0).reshape(1, 18, 1, 1)
+def test_weights_of_large_scores_neither_overflow_nor_vanish(dtype=jnp.float32):
+    q = jnp.full((1, 9, 1, 4), 300, dtype)
+    k = jnp.concatenate([jnp.full((1, 9, 1, 4), 300, dtype), jnp.full((1, 9, 1, 4), -300, dtype)], 1)
+    v = jnp.arange(18, dtype=dtype).reshape(1, 18, 1, 1)
     assert attention(q, k, v).ravel().tolist() == [4.0] * 9
 
 

@@ -76,16 +76,16 @@ BLOCKS = [(outs, 0) for outs in (64, 48, 32, 24, 16, 8)]
 BLOCKS += [(outs, 16) for outs in (64, 48, 32, 16)] + [(outs, 8) for outs in (32, 24, 16, 8)]
 
 
-def test_weights_in_any_blocks_are_pytorchs():
-    """Other channels than blocks have, one to three axes, and blocks that this processor multiplies otherwise."""
+def in_blocks(cases, dtype, channels):
+    """What the kernel gives for weights in blocks of (outs, ins, rank), and PyTorch in float64; ins of 0: all."""
     torch, rng = oracle("torch"), np.random.default_rng(0)
     convolutions = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)
     arrays, windows, wanted = [], [], []
-    for (outs, ins), rank in itertools.product(BLOCKS, (1, 2, 3)):
-        kernel, (inputs, outputs) = rng.integers(1, 4, rank), map(int, rng.integers(1, 40, 2))
+    for outs, ins, rank in cases:
+        kernel, (inputs, outputs) = rng.integers(1, 4, rank), map(int, rng.integers(1, channels, 2))
         stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, kernel.min()))
         x, w, bias = (
-            rng.normal(size=shape).astype(np.float32)
+            rng.normal(size=shape).astype(dtype)
             for shape in ((2, *rng.integers(4, 8, rank), inputs), (*kernel, inputs, outputs), (outputs,))
         )
         blocks = K.packed_kernel(w, outs, ins or inputs)
@@ -98,9 +98,33 @@ def test_weights_in_any_blocks_are_pytorchs():
         wanted.append(np.moveaxis(torch.relu(y).numpy(), 1, -1))
     before = K._conv.use.kernel
     calls = lambda arrays: [K.conv_act_kernel(*a, None, w, 1, px.relu) for a, w in zip(arrays, windows, strict=True)]  # noqa: E731
-    for found, want in zip(jax.jit(calls)(arrays), wanted, strict=True):
-        np.testing.assert_allclose(found, want, rtol=0, atol=4e-6 * max(1.0, want.max()))
+    found = jax.jit(calls)(arrays)
     assert K._conv.use.kernel == before + len(wanted)
+    return zip(found, wanted, strict=True)
+
+
+def test_weights_in_any_blocks_are_pytorchs():
+    """Other channels than blocks have, one to three axes, and blocks that this processor multiplies otherwise."""
+    cases = [(outs, ins, rank) for (outs, ins), rank in itertools.product(BLOCKS, (1, 2, 3))]
+    for found, want in in_blocks(cases, np.float32, 40):
+        np.testing.assert_allclose(found, want, rtol=0, atol=4e-6 * max(1.0, want.max()))
+
+
+def test_weights_of_bfloat16_in_blocks_are_pytorchs():
+    """To a rounding of the result: sums are of float32."""
+    cases = [(outs, 32, rank) for outs, rank in itertools.product((64, 48, 32, 16), (1, 2, 3))]
+    for found, want in in_blocks(cases, jnp.bfloat16, 100):
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.asarray(found, np.float64), want, rtol=2.0**-8, atol=2.0**-12 * max(1, want.max()))
+
+
+def test_a_convolution_of_bfloat16_is_laid_out_where_the_library_asks_for_blocks():
+    layer = px.bf16(px.Conv((3, 3), 40, 70, px.relu, key=0))
+    fast, x = PackedConv.of_fused(FusedConv.of_conv(layer)), drawn(2, 9, 8, 40).astype(jnp.bfloat16)
+    assert isinstance(fast, PackedConv) == (package().library.phlox_cpu_integer_instructions() == 2)
+    np.testing.assert_array_equal(fast.weight, layer.weight)
+    found, want = (np.asarray(jax.jit(lambda f, x: f(x))(f, x), np.float32) for f in (fast, layer))
+    np.testing.assert_allclose(found, want, rtol=2.0**-7, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ACTS)

@@ -149,8 +149,8 @@ class PackedConv(FusedConv):
     """A FusedConv whose weight lies in blocks as a CPU multiplies fastest; ``px.optimize_for_inference`` makes it.
 
     Shapes:
-        x: (batch, *space, in); blocks: (out / outs, in / ins, *kernel, ins, outs), padded with zeros; y: (batch,
-        *space', out).
+        x: (batch, *space, in); blocks: (out / outs, in / ins, *kernel, ins, outs), of bfloat16 (out / outs, *kernel,
+        in / 32, 16, outs, 2), padded with zeros; y: (batch, *space', out).
     """
 
     blocks: State  # (out / outs, in / ins, *kernel, ins, outs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -138,7 +139,7 @@ def blocks_of(weight: jax.Array, window: Window, act: Activation) -> tuple[int, 
     """
     x = jax.ShapeDtypeStruct((1, *window.inputs, weight.shape[-2]), weight.dtype)
     library, code = package().library, activation_code(act)
-    if library is None or code is None or weight.dtype != jnp.float32 or not in_use(x, weight):
+    if library is None or code is None or not in_use(x, weight):
         return None
     return conv_blocks(library, x, weight, window, code)
 
@@ -146,18 +147,31 @@ def blocks_of(weight: jax.Array, window: Window, act: Activation) -> tuple[int, 
 def packed_kernel(weight: Any, outs: int, ins: int) -> Any:
     """A weight (*kernel, in, out) in blocks (out / outs, in / ins, *kernel, ins, outs); what is missing is 0.
 
+    Of bfloat16 by pairs of inputs: (out / outs, *kernel, in / ins, ins / 2, outs, 2).
+
     >>> packed_kernel(jnp.ones((3, 3, 5, 40)), 16, 5).shape
     (3, 1, 3, 3, 5, 16)
+    >>> packed_kernel(jnp.ones((3, 3, 5, 40), jnp.bfloat16), 16, 32).shape
+    (3, 3, 3, 1, 16, 16, 2)
     """
     *kernel, inputs, outputs = weight.shape
     k = len(kernel)
     full = weight.__array_namespace__().pad(weight, (*[(0, 0)] * k, (0, -inputs % ins), (0, -outputs % outs)))
-    apart = full.reshape(*kernel, full.shape[-2] // ins, ins, full.shape[-1] // outs, outs)
+    counts = full.shape[-2] // ins, full.shape[-1] // outs
+    if weight.dtype == jnp.bfloat16:
+        pairs = full.reshape(*kernel, counts[0], ins // 2, 2, counts[1], outs)
+        return pairs.transpose(k + 3, *range(k), k, k + 1, k + 4, k + 2)
+    apart = full.reshape(*kernel, counts[0], ins, counts[1], outs)
     return apart.transpose(k + 2, k, *range(k), k + 1, k + 3)
 
 
 def unpacked_kernel(blocks: jax.Array, inputs: int, outputs: int) -> jax.Array:
     """The weight (*kernel, in, out) of such blocks."""
+    if blocks.dtype == jnp.bfloat16:
+        k = blocks.ndim - 5
+        apart = blocks.transpose(*range(1, k + 1), k + 1, k + 2, k + 4, 0, k + 3)
+        full = apart.reshape(*apart.shape[:k], math.prod(apart.shape[k : k + 3]), math.prod(apart.shape[k + 3 :]))
+        return full[..., :inputs, :outputs]
     k = blocks.ndim - 4
     apart = blocks.transpose(*range(2, k + 2), 1, k + 2, 0, k + 3)
     full = apart.reshape(*blocks.shape[2:-2], blocks.shape[1] * blocks.shape[-2], blocks.shape[0] * blocks.shape[-1])
@@ -185,7 +199,7 @@ def conv_act_kernel(
 
 
 def _in_blocks(x: Any, weight: Any) -> bool:
-    return weight.ndim == x.ndim + 2
+    return weight.ndim > x.ndim
 
 
 def _plain_conv(
@@ -215,7 +229,8 @@ def _declines_conv(
 ) -> str | None:
     block = (0, 0)
     if _in_blocks(x, weight):
-        block = (weight.shape[-1], weight.shape[-2])
+        half = weight.dtype == jnp.bfloat16
+        block = (weight.shape[-2], 2 * weight.shape[-3]) if half else (weight.shape[-1], weight.shape[-2])
         weight = jax.ShapeDtypeStruct((*window.size, x.shape[-1], bias.shape[0]), weight.dtype)
     last = (activation_code(act) or 0, bool(residual))
     return conv_refusal(library, x, weight, bias, window=window, groups=groups, last=last, block=block)
