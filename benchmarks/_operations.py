@@ -86,6 +86,11 @@ def _flops(i: Instruction) -> float:
         return 2 * math.sqrt(given[0].numbers * given[1].numbers * result.numbers / batch)
     if kind == "product":
         return 2 * math.sqrt(given[0].numbers * given[1].numbers * result.numbers)
+    if kind == "packed_map":  # every input meets every output
+        return 2 * given[0].numbers * result.sizes[-1]
+    if kind.startswith("attention") and not kind.endswith("backward"):  # queries meet keys, weights values
+        _, queries, heads, size = given[0].sizes
+        return 2 * given[0].sizes[0] * heads * queries * given[1].sizes[1] * (size + given[2].sizes[-1])
     if kind.startswith("conv"):  # weights meet every place of the output
         y, w = {"input_gradient": (given[0], given[1]), "weight_gradient": (given[1], result)}.get(
             kind.removeprefix("conv_"), (result, given[1])

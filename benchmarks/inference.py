@@ -35,9 +35,11 @@ from _measure import (
     spreads,
     versions,
 )
+from _operations import Profiles
 from _processes import Place
 from _runtimes import MAKERS, OPENVINO
 from _saved_models import Race, Track, child
+from _traced import profile
 from frameworks import Form
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -150,12 +152,56 @@ def measure(name: str, plan: Plan, tell: Any) -> Results:
     return Results(network, races, notes)
 
 
+def profiled(name: str, plan: Plan, tell: Any) -> list[Profiles]:
+    """What the operations of Phlox's calls of a network take, at each batch and in each precision of floats."""
+    network, found = NETWORKS[name], []
+    with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
+        folder = Path(made)
+        tell(f"{network.title}: writing it")
+        (folder / "about.json").write_text(json.dumps({"small": plan.small}))
+        write(network, folder, plan.small)
+        for precision in plan.precisions:
+            for batch in plan.batches if precision != "int8" and forms(network, precision) else ():
+                title = f"{network.title}, batch {batch}, {precision}"
+                tell(title)
+                form = FORMS[f"Phlox, {precision}"]
+                found.append(profile(title, folder, f"{name}@{batch}", form, plan.place))
+    return found
+
+
+def _profile(options: argparse.Namespace, plan: Plan, console: rich.console.Console) -> int:
+    tables: list[Table] = []
+    with console.status("tracing") as status:
+        for name in options.only:
+            tables += [table for found in profiled(name, plan, status.update) for table in found.tables()]
+    for table in tables:
+        console.print(table.rich())
+    if options.write:
+        block = "inference profile" if plan.place.isa == NATIVE else f"inference profile {plan.place.isa}"
+        text = page_text(Shown(tables), _about(plan.place, options.rounds), options.quick)
+        PAGE.write_text(rewritten(PAGE.read_text("utf-8"), block, text), "utf-8")
+    return 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Tables as a page has them."""
+
+    found: Sequence[Table]
+    notes: Sequence[str] = ()
+
+    def tables(self) -> Sequence[Table]:
+        return self.found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Race all networks that are asked for. A missed bar is no error: the exit status is 0."""
     options = _options(arguments)
     place = Place(pin(2), isa=options.isa)
     console = rich.console.Console()
     plan = Plan(place, options.rounds, options.quick, options.batches, options.precisions)
+    if options.profile:
+        return _profile(options, plan, console)
     numbers: dict[str, Any] = {}
     for name in options.only:
         about = _about(place, options.rounds)
@@ -193,6 +239,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", choices=BATCHES, default=BATCHES)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--isa", choices=SETS, default=NATIVE, help="hold all to these instructions")
+    parser.add_argument("--profile", action="store_true", help="what the operations of Phlox's calls take; no race")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS} by default")
     parser.add_argument("--quick", action="store_true", help="small networks: shows that it runs, measures little")
     parser.add_argument("--json", metavar="PATH", type=Path, help="write all numbers to a file")

@@ -12,6 +12,7 @@ from phlox.core import DtypeError, Module, Param, RangeError, ShapeError, descri
 from phlox.nn import functional as F
 from phlox.nn import init as inits
 from phlox.nn._checks import check_size
+from phlox.nn.functional._linear import scores
 
 
 class Embedding(Module):
@@ -78,7 +79,7 @@ class Embedding(Module):
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Scores of every index for vectors x (..., dim): (..., num)."""
-        return jnp.einsum("...d,nd->...n", x, self.weight)
+        return scores(jnp.asarray(x), jnp.asarray(self.weight))
 
     def _brief(self) -> str:
         return f"Embedding({self.num}, {self.dim})"

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from phlox.core import ShapeError, answering, describe, way
 from phlox.nn.functional._numeric import beside, inexact, is_half, spread
+from phlox.nn.functional.kernels._kernels import in_use
 from phlox.nn.functional.kernels._product import bias_rows, product_kernel
 
 __all__ = ["batched_mul", "bilinear", "concatenate", "dense"]
@@ -53,6 +54,19 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Arr
         y = jnp.matmul(flat, b) if y is None else y
         y = y if array.ndim <= 2 else y.reshape(*lead, width)
     return _plus_bias("dense", y, bias)
+
+
+def scores(x: Array, table: Array) -> Array:
+    """$x W^T$, what each row of a table has in common with x; of any dtypes.
+
+    Shapes:
+        x: (..., in); table: (out, in); y: (..., out).
+    """
+    if x.dtype == table.dtype and x.ndim > 1 and way("dense") is None and in_use(x, table):
+        y = product_kernel(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), table, turned=True)
+        if y is not None:
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+    return jnp.einsum("...d,nd->...n", x, table)
 
 
 @answering

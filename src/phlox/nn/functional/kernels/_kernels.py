@@ -111,6 +111,12 @@ def in_use(*arrays: Any) -> bool:
     )
 
 
+def multiplies_half() -> bool:
+    """Whether the processor multiplies bfloat16 itself; ``in_use`` has been asked."""
+    library = package().library
+    return library is not None and any(name in library.phlox_cpu_instructions().decode() for name in _HALVES)
+
+
 def _takes(x: Any) -> bool:
     sizes = all(isinstance(n, int) and n > 0 for n in x.shape)
     return sizes and x.dtype in (jnp.float32, jnp.bfloat16) and not _compat.typed_by_mesh(x)
@@ -125,7 +131,7 @@ def kernels_report() -> list[tuple[str, str]]:
     facts = f"oneDNN {version}, {instructions}, {library.phlox_cpu_threads()} threads"
     if jax.default_backend() != "cpu":
         return [("kernels", f"plain JAX: programs run on {jax.default_backend()}; phlox-cpu is there ({facts})")]
-    half = [("kernels in bfloat16", _HALF if any(name in instructions for name in _HALVES) else _WIDENED)]
+    half = [("kernels in bfloat16", _HALF if multiplies_half() else _WIDENED)]
     return [
         ("kernels", f"phlox-cpu ({facts})"),
         *half,

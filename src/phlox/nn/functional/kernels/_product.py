@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.interpreters import ad, batching
 
 from phlox.nn.functional.kernels._gradients import map_by_plain_form, map_plain_form
-from phlox.nn.functional.kernels._kernels import Kernel, in_use
+from phlox.nn.functional.kernels._kernels import Kernel, in_use, multiplies_half
 from phlox.nn.functional.kernels._parts import Roles
 
 __all__ = ["bias_rows", "gathered", "product_kernel"]
@@ -26,13 +26,14 @@ _FEW = 1 << 17  # numbers, below which their sum is XLA's
 _THIN = 16  # rows, columns or terms of a sum below which memory decides
 
 
-def product_kernel(x: jax.Array, weight: jax.Array) -> jax.Array | None:
+def product_kernel(x: jax.Array, weight: jax.Array, *, turned: bool = False) -> jax.Array | None:
     """``x @ weight`` by the kernel; None where there is no kernel for it.
 
     Shapes:
-        x: (rows, in); weight: (in, out); y: (rows, out).
+        x: (rows, in); weight: (in, out), or where it is turned (out, in); y: (rows, out).
     """
-    return _rows(x, weight, turned=False) if _takes(x, weight) and not _of_rows(None, x, weight) else None
+    known = _takes(x, weight) and not _of_rows(None, x, weight, turned=turned)
+    return _rows(x, weight, turned=turned) if known else None
 
 
 def gathered(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -50,13 +51,15 @@ def bias_rows(bias: jax.Array, y: jax.Array) -> jax.Array | None:
     Shapes:
         bias: (out,); y and the result: (..., out).
     """
-    if y.ndim < 2 or not _takes(bias, y) or y.size < _FEW:
+    if y.ndim < 2 or y.dtype != jnp.float32 or not _takes(bias, y) or y.size < _FEW:
         return None
     return _spread(bias, rows=y.size // bias.size).reshape(y.shape)
 
 
 def _takes(*arrays: jax.Array) -> bool:
-    return in_use(*arrays) and all(a.dtype == jnp.float32 for a in arrays)
+    """Of one dtype: float32, or bfloat16 where the processor multiplies it."""
+    dtypes = {a.dtype for a in arrays}
+    return in_use(*arrays) and len(dtypes) == 1 and (jnp.float32 in dtypes or multiplies_half())
 
 
 def _plain_rows(x: jax.Array, weight: jax.Array, *, turned: bool) -> jax.Array:
