@@ -43,10 +43,10 @@ def test_why_no_kernels_are_in_use(package, said, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("instructions", "said"),
     [
-        (b"AVX2", "convolutions in plain JAX"),
-        (b"AVX-512 with VNNI", "convolutions in plain JAX"),
-        (b"AVX-512 with bfloat16", "convolutions by the processor's own"),
-        (b"AVX-512 with AMX", "convolutions by the processor's own"),
+        (b"AVX2", "convolutions and products in plain JAX"),
+        (b"AVX-512 with VNNI", "convolutions and products in plain JAX"),
+        (b"AVX-512 with bfloat16", "convolutions and products by the processor's own"),
+        (b"AVX-512 with AMX", "convolutions and products by the processor's own"),
     ],
 )
 def test_what_is_done_in_bfloat16(instructions, said, capsys, monkeypatch):

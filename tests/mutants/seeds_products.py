@@ -71,9 +71,16 @@ MUTANTS = [
     (
         "doctor: bfloat16 by instructions that are not there",
         _HERE + "_kernels.py",
-        "_HALF if any(name in instructions for name in _HALVES) else _WIDENED",
-        "_HALF if all(name in instructions for name in _HALVES) else _WIDENED",
+        "any(name in library.phlox_cpu_instructions().decode() for name in _HALVES)",
+        "all(name in library.phlox_cpu_instructions().decode() for name in _HALVES)",
         ("tests/cli/test_doctor.py::test_what_is_done_in_bfloat16",),
+    ),
+    (
+        "kernels: products of bfloat16 where nothing multiplies it",
+        _HERE + "_product.py",
+        "(jnp.float32 in dtypes or multiplies_half())",
+        "True",
+        ("tests/native/test_product_kernels.py::test_what_is_small_thin_or_of_another_dtype_is_left_to_xla",),
     ),
     (
         "kernels: windows that lie apart are left to XLA",

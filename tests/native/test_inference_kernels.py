@@ -115,7 +115,9 @@ def test_weights_of_bfloat16_in_blocks_are_pytorchs():
     cases = [(outs, 32, rank) for outs, rank in itertools.product((64, 48, 32, 16), (1, 2, 3))]
     for found, want in in_blocks(cases, jnp.bfloat16, 100):
         assert found.dtype == jnp.bfloat16
-        np.testing.assert_allclose(np.asarray(found, np.float64), want, rtol=2.0**-8, atol=2.0**-12 * max(1, want.max()))
+        np.testing.assert_allclose(
+            np.asarray(found, np.float64), want, rtol=2.0**-8, atol=2.0**-12 * max(1, want.max())
+        )
 
 
 def test_a_convolution_of_bfloat16_is_laid_out_where_the_library_asks_for_blocks():

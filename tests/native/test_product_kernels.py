@@ -7,7 +7,7 @@ import pytest
 
 import phlox as px
 from kit import against_plain_forms, against_torch, oracle
-from phlox.nn.functional.kernels._kernels import _all, package
+from phlox.nn.functional.kernels._kernels import _all, multiplies_half, package
 from phlox.nn.functional.kernels._product import gathered
 
 pytest.importorskip("phlox_cpu", reason="phlox-cpu is not installed")
@@ -41,6 +41,38 @@ def test_products_and_sums_of_whole_numbers_are_exact(case):
     np.testing.assert_array_equal(back[1], rows.T @ slopes)
     np.testing.assert_array_equal(back[2], slopes.sum(0))
     assert uses() == [before[0] + 2, before[1] + 1, before[2] + 1]
+
+
+def rounded(x):
+    return np.asarray(jnp.asarray(x, jnp.float32).astype(jnp.bfloat16), np.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_products_of_bfloat16_are_exact_sums_rounded_once(case):
+    shape, out = CASES[case]
+    x, w, dy = whole(*shape), whole(shape[-1], out, seed=1), whole(*shape[:-1], out, seed=3)
+    before = uses()
+    half = [jnp.asarray(a, jnp.bfloat16) for a in (x, w, dy)]
+    y, *back = jax.jit(lambda x, w, dy: (lambda y, back: (y, *back(dy)))(*jax.vjp(dense, x, w)))(*half)
+    rows, slopes = x.reshape(-1, shape[-1]), dy.reshape(-1, out)
+    assert y.dtype == jnp.bfloat16
+    for found, exact in ((y, rows @ w), (back[0], slopes @ w.T), (back[1], rows.T @ slopes)):
+        np.testing.assert_array_equal(np.asarray(found, np.float32), rounded(exact).reshape(found.shape))
+    assert (uses() != before) == multiplies_half()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("sizes", [(33, 200, 1500), (2, 67, 130, 600), (700, 130, 150)], ids=str)
+def test_scores_of_a_table_are_exact(sizes, dtype):
+    """With fewer rows than numbers in one, as many, and more: each goes another way in bfloat16."""
+    *rows, size, num = sizes
+    x, table = whole(*rows, size), px.Embedding(num, size, key=0)
+    table.weight = jnp.asarray(whole(num, size, seed=1), dtype)
+    before = uses()
+    found = px.jit(lambda table, x: table.attend(x))(table, jnp.asarray(x, dtype))
+    exact = x @ whole(num, size, seed=1).T
+    np.testing.assert_array_equal(np.asarray(found, np.float32), exact if dtype == jnp.float32 else rounded(exact))
+    assert (uses()[0] == before[0] + 1) == (dtype == jnp.float32 or multiplies_half())
 
 
 def test_value_and_gradients_are_pytorchs():
@@ -89,7 +121,7 @@ def test_a_nan_stays_in_its_row_and_column():
     assert jnp.isnan(dw).any(1).sum() == jnp.isnan(dw[5]).all() == 1
 
 
-def test_what_is_small_thin_or_not_float32_is_left_to_xla():
+def test_what_is_small_thin_or_of_another_dtype_is_left_to_xla():
     before = uses()
     shapes = {
         "small": ((64, 256), 256),
@@ -99,7 +131,7 @@ def test_what_is_small_thin_or_not_float32_is_left_to_xla():
     }
     for shape, out in shapes.values():
         jax.jit(lambda x, w: dense(x, w, w[0])).lower(jnp.ones(shape), jnp.ones((shape[-1], out))).compile()
-    half = jnp.ones((701, 160), jnp.bfloat16), jnp.ones((160, 257), jnp.bfloat16)
+    half = jnp.ones((701, 160), jnp.float16), jnp.ones((160, 257), jnp.float16)
     jax.jit(lambda x, w: dense(x, w, w[0])).lower(*half).compile()
     assert uses() == before
 

@@ -51,7 +51,9 @@ def attention_kernel(plain: Callable[..., jax.Array]) -> Callable[..., jax.Array
         wide = (a.astype(jnp.float32) for a in (q, k, v))  # bfloat16 is multiplied in float32, and rounded once
         return (forward(*wide, scale=scale, causal=causal)[0].astype(q.dtype),)
 
-    half = Kernel("phlox_attention_half", widened, _call_half, _shapes, _declines_half, several=True, roles=forward.roles)
+    half = Kernel(
+        "phlox_attention_half", widened, _call_half, _shapes, _declines_half, several=True, roles=forward.roles
+    )
     derive_by_plain_form(half)  # which is that of float32: a training computes in it both ways
     map_as_examples(half)
 

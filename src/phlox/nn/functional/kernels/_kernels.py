@@ -28,8 +28,8 @@ _PACKAGE, _INTERFACE = "phlox_cpu", 7
 _SWITCH = "PHLOX_CPU_KERNELS"
 _HALVES = "bfloat16", "float16", "AMX"  # of the names of instructions, those that have bfloat16 among them
 _CAST = "attention, pooling, LSTM and GRU in float32, rounded once"
-_HALF = f"convolutions by the processor's own instructions; {_CAST}"
-_WIDENED = f"{_CAST}; convolutions in plain JAX: this processor has no instructions for it"
+_HALF = f"convolutions and products by the processor's own instructions; {_CAST}"
+_WIDENED = f"{_CAST}; convolutions and products in plain JAX: this processor has no instructions for it"
 _INTEGERS = (  # as the package numbers them
     "in plain JAX: this processor has no AVX2",
     "by VNNI",
