@@ -21,6 +21,7 @@ from _measure import Table, Times, command, interleave, median, record, short
 
 import phlox as px
 from phlox.nn.functional._norm import normalise_batch
+from phlox.nn.functional._linear import scores
 from phlox.nn.functional.kernels._kernels import package, reference_forms
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -66,6 +67,7 @@ def convolutions() -> Iterator[Case]:
         "conv 3×3 64→64": (32, 32, 64, 64, 3, 1, 1),
         "conv 3×3 64→128, stride 2": (32, 32, 64, 128, 3, 2, 1),
         "conv 3×3 3→64": (32, 32, 3, 64, 3, 1, 1),
+        "conv 7×7 3→64, stride 2, 128×128": (8, 128, 3, 64, 7, 2, 1),
         "conv 5×5 1→6": (32, 28, 1, 6, 5, 1, 1),
         "conv 1×1 64→64": (32, 32, 64, 64, 1, 1, 1),
         "conv 3×3 64→64, depthwise": (32, 32, 64, 64, 3, 1, 64),
@@ -82,6 +84,18 @@ def convolutions() -> Iterator[Case]:
             yield Case(f"{full}: input gradient", transposed, (y, w), flops)
             transposed = lambda ct, x, w=w, fn=fn: jax.linear_transpose(lambda w: fn(x, w), w)(ct)  # noqa: E731
             yield Case(f"{full}: weight gradient", transposed, (y, x), flops)
+
+
+def products() -> Iterator[Case]:
+    for dtype in (jnp.float32, jnp.bfloat16):
+        for rows, inputs, outputs in ((1024, 1024, 1024), (4096, 768, 3072)):
+            x, w = draw(rows, inputs, dtype=dtype), draw(inputs, outputs, dtype=dtype)
+            flops = 2.0 * rows * inputs * outputs
+            name = f"{rows} rows, {inputs}→{outputs}, {jnp.dtype(dtype).name}"
+            yield Case(f"{name}: forward", F.dense, (x, w), flops)
+            yield Case(f"{name}: with gradients", derivatives(F.dense), (F.dense(x, w), x, w), 3 * flops)
+        x, table = draw(128, 768, dtype=dtype), draw(30522, 768, dtype=dtype)
+        yield Case(f"128 rows, scores of 30522, {jnp.dtype(dtype).name}", scores, (x, table), 2.0 * 128 * table.size)
 
 
 def normalisations() -> Iterator[Case]:
@@ -115,6 +129,8 @@ def attentions() -> Iterator[Case]:
         name = f"attention {batch}×{time_}×{heads}×{size}{', causal' if causal else ''}"
         yield Case(f"{name}: forward", fn, (q, q, q), flops)
         yield Case(f"{name}: with gradients", derivatives(fn), (q, q, q, q), 4.5 * flops)
+        half = q.astype(jnp.bfloat16)
+        yield Case(f"{name}, bfloat16: forward", fn, (half, half, half), flops)
 
 
 def recurrences() -> Iterator[Case]:
@@ -131,6 +147,7 @@ def recurrences() -> Iterator[Case]:
 
 
 FAMILIES = {
+    "Products of dense layers": products,
     "Convolution": convolutions,
     "Normalisation": normalisations,
     "Pooling": pools,
