@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from _measure import Table, Times, command, interleave, median, record, short
 
 import phlox as px
-from phlox.nn.functional._norm import normalise_batch
 from phlox.nn.functional._linear import scores
+from phlox.nn.functional._norm import normalise_batch
 from phlox.nn.functional.kernels._kernels import package, reference_forms
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
