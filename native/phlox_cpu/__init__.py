@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["INTERFACE", "load", "targets"]
 
-INTERFACE = 6  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
+INTERFACE = 7  # of the targets, their attributes and the functions beside them; Phlox asks for the one it knows
 
 _TARGETS = (
     "phlox_cpu_conv",
@@ -31,6 +31,7 @@ _TARGETS = (
     "phlox_cpu_max_pool_backward",
     "phlox_cpu_attention",
     "phlox_cpu_attention_backward",
+    "phlox_cpu_slots",
     "phlox_cpu_lstm",
     "phlox_cpu_lstm_gradient",
     "phlox_cpu_gru",

@@ -31,6 +31,27 @@ MUTANTS = [
         (_KERNELS + "test_a_map_is_pytorchs",),
     ),
     (
+        "inference: an embedding that scores keeps its vectors as they lay",
+        _HERE,
+        "if kind is Embedding and id(layer) not in scoring:",
+        "if kind is Embedding:",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
+    ),
+    (
+        "inference: every embedding is laid out",
+        _HERE,
+        "if kind is Embedding and id(layer) not in scoring:",
+        "if False:",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
+    ),
+    (
+        "inference: an index beyond the vectors finds what fills the last block",
+        _LAYERS,
+        "at = jnp.where(inside, indices, self.blocks.shape[0] * self.blocks.shape[2])",
+        "at = indices",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
+    ),
+    (
         "inference: every partial is gelu by tanh",
         _PACKED,
         'act.keywords == {"approximate": "tanh"} and not act.args',

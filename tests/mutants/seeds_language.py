@@ -6,35 +6,92 @@ _ENGINE = "tests/serving/language/test_engine.py::"
 _CLIENTS = _SCHEDULER + "test_random_clients"
 _HERE = "serving/language/"
 _SLOTS = "nn/attention/_slot_cache.py"
+_TEXTS = "tests/nn/test_slot_cache.py::test_texts_in_slots_are_those_alone"
 
 MUTANTS = [
     (
         "language: a block of the first positions is read for all",
         _SLOTS,
-        "part = jax.lax.dynamic_slice(held, (self.first, i * _BLOCK, 0, 0)",
-        "part = jax.lax.dynamic_slice(held, (self.first, 0, 0, 0)",
-        ("tests/nn/test_slot_cache.py::test_texts_in_slots_are_those_alone[plain]",),
+        "return jax.lax.dynamic_slice(held, (slot[0], i * _BLOCK, 0, 0)",
+        "return jax.lax.dynamic_slice(held, (slot[0], 0, 0, 0)",
+        (_TEXTS + "[plain-plain]",),
     ),
     (
         "language: sums over blocks do not fade where a later one has a higher score",
         _SLOTS,
         "return higher, total * faded + weights.sum(-1), y * faded[..., None] + given",
         "return higher, total + weights.sum(-1), y + given",
-        ("tests/nn/test_slot_cache.py::test_texts_in_slots_are_those_alone[plain]",),
+        (_TEXTS + "[plain-plain]",),
     ),
     (
         "language: a window of a slot is one position too wide",
         _SLOTS,
         "seen & (to >= at[..., None] - window)",
         "seen & (to >= at[..., None] - window - 1)",
-        ("tests/nn/test_slot_cache.py::test_texts_in_slots_are_those_alone[window]",),
+        (_TEXTS + "[window-plain]",),
     ),
     (
         "language: what does not count is written too",
         _SLOTS,
-        "jnp.where(new < lengths[:, None], self.position[:, None] + new, length)",
-        "jnp.where(new <= lengths[:, None], self.position[:, None] + new, length)",
+        "jnp.where(new < lengths[:, None], position[:, None] + new, keys.shape[1])",
+        "jnp.where(new <= lengths[:, None], position[:, None] + new, keys.shape[1])",
         ("tests/nn/test_slot_cache.py::test_what_does_not_count_is_not_written",),
+    ),
+    (
+        "language: slots that are no neighbours are read as if they were",
+        _SLOTS,
+        "read = _neighbours if together else _anywhere",
+        "read = _neighbours",
+        (_TEXTS + "[shared-plain]",),
+    ),
+    (
+        "language: rows that follow each other lie in one slot",
+        _SLOTS,
+        "self.slots + jnp.arange(batch, dtype=jnp.int32) if together",
+        "self.slots + jnp.zeros(batch, jnp.int32) if together",
+        (_TEXTS + "[plain-fastest]",),
+    ),
+    (
+        "language: of a window the kernel hears nothing",
+        "nn/functional/kernels/_slots.py",
+        "-1 if window is None else window",
+        "-1",
+        ("tests/native/test_slots_kernel.py::test_slots_by_their_definition",),
+    ),
+    (
+        "language: scores are bounded by nothing where the kernel is",
+        _SLOTS,
+        "found = None if soft_cap else _by_kernel(",
+        "found = _by_kernel(",
+        (_TEXTS + "[window-fastest]",),
+    ),
+    (
+        "language: half precision is given to the kernel",
+        "nn/functional/kernels/_slots.py",
+        " or any(a.dtype != jnp.float32 for a in (q, k, v, keys, values))",
+        "",
+        ("tests/native/test_slots_kernel.py::test_what_is_no_float32_takes_the_plain_form",),
+    ),
+    (
+        "language: texts that come together are put into the lowest slots, wherever their prompts are",
+        _HERE + "_scheduler.py",
+        "soon = min(len(used) + 1 + self.waiting, len(self.slots))",
+        "soon = len(used) + 1",
+        (_SCHEDULER + "test_texts_that_come_together_find_their_prompts_where_they_are",),
+    ),
+    (
+        "language: weights are laid out beside adapters",
+        _HERE + "_preparing.py",
+        "if adapted or short else",
+        "if short else",
+        (_ENGINE + "test_weights_are_laid_out_where_nothing_is_against_it",),
+    ),
+    (
+        "language: weights are laid out where memory has no room for them",
+        _HERE + "_preparing.py",
+        "if adapted or short else",
+        "if adapted else",
+        (_ENGINE + "test_weights_are_laid_out_where_nothing_is_against_it",),
     ),
     (
         "language: a prefix of another adapter is taken",

@@ -1,13 +1,16 @@
 """The engine around its texts: memory told before it starts, limits, failures, ends, and how often it compiles."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
 import phlox as px
 from phlox.nn import functional as F
+from phlox.nn.inference import PackedDense, _optimize
 from phlox.serving import Asked, LanguageEngine
-from phlox.serving.language import _programs, _sampling
+from phlox.serving.language import _preparing, _programs, _sampling
 from phlox.serving.language._sampling import NOTHING
 from serving.language.gate import Gate
 
@@ -150,6 +153,19 @@ def test_a_call_that_fails_ends_what_has_slots_and_the_next_texts_are_right(mode
             list(engine.submit(asked))
         expected = px.generate(model, [list(range(30))], max_new=7).texts()[0]
         assert [piece.token for piece in engine.submit(asked)] == expected
+
+
+def test_weights_are_laid_out_where_nothing_is_against_it(model, monkeypatch):
+    monkeypatch.setattr(_optimize, "maps_packed", lambda dtype: dtype == jax.numpy.float32)
+    laid = lambda engine: any(isinstance(layer, PackedDense) for layer in px.modules(engine.model).values())  # noqa: E731
+    assert laid(LanguageEngine(model, slots=1))
+    assert not laid(LanguageEngine(model, slots=1, adapters={"x": model}))
+    size = sum(array.nbytes for array in px.paths(model).values())
+    monkeypatch.setattr(_preparing, "available_memory", lambda: size)
+    assert laid(LanguageEngine(model, slots=1))
+    monkeypatch.setattr(_preparing, "available_memory", lambda: size - 1)
+    assert not laid(LanguageEngine(model, slots=1))
+    assert not laid(SimpleNamespace(model=model))  # it stays as it is
 
 
 def test_vectors_of_texts(model):

@@ -19,6 +19,7 @@ from phlox.serving._errors import ModelFailedError, QueueFullError, UnavailableE
 from phlox.serving.language._asked import Asked, Piece
 from phlox.serving.language._checking import check_asked
 from phlox.serving.language._memory import WHERE, sizes_of
+from phlox.serving.language._preparing import prepared
 from phlox.serving.language._programs import Programs
 from phlox.serving.language._running import Running
 from phlox.serving.language._scheduler import Feed, Round, Scheduler
@@ -55,7 +56,8 @@ class LanguageEngine:
 
     Each text has a slot of the model's cache. Texts join and leave between two steps; prompts are read in parts, and
     between these the others go on. A prompt that begins as another text did takes from its slot what is equal. A text's
-    tokens are those of ``px.generate``, whatever else is written.
+    tokens are those of ``px.generate``, whatever else is written. Without adapters weights are laid out once more, as
+    ``px.optimize_for_inference`` does it: let go of the model then, and they are in memory once.
 
     Arguments:
         model: a decoder of ``px.models``.
@@ -104,7 +106,7 @@ class LanguageEngine:
                 fix = "leave it out for the usual one"
                 raise RangeError(f"{name} of at least {least}", got=repr(value)[:60], fix=fix, where=WHERE)
         self._sizes = sizes_of(model, slots, room, memory)
-        own = copy(model)  # one thread changes a model at a time: others may go on with theirs
+        own = prepared(model, adapted=bool(adapters))  # its own: one thread changes a model at a time
         self._models: dict[str | None, Any] = {None: own, **dict(_adapted(own, adapters or {}))}
         self._ends = stops_of(None, model.config)
         self._chunk, self._most, self._each = chunk, waiting, per_client
@@ -132,6 +134,11 @@ class LanguageEngine:
     def memory(self) -> int:
         """Bytes of the slots, which are made by ``start``; weights are not among them."""
         return self._sizes.bytes
+
+    @property
+    def model(self) -> Any:
+        """The copy of the model that it writes with."""
+        return self._models[None]
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -191,9 +198,9 @@ class LanguageEngine:
             RangeError, OptionError: what can't be written. QueueFullError: too many wait, or too many of this client.
             UnavailableError: the engine is closed.
         """
-        check_asked(asked, self._models[None].config.vocab_size, self.room, self.adapters)
+        check_asked(asked, self.model.config.vocab_size, self.room, self.adapters)
         running = Running(self._cancel)
-        writing = Writing(asked, self._models[None].config.vocab_size)
+        writing = Writing(asked, self.model.config.vocab_size)
         text = Text(asked, (*asked.stop, *self._ends), (running, writing))
         with self._changed:
             self._check_open()
@@ -213,7 +220,7 @@ class LanguageEngine:
             RangeError: no tokens, others than the vocabulary has, or more than a slot has room for.
         """
         found = tuple(tokens)
-        check_asked(Asked(prompt=found, max_new=1), self._models[None].config.vocab_size, self.room + 1, ())
+        check_asked(Asked(prompt=found, max_new=1), self.model.config.vocab_size, self.room + 1, ())
         future: Future[np.ndarray] = Future()
         with self._changed:
             self._check_open()

@@ -65,8 +65,8 @@ class LanguageModel(Servable):
             fix = "pass px.data.text.Tokenizer.load(folder)"
             raise OptionError("a tokenizer", got=describe(tokenizer), fix=fix, where="LanguageModel")
         super().__init__(inputs={"prompt": "str"}, outputs={"text": "str"})
-        self._make = partial(LanguageEngine, model, **engine)
-        self.engine, self.tokenizer = self._make(), tokenizer
+        self.engine, self.tokenizer = LanguageEngine(model, **engine), tokenizer
+        self._make = partial(LanguageEngine, self.engine.model, **engine)  # whose weights are laid out already
         self.longest, self.vocabulary = self.engine.room, model.config.vocab_size
         self.made, self._max_new, self._closed = int(time.time()), max_new, False
         turn = end_of_turn(tokenizer) if has_template(tokenizer) else []

@@ -68,7 +68,7 @@ class Programs:
         self.chunks = chunk_sizes(chunk)
         self.vocabulary: int = models[None].config.vocab_size
         self.slots = Slots(sizes)
-        self._nothing = {width: self._adjustments(width) for width in {1, *self.widths}}
+        self._nothing = {width: jax.device_put(self._adjustments(width)) for width in {1, *self.widths}}
 
     def reset(self) -> None:
         """Empty slots, after a call that failed has taken them."""
@@ -106,13 +106,13 @@ class Programs:
         """The next token of each row of scores; rows of None give any."""
         rules = Rules(*map(np.stack, zip(*(NOTHING if w is None else w.rules for w in writings), strict=True)))
         keys = np.stack([NO_KEY if w is None else w.key for w in writings])
-        added, seen = self._nothing[len(writings)]
+        adjustments: Any = self._nothing[len(writings)]  # there already: a vocabulary for each text takes time to move
         if rules.adjusts.any():
-            added, seen = self._adjustments(len(writings))
+            adjustments = added, seen = self._adjustments(len(writings))
             for row, writing in enumerate(writings):
                 if writing is not None and writing.rules.adjusts:
                     writing.put(added[row], seen[row])
-        return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, added, seen))))
+        return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, *adjustments))))
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """A vector (features,) of a text."""

@@ -254,10 +254,11 @@ class Scheduler:
         return self._held[slot] if text is None else Held(text.asked.adapter, text.tokens[: text.filled])
 
     def _free_low(self) -> list[int]:
-        """Free slots that cost least: such as are computed anyway, if there are any."""
+        """Free slots that cost least: such as are computed anyway, or will be once all who wait have theirs."""
         used = [i for i, text in enumerate(self.slots) if text is not None]
         free = [i for i, text in enumerate(self.slots) if text is None]
-        width = self.width(max(max(used, default=0), free[0]) + 1)
+        soon = min(len(used) + 1 + self.waiting, len(self.slots))
+        width = self.width(max(max(used, default=0) + 1, free[0] + 1, soon))
         return [i for i in free if i < width]
 
     def _move_down(self, plan: Round) -> None:

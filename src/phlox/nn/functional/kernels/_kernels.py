@@ -24,7 +24,7 @@ from jax.interpreters import mlir
 from phlox.core import _compat, way
 from phlox.nn.functional.kernels._parts import Parts, Roles
 
-_PACKAGE, _INTERFACE = "phlox_cpu", 6
+_PACKAGE, _INTERFACE = "phlox_cpu", 7
 _SWITCH = "PHLOX_CPU_KERNELS"
 _HALVES = "bfloat16", "float16", "AMX"  # of the names of instructions, those that have bfloat16 among them
 _CAST = "attention, pooling, LSTM and GRU in float32, rounded once"
