@@ -105,6 +105,16 @@ def test_closing_may_finish_what_is_written(model):
     assert [len(list(text)) for text in texts] == [30, 30, 30]
 
 
+def test_who_leaves_is_told_at_once(model):
+    gate = Gate()
+    with LanguageEngine(model, slots=1, chunk=16) as engine:
+        held = engine.submit(Asked(prompt=(1,), max_new=9, constraint=gate))
+        next(held)  # and the second waits for the gate
+        held.cancel()
+        assert len(held._pieces) == 1
+        gate.open()
+
+
 class Fails:
     """A constraint whose code fails at its second token."""
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from phlox import adapt
-from phlox.core import Module, OptionError, PhloxError, RangeError, copy, describe
+from phlox.core import PhloxError, RangeError
 from phlox.models import stops_of
 from phlox.serving._errors import ModelFailedError, QueueFullError, UnavailableError
 from phlox.serving.language._asked import Asked, Piece
 from phlox.serving.language._checking import check_asked
 from phlox.serving.language._memory import WHERE, sizes_of
-from phlox.serving.language._preparing import prepared
+from phlox.serving.language._preparing import models_of
 from phlox.serving.language._programs import Programs
 from phlox.serving.language._running import Running
 from phlox.serving.language._scheduler import Feed, Round, Scheduler
@@ -106,8 +105,7 @@ class LanguageEngine:
                 fix = "leave it out for the usual one"
                 raise RangeError(f"{name} of at least {least}", got=repr(value)[:60], fix=fix, where=WHERE)
         self._sizes = sizes_of(model, slots, room, memory)
-        own = prepared(model, adapted=bool(adapters))  # its own: one thread changes a model at a time
-        self._models: dict[str | None, Any] = {None: own, **dict(_adapted(own, adapters or {}))}
+        self._models = models_of(model, adapters or {})  # its own: one thread changes a model at a time
         self._ends = stops_of(None, model.config)
         self._chunk, self._most, self._each = chunk, waiting, per_client
         self._scheduler = Scheduler(widths_of(self._sizes.slots), chunk)
@@ -115,6 +113,7 @@ class LanguageEngine:
         self._changed, self._starting = threading.Condition(), threading.Lock()
         self._embeddings: deque[tuple[tuple[int, ...], Future[np.ndarray]]] = deque()
         self._texts: dict[Running, Text] = {}
+        self._said: list[tuple[Running, Piece | Exception]] = []  # and not told yet
         self._refused, self._closing = 0, False
         self._thread: threading.Thread | None = None
 
@@ -245,7 +244,8 @@ class LanguageEngine:
         text = self._texts.pop(running, None)
         if text is not None:
             self._scheduler.end(text, "cancelled")
-            running.put(Piece(-1, finish="cancelled"))
+            self._said.append((running, Piece(-1, finish="cancelled")))
+            self._tell()
 
     # --- the thread ---
 
@@ -254,9 +254,18 @@ class LanguageEngine:
         while self._waited():
             self._turn()
 
+    def _tell(self) -> None:
+        """Hand out what was said: while the device computes, so that who listens takes no time from it."""
+        with self._changed:
+            said, self._said = self._said, []
+            for running, piece in said:
+                running.put(piece)
+
     def _waited(self) -> bool:
         """Wait for something to do; False where nothing is left and nothing comes."""
         with self._changed:
+            if not self._busy():
+                self._tell()  # nothing more is computed meanwhile
             while not self._closing and not self._busy():
                 self._changed.wait()
             return self._busy()
@@ -281,7 +290,7 @@ class LanguageEngine:
     def _end_late(self, text: Text) -> None:
         running, _ = text.owner
         self._texts.pop(running, None)
-        running.put(Piece(-1, finish="cancelled"))
+        self._said.append((running, Piece(-1, finish="cancelled")))
 
     def _round(self, plan: Round) -> None:
         programs = self._programs
@@ -301,6 +310,7 @@ class LanguageEngine:
         if slot is None:  # it was cancelled
             return
         scores = programs.feed(text.asked.adapter, slot, text.tokens[feed.start : feed.stop], feed.start)
+        self._tell()
         with self._changed:
             self._scheduler.fed(feed)
         if feed.last:
@@ -314,6 +324,7 @@ class LanguageEngine:
             return
         width = self._scheduler.width(max(positions) + 1)
         scores = programs.step(adapter, width, {slot: text.tokens[-1] for text, slot in at.items()}, positions)
+        self._tell()
         with self._changed:
             for text in at:
                 self._scheduler.stepped(text)
@@ -348,14 +359,14 @@ class LanguageEngine:
                 finish = self._scheduler.wrote(text, token, complete=complete)
                 if finish is not None:
                     self._texts.pop(text.owner[0], None)
-                text.owner[0].put(Piece(token, *said, finish))
+                self._said.append((text.owner[0], Piece(token, *said, finish)))
 
     def _fail(self, text: Text, error: Exception) -> None:
         with self._changed:
             if text.finish is None:
                 self._texts.pop(text.owner[0], None)
                 self._scheduler.end(text, "cancelled")
-                text.owner[0].put(_told(error))
+                self._said.append((text.owner[0], _told(error)))
 
     def _embed(self, tokens: tuple[int, ...], future: Future[np.ndarray]) -> None:
         assert self._programs is not None
@@ -383,15 +394,6 @@ def widths_of(slots: int) -> tuple[int, ...]:
     (1, 2, 4, 6)
     """
     return (*(1 << i for i in range((slots - 1).bit_length())), slots)
-
-
-def _adapted(model: Any, adapters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The model with each adapter in use, by its name. All have one name within, so that equal ones share programs."""
-    for name, source in adapters.items():
-        if isinstance(source, Module) and type(source) is not type(model):
-            fix = "pass a folder of PEFT's format, or this model with an adapter in use"
-            raise OptionError(f"{type(model).__name__} with an adapter", got=describe(source), fix=fix, where=WHERE)
-        yield name, copy(source) if isinstance(source, Module) else adapt.load(copy(model), source)
 
 
 def _told(error: Exception) -> Exception:

@@ -1,24 +1,36 @@
-"""A model as an engine computes with it: weights laid out as this machine multiplies them fastest."""
+"""Models as an engine computes with them: weights laid out as this machine multiplies them fastest, and adapters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from phlox.core import copy, paths
+from phlox import adapt
+from phlox.core import Module, OptionError, copy, describe, paths
 from phlox.loop import available_memory
 from phlox.nn import optimize_for_inference
+from phlox.serving.language._memory import WHERE
 
 
-def prepared(model: Any, *, adapted: bool) -> Any:
-    """A copy of a model by ``px.optimize_for_inference``; a copy as it is where nothing else serves.
+def models_of(model: Any, adapters: Mapping[str, Any]) -> dict[str | None, Any]:
+    """A copy of a model, and one with each adapter in use, by its name.
 
-    That is beside adapters, which change weights that lie as they were, and where memory has no room for weights of
-    both kinds: what it was made of is there until its owner lets it go.
+    Weights are laid out by ``px.optimize_for_inference``; not beside adapters, which change weights that lie as they
+    were, and not where memory has no room for both kinds: what a model is made of is there until its owner lets it go.
 
-    Arguments:
-        model: stays as it is.
-        adapted: whether adapters are to be put in.
+    Raises:
+        OptionError: an adapter that is another model.
     """
     free = available_memory()
     short = free is not None and sum(array.nbytes for array in paths(model).values()) > free
-    return copy(model) if adapted or short else optimize_for_inference(model, tell=None)
+    own = copy(model) if adapters or short else optimize_for_inference(model, tell=None)
+    return {None: own, **dict(_adapted(own, adapters))}
+
+
+def _adapted(model: Any, adapters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The model with each adapter in use. All have one name within, so that equal ones share programs."""
+    for name, source in adapters.items():
+        if isinstance(source, Module) and type(source) is not type(model):
+            fix = "pass a folder of PEFT's format, or this model with an adapter in use"
+            raise OptionError(f"{type(model).__name__} with an adapter", got=describe(source), fix=fix, where=WHERE)
+        yield name, copy(source) if isinstance(source, Module) else adapt.load(copy(model), source)
