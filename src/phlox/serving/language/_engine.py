@@ -111,7 +111,7 @@ class LanguageEngine:
         self._scheduler = Scheduler(widths_of(self._sizes.slots), chunk)
         self._programs: Programs | None = None
         self._changed, self._starting = threading.Condition(), threading.Lock()
-        self._embeddings: deque[tuple[tuple[int, ...], Future[np.ndarray]]] = deque()
+        self._embeddings: deque[tuple[Asked, Future[np.ndarray]]] = deque()
         self._texts: dict[Running, Text] = {}
         self._said: list[tuple[Running, Piece | Exception]] = []  # and not told yet
         self._refused, self._closing = 0, False
@@ -212,18 +212,19 @@ class LanguageEngine:
             self._changed.notify_all()
         return running
 
-    def embed(self, tokens: Sequence[int]) -> Future[np.ndarray]:
+    def embed(self, tokens: Sequence[int], adapter: str | None = None) -> Future[np.ndarray]:
         """The mean of a text's last features (features,), of length 1, as the model's ``encode`` gives it.
 
         Raises:
             RangeError: no tokens, others than the vocabulary has, or more than a slot has room for.
+            OptionError: an adapter that is not there.
         """
-        found = tuple(tokens)
-        check_asked(Asked(prompt=found, max_new=1), self.model.config.vocab_size, self.room + 1, ())
+        asked = Asked(prompt=tuple(tokens), max_new=1, adapter=adapter)
+        check_asked(asked, self.model.config.vocab_size, self.room + 1, self.adapters)
         future: Future[np.ndarray] = Future()
         with self._changed:
             self._check_open()
-            self._embeddings.append((found, future))
+            self._embeddings.append((asked, future))
             self._changed.notify_all()
         return future
 
@@ -368,11 +369,11 @@ class LanguageEngine:
                 self._scheduler.end(text, "cancelled")
                 self._said.append((text.owner[0], _told(error)))
 
-    def _embed(self, tokens: tuple[int, ...], future: Future[np.ndarray]) -> None:
+    def _embed(self, asked: Asked, future: Future[np.ndarray]) -> None:
         assert self._programs is not None
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(self._programs.embed(tokens))
+                future.set_result(self._programs.embed(asked.adapter, asked.prompt))
             except Exception as error:
                 future.set_exception(_told(error))
 

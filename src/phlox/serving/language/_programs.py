@@ -114,13 +114,13 @@ class Programs:
                     writing.put(added[row], seen[row])
         return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, *adjustments))))
 
-    def embed(self, tokens: Sequence[int]) -> np.ndarray:
+    def embed(self, adapter: str | None, tokens: Sequence[int]) -> np.ndarray:
         """A vector (features,) of a text."""
         size = 1 << max(4, (len(tokens) - 1).bit_length())
         size = min(size, max(len(tokens), self.sizes.room))
         row, mask = np.zeros((1, size), np.int32), np.arange(size)[None] < len(tokens)
         row[0, : len(tokens)] = tokens
-        return np.asarray(embed(self.models[None], row, mask)[0])
+        return np.asarray(embed(self.models[adapter], row, mask)[0])
 
     def _run(self, model: Any, tokens: np.ndarray, first: int, position: np.ndarray, lengths: np.ndarray) -> jax.Array:
         at, counts = position.astype(np.int32), lengths.astype(np.int32)
