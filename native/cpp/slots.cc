@@ -13,41 +13,62 @@
 
 namespace phlox {
 
-// Scores of one query, scale q · k, of `shared` heads of keys that `group` heads of queries each have in common. Keys of
-// neighbouring positions lie `row` apart, scores of neighbouring heads `apart`.
-FOR_EACH_PROCESSOR
-void scores_of_one(int64_t shared, int64_t group, int64_t size, int64_t keys, float scale, const float* __restrict q,
-                   const float* __restrict k, int64_t row, float* __restrict scores, int64_t apart) {
-  for (int64_t i = 0; i < keys; ++i) {
+#define INLINE inline __attribute__((always_inline))
+
+// One query, and `shared` heads of keys that `group` heads of queries each have in common. Keys of neighbouring positions
+// lie `row` apart, scores of neighbouring heads `apart`. Size is that of a head, where compilers are to know it.
+struct One {
+  int64_t shared, group, size, keys, row, apart;
+};
+
+template <int64_t Size>
+INLINE void scores_in(const One& s, float scale, const float* __restrict q, const float* __restrict k, float* __restrict scores) {
+  const int64_t size = Size ? Size : s.size;
+  for (int64_t i = 0; i < s.keys; ++i) {
     const float* one = q;
-    for (int64_t g = 0; g < shared; ++g) {
-      const float* other = k + i * row + g * size;
-      for (int64_t n = 0; n < group; ++n, one += size) {
+    for (int64_t g = 0; g < s.shared; ++g) {
+      const float* other = k + i * s.row + g * size;
+      for (int64_t n = 0; n < s.group; ++n, one += size) {
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t d = 0; d < size; ++d) sum += one[d] * other[d];
-        scores[(g * group + n) * apart + i] = scale * sum;
+        scores[(g * s.group + n) * s.apart + i] = scale * sum;
       }
     }
   }
 }
 
-// What one query finds: the sums of values by its weights, to be divided by these.
-FOR_EACH_PROCESSOR
-void sums_of_one(int64_t shared, int64_t group, int64_t size, int64_t keys, const float* __restrict weights, int64_t apart,
-                 const float* __restrict v, int64_t row, float* __restrict y) {
-  std::fill_n(y, shared * group * size, 0.0f);
-  for (int64_t i = 0; i < keys; ++i) {
+template <int64_t Size>
+INLINE void sums_in(const One& s, const float* __restrict weights, const float* __restrict v, float* __restrict y) {
+  const int64_t size = Size ? Size : s.size;
+  std::fill_n(y, s.shared * s.group * size, 0.0f);
+  for (int64_t i = 0; i < s.keys; ++i) {
     float* to = y;
-    for (int64_t g = 0; g < shared; ++g) {
-      const float* from = v + i * row + g * size;
-      for (int64_t n = 0; n < group; ++n, to += size) {
-        const float weight = weights[(g * group + n) * apart + i];
+    for (int64_t g = 0; g < s.shared; ++g) {
+      const float* from = v + i * s.row + g * size;
+      for (int64_t n = 0; n < s.group; ++n, to += size) {
+        const float weight = weights[(g * s.group + n) * s.apart + i];
 #pragma omp simd
         for (int64_t d = 0; d < size; ++d) to[d] += weight * from[d];
       }
     }
   }
+}
+
+// Scores of one query, scale q · k.
+FOR_EACH_PROCESSOR
+void scores_of_one(const One& s, float scale, const float* q, const float* k, float* scores) {
+  if (s.size == 64) return scores_in<64>(s, scale, q, k, scores);
+  if (s.size == 128) return scores_in<128>(s, scale, q, k, scores);
+  scores_in<0>(s, scale, q, k, scores);
+}
+
+// What one query finds: the sums of values by its weights.
+FOR_EACH_PROCESSOR
+void sums_of_one(const One& s, const float* weights, const float* v, float* y) {
+  if (s.size == 64) return sums_in<64>(s, weights, v, y);
+  if (s.size == 128) return sums_in<128>(s, weights, v, y);
+  sums_in<0>(s, weights, v, y);
 }
 
 namespace {
@@ -88,12 +109,13 @@ void read_one(const Rows& r, int64_t b, int64_t t, int64_t g, int64_t shared, ch
   const int64_t at = r.position[b] + t, first = r.first(at), keys = r.end(at) - first, h = g * r.group(), heads = shared * r.group();
   if (keys <= 0) return;
   float *scores = Room(memory).take(heads * keys), *y = r.result(b, t, h);
-  scores_of_one(shared, r.group(), r.size, keys, r.scale, r.query(b, t, h), r.keys + r.at(b, first, g), r.row(), scores, keys);
+  const One one{shared, r.group(), r.size, keys, r.row(), keys};
+  scores_of_one(one, r.scale, r.query(b, t, h), r.keys + r.at(b, first, g), scores);
   for (int64_t n = 0; n < heads; ++n) {
     const float sum = weigh(keys, keys, scores + n * keys);
     scale_row(keys, 1 / sum, scores + n * keys);
   }
-  sums_of_one(shared, r.group(), r.size, keys, scores, keys, r.values + r.at(b, first, g), r.row(), y);
+  sums_of_one(one, scores, r.values + r.at(b, first, g), y);
 }
 
 int64_t block_of(int64_t keys) { return std::clamp<int64_t>(kScores / std::max<int64_t>(keys, 1) / 6 * 6, 6, kBlock); }
@@ -135,7 +157,7 @@ void read(const Rows& r) {
   }
   const bool few = r.time < kFew;
   const int64_t block = block_of(most);
-  Threads threads(16.0 * numbers);  // of a few queries memory decides: a number that is read is worth more than its product
+  Threads threads(40.0 * numbers);  // of a few queries memory decides: a number that is read is worth more than its product
   const size_t each = few ? Room::bytes(r.heads * most) : bytes_of_many(r, most, block);
   Scratch scratch(each * threads.count());
   auto* rooms = static_cast<char*>(scratch.take(each * threads.count()));

@@ -171,6 +171,13 @@ MUTANTS = [
         (_SCHEDULER + "test_a_short_prompt_goes_before_the_rest_of_a_long_one",),
     ),
     (
+        "language: of equal scores the last is the likeliest",
+        _HERE + "_sampling.py",
+        "jnp.arange(scores.shape[-1], dtype=jnp.int32), scores.shape[-1]).min(axis=-1)",
+        "jnp.arange(scores.shape[-1], dtype=jnp.int32), -1).max(axis=-1)",
+        (_ENGINE + "test_the_likeliest_is_the_first_of_the_largest_and_nan_before_all",),
+    ),
+    (
         "language: the key of a draw is used again",
         _HERE + "_sampling.py",
         "jax.random.key_data(pairs[:, 0])",

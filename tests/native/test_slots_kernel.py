@@ -93,6 +93,6 @@ def test_what_is_no_float32_takes_the_plain_form():
 
 def test_slots_that_there_are_not_are_refused():
     cache, x = px.nn.SlotCache(2, 64, 1, 4), jnp.ones((1, 1, 1, 4))
-    step = px.jit(lambda *args: rows_of(*args))
+    step = px.jit(lambda *args: rows_of(*args), donate=False)
     with pytest.raises(jax.errors.JaxRuntimeError, match="takes slots that there are"):
         np.asarray(step(cache, np.array([2], np.int32), np.zeros(1, np.int32), x, x, x, np.ones(1, np.int32)))

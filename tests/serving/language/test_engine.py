@@ -200,6 +200,13 @@ def test_models_that_slots_do_not_suit(model):
         LanguageEngine(model, room=161)
 
 
+def test_the_likeliest_is_the_first_of_the_largest_and_nan_before_all():
+    scores = np.random.default_rng(0).integers(-3, 3, (30, 12)).astype(np.float32)
+    scores[0, 7] = scores[1, 3] = scores[1, 9] = np.nan
+    scores[2], scores[3] = -np.inf, np.inf
+    np.testing.assert_array_equal(_sampling._likeliest(jax.numpy.asarray(scores)), scores.argmax(-1))
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_cuts_are_those_of_the_functions(ties):
     scores = np.random.default_rng(0).normal(size=(4, 40)).astype(np.float32)
