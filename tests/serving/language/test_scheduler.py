@@ -275,6 +275,27 @@ def test_texts_that_come_together_find_their_prompts_where_they_are():
     assert scheduler.counts.reused == 5 * 39
 
 
+def test_what_a_text_leaves_of_a_slot_goes_into_a_free_one():
+    def written(scheduler, prompt):
+        text = Text(Asked(prompt=prompt, max_new=1))
+        scheduler.submit(text)
+        plan = scheduler.plan(0)
+        scheduler.fed(Feed(text, text.filled, len(text.tokens)))
+        scheduler.wrote(text, 0)
+        return plan.copies, text
+
+    for others in (0, 1):  # of two slots, the second is free, or was of use after the first
+        scheduler = Scheduler((1, 2), 128)
+        written(scheduler, (1,) * 60)
+        for n in range(others):
+            written(scheduler, (n + 2,) * 30)
+        copies, _ = written(scheduler, (1,) * 20 + (5,) * 20)  # goes on from a part of the first
+        assert [(one.source, one.target, one.count) for one in copies] == ([] if others else [(0, 1, 60)])
+        reused = scheduler.counts.reused
+        written(scheduler, (1,) * 60)
+        assert scheduler.counts.reused - reused == (20 if others else 59)
+
+
 def test_what_is_kept_does_not_go_where_a_prefix_comes_from():
     scheduler, device = Scheduler((1, 2), 64), Device()
     for base, length in ((1, 20), (0, 30), (1, 40)):  # the third takes from the oldest slot what the second left alone

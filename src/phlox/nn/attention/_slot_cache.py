@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -111,45 +110,32 @@ class SlotRows:
         """
         batch, time = q.shape[:2]
         lengths = jnp.full(batch, time, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
-        together = self.slots.ndim == 0
-        slot = self.slots + jnp.arange(batch, dtype=jnp.int32) if together else self.slots
+        slot = self.slots + jnp.arange(batch, dtype=jnp.int32) if self.slots.ndim == 0 else self.slots
         arrays = (q, k, v, self.cache.keys, self.cache.values, slot, jnp.asarray(self.position, jnp.int32), lengths)
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-        found = None if soft_cap else _by_kernel(*arrays, scale=scale, window=window, together=together)
+        found = None if soft_cap else _by_kernel(*arrays, scale=scale, window=window)
         if found is None:
-            found = _attended(*arrays, scale=scale, window=window, together=together, soft_cap=soft_cap)
+            found = _attended(*arrays, scale=scale, window=window, soft_cap=soft_cap)
         y, self.cache.keys, self.cache.values = found
         return y
 
 
 def _attended(
     q: jax.Array, k: jax.Array, v: jax.Array, keys: jax.Array, values: jax.Array, slot: jax.Array, position: jax.Array,
-    lengths: jax.Array, *, scale: float, window: int | None, together: bool, soft_cap: float | None = None,
+    lengths: jax.Array, *, scale: float, window: int | None, soft_cap: float | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-    """What queries find, and keys and values with the new ones; of slots that are neighbours where ``together``."""
+    """What queries find, and keys and values with the new ones."""
     new = jnp.arange(q.shape[1], dtype=jnp.int32)
     at = jnp.where(new < lengths[:, None], position[:, None] + new, keys.shape[1])  # beyond it nothing is written
     keys = keys.at[slot[:, None], at].set(k.astype(keys.dtype), mode="drop")
     values = values.at[slot[:, None], at].set(v.astype(values.dtype), mode="drop")
-    read = _neighbours if together else _anywhere
     q = q * jnp.asarray(scale, q.dtype)
-    return _read(q, keys, values, slot, position, lengths, read, window, soft_cap), keys, values
-
-
-def _neighbours(held: jax.Array, slot: jax.Array, i: Any) -> jax.Array:
-    """A block of each of some slots that follow each other, (batch, block, kv_heads, size)."""
-    return jax.lax.dynamic_slice(held, (slot[0], i * _BLOCK, 0, 0), (len(slot), _BLOCK, *held.shape[2:]))
-
-
-def _anywhere(held: jax.Array, slot: jax.Array, i: Any) -> jax.Array:
-    """The same of slots anywhere."""
-    one = lambda s: jax.lax.dynamic_slice(held, (s, i * _BLOCK, 0, 0), (1, _BLOCK, *held.shape[2:]))[0]  # noqa: E731
-    return jax.vmap(one)(slot)
+    return _read(q, keys, values, slot, position, lengths, window, soft_cap), keys, values
 
 
 def _read(
     q: jax.Array, keys: jax.Array, values: jax.Array, slot: jax.Array, position: jax.Array, lengths: jax.Array,
-    read: Callable[..., jax.Array], window: int | None, soft_cap: float | None,
+    window: int | None, soft_cap: float | None,
 ) -> jax.Array:  # fmt: skip
     """Softmax over the positions of each slot, a block at a time."""
     (batch, time, heads, size), shared = q.shape, keys.shape[2]
@@ -159,7 +145,9 @@ def _read(
     counts = jnp.arange(time)[None] < lengths[:, None]
 
     def block(held: jax.Array, i: Any) -> jax.Array:
-        return jnp.swapaxes(read(held, slot, i), 1, 2).astype(q.dtype)
+        start = lambda s: (s, i * _BLOCK, jnp.int32(0), jnp.int32(0))  # noqa: E731
+        part = jax.vmap(lambda s: jax.lax.dynamic_slice(held, start(s), (1, _BLOCK, *held.shape[2:]))[0])(slot)
+        return jnp.swapaxes(part, 1, 2).astype(q.dtype)
 
     def add(i: Any, carry: Any) -> Any:
         top, total, y = carry

@@ -19,7 +19,7 @@ from phlox.serving.language._asked import Asked, Piece
 from phlox.serving.language._checking import check_asked
 from phlox.serving.language._memory import WHERE, sizes_of
 from phlox.serving.language._preparing import models_of
-from phlox.serving.language._programs import Programs
+from phlox.serving.language._programs import Programs, Row
 from phlox.serving.language._running import Running
 from phlox.serving.language._scheduler import Feed, Round, Scheduler
 from phlox.serving.language._text import Text
@@ -315,33 +315,32 @@ class LanguageEngine:
         with self._changed:
             self._scheduler.fed(feed)
         if feed.last:
-            self._write(programs, scores, [text], [0])
+            self._write(programs, scores, [text])
 
     def _step(self, programs: Programs, adapter: str | None, texts: Sequence[Text]) -> None:
         with self._changed:
-            at = {text: text.slot for text in texts if text.slot is not None}
-            positions = {slot: text.filled for text, slot in at.items()}
-        if not at:
+            rows = [(text, text.slot, text.filled) for text in texts if text.slot is not None]
+        if not rows:
             return
-        width = self._scheduler.width(max(positions) + 1)
-        scores = programs.step(adapter, width, {slot: text.tokens[-1] for text, slot in at.items()}, positions)
+        width = self._scheduler.width(len(rows))
+        scores = programs.step(adapter, width, [Row(slot, text.tokens[-1], filled) for text, slot, filled in rows])
         self._tell()
         with self._changed:
-            for text in at:
+            for text, _, _ in rows:
                 self._scheduler.stepped(text)
-        self._write(programs, scores, list(at), list(at.values()))
+        self._write(programs, scores, [text for text, _, _ in rows])
 
-    def _write(self, programs: Programs, scores: Any, texts: Sequence[Text], rows: Sequence[int]) -> None:
+    def _write(self, programs: Programs, scores: Any, texts: Sequence[Text]) -> None:
         """Choose the next token of each text by its row of scores."""
         writings: list[Writing | None] = [None] * len(scores)
-        for text, row in zip(texts, rows, strict=True):
+        for row, text in enumerate(texts):
             try:
                 text.owner[1].prepare()
                 writings[row] = text.owner[1]
             except Exception as error:  # of a constraint's code: that of one text
                 self._fail(text, error)
         found = programs.sample(scores, writings)
-        for text, row in zip(texts, rows, strict=True):
+        for row, text in enumerate(texts):
             writing = writings[row]
             if writing is None:
                 continue
