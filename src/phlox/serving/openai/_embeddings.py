@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ async def embeddings(asked: Asked) -> Answer:
     return answer_arrays({"object": "list", "data": data, "model": entry.name, "usage": usage})
 
 
-async def _vectors(asked: Asked, entry: Entry, model: Model, texts: list[list[int]]) -> Sequence[np.ndarray]:
+async def _vectors(asked: Asked, entry: Entry, model: Model, texts: list[list[int]]) -> Iterable[np.ndarray]:
     """A vector for each text; of a language model one after the other, and what it writes goes on in between.
 
     Raises:

@@ -44,7 +44,8 @@ def _shapes(q: Any, k: Any, v: Any, keys: Any, values: Any, *_: Any, **options: 
 def _call(*arrays: Any, scale: float, window: int | None) -> Results:
     in_place = {3: 1, 4: 2}
     call = jax.ffi.ffi_call("phlox_cpu_slots", _shapes(*arrays), input_output_aliases=in_place)
-    return tuple(call(*arrays, scale=np.float32(scale), window=np.int64(-1 if window is None else window)))
+    y, keys, values = call(*arrays, scale=np.float32(scale), window=np.int64(-1 if window is None else window))
+    return y, keys, values
 
 
 def _declines(library: Any, *avals: Any, **options: Any) -> None:
