@@ -124,15 +124,22 @@ MUTANTS = [
     (
         "language: what a slot held is lost where a text writes it",
         _HERE + "_scheduler.py",
-        "if oldest != slot and self._used[oldest] < used:",
-        "if False:",
+        "            if worse:",
+        "            if False:",
         (_SCHEDULER + "test_what_a_text_leaves_of_a_slot_goes_into_a_free_one",),
     ),
     (
         "language: what is kept goes over what was of use after it",
         _HERE + "_scheduler.py",
-        "if oldest != slot and self._used[oldest] < used:",
-        "if oldest != slot:",
+        "if self._used[i] < one.used and len",
+        "if len",
+        (_SCHEDULER + "test_what_a_text_leaves_of_a_slot_goes_into_a_free_one",),
+    ),
+    (
+        "language: what is kept goes over what is more",
+        _HERE + "_scheduler.py",
+        " and len(self._held[i].tokens) < one.lost]",
+        "]",
         (_SCHEDULER + "test_what_a_text_leaves_of_a_slot_goes_into_a_free_one",),
     ),
     (

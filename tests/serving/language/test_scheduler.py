@@ -284,6 +284,13 @@ def test_what_a_text_leaves_of_a_slot_goes_into_a_free_one():
         scheduler.wrote(text, 0)
         return plan.copies, text
 
+    scheduler = Scheduler((1, 2), 128)  # of two slots, one holds more than is lost
+    for prompt in ((9,) * 90, (1,) * 60, (1,) * 20 + (5,) * 20):
+        copies, _ = written(scheduler, prompt)
+        assert copies == []
+    written(scheduler, (9,) * 90)
+    assert scheduler.counts.reused == 20 + 89
+
     for others in (0, 1):  # of two slots, the second is free, or was of use after the first
         scheduler = Scheduler((1, 2), 128)
         written(scheduler, (1,) * 60)

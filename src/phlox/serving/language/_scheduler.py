@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from phlox.serving.language._asked import Finish
 from phlox.serving.language._prefixes import Held, best
@@ -35,6 +36,15 @@ class Feed:
     def last(self) -> bool:
         """Whether the next token follows from it."""
         return self.stop == len(self.text.tokens)
+
+
+class Left(NamedTuple):
+    """What a slot held before a text came into it: how many tokens of it are lost, and when it was last of use."""
+
+    slot: int
+    held: Held
+    lost: int
+    used: int
 
 
 @dataclass
@@ -131,7 +141,7 @@ class Scheduler:
             if text.asked.deadline is not None and text.asked.deadline <= now:
                 self.end(text, "cancelled")
                 plan.late.append(text)
-        left: list[tuple[int, Held, int]] = []
+        left: list[Left] = []
         for _ in range(self.waiting):  # who loses its slot is not among those who get one
             if not self._admit(plan, left):
                 break
@@ -190,7 +200,7 @@ class Scheduler:
             if not room:
                 return
 
-    def _admit(self, plan: Round, left: list[tuple[int, Held, int]]) -> bool:
+    def _admit(self, plan: Round, left: list[Left]) -> bool:
         """Give a slot to the next text; whether there was one. What the slot held goes to those that are ``left``."""
         running = Counter(text.asked.client for text in self.running)
         client = self._turns.next(self._queues, running)
@@ -204,8 +214,9 @@ class Scheduler:
         free = [i for i, other in enumerate(self.slots) if other is None]
         target = slot if count and slot in free else min(free, key=self._used.__getitem__)
         held = self._held[target]
-        if len(held.tokens) - (count if slot == target else 0) >= _WORTH:
-            left.append((target, held, self._used[target]))
+        lost = len(held.tokens) - (count if slot == target else 0)
+        if lost >= _WORTH:
+            left.append(Left(target, held, lost, self._used[target]))
         if count and slot != target:
             plan.copies.append(Copy(slot, target, count))
             self._touch(slot)
@@ -218,14 +229,15 @@ class Scheduler:
     def _enter(self, text: Text, slot: int, filled: int) -> None:
         self.slots[slot], text.slot, text.filled = text, slot, filled
 
-    def _keep(self, left: Iterable[tuple[int, Held, int]]) -> Iterator[Copy]:
-        """What slots held that are written now goes into free ones, where these were last of use before it."""
+    def _keep(self, left: Iterable[Left]) -> Iterator[Copy]:
+        """What slots held goes into free ones that were of use before it, and that hold less than is lost."""
         free = [slot for slot, text in enumerate(self.slots) if text is None]
-        for slot, held, used in left:
-            oldest = min(free, key=self._used.__getitem__, default=slot)
-            if oldest != slot and self._used[oldest] < used:
-                yield Copy(slot, oldest, len(held.tokens))
-                self._held[oldest], self._used[oldest] = held, used
+        for one in left:
+            worse = [i for i in free if self._used[i] < one.used and len(self._held[i].tokens) < one.lost]
+            if worse:
+                oldest = min(worse, key=self._used.__getitem__)
+                yield Copy(one.slot, oldest, len(one.held.tokens))
+                self._held[oldest], self._used[oldest] = one.held, one.used
 
     def _touch(self, slot: int) -> None:
         self._clock += 1
