@@ -12,8 +12,8 @@ MUTANTS = [
     (
         "inference: small weights are laid out whatever their activation",
         _HERE,
-        "made.act not in _CHEAP",
         "made.act in _CHEAP",
+        "made.act not in _CHEAP",
         (_MODELS + "test_a_small_weight_is_laid_out_where_its_activation_costs_something",),
     ),
     (

@@ -167,6 +167,7 @@ def test_a_call_that_fails_ends_what_has_slots_and_the_next_texts_are_right(mode
 
 def test_weights_are_laid_out_where_nothing_is_against_it(model, monkeypatch):
     monkeypatch.setattr(_optimize, "maps_packed", lambda dtype: dtype == jax.numpy.float32)
+    monkeypatch.setattr(_optimize, "_SMALL", 0)
     laid = lambda engine: any(isinstance(layer, PackedDense) for layer in px.modules(engine.model).values())  # noqa: E731
     assert laid(LanguageEngine(model, slots=1))
     assert not laid(LanguageEngine(model, slots=1, adapters={"x": model}))
