@@ -40,13 +40,18 @@ COMPILED = "Finished XLA compilation"  # as JAX logs it
 @dataclass(frozen=True)
 class Settings:
     rounds: int = 3
-    streams: Sequence[tuple[int, int]] = ((1, 2), (8, 1), (32, 1))  # and the texts of each in a round
+    streams: Sequence[tuple[int, int, bool]] = (  # texts of each in a round, and whether its prompts come again
+        (1, 2, True),
+        (8, 1, True),
+        (8, 1, False),
+        (32, 1, True),
+    )
     prompts: tuple[int, int] = (16, 128)  # tokens, from the shortest to the longest
     new: tuple[int, int] = (24, 48)
     small: bool = False
 
 
-QUICK = Settings(rounds=1, streams=((1, 1), (8, 1)), prompts=(4, 24), new=(4, 12), small=True)
+QUICK = Settings(rounds=1, streams=((1, 1, True), (8, 1, False)), prompts=(4, 24), new=(4, 12), small=True)
 
 
 def write(folder: Path, settings: Settings) -> int:
@@ -195,8 +200,8 @@ class Work:
     streams: Sequence[Sequence[tuple[str, int]]]
 
     @classmethod
-    def drawn(cls, streams: int, each: int, vocabulary: int, settings: Settings) -> Work:
-        drawn = np.random.default_rng(streams)
+    def drawn(cls, streams: int, each: int, vocabulary: int, settings: Settings, number: int = 0) -> Work:
+        drawn = np.random.default_rng([streams, number] if number else streams)
 
         def one() -> tuple[str, int]:
             ids = drawn.integers(0, vocabulary, drawn.integers(*settings.prompts, endpoint=True))
@@ -226,13 +231,14 @@ class Race:
     """What was measured with so many streams."""
 
     streams: int
+    again: bool  # whether prompts are those of the round before
     times: Times  # seconds a token, one number a round
     first: Times  # the 95th percentile of the seconds to a first token
     middle: Times  # and their median
 
     @property
     def title(self) -> str:
-        return f"GPT-2, {self.streams} stream{'s' if self.streams > 1 else ''}"
+        return f"GPT-2, {self.streams} stream{'s' if self.streams > 1 else ''}{'' if self.again else ', new prompts'}"
 
     def table(self) -> Table:
         rows = []
@@ -257,7 +263,7 @@ class Results:
         for race in self.races:
             there = THEIRS in race.times
             against = median(race.times, THEIRS, OURS) if there else None
-            asked_for = AT_EIGHT if race.streams == 8 else 1.0
+            asked_for = AT_EIGHT if race.streams == 8 and race.again else 1.0
             found.append(Bar(f"{race.title}: tokens/s, times theirs", asked_for, against, at_most=False))
             late = ratio(race.first, OURS, THEIRS).median if there else None
             found.append(Bar(f"{race.title}: the first token's 95th percentile, against theirs", 1.0, late))
@@ -275,13 +281,17 @@ class Results:
         return {"races": races, "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in self.bars()]}
 
 
-def race(work: Work, servers: Mapping[str, Server], settings: Settings, notes: list[str]) -> Race:
-    """Ask each in turn, after a round that does not count; the others stand still meanwhile."""
-    found = Race(len(work.streams), {}, {one: [] for one in servers}, {one: [] for one in servers})
+def race(works: Sequence[Work], servers: Mapping[str, Server], settings: Settings, notes: list[str]) -> Race:
+    """Ask each in turn, after a round that does not count, for one work after the other; the others stand still."""
+    found = Race(
+        len(works[0].streams), works[0] is works[-1], {}, {one: [] for one in servers}, {o: [] for o in servers}
+    )
     said: dict[str, list[list[str]]] = {}
+    rounds = {name: iter(works) for name in servers}
 
     def timer(server: Server, *, counts: bool = True) -> Callable[[], float]:
         def timed() -> float:
+            work = next(rounds[server.name])
             server.resume()
             start = time.perf_counter()
             answers = asyncio.run(work.ask(server))
@@ -321,10 +331,12 @@ def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
             servers[name] = stack.enter_context(running(name, line, port, folder))
             servers[name].pause()
         before = servers[OURS].compiled
-        for streams, each in settings.streams:
+        for streams, each, again in settings.streams:
             tell(f"{streams} streams")
-            work = Work.drawn(streams, each, vocabulary, settings)
-            results.races.append(race(work, servers, settings, results.notes))
+            one = Work.drawn(streams, each, vocabulary, settings)
+            others = [Work.drawn(streams, each, vocabulary, settings, n + 1) for n in range(settings.rounds)]
+            works = [one] * (settings.rounds + 1) if again else [one, *others]
+            results.races.append(race(works, servers, settings, results.notes))
         results.compiled = servers[OURS].compiled - before
     return results
 

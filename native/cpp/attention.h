@@ -1,28 +1,49 @@
-// Attention in two forms, of float32 and of bfloat16, and their sizes.
+// What attention is made of: weights of a row of scores, and matrices in panels in a thread's own memory.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
+#include "runtime.h"
+#include "tiles.h"
 
 namespace phlox {
 
-constexpr int64_t kSpan = 384;  // queries for which keys and values are arranged once
+// Turns scores into weights e^(s - max), of which the rest of the row, keys that are not seen, are 0; returns their sum.
+float weigh(int64_t seen, int64_t keys, float* scores);
 
-struct Sizes {
-  int64_t batch, queries, heads, size, keys, shared, value;
-  float scale;
-  bool causal;
+void scale_row(int64_t n, float factor, float* x);
 
-  int64_t group() const { return heads / shared; }
-  int64_t spans() const { return (queries + kSpan - 1) / kSpan; }
-  // How many keys the queries before `end` see at most.
-  int64_t seen(int64_t end) const { return causal ? std::min(keys, end) : keys; }
-  double work(int products) const {
-    return 2.0 * products * static_cast<double>(batch * heads) * static_cast<double>(queries * keys) * static_cast<double>(size);
+// What a thread works in, piece by piece.
+class Room {
+ public:
+  explicit Room(char* at) : at_(at) {}
+  float* take(int64_t numbers) {
+    auto* taken = reinterpret_cast<float*>(at_);
+    at_ += bytes(numbers);
+    return taken;
   }
+  static size_t bytes(int64_t numbers) { return Scratch::rounded(numbers * sizeof(float)); }
+
+ private:
+  char* at_;
 };
 
-// The same in bfloat16, products by tiles (AMX): weights are rounded, sums are not.
-void attend_in_half(const Sizes& s, const uint16_t* q, const uint16_t* k, const uint16_t* v, uint16_t* y);
+// A matrix in panels, and products with it.
+struct Panels {
+  int64_t inner, columns;
+  float* numbers;
+
+  static size_t bytes(int64_t inner, int64_t columns) { return Room::bytes(panel_numbers(inner, columns)); }
+  Panels(Room& room, int64_t inner, int64_t columns) : inner(inner), columns(columns), numbers(room.take(panel_numbers(inner, columns))) {}
+
+  // From rows that lie `row` apart, of which there are `inner`.
+  void arrange(const float* b, int64_t row) { arrange_panels(inner, columns, b, row, 1, numbers); }
+  // From rows that lie `row` apart, of which there are `columns`: the matrix is their transpose.
+  void arrange_transposed(const float* b, int64_t row) { arrange_panels(inner, columns, b, 1, row, numbers); }
+};
+
+// C = scale A B, where C has the first columns of B, and A takes the first rows of it; rows of A lie `a_row` apart.
+inline void product(const Panels& b, int64_t rows, int64_t columns, int64_t inner, float scale, const float* a, int64_t a_row, float* c,
+             int64_t c_row) {
+  multiply({rows, columns, inner, scale, a, a_row, 1, b.numbers, b.inner, false, c, c_row});
+}
 
 }  // namespace phlox

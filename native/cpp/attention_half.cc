@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "attention.h"
+#include "attention_half.h"
 #include "integer_products.h"
 #include "runtime.h"
 

@@ -32,6 +32,7 @@ _TARGETS = (
     "phlox_cpu_attention",
     "phlox_cpu_attention_half",
     "phlox_cpu_attention_backward",
+    "phlox_cpu_slots",
     "phlox_cpu_lstm",
     "phlox_cpu_lstm_gradient",
     "phlox_cpu_gru",

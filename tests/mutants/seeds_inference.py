@@ -40,8 +40,8 @@ MUTANTS = [
     (
         "inference: small weights are laid out whatever their activation",
         _HERE,
-        "made.act not in _CHEAP",
         "made.act in _CHEAP",
+        "made.act not in _CHEAP",
         (_MODELS + "test_a_small_weight_is_laid_out_where_its_activation_costs_something",),
     ),
     (
@@ -57,6 +57,27 @@ MUTANTS = [
         '"gelu": 2',
         '"gelu": 3',
         (_KERNELS + "test_a_map_is_pytorchs",),
+    ),
+    (
+        "inference: an embedding that scores keeps its vectors as they lay",
+        _HERE,
+        "if kind is Embedding and id(layer) not in scoring:",
+        "if kind is Embedding:",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
+    ),
+    (
+        "inference: every embedding is laid out",
+        _HERE,
+        "if kind is Embedding and id(layer) not in scoring:",
+        "if False:",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
+    ),
+    (
+        "inference: an index beyond the vectors finds what fills the last block",
+        _LAYERS,
+        "at = jnp.where(inside, indices, self.blocks.shape[0] * self.blocks.shape[2])",
+        "at = indices",
+        (_MODELS + "test_an_embedding_that_scores_gives_the_same_vectors",),
     ),
     (
         "inference: every partial is gelu by tanh",

@@ -8,6 +8,20 @@ _HERE = "serving/openai/"
 
 MUTANTS = [
     (
+        "openai: vectors of an adapter are the model's",
+        "serving/openai/_embeddings.py",
+        "model.engine.embed(text, entry.adapter)",
+        "model.engine.embed(text)",
+        ("tests/serving/openai/test_models.py::test_vectors_of_a_language_model_are_means_of_its_last_features",),
+    ),
+    (
+        "openai: vectors of language models take all the time that they need",
+        "serving/openai/_embeddings.py",
+        "asyncio.timeout(asked.seconds(asked.repository.limits.seconds))",
+        "asyncio.timeout(60)",
+        ("tests/serving/openai/test_models.py::test_vectors_of_a_language_model_are_means_of_its_last_features",),
+    ),
+    (
         "openai: half a character is shown",
         "data/text/_streaming.py",
         "whole = text if len(self._held) > _LONGEST_WAIT else text.rstrip(_UNFINISHED)",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import phlox as px
-from phlox.nn.inference import FusedConv, PackedDense, _optimize
+from phlox.nn.inference import FusedConv, PackedDense, PackedEmbedding, _optimize
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ MODELS = {
         "1 convolution in one pass, 13 weights",
     ),
     "bert": (lambda: M.BERTConfig(vocab_size=50, **SMALL), TOKENS, "weights laid out"),
-    "gpt2": (lambda: M.GPT2Config(**GPT), TOKENS, "weights laid out"),
+    "gpt2": (lambda: M.GPT2Config(**GPT), TOKENS, "7 weights laid out"),
     "llama": (lambda: M.LlamaConfig(vocab_size=50, **SMALL), TOKENS, "15 weights laid out"),
     "unet": (lambda: M.UNetConfig(width=8, depth=2), images(16), "10 norms folded"),
     "mobilenet": (
@@ -107,6 +107,26 @@ def test_what_is_tied_quantised_stacked_or_half_stays():
         fast = px.optimize_for_inference(model, tell=told.append)
         assert told == ["nothing to be done"]
         assert not any(isinstance(layer, PackedDense) for layer in px.modules(fast).values())
+
+
+def test_an_embedding_that_scores_gives_the_same_vectors():
+    model = px.models.create(M.LlamaConfig(vocab_size=70, tie_word_embeddings=True, **SMALL), key=0)
+    fast = px.optimize_for_inference(model, tell=None)
+    assert isinstance(fast.embed, PackedEmbedding)
+    assert fast.tied_embedding is fast.embed
+    places = jnp.array([[0, 69], [64, 3]])
+    np.testing.assert_array_equal(fast.embed(places), model.embed(places))
+    np.testing.assert_array_equal(fast.embed.weight, model.embed.weight)
+    with pytest.raises(px.RangeError, match="70"):
+        fast.embed(jnp.array([70]))
+    with pytest.raises(px.DtypeError, match="integer indices"):
+        fast.embed(jnp.ones(2))
+    outside = jnp.array([-1, 70, 127, 128, 5])
+    np.testing.assert_array_equal(px.jit(fast.embed)(outside), px.jit(model.embed)(outside))  # NaN but for the last
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 16)), jnp.float32)
+    np.testing.assert_allclose(px.jit(fast.embed.attend)(x), model.embed.attend(x), rtol=0, atol=1e-5)
+    apart = px.optimize_for_inference(px.models.create(M.LlamaConfig(vocab_size=70, **SMALL), key=0), tell=None)
+    assert type(apart.embed) is px.Embedding
 
 
 def test_it_is_saved_and_exported(tmp_path):

@@ -1,5 +1,7 @@
 """Attention over slots beside attention over each whole text: blocks, windows, shared keys, texts of unequal length."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,22 +9,26 @@ import pytest
 
 import phlox as px
 from kit import assert_close
+from phlox.nn.functional.kernels._kernels import reference_forms
 
 KINDS = {
     "plain": {},
     "shared": {"kv_heads": 1, "positions": px.nn.RotaryEmbedding(8)},
     "window": {"window": (70, 0), "soft_cap": 2.0, "scale": 0.7},
 }
-TEXTS = (150, 3, 64, 129)  # of slots 1, 2, 3, 4: more than two blocks, part of one, one, two and a position
+TEXTS = (150, 3, 64, 129)  # more than two blocks, part of one, one, two and a position
+SLOTS = {"plain": 1, "shared": np.array([4, 1, 3, 2], np.int32), "window": np.array([2, 3, 1, 4], np.int32)}
+FORMS = {"fastest": contextlib.nullcontext, "plain": reference_forms}
 
 
 @px.jit
-def some(attention, cache, x, first, position, lengths):
-    return attention(x, lengths=lengths, cache=cache.rows(first, position))
+def some(attention, cache, x, slots, position, lengths):
+    return attention(x, lengths=lengths, cache=cache.rows(slots, position))
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_texts_in_slots_are_those_alone(kind):
+def test_texts_in_slots_are_those_alone(kind, form):
     attention = px.nn.MultiHeadAttention(16, 2, causal=True, key=0, **KINDS[kind])
     texts = [jax.random.normal(jax.random.key(i), (1, n, 16)) for i, n in enumerate(TEXTS)]
     cache = px.nn.SlotCache(6, 160, KINDS[kind].get("kv_heads", 2), 8)
@@ -30,7 +36,8 @@ def test_texts_in_slots_are_those_alone(kind):
     while any(held < TEXTS):
         counts = np.minimum(np.array(TEXTS) - held, [37, 1, 64, 50]).astype(np.int32)
         x = jnp.stack([jnp.pad(t[0, h : h + 64], ((0, 64), (0, 0)))[:64] for t, h in zip(texts, held, strict=True)])
-        y = some(attention, cache, x, 1, held, counts)
+        with FORMS[form]():
+            y = some(attention, cache, x, SLOTS[kind], held, counts)
         for row, n in enumerate(counts):
             found[row].append(y[row, :n])
         held = held + counts  # in place it would change under the call

@@ -189,6 +189,7 @@ class Clients(stateful.RuleBasedStateMachine):
         for _ in range(turns):
             if self.engine._busy():
                 self.engine._turn()
+        self.engine._tell()  # else with the next call of the device
 
     @stateful.precondition(lambda self: len(self.engine._scheduler.running) == SLOTS)
     @stateful.rule()
@@ -202,6 +203,7 @@ class Clients(stateful.RuleBasedStateMachine):
 
         programs.step = programs.feed = fails
         self.engine._turn()
+        self.engine._tell()
         programs.step, programs.feed = step, feed
         assert not self.engine._scheduler.running
         HAPPENED["failed"] += 1
@@ -228,6 +230,7 @@ class Clients(stateful.RuleBasedStateMachine):
             if not self.engine._busy():
                 break
             self.engine._turn()
+        self.engine._tell()
         assert not self.engine._busy()  # nobody waits for ever
         told = self.engine.statistics()
         self.engine.close()

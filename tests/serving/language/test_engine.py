@@ -1,13 +1,16 @@
 """The engine around its texts: memory told before it starts, limits, failures, ends, and how often it compiles."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
 import phlox as px
 from phlox.nn import functional as F
+from phlox.nn.inference import PackedDense, _optimize
 from phlox.serving import Asked, LanguageEngine
-from phlox.serving.language import _programs, _sampling
+from phlox.serving.language import _preparing, _programs, _sampling
 from phlox.serving.language._sampling import NOTHING
 from serving.language.gate import Gate
 
@@ -102,6 +105,16 @@ def test_closing_may_finish_what_is_written(model):
     assert [len(list(text)) for text in texts] == [30, 30, 30]
 
 
+def test_who_leaves_is_told_at_once(model):
+    gate = Gate()
+    with LanguageEngine(model, slots=1, chunk=16) as engine:
+        held = engine.submit(Asked(prompt=(1,), max_new=9, constraint=gate))
+        next(held)  # and the second waits for the gate
+        held.cancel()
+        assert len(held._pieces) == 1
+        gate.open()
+
+
 class Fails:
     """A constraint whose code fails at its second token."""
 
@@ -152,6 +165,20 @@ def test_a_call_that_fails_ends_what_has_slots_and_the_next_texts_are_right(mode
         assert [piece.token for piece in engine.submit(asked)] == expected
 
 
+def test_weights_are_laid_out_where_nothing_is_against_it(model, monkeypatch):
+    monkeypatch.setattr(_optimize, "maps_packed", lambda dtype: dtype == jax.numpy.float32)
+    monkeypatch.setattr(_optimize, "_SMALL", 0)
+    laid = lambda engine: any(isinstance(layer, PackedDense) for layer in px.modules(engine.model).values())  # noqa: E731
+    assert laid(LanguageEngine(model, slots=1))
+    assert not laid(LanguageEngine(model, slots=1, adapters={"x": model}))
+    size = sum(array.nbytes for array in px.paths(model).values())
+    monkeypatch.setattr(_preparing, "available_memory", lambda: size)
+    assert laid(LanguageEngine(model, slots=1))
+    monkeypatch.setattr(_preparing, "available_memory", lambda: size - 1)
+    assert not laid(LanguageEngine(model, slots=1))
+    assert not laid(SimpleNamespace(model=model))  # it stays as it is
+
+
 def test_vectors_of_texts(model):
     with LanguageEngine(model, slots=2, chunk=16) as engine:
         found = engine.embed((4, 5, 6)).result(60)
@@ -172,6 +199,13 @@ def test_models_that_slots_do_not_suit(model):
     assert LanguageEngine(stretched, room=64).room == 64
     with pytest.raises(px.RangeError, match="room for at most 160 tokens, got 161"):
         LanguageEngine(model, room=161)
+
+
+def test_the_likeliest_is_the_first_of_the_largest_and_nan_before_all():
+    scores = np.random.default_rng(0).integers(-3, 3, (30, 12)).astype(np.float32)
+    scores[0, 7] = scores[1, 3] = scores[1, 9] = np.nan
+    scores[2], scores[3] = -np.inf, np.inf
+    np.testing.assert_array_equal(_sampling._likeliest(jax.numpy.asarray(scores)), scores.argmax(-1))
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import phlox as px
 from phlox.serving.language._asked import Asked
 from phlox.serving.language._checking import check_asked
-from phlox.serving.language._scheduler import Scheduler
+from phlox.serving.language._scheduler import Feed, Scheduler
 from phlox.serving.language._text import Text
 from phlox.serving.language._turns import Turns
 
@@ -258,6 +258,49 @@ def test_who_has_two_slots_gives_the_later_to_who_has_none():
     scheduler.end(fourth, "cancelled")
     scheduler.plan(0)
     assert later.slot is not None
+
+
+def test_texts_that_come_together_find_their_prompts_where_they_are():
+    scheduler = Scheduler((1, 2, 4, 8), 64)
+    prompts = [(n,) * 40 for n in range(5)]
+    for asked in (prompts, prompts[::-1]):
+        texts = [Text(Asked(prompt=prompt, max_new=1)) for prompt in asked]
+        for text in texts:
+            scheduler.submit(text)
+        plan = scheduler.plan(0)
+        assert plan.copies == []
+        for text in texts:
+            scheduler.fed(Feed(text, text.filled, len(text.tokens)))
+            scheduler.wrote(text, 0)
+    assert scheduler.counts.reused == 5 * 39
+
+
+def test_what_a_text_leaves_of_a_slot_goes_into_a_free_one():
+    def written(scheduler, prompt):
+        text = Text(Asked(prompt=prompt, max_new=1))
+        scheduler.submit(text)
+        plan = scheduler.plan(0)
+        scheduler.fed(Feed(text, text.filled, len(text.tokens)))
+        scheduler.wrote(text, 0)
+        return plan.copies, text
+
+    scheduler = Scheduler((1, 2), 128)  # of two slots, one holds more than is lost
+    for prompt in ((9,) * 90, (1,) * 60, (1,) * 20 + (5,) * 20):
+        copies, _ = written(scheduler, prompt)
+        assert copies == []
+    written(scheduler, (9,) * 90)
+    assert scheduler.counts.reused == 20 + 89
+
+    for others in (0, 1):  # of two slots, the second is free, or was of use after the first
+        scheduler = Scheduler((1, 2), 128)
+        written(scheduler, (1,) * 60)
+        for n in range(others):
+            written(scheduler, (n + 2,) * 30)
+        copies, _ = written(scheduler, (1,) * 20 + (5,) * 20)  # goes on from a part of the first
+        assert [(one.source, one.target, one.count) for one in copies] == ([] if others else [(0, 1, 60)])
+        reused = scheduler.counts.reused
+        written(scheduler, (1,) * 60)
+        assert scheduler.counts.reused - reused == (20 if others else 59)
 
 
 def test_what_is_kept_does_not_go_where_a_prefix_comes_from():

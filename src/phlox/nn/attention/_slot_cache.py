@@ -12,6 +12,7 @@ from phlox.core import Module, State, param_dtype
 from phlox.nn._checks import check_size
 from phlox.nn.attention._kv_cache import KVCache
 from phlox.nn.attention._ring_cache import RingCache
+from phlox.nn.functional.kernels._slots import slots_kernel
 
 _BLOCK = 64  # positions that are read at once
 
@@ -19,10 +20,10 @@ _BLOCK = 64  # positions that are read at once
 class SlotCache(Module):
     r"""Keys and values of many texts, a slot for each, as a server has them.
 
-    ``cache.rows(first, position)`` gives some neighbouring slots to attention, in place of a cache. Positions are read
-    block by block, up to the longest text among the rows, so that room for long texts costs those alone that are long;
-    and nothing is written for what does not count. How many blocks there are is found while the program runs, so no
-    gradient goes through it.
+    ``cache.rows(slots, position)`` gives some slots to attention, in place of a cache. Positions are read block by
+    block, up to the longest text among the rows, so that room for long texts costs those alone that are long; and
+    nothing is written for what does not count. How many blocks there are is found while the program runs, so no
+    gradient goes through it. On a CPU ``phlox-cpu`` reads each row up to its own end.
 
     Shapes:
         keys, values: (slots, length, kv_heads, size).
@@ -61,9 +62,9 @@ class SlotCache(Module):
         """Positions that a slot has for so many: whole blocks of them."""
         return -(-length // _BLOCK) * _BLOCK
 
-    def rows(self, first: Any, position: jax.Array) -> SlotRows:
-        """The slots from ``first`` (), as many as ``position`` (batch,) tells how many positions they hold."""
-        return SlotRows(self, first, position)
+    def rows(self, slots: Any, position: jax.Array) -> SlotRows:
+        """Slots (batch,), or neighbours from () on; ``position`` (batch,) tells how many positions each holds."""
+        return SlotRows(self, slots, position)
 
     def copy(self, source: Any, target: Any, count: Any) -> None:
         """Let a slot begin with the first positions of another one: ``count`` of them, in whole blocks."""
@@ -74,16 +75,16 @@ class SlotCache(Module):
 
 
 class SlotRows:
-    """Some slots of a cache that are neighbours, as attention takes them.
+    """Some slots of a cache, as attention takes them.
 
     Arguments:
         cache: whose slots.
-        first: the first of them, ().
+        slots: which they are, (batch,); or the first of neighbours, ().
         position: how many positions each holds, (batch,).
     """
 
-    def __init__(self, cache: SlotCache, first: Any, position: jax.Array):
-        self.cache, self.first, self.position = cache, jnp.asarray(first, jnp.int32), position
+    def __init__(self, cache: SlotCache, slots: Any, position: jax.Array):
+        self.cache, self.slots, self.position = cache, jnp.asarray(slots, jnp.int32), position
 
     def attend(
         self,
@@ -109,54 +110,68 @@ class SlotRows:
         """
         batch, time = q.shape[:2]
         lengths = jnp.full(batch, time, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
-        self._append(k, v, lengths)
+        slot = self.slots + jnp.arange(batch, dtype=jnp.int32) if self.slots.ndim == 0 else self.slots
+        arrays = (q, k, v, self.cache.keys, self.cache.values, slot, jnp.asarray(self.position, jnp.int32), lengths)
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-        return self._read(q * jnp.asarray(scale, q.dtype), lengths, window, soft_cap)
+        found = None if soft_cap else _by_kernel(*arrays, scale=scale, window=window)
+        if found is None:
+            found = _attended(*arrays, scale=scale, window=window, soft_cap=soft_cap)
+        y, self.cache.keys, self.cache.values = found
+        return y
 
-    def _append(self, k: jax.Array, v: jax.Array, lengths: jax.Array) -> None:
-        """Write what counts behind what the slots hold."""
-        (batch, time), cache, length = k.shape[:2], self.cache, self.cache.keys.shape[1]
-        new = jnp.arange(time, dtype=jnp.int32)
-        at = jnp.where(new < lengths[:, None], self.position[:, None] + new, length)  # beyond it nothing is written
-        slot = self.first + jnp.arange(batch, dtype=jnp.int32)[:, None]
-        cache.keys = cache.keys.at[slot, at].set(k.astype(cache.keys.dtype), mode="drop")
-        cache.values = cache.values.at[slot, at].set(v.astype(cache.values.dtype), mode="drop")
 
-    def _read(self, q: jax.Array, lengths: jax.Array, window: int | None, soft_cap: float | None) -> jax.Array:
-        """Softmax over the positions of each slot, a block at a time."""
-        (batch, time, heads, size), (keys, values) = q.shape, (self.cache.keys, self.cache.values)
-        shared = keys.shape[2]
-        wide = jnp.promote_types(q.dtype, jnp.float32)
-        grouped = q.reshape(batch, time, shared, heads // shared, size).transpose(0, 2, 3, 1, 4)
-        at, active = self.position[:, None] + jnp.arange(time, dtype=jnp.int32), lengths > 0
-        counts = jnp.arange(time)[None] < lengths[:, None]
+def _attended(
+    q: jax.Array, k: jax.Array, v: jax.Array, keys: jax.Array, values: jax.Array, slot: jax.Array, position: jax.Array,
+    lengths: jax.Array, *, scale: float, window: int | None, soft_cap: float | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """What queries find, and keys and values with the new ones."""
+    new = jnp.arange(q.shape[1], dtype=jnp.int32)
+    at = jnp.where(new < lengths[:, None], position[:, None] + new, keys.shape[1])  # beyond it nothing is written
+    keys = keys.at[slot[:, None], at].set(k.astype(keys.dtype), mode="drop")
+    values = values.at[slot[:, None], at].set(v.astype(values.dtype), mode="drop")
+    q = q * jnp.asarray(scale, q.dtype)
+    return _read(q, keys, values, slot, position, lengths, window, soft_cap), keys, values
 
-        def block(held: jax.Array, i: Any) -> jax.Array:
-            part = jax.lax.dynamic_slice(held, (self.first, i * _BLOCK, 0, 0), (batch, _BLOCK, *held.shape[2:]))
-            return jnp.swapaxes(part, 1, 2).astype(q.dtype)
 
-        def add(i: Any, carry: Any) -> Any:
-            top, total, y = carry
-            scores = jnp.einsum("bgnqd,bgsd->bgnqs", grouped, block(keys, i), preferred_element_type=wide)
-            scores = scores if soft_cap is None else soft_cap * jnp.tanh(scores / soft_cap)
-            to = i * _BLOCK + jnp.arange(scores.shape[-1], dtype=jnp.int32)
-            seen = (to <= at[..., None]) & counts[..., None]
-            seen = seen if window is None else seen & (to >= at[..., None] - window)
-            scores = jnp.where(seen[:, None, None], scores, -jnp.inf)
-            higher = jnp.maximum(top, scores.max(-1))
-            weights, faded = jnp.exp(scores - higher[..., None]), jnp.exp(top - higher)
-            given = jnp.einsum(
-                "bgnqs,bgsd->bgnqd", weights.astype(q.dtype), block(values, i), preferred_element_type=wide
-            )
-            return higher, total * faded + weights.sum(-1), y * faded[..., None] + given
+def _read(
+    q: jax.Array, keys: jax.Array, values: jax.Array, slot: jax.Array, position: jax.Array, lengths: jax.Array,
+    window: int | None, soft_cap: float | None,
+) -> jax.Array:  # fmt: skip
+    """Softmax over the positions of each slot, a block at a time."""
+    (batch, time, heads, size), shared = q.shape, keys.shape[2]
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    grouped = q.reshape(batch, time, shared, heads // shared, size).transpose(0, 2, 3, 1, 4)
+    at, active = position[:, None] + jnp.arange(time, dtype=jnp.int32), lengths > 0
+    counts = jnp.arange(time)[None] < lengths[:, None]
 
-        least = jnp.full(grouped.shape[:-1], jnp.finfo(wide).min, wide)
-        none = least, jnp.zeros_like(least), jnp.zeros(grouped.shape, wide)
-        last = jnp.max(jnp.where(active, self.position + lengths, 0))
-        begin = 0 if window is None else jnp.min(jnp.where(active, jnp.maximum(self.position - window, 0), last))
-        _, total, y = jax.lax.fori_loop(begin // _BLOCK, (last + _BLOCK - 1) // _BLOCK, add, none)
-        y = y / jnp.where(total == 0, 1, total)[..., None]
-        return y.transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
+    def block(held: jax.Array, i: Any) -> jax.Array:
+        start = lambda s: (s, i * _BLOCK, jnp.int32(0), jnp.int32(0))  # noqa: E731
+        part = jax.vmap(lambda s: jax.lax.dynamic_slice(held, start(s), (1, _BLOCK, *held.shape[2:]))[0])(slot)
+        return jnp.swapaxes(part, 1, 2).astype(q.dtype)
+
+    def add(i: Any, carry: Any) -> Any:
+        top, total, y = carry
+        scores = jnp.einsum("bgnqd,bgsd->bgnqs", grouped, block(keys, i), preferred_element_type=wide)
+        scores = scores if soft_cap is None else soft_cap * jnp.tanh(scores / soft_cap)
+        to = i * _BLOCK + jnp.arange(scores.shape[-1], dtype=jnp.int32)
+        seen = (to <= at[..., None]) & counts[..., None]
+        seen = seen if window is None else seen & (to >= at[..., None] - window)
+        scores = jnp.where(seen[:, None, None], scores, -jnp.inf)
+        higher = jnp.maximum(top, scores.max(-1))
+        weights, faded = jnp.exp(scores - higher[..., None]), jnp.exp(top - higher)
+        given = jnp.einsum("bgnqs,bgsd->bgnqd", weights.astype(q.dtype), block(values, i), preferred_element_type=wide)
+        return higher, total * faded + weights.sum(-1), y * faded[..., None] + given
+
+    least = jnp.full(grouped.shape[:-1], jnp.finfo(wide).min, wide)
+    none = least, jnp.zeros_like(least), jnp.zeros(grouped.shape, wide)
+    last = jnp.max(jnp.where(active, position + lengths, 0))
+    begin = 0 if window is None else jnp.min(jnp.where(active, jnp.maximum(position - window, 0), last))
+    _, total, y = jax.lax.fori_loop(begin // _BLOCK, (last + _BLOCK - 1) // _BLOCK, add, none)
+    y = y / jnp.where(total == 0, 1, total)[..., None]
+    return y.transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
+
+
+_by_kernel = slots_kernel(_attended)
 
 
 def _copied(keys: jax.Array, values: jax.Array, source: Any, target: Any, count: Any) -> tuple[jax.Array, jax.Array]:

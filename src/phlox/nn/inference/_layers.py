@@ -1,4 +1,4 @@
-"""Maps and convolutions for inference: a bias, a residual and an activation in the last pass of the product."""
+"""Layers for inference: weights lie as a CPU multiplies fastest, and what stands behind a product is in its pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, State, StructureError, dtypes, harmonise
+from phlox.core import Module, Param, State, StructureError, dtypes, harmonise, policy
 from phlox.nn import functional as F
 from phlox.nn.features._dense import Dense
-from phlox.nn.functional._numeric import on_host
+from phlox.nn.features._embedding import Embedding
+from phlox.nn.functional._numeric import is_concrete, on_host
 from phlox.nn.functional.kernels._inference import (
     activation_code,
     blocks_of,
@@ -99,6 +100,58 @@ class PackedDense(Dense):
             return super().__call__(x)
         y = y.reshape(*given.shape[:-1], self.out_size)
         return y if known else self.act(y)
+
+
+class PackedEmbedding(Embedding):
+    """An Embedding that scores too, in blocks as a CPU multiplies fastest; ``px.optimize_for_inference`` makes it.
+
+    Shapes:
+        indices: (...), integers in [0, num); blocks: (num / 64, dim, 64), of bfloat16 (num / 64, dim / 2, 64, 2),
+        padded with zeros; y: (..., dim).
+    """
+
+    blocks: State  # (num / 64, dim, 64)
+
+    if TYPE_CHECKING:
+        weight: Param
+    else:
+
+        @property
+        def weight(self) -> jax.Array:
+            """The vectors (num, dim) that the blocks hold."""
+            return unpacked(self.blocks, self.dim, self.num).T
+
+        @weight.setter
+        def weight(self, value: Any) -> None:
+            raise _standing(self._brief())
+
+    @classmethod
+    def of_embedding(cls, layer: Embedding) -> PackedEmbedding:
+        """The layer with its vectors in blocks."""
+        self = cls.__new__(cls)
+        self.num, self.dim, self.padding_idx = layer.num, layer.dim, layer.padding_idx
+        self.blocks = packed(on_host(layer.weight).T)
+        return self
+
+    def __call__(self, indices: Any) -> jax.Array:
+        indices = jnp.asarray(indices)
+        inside = (indices >= 0) & (indices < self.num)
+        if not jnp.issubdtype(indices.dtype, jnp.integer) or (is_concrete(inside) and not bool(inside.all())):
+            return super().__call__(indices)  # refused there
+        at = jnp.where(inside, indices, self.blocks.shape[0] * self.blocks.shape[2])  # beyond the last block it is NaN
+        block, column = at // self.blocks.shape[2], at % self.blocks.shape[2]
+        y = self.blocks.at[block, :, column].get(mode="fill", fill_value=jnp.nan)
+        y = y.reshape(*indices.shape, -1)[..., : self.dim]
+        compute = policy().compute
+        return y if compute is None else y.astype(compute)
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """Scores of every index for vectors x (..., dim): (..., num)."""
+        y = None
+        if x.shape[-1:] == (self.dim,):
+            flat = x.reshape(math.prod(x.shape[:-1]), self.dim)
+            y = packed_map_kernel(flat, self.blocks, jnp.zeros(self.num, self.blocks.dtype), F.identity)
+        return super().attend(x) if y is None else y.reshape(*x.shape[:-1], self.num)
 
 
 class FusedConv(Conv):

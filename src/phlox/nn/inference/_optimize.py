@@ -25,8 +25,9 @@ from phlox.nn import functional as F
 from phlox.nn.containers._containers import Chain
 from phlox.nn.features._dense import Dense
 from phlox.nn.features._dropout import Dropout
+from phlox.nn.features._embedding import Embedding
 from phlox.nn.functional.kernels._inference import maps_packed
-from phlox.nn.inference._layers import FusedConv, InBfloat16, PackedConv, PackedDense
+from phlox.nn.inference._layers import FusedConv, InBfloat16, PackedConv, PackedDense, PackedEmbedding
 from phlox.nn.normalisation._folding import fold_batch_norm, foldable
 from phlox.nn.normalisation._norm import BatchNorm
 from phlox.nn.normalisation._reparametrize import SpectralNorm, WeightNorm, remove_weight_norm
@@ -51,7 +52,8 @@ def optimize_for_inference(model: M, *, dtype: Any = None, tell: Callable[[str],
     - A convolution adds its bias, a residual and ReLU, GELU or SiLU in one pass, and its weight lies in blocks as a CPU
       multiplies fastest.
     - So does the weight of a ``Dense`` on processors with AVX-512, and its activation is part of the product; a
-      small one without a costly activation stays, for a call of the kernel would cost more than it saves.
+      small one without a costly activation stays, for a call of the kernel would cost more than it saves. So does that
+      of a decoder's embedding where it scores tokens too.
 
     The last two are the kernels' of ``phlox-cpu``; elsewhere, and for other dtypes, layers compute what they did. NaN
     stays NaN; where a number overflows to −∞ before a ReLU, the result is NaN too. Weights stand still in the copy:
@@ -90,7 +92,7 @@ def optimize_for_inference(model: M, *, dtype: Any = None, tell: Callable[[str],
     fresh = _fresh(model, jnp.bfloat16 if half else jnp.float32)
     done |= {
         "{} convolution{} in one pass": sum(isinstance(layer, FusedConv) for layer in fresh.values()),
-        "{} weight{} laid out": sum(isinstance(layer, PackedDense) for layer in fresh.values()),
+        "{} weight{} laid out": sum(isinstance(layer, PackedDense | PackedEmbedding) for layer in fresh.values()),
     }
     model = replaced(model, fresh, _WHERE)
     if tell is not None:
@@ -123,20 +125,33 @@ def _without_dropout(model: Module) -> int:
 def _fresh(model: Module, dtype: Any) -> dict[int, Module]:
     """By the id of a layer, the one that comes in its place."""
     found: dict[int, Module] = {}
-    kinds = (Conv, Dense) if maps_packed(dtype) else (Conv,)
+    kinds = (Conv, Dense, Embedding) if maps_packed(dtype) else (Conv,)
+    scoring = {id(embedding) for embedding in _scoring(model)}
     for layer in modules(model).values():
         kind: Any = plain_class(type(layer))
         if kind not in kinds or "weight" in dict(ties_of(type(layer))) or "bias" in dict(ties_of(type(layer))):
             continue
         made: Any = layer
-        if made.weight.dtype != dtype or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2):
+        if kind is Embedding and id(layer) not in scoring:
+            continue  # rows are looked up alone, and lie as they should
+        if made.weight.dtype != dtype or made.weight.ndim != (len(made.kernel) + 2 if kind is Conv else 2):
             continue  # another dtype, or layers that are stacked
-        if kind is Conv:
-            found[id(layer)] = _conv(made)
-        elif made.weight.size > _SMALL or made.act not in _CHEAP or dtype == jnp.bfloat16:
-            found[id(layer)] = PackedDense.of_dense(made)
+        if kind is Dense and made.weight.size <= _SMALL and made.act in _CHEAP and dtype != jnp.bfloat16:
+            continue  # a call would cost more than it saves
+        found[id(layer)] = _MAKERS[kind](made)
     return found
+
+
+def _scoring(model: Module) -> list[Any]:
+    """The embeddings that score tokens too, as models tell by ``tied_embedding``."""
+    parts: list[Any] = [part for part in modules(model).values() if hasattr(type(part), "tied_embedding")]
+    return [part.tied_embedding for part in parts if part.tied_embedding is not None]
 
 
 def _conv(layer: Conv) -> FusedConv:
     return PackedConv.of_fused(FusedConv.of_conv(layer))
+
+
+_MAKERS: dict[type, Callable[[Any], Module]] = {
+    Conv: _conv, Dense: PackedDense.of_dense, Embedding: PackedEmbedding.of_embedding,
+}  # fmt: skip

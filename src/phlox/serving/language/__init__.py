@@ -7,6 +7,7 @@ _opening       models' folders as either
 _asked         what is asked, and the pieces that are answered
 _running       a text as the one who asked sees it
 _checking      what can't be written
+_preparing     a model with its adapters, weights laid out as they are multiplied fastest
 _memory        what slots take, told before anything is made
 _scheduler     which tokens are computed next: of texts, slots, prefixes and turns, without arrays
 _text          a text while it waits and is written

@@ -5,21 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from phlox import adapt
-from phlox.core import Module, OptionError, PhloxError, RangeError, copy, describe
+from phlox.core import PhloxError, RangeError
 from phlox.models import stops_of
 from phlox.serving._errors import ModelFailedError, QueueFullError, UnavailableError
 from phlox.serving.language._asked import Asked, Piece
 from phlox.serving.language._checking import check_asked
 from phlox.serving.language._memory import WHERE, sizes_of
-from phlox.serving.language._programs import Programs
+from phlox.serving.language._preparing import models_of
+from phlox.serving.language._programs import Programs, Row
 from phlox.serving.language._running import Running
 from phlox.serving.language._scheduler import Feed, Round, Scheduler
 from phlox.serving.language._text import Text
@@ -55,7 +55,8 @@ class LanguageEngine:
 
     Each text has a slot of the model's cache. Texts join and leave between two steps; prompts are read in parts, and
     between these the others go on. A prompt that begins as another text did takes from its slot what is equal. A text's
-    tokens are those of ``px.generate``, whatever else is written.
+    tokens are those of ``px.generate``, whatever else is written. Without adapters weights are laid out once more, as
+    ``px.optimize_for_inference`` does it: let go of the model then, and they are in memory once.
 
     Arguments:
         model: a decoder of ``px.models``.
@@ -104,15 +105,15 @@ class LanguageEngine:
                 fix = "leave it out for the usual one"
                 raise RangeError(f"{name} of at least {least}", got=repr(value)[:60], fix=fix, where=WHERE)
         self._sizes = sizes_of(model, slots, room, memory)
-        own = copy(model)  # one thread changes a model at a time: others may go on with theirs
-        self._models: dict[str | None, Any] = {None: own, **dict(_adapted(own, adapters or {}))}
+        self._models = models_of(model, adapters or {})  # its own: one thread changes a model at a time
         self._ends = stops_of(None, model.config)
         self._chunk, self._most, self._each = chunk, waiting, per_client
         self._scheduler = Scheduler(widths_of(self._sizes.slots), chunk)
         self._programs: Programs | None = None
         self._changed, self._starting = threading.Condition(), threading.Lock()
-        self._embeddings: deque[tuple[tuple[int, ...], Future[np.ndarray]]] = deque()
+        self._embeddings: deque[tuple[Asked, Future[np.ndarray]]] = deque()
         self._texts: dict[Running, Text] = {}
+        self._said: list[tuple[Running, Piece | Exception]] = []  # and not told yet
         self._refused, self._closing = 0, False
         self._thread: threading.Thread | None = None
 
@@ -132,6 +133,11 @@ class LanguageEngine:
     def memory(self) -> int:
         """Bytes of the slots, which are made by ``start``; weights are not among them."""
         return self._sizes.bytes
+
+    @property
+    def model(self) -> Any:
+        """The copy of the model that it writes with."""
+        return self._models[None]
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -191,9 +197,9 @@ class LanguageEngine:
             RangeError, OptionError: what can't be written. QueueFullError: too many wait, or too many of this client.
             UnavailableError: the engine is closed.
         """
-        check_asked(asked, self._models[None].config.vocab_size, self.room, self.adapters)
+        check_asked(asked, self.model.config.vocab_size, self.room, self.adapters)
         running = Running(self._cancel)
-        writing = Writing(asked, self._models[None].config.vocab_size)
+        writing = Writing(asked, self.model.config.vocab_size)
         text = Text(asked, (*asked.stop, *self._ends), (running, writing))
         with self._changed:
             self._check_open()
@@ -206,18 +212,19 @@ class LanguageEngine:
             self._changed.notify_all()
         return running
 
-    def embed(self, tokens: Sequence[int]) -> Future[np.ndarray]:
+    def embed(self, tokens: Sequence[int], adapter: str | None = None) -> Future[np.ndarray]:
         """The mean of a text's last features (features,), of length 1, as the model's ``encode`` gives it.
 
         Raises:
             RangeError: no tokens, others than the vocabulary has, or more than a slot has room for.
+            OptionError: an adapter that is not there.
         """
-        found = tuple(tokens)
-        check_asked(Asked(prompt=found, max_new=1), self._models[None].config.vocab_size, self.room + 1, ())
+        asked = Asked(prompt=tuple(tokens), max_new=1, adapter=adapter)
+        check_asked(asked, self.model.config.vocab_size, self.room + 1, self.adapters)
         future: Future[np.ndarray] = Future()
         with self._changed:
             self._check_open()
-            self._embeddings.append((found, future))
+            self._embeddings.append((asked, future))
             self._changed.notify_all()
         return future
 
@@ -238,7 +245,8 @@ class LanguageEngine:
         text = self._texts.pop(running, None)
         if text is not None:
             self._scheduler.end(text, "cancelled")
-            running.put(Piece(-1, finish="cancelled"))
+            self._said.append((running, Piece(-1, finish="cancelled")))
+            self._tell()
 
     # --- the thread ---
 
@@ -247,9 +255,18 @@ class LanguageEngine:
         while self._waited():
             self._turn()
 
+    def _tell(self) -> None:
+        """Hand out what was said: while the device computes, so that who listens takes no time from it."""
+        with self._changed:
+            said, self._said = self._said, []
+            for running, piece in said:
+                running.put(piece)
+
     def _waited(self) -> bool:
         """Wait for something to do; False where nothing is left and nothing comes."""
         with self._changed:
+            if not self._busy():
+                self._tell()  # nothing more is computed meanwhile
             while not self._closing and not self._busy():
                 self._changed.wait()
             return self._busy()
@@ -274,7 +291,7 @@ class LanguageEngine:
     def _end_late(self, text: Text) -> None:
         running, _ = text.owner
         self._texts.pop(running, None)
-        running.put(Piece(-1, finish="cancelled"))
+        self._said.append((running, Piece(-1, finish="cancelled")))
 
     def _round(self, plan: Round) -> None:
         programs = self._programs
@@ -294,35 +311,36 @@ class LanguageEngine:
         if slot is None:  # it was cancelled
             return
         scores = programs.feed(text.asked.adapter, slot, text.tokens[feed.start : feed.stop], feed.start)
+        self._tell()
         with self._changed:
             self._scheduler.fed(feed)
         if feed.last:
-            self._write(programs, scores, [text], [0])
+            self._write(programs, scores, [text])
 
     def _step(self, programs: Programs, adapter: str | None, texts: Sequence[Text]) -> None:
         with self._changed:
-            at = {text: text.slot for text in texts if text.slot is not None}
-            positions = {slot: text.filled for text, slot in at.items()}
-        if not at:
+            rows = [(text, text.slot, text.filled) for text in texts if text.slot is not None]
+        if not rows:
             return
-        width = self._scheduler.width(max(positions) + 1)
-        scores = programs.step(adapter, width, {slot: text.tokens[-1] for text, slot in at.items()}, positions)
+        width = self._scheduler.width(len(rows))
+        scores = programs.step(adapter, width, [Row(slot, text.tokens[-1], filled) for text, slot, filled in rows])
+        self._tell()
         with self._changed:
-            for text in at:
+            for text, _, _ in rows:
                 self._scheduler.stepped(text)
-        self._write(programs, scores, list(at), list(at.values()))
+        self._write(programs, scores, [text for text, _, _ in rows])
 
-    def _write(self, programs: Programs, scores: Any, texts: Sequence[Text], rows: Sequence[int]) -> None:
+    def _write(self, programs: Programs, scores: Any, texts: Sequence[Text]) -> None:
         """Choose the next token of each text by its row of scores."""
         writings: list[Writing | None] = [None] * len(scores)
-        for text, row in zip(texts, rows, strict=True):
+        for row, text in enumerate(texts):
             try:
                 text.owner[1].prepare()
                 writings[row] = text.owner[1]
             except Exception as error:  # of a constraint's code: that of one text
                 self._fail(text, error)
         found = programs.sample(scores, writings)
-        for text, row in zip(texts, rows, strict=True):
+        for row, text in enumerate(texts):
             writing = writings[row]
             if writing is None:
                 continue
@@ -341,20 +359,20 @@ class LanguageEngine:
                 finish = self._scheduler.wrote(text, token, complete=complete)
                 if finish is not None:
                     self._texts.pop(text.owner[0], None)
-                text.owner[0].put(Piece(token, *said, finish))
+                self._said.append((text.owner[0], Piece(token, *said, finish)))
 
     def _fail(self, text: Text, error: Exception) -> None:
         with self._changed:
             if text.finish is None:
                 self._texts.pop(text.owner[0], None)
                 self._scheduler.end(text, "cancelled")
-                text.owner[0].put(_told(error))
+                self._said.append((text.owner[0], _told(error)))
 
-    def _embed(self, tokens: tuple[int, ...], future: Future[np.ndarray]) -> None:
+    def _embed(self, asked: Asked, future: Future[np.ndarray]) -> None:
         assert self._programs is not None
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(self._programs.embed(tokens))
+                future.set_result(self._programs.embed(asked.adapter, asked.prompt))
             except Exception as error:
                 future.set_exception(_told(error))
 
@@ -376,15 +394,6 @@ def widths_of(slots: int) -> tuple[int, ...]:
     (1, 2, 4, 6)
     """
     return (*(1 << i for i in range((slots - 1).bit_length())), slots)
-
-
-def _adapted(model: Any, adapters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The model with each adapter in use, by its name. All have one name within, so that equal ones share programs."""
-    for name, source in adapters.items():
-        if isinstance(source, Module) and type(source) is not type(model):
-            fix = "pass a folder of PEFT's format, or this model with an adapter in use"
-            raise OptionError(f"{type(model).__name__} with an adapter", got=describe(source), fix=fix, where=WHERE)
-        yield name, copy(source) if isinstance(source, Module) else adapt.load(copy(model), source)
 
 
 def _told(error: Exception) -> Exception:

@@ -54,6 +54,8 @@ class LanguageModel(Servable):
     longest: int
     """Tokens that a prompt and what follows may have."""
     vocabulary: int
+    size: int
+    """Of a vector of a text."""
     made: int
     """When it was made, in seconds since 1970."""
     runtime: str = "language engine"
@@ -65,9 +67,10 @@ class LanguageModel(Servable):
             fix = "pass px.data.text.Tokenizer.load(folder)"
             raise OptionError("a tokenizer", got=describe(tokenizer), fix=fix, where="LanguageModel")
         super().__init__(inputs={"prompt": "str"}, outputs={"text": "str"})
-        self._make = partial(LanguageEngine, model, **engine)
-        self.engine, self.tokenizer = self._make(), tokenizer
+        self.engine, self.tokenizer = LanguageEngine(model, **engine), tokenizer
+        self._make = partial(LanguageEngine, self.engine.model, **engine)  # whose weights are laid out already
         self.longest, self.vocabulary = self.engine.room, model.config.vocab_size
+        self.size = model.config.hidden_size
         self.made, self._max_new, self._closed = int(time.time()), max_new, False
         turn = end_of_turn(tokenizer) if has_template(tokenizer) else []
         self.turn = tokenizer.decode(turn, skip_special=False) if len(turn) > 1 else ""
@@ -95,6 +98,14 @@ class LanguageModel(Servable):
         tokens = self.tokenizer.encode(text)
         over = len(tokens) > 1 and tokens[-1] == self.tokenizer.eos_id
         return tokens[:-1] if over else tokens
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text that a vector is made of: those of a prompt."""
+        return self.prompt(text)
+
+    def cut(self, text: str, most: int) -> list[int]:
+        """So many of these at most."""
+        return self.prompt(text)[:most]
 
     @cached_property
     def has_template(self) -> bool:

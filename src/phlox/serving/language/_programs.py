@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,14 +28,14 @@ class Slots(Module):
 
 
 @jit
-def advance(model: Any, slots: Slots, tokens: Any, first: Any, position: Any, lengths: Any) -> jax.Array:
-    """Put tokens into neighbouring slots; scores (batch, vocabulary) of what follows the last that counts.
+def advance(model: Any, slots: Slots, tokens: Any, at: Any, position: Any, lengths: Any) -> jax.Array:
+    """Put tokens into slots; scores (batch, vocabulary) of what follows the last that counts.
 
     Shapes:
-        tokens: (batch, time); first: (), the first of the slots; position: (batch,), how many tokens each holds;
-        lengths: (batch,), how many of the new ones count.
+        tokens: (batch, time); at: (batch,), which slots; position: (batch,), how many tokens each holds; lengths:
+        (batch,), how many of the new ones count.
     """
-    rows = [block.rows(first, position) for block in slots.blocks]
+    rows = [block.rows(at, position) for block in slots.blocks]
     features = model.features(tokens, lengths=lengths, cache=rows)
     return model.scores(at_token(features, jnp.maximum(lengths - 1, 0)))
 
@@ -53,13 +53,21 @@ def embed(model: Any, tokens: Any, mask: Any) -> jax.Array:
     return model.encode(tokens, mask=mask)
 
 
+class Row(NamedTuple):
+    """One more token of a text: its slot, the token, and how many the slot holds."""
+
+    slot: int
+    token: int
+    filled: int
+
+
 class Programs:
     """A model's slots, and the programs on them.
 
     Arguments:
         models: by the adapters that they have in use; None is the model itself.
         sizes: of the slots.
-        widths: how many slots are computed at once, rising.
+        widths: how many texts are computed at once, rising.
         chunk: tokens of a prompt that are computed at once, at most.
     """
 
@@ -68,7 +76,7 @@ class Programs:
         self.chunks = chunk_sizes(chunk)
         self.vocabulary: int = models[None].config.vocab_size
         self.slots = Slots(sizes)
-        self._nothing = {width: self._adjustments(width) for width in {1, *self.widths}}
+        self._nothing = {width: jax.device_put(self._adjustments(width)) for width in {1, *self.widths}}
 
     def reset(self) -> None:
         """Empty slots, after a call that failed has taken them."""
@@ -78,8 +86,9 @@ class Programs:
         """Compile everything, before the first text waits for it."""
         for model in self.models.values():
             for width, time in [*((1, size) for size in self.chunks), *((width, 1) for width in self.widths)]:
-                tokens, none = np.zeros((width, time), np.int32), np.zeros(width)
-                self.sample(self._run(model, tokens, 0, none, none), [None] * width)
+                none = np.zeros(width, np.int32)
+                scores = advance(model, self.slots, np.zeros((width, time), np.int32), none, none, none)
+                self.sample(scores, [None] * width)
         self.copy(0, 0, 0)
 
     def feed(self, adapter: str | None, slot: int, tokens: Sequence[int], position: int) -> jax.Array:
@@ -87,16 +96,15 @@ class Programs:
         size = next(size for size in self.chunks if size >= len(tokens))
         row = np.zeros((1, size), np.int32)
         row[0, : len(tokens)] = tokens
-        return self._run(self.models[adapter], row, slot, np.array([position]), np.array([len(tokens)]))
+        at, filled, count = (np.array([n], np.int32) for n in (slot, position, len(tokens)))
+        return advance(self.models[adapter], self.slots, row, at, filled, count)
 
-    def step(
-        self, adapter: str | None, width: int, tokens: Mapping[int, int], positions: Mapping[int, int]
-    ) -> jax.Array:
-        """Put one more token into some of the first slots; scores (width, vocabulary)."""
-        row, at, lengths = np.zeros((width, 1), np.int32), np.zeros(width), np.zeros(width)
-        for slot, token in tokens.items():
-            row[slot], at[slot], lengths[slot] = token, positions[slot], 1
-        return self._run(self.models[adapter], row, 0, at, lengths)
+    def step(self, adapter: str | None, width: int, rows: Sequence[Row]) -> jax.Array:
+        """Put one more token into some slots; scores (width, vocabulary), in the order of the rows."""
+        at, tokens, filled = np.zeros((3, width), np.int32)
+        at[: len(rows)], tokens[: len(rows)], filled[: len(rows)] = np.array(rows, np.int32).T
+        counts = (np.arange(width) < len(rows)).astype(np.int32)
+        return advance(self.models[adapter], self.slots, tokens[:, None], at, filled, counts)
 
     def copy(self, source: int, target: int, count: int) -> None:
         """Let a slot begin as another one does."""
@@ -106,25 +114,21 @@ class Programs:
         """The next token of each row of scores; rows of None give any."""
         rules = Rules(*map(np.stack, zip(*(NOTHING if w is None else w.rules for w in writings), strict=True)))
         keys = np.stack([NO_KEY if w is None else w.key for w in writings])
-        added, seen = self._nothing[len(writings)]
+        adjustments: Any = self._nothing[len(writings)]  # there already: a vocabulary for each text takes time to move
         if rules.adjusts.any():
-            added, seen = self._adjustments(len(writings))
+            adjustments = added, seen = self._adjustments(len(writings))
             for row, writing in enumerate(writings):
                 if writing is not None and writing.rules.adjusts:
                     writing.put(added[row], seen[row])
-        return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, added, seen))))
+        return Sampled(*jax.device_get(tuple(sample(scores, rules, keys, *adjustments))))
 
-    def embed(self, tokens: Sequence[int]) -> np.ndarray:
+    def embed(self, adapter: str | None, tokens: Sequence[int]) -> np.ndarray:
         """A vector (features,) of a text."""
         size = 1 << max(4, (len(tokens) - 1).bit_length())
         size = min(size, max(len(tokens), self.sizes.room))
         row, mask = np.zeros((1, size), np.int32), np.arange(size)[None] < len(tokens)
         row[0, : len(tokens)] = tokens
-        return np.asarray(embed(self.models[None], row, mask)[0])
-
-    def _run(self, model: Any, tokens: np.ndarray, first: int, position: np.ndarray, lengths: np.ndarray) -> jax.Array:
-        at, counts = position.astype(np.int32), lengths.astype(np.int32)
-        return advance(model, self.slots, tokens, np.int32(first), at, counts)
+        return np.asarray(embed(self.models[adapter], row, mask)[0])
 
     def _adjustments(self, width: int) -> tuple[np.ndarray, np.ndarray]:
         shape = width, self.vocabulary

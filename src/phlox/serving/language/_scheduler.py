@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from phlox.serving.language._asked import Finish
 from phlox.serving.language._prefixes import Held, best
@@ -37,6 +38,15 @@ class Feed:
         return self.stop == len(self.text.tokens)
 
 
+class Left(NamedTuple):
+    """What a slot held before a text came into it: how many tokens of it are lost, and when it was last of use."""
+
+    slot: int
+    held: Held
+    lost: int
+    used: int
+
+
 @dataclass
 class Round:
     """What happens next: copies, then tokens of prompts; then one token of each text that is ready."""
@@ -66,7 +76,7 @@ class Scheduler:
     and is computed again.
 
     Arguments:
-        widths: how many of the first slots can be computed at once, rising; the last is the number of slots.
+        widths: how many texts can be computed at once, rising; the last is the number of slots.
         chunk: tokens of prompts that are computed between two steps of all texts.
     """
 
@@ -131,10 +141,11 @@ class Scheduler:
             if text.asked.deadline is not None and text.asked.deadline <= now:
                 self.end(text, "cancelled")
                 plan.late.append(text)
+        left: list[Left] = []
         for _ in range(self.waiting):  # who loses its slot is not among those who get one
-            if not self._admit(plan):
+            if not self._admit(plan, left):
                 break
-        self._move_down(plan)
+        plan.copies = [*self._keep(left), *plan.copies]
         plan.feeds = list(self._feeds())
         return plan
 
@@ -161,9 +172,9 @@ class Scheduler:
             self.end(text, finish)
         return finish
 
-    def width(self, slots: int) -> int:
-        """The fewest slots that can be computed at once and have the first ``slots`` among them."""
-        return next(width for width in self.widths if width >= slots)
+    def width(self, texts: int) -> int:
+        """The fewest rows that there is a program for, and room for so many texts."""
+        return next(width for width in self.widths if width >= texts)
 
     # --- within ---
 
@@ -189,8 +200,8 @@ class Scheduler:
             if not room:
                 return
 
-    def _admit(self, plan: Round) -> bool:
-        """Give a slot to the next text; whether there was one for it."""
+    def _admit(self, plan: Round, left: list[Left]) -> bool:
+        """Give a slot to the next text; whether there was one. What the slot held goes to those that are ``left``."""
         running = Counter(text.asked.client for text in self.running)
         client = self._turns.next(self._queues, running)
         if None not in self.slots and not self._preempt(client, running):
@@ -200,9 +211,12 @@ class Scheduler:
         slot, count = best([self._holds(i) for i in range(len(self.slots))], text.asked.adapter, text.tokens)
         count = min(count, len(text.tokens) - 1)  # the next token follows from the last, which is computed anew
         count = count if count >= _WORTH else 0
-        free = self._free_low()
+        free = [i for i, other in enumerate(self.slots) if other is None]
         target = slot if count and slot in free else min(free, key=self._used.__getitem__)
-        self._keep(target, plan, needed=count if slot == target else 0, source=slot if count else target)
+        held = self._held[target]
+        lost = len(held.tokens) - (count if slot == target else 0)
+        if lost >= _WORTH:
+            left.append(Left(target, held, lost, self._used[target]))
         if count and slot != target:
             plan.copies.append(Copy(slot, target, count))
             self._touch(slot)
@@ -215,16 +229,15 @@ class Scheduler:
     def _enter(self, text: Text, slot: int, filled: int) -> None:
         self.slots[slot], text.slot, text.filled = text, slot, filled
 
-    def _keep(self, target: int, plan: Round, *, needed: int, source: int) -> None:
-        """Before a slot is written: put what it holds into one that was last of use before it, and is no source."""
-        held = self._held[target]
-        if len(held.tokens) - needed < _WORTH:
-            return
-        free = [i for i, text in enumerate(self.slots) if text is None and i != source]
-        oldest = min([*free, target], key=self._used.__getitem__)
-        if oldest != target:
-            plan.copies.append(Copy(target, oldest, len(held.tokens)))
-            self._held[oldest], self._used[oldest] = held, self._used[target]
+    def _keep(self, left: Iterable[Left]) -> Iterator[Copy]:
+        """What slots held goes into free ones that were of use before it, and that hold less than is lost."""
+        free = [slot for slot, text in enumerate(self.slots) if text is None]
+        for one in left:
+            worse = [i for i in free if self._used[i] < one.used and len(self._held[i].tokens) < one.lost]
+            if worse:
+                oldest = min(worse, key=self._used.__getitem__)
+                yield Copy(one.slot, oldest, len(one.held.tokens))
+                self._held[oldest], self._used[oldest] = one.held, one.used
 
     def _touch(self, slot: int) -> None:
         self._clock += 1
@@ -252,27 +265,6 @@ class Scheduler:
     def _holds(self, slot: int) -> Held:
         text = self.slots[slot]
         return self._held[slot] if text is None else Held(text.asked.adapter, text.tokens[: text.filled])
-
-    def _free_low(self) -> list[int]:
-        """Free slots that cost least: such as are computed anyway, if there are any."""
-        used = [i for i, text in enumerate(self.slots) if text is not None]
-        free = [i for i, text in enumerate(self.slots) if text is None]
-        width = self.width(max(max(used, default=0), free[0]) + 1)
-        return [i for i in free if i < width]
-
-    def _move_down(self, plan: Round) -> None:
-        """Move the last text to a lower slot, where fewer slots are then computed at once."""
-        used = [i for i, text in enumerate(self.slots) if text is not None]
-        if not used or self.width(used[-1] + 1) == self.width(len(used)):
-            return
-        text, below = self.slots[used[-1]], self.width(len(used))
-        target = min((i for i in range(below) if self.slots[i] is None), key=self._used.__getitem__)
-        assert text is not None
-        filled = text.filled
-        if filled:
-            plan.copies.append(Copy(used[-1], target, filled))
-        self._leave(text)
-        self._enter(text, target, filled)
 
     def _tidy(self, client: str) -> None:
         if not self._queues[client]:

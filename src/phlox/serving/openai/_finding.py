@@ -73,15 +73,15 @@ def find_language(asked: Asked, fields: Fields) -> Entry:
     return _checked(_find(asked, fields.needed("model")), LanguageModel, "a language model")
 
 
-def find_sentences(asked: Asked, fields: Fields) -> tuple[Entry, Sentences]:
+def find_vectors(asked: Asked, fields: Fields) -> tuple[Entry, Sentences | LanguageModel]:
     """The model that makes vectors of texts.
 
     Raises:
         UnknownModelError, UnavailableError: none of that name can be asked.
         InvalidRequestError: it is another one.
     """
-    entry = _checked(_find(asked, fields.needed("model")), Sentences, "a model of sentences")
-    assert isinstance(entry.servable, Sentences)
+    entry = _checked(_find(asked, fields.needed("model")), Sentences | LanguageModel, "a model of text")
+    assert isinstance(entry.servable, Sentences | LanguageModel)
     return entry, entry.servable
 
 
@@ -99,7 +99,7 @@ def _find(asked: Asked, name: str) -> Entry:
     return entry
 
 
-def _checked(entry: Entry, kind: type[Any], what: str) -> Entry:
+def _checked(entry: Entry, kind: Any, what: str) -> Entry:
     with entry.version.used():
         if not isinstance(entry.servable, kind):
             fix = "GET /v1/models lists those that this protocol serves"

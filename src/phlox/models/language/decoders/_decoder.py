@@ -177,6 +177,11 @@ class Decoder(TextModel):
             return self.embed.attend(features)
         return features if self.head is None else self.head(features)
 
+    @property
+    def tied_embedding(self) -> Any:
+        """The embedding, where it scores tokens too; None where a head does, or nothing."""
+        return self.embed if self.head is None and self.config.task == WRITING else None
+
 
 def _last(x: jax.Array, mask: Any, lengths: Any) -> jax.Array:
     """Where the last token that counts stands, (batch,)."""

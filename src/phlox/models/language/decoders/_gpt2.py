@@ -170,6 +170,12 @@ class GPT2(Decoder):
         """What the head says of the last features (..., features)."""
         return super().scores(self.drop(features))
 
+    @property
+    def tied_embedding(self) -> Any:
+        """Of the tokens' vectors and the positions', the former, where they score tokens too; else None."""
+        tied = super().tied_embedding
+        return None if tied is None else tied.tokens
+
 
 def _block(config: GPT2Config) -> DecoderBlock:
     """Attention and features, whose last maps start smaller the more blocks there are."""

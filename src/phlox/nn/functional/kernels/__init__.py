@@ -6,6 +6,7 @@ _parts                                        programs over several devices: a c
 _conv _pool _norm _layer_norm _recurrent      a family each; the functional forms ask them, and go on where they decline
 _phases                                       what convolves images' gradients, of few channels
 _attention                                    the same, without ever holding all scores
+_slots                                        attention of texts that come and go, over their slots of a cache
 _inference                                    all that stands behind a product in its last pass
 _product _gelu                                large products of dense layers, and what comes behind many of them
 
