@@ -1,8 +1,14 @@
 """In float64, so that a difference is a difference of methods."""
 
+import warnings
+
 import jax
 import pytest
 import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it compiles by torch.jit.script, which PyTorch is to drop
+    import torch_geometric.nn  # noqa: F401
 
 torch.set_num_threads(1)
 
