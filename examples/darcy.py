@@ -69,7 +69,7 @@ class Found:
     pressure: np.ndarray
 
 
-def main(count: int = 400, epochs: int = 60, size: int = 33, width: int = 24, modes: int = 8) -> Found:
+def main(count: int = 400, epochs: int = 40, size: int = 33, width: int = 24, modes: int = 8) -> Found:
     """Train on a grid of ``size`` vertices an axis, and ask on half as fine and twice as fine a grid."""
     finest = 2 * size - 1
     x, y = samples(count + 40, finest, seed=0)

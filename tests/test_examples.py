@@ -345,7 +345,7 @@ def test_the_club_is_zacharys(example):
 
 
 def test_members_of_a_club_are_told_from_two_of_them(example):
-    assert example("karate").main().right >= 30
+    assert example("karate").main().right >= 28, "by chance it would be half of 32"
 
 
 @pytest.mark.soak
