@@ -87,8 +87,8 @@ MUTANTS = [
     (
         "graphs: older loops are heard beside new ones",
         _ATTENTION,
-        "jnp.concatenate([senders != receivers, jnp.ones(nodes.shape, bool)])",
-        "jnp.concatenate([senders == senders, jnp.ones(nodes.shape, bool)])",
+        "jnp.concatenate([no_loop, jnp.ones(nodes.shape, bool)])",
+        "jnp.ones(len(senders) + len(nodes), bool)",
         (_BY_HAND,),
     ),
     (

@@ -68,11 +68,13 @@ class _Attention(GraphLayer):
         counts, edges = jnp.ones(senders.shape, bool), edges_of(graph, self.edge_size)
         if self.self_loops:
             nodes = jnp.arange(graph.num_nodes, dtype=senders.dtype)
-            counts = jnp.concatenate([senders != receivers, jnp.ones(nodes.shape, bool)])
-            if edges is not None:
-                edges = _with_means(jnp.asarray(edges), receivers, counts[: len(receivers)], graph.num_nodes)
+            no_loop = senders != receivers
+            edges = edges if edges is None else _with_means(jnp.asarray(edges), receivers, no_loop, graph.num_nodes)
+            counts = jnp.concatenate([no_loop, jnp.ones(nodes.shape, bool)])
             senders, receivers = jnp.concatenate([senders, nodes]), jnp.concatenate([receivers, nodes])
-        return senders, receivers, counts, None if edges is None else self._split(self.edge(edges))  # type: ignore[misc]
+        if self.edge is not None:
+            edges = self._split(self.edge(edges))
+        return senders, receivers, counts, edges
 
     def _received(self, scores: jax.Array, values: jax.Array, senders: Any, receivers: Any, counts: Any) -> jax.Array:
         """Scores (edges, heads) and values (nodes, heads, out) → what nodes become."""
@@ -90,9 +92,8 @@ class _Attention(GraphLayer):
 
 def _with_means(edges: jax.Array, receivers: jax.Array, counts: jax.Array, nodes: int) -> jax.Array:
     """Features of edges with those of loops behind them: the mean of what goes to the node, but for older loops."""
-    there = counts[:, None].astype(edges.dtype)
-    total = F.segment_sum(edges * there, receivers, nodes)
-    many = F.segment_sum(there, receivers, nodes)
+    counted = counts[:, None].astype(edges.dtype)
+    total, many = (F.segment_sum(v, receivers, nodes) for v in (edges * counted, counted))
     return jnp.concatenate([edges, total / jnp.maximum(many, 1)])
 
 
