@@ -100,7 +100,7 @@ def unbatch_graphs(graph: Graph) -> list[Graph]:
     >>> [g.receivers.tolist() for g in px.science.unbatch_graphs(px.science.batch_graphs([one, one]))]
     [[1], [1]]
     """
-    host = {k: v if v is None or k == "num_graphs" else np.asarray(v) for k, v in vars(graph).items()}
+    host: dict[str, Any] = {k: v if v is None or k == "num_graphs" else np.asarray(v) for k, v in vars(graph).items()}
     segments = np.asarray(_segments(graph))
     found = []
     for g in range(graph.num_graphs):
@@ -130,12 +130,14 @@ def add_self_loops(graph: Graph, *, edges: Any = 0.0) -> Graph:
     [1, 0, 1]
     """
     n, old = graph.num_nodes, graph.edges
-    new = None if old is None else jnp.broadcast_to(jnp.asarray(edges, old.dtype), (n, *old.shape[1:]))
     loops = np.arange(n, dtype=graph.senders.dtype)
+    if old is not None:
+        new = jnp.broadcast_to(jnp.asarray(edges, old.dtype), (n, *old.shape[1:]))
+        old = jnp.concatenate([jnp.asarray(old), new])
     return graph.replace(
         senders=_joined("senders", [graph.senders, loops]),
         receivers=_joined("receivers", [graph.receivers, loops]),
-        edges=None if old is None else jnp.concatenate([jnp.asarray(old), new]),
+        edges=old,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from phlox.core import DtypeError, RangeError, ShapeError, StructureError, describe
 from phlox.nn import functional as F
@@ -205,4 +206,4 @@ def _counted(batch: Any, num_graphs: int | None) -> int:
 
 
 def _readable(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
+    return isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, Tracer)

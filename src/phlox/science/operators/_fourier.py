@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import jax
@@ -162,7 +161,7 @@ def _beside_grid(x: jax.Array, points: Callable[[int], Any]) -> jax.Array:
 
 def _check_padding(padding: Any, rank: int) -> float | tuple[float, ...]:
     shares = tuple(padding) if isinstance(padding, Sequence) else (padding,) * rank
-    real = all(isinstance(p, Real) and not isinstance(p, bool) and 0 <= p < float("inf") for p in shares)
+    real = all(isinstance(p, (int, float)) and not isinstance(p, bool) and 0 <= p < float("inf") for p in shares)
     if len(shares) != rank or not real:
         fix = "give a share of the size, such as padding=0.25"
         raise RangeError(f"padding of at least 0, or {rank} such", got=repr(padding), fix=fix, where="FNO")
