@@ -75,7 +75,7 @@ def main(count: int = 400, epochs: int = 40, size: int = 33, width: int = 24, mo
     x, y = samples(count + 40, finest, seed=0)
     train, test = (x[:count, ::2, ::2], y[:count, ::2, ::2]), (x[count:], y[count:])
     with px.seed(0):
-        model = px.science.FNO((modes, modes), 1, 1, width, depth=4, padding=0.1, grid="vertices")
+        model = px.science.FNO((modes, modes), 1, 1, width, depth=4, padding=0.125, grid="vertices")
     rate = px.optim.cosine_annealing(3e-3, epochs * (count // 20))
     px.fit(model, train, loss=relative, optimizer=px.optim.AdamW(rate), epochs=epochs, batch_size=20, progress=False)
     ask = px.jit(lambda model, x, y: relative(model(x), y))

@@ -45,8 +45,8 @@ MUTANTS = [
     (
         "operators: padding is put in front",
         _FOURIER,
-        "(0, round(share * n), 0)",
-        "(round(share * n), 0, 0)",
+        "(0, _behind(share, n, self.grid), 0)",
+        "(_behind(share, n, self.grid), 0, 0)",
         (_OPERATORS + "test_an_operator_is_its_formula_with_grid_and_padding",),
     ),
     (

@@ -80,8 +80,9 @@ class FNO(Module):
         act: the activation.
         depth: how many Fourier layers.
         hidden: channels between the two layers of Q.
-        padding: zeros behind each axis as a share of its size, cut off again at the end, for functions that are not
-            periodic; one number, or one for each axis.
+        padding: zeros behind each axis as a share of its length, cut off again at the end, for functions that are not
+            periodic; one number, or one for each axis. A share that is whole steps on every grid, as 1 / 8 often is,
+            keeps what the operator means the same on each.
         grid: coordinates from 0 to 1 as further channels of the input: ``"periodic"`` for points i / n,
             ``"vertices"`` for i / (n − 1), with both ends, ``"cells"`` for the middles (i + ½) / n; None for none.
         key: where weights are drawn from; by default the stream of ``px.seed``.
@@ -142,7 +143,7 @@ class FNO(Module):
         space = x.shape[1:-1]
         x = self.lifting(x if self.grid is None else _beside_grid(x, _GRIDS[self.grid]))
         shares = self.padding if isinstance(self.padding, tuple) else (self.padding,) * len(space)
-        more = [(0, round(share * n), 0) for share, n in zip(shares, space, strict=True)]
+        more = [(0, _behind(share, n, self.grid), 0) for share, n in zip(shares, space, strict=True)]
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *more, (0, 0, 0)])
         for layer in self.layers:
             x = layer(x)
@@ -157,6 +158,13 @@ def _beside_grid(x: jax.Array, points: Callable[[int], Any]) -> jax.Array:
     axes = jnp.meshgrid(*(points(n).astype(x.dtype) for n in x.shape[1:-1]), indexing="ij")
     grid = jnp.broadcast_to(jnp.stack(axes, -1), (*x.shape[:-1], x.ndim - 2))
     return jnp.concatenate([x, grid], -1)
+
+
+def _behind(share: float, n: int, grid: str | None) -> int:
+    """How many points lie behind n, so that all have the length 1 + share; n points with both ends have n − 1 steps."""
+    if grid == "vertices":
+        return max(round((1 + share) * (n - 1)) - n, 0) if share else 0
+    return round(share * n)
 
 
 def _check_padding(padding: Any, rank: int) -> float | tuple[float, ...]:
