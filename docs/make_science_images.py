@@ -139,6 +139,57 @@ def cavity() -> None:
     print(f"cavity: {found.error:.3%} off")
 
 
+def darcy() -> None:
+    """A piece of rock on a grid that the operator has not seen, and how far it is off on each grid."""
+    import darcy as example
+
+    found = example.main()
+    told = np.asarray(found.model(found.rock[:1])[0, ..., 0])
+    true = found.pressure[0, ..., 0]
+    figure, axes = plt.subplots(1, 5, figsize=(13, 2.9), layout="constrained", width_ratios=[1, 1, 1, 1, 1.1])
+    shown = [
+        ("rock", found.rock[0, ..., 0], {"cmap": "copper"}),
+        ("pressure, by the solver", true, {"vmin": 0, "vmax": true.max()}),
+        ("by the operator", told, {"vmin": 0, "vmax": true.max()}),
+        ("difference", told - true, {"cmap": "RdBu", "vmin": -0.1 * true.max(), "vmax": 0.1 * true.max()}),
+    ]
+    for axis, (title, values, options) in zip(axes, shown, strict=False):
+        axis.imshow(values, **options)
+        axis.set(title=title)
+        axis.set_axis_off()
+    sizes = [f"{n}²" for n in found.errors]
+    axes[4].bar(sizes, [100 * error for error in found.errors.values()], color=["grey", "tab:blue", "grey"])
+    axes[4].set(title="off, by grid; blue: trained on", ylabel="%")
+    figure.savefig(IMAGES / "darcy.png", dpi=90)
+    print("darcy:", found.errors)
+
+
+def karate() -> None:
+    """Members in the plane before training and after it."""
+    import karate as example
+
+    found = example.main()
+    told = np.asarray(found.model(found.graph).argmax(-1))
+    colours = np.where(np.asarray(found.went) == 1, "tab:orange", "tab:blue")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, places, title in zip(
+        axes, (found.before, found.model.places(found.graph)), ("before training", "after"), strict=True
+    ):
+        places = np.asarray(places)
+        for a, b in zip(found.graph.senders, found.graph.receivers, strict=True):
+            axis.plot(*places[[int(a), int(b)]].T, color="lightgrey", linewidth=0.6, zorder=0)
+        axis.scatter(*places.T, c=colours, s=40)
+        known = [example.TRAINER, example.OFFICER]
+        axis.scatter(*places[known].T, s=140, facecolors="none", edgecolors="black")
+        axis.set(title=title, xticks=[], yticks=[])
+    wrong = told != np.asarray(found.went)
+    axes[1].scatter(*np.asarray(found.model.places(found.graph))[wrong].T, marker="x", c="black", s=60)
+    axes[1].set(title=f"after: {found.right} of 32 told right")
+    figure.savefig(IMAGES / "karate.png", dpi=90)
+    print(f"karate: {found.right} of 32")
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("lotka_volterra", "spirals", "double_pendulum", "burgers", "cavity"):
+    everything = ("lotka_volterra", "spirals", "double_pendulum", "burgers", "cavity", "darcy", "karate")
+    for name in sys.argv[1:] or everything:
         globals()[name]()

@@ -320,3 +320,38 @@ def test_a_lagrangian_that_is_learned_keeps_energy_better_than_learned_accelerat
     with compiled_as_users_do():
         by_lagrangian, plain = example("double_pendulum").main().drifts.values()
     assert 2 * by_lagrangian < plain
+
+
+def test_pressure_in_even_rock_is_that_of_the_series(example):
+    """−∆u = 1 on the unit square has 0.07367… in its middle: Timoshenko and Goodier, the torsion of a square bar."""
+    odd = np.arange(1, 60, 2)
+    waves = np.sin(odd[:, None] * np.pi / 2) * np.sin(odd * np.pi / 2)
+    middle = (16 / np.pi**4 * waves / (odd[:, None] * odd * (odd[:, None] ** 2 + odd**2))).sum()
+    u = example("darcy").pressure(np.full((41, 41), 3.0))
+    assert abs(3 * u[20, 20] - middle) < 1e-4
+    layers = example("darcy").pressure(np.where(np.arange(201)[:, None] < 100, 12.0, 3.0) * np.ones(201))
+    assert layers.max() == layers[:, 100].max()
+    assert 100 < layers[:, 100].argmax() < 150, "the top lies in dense rock"
+
+
+def test_the_club_is_zacharys(example):
+    networkx = oracle("networkx")
+    graph, went = example("karate").club()
+    club = networkx.karate_club_graph()
+    both = {(a, b) for a, b in club.edges} | {(b, a) for a, b in club.edges}
+    assert set(zip(graph.senders.tolist(), graph.receivers.tolist(), strict=True)) == both
+    assert graph.num_edges == 2 * 78
+    assert [club.nodes[n]["club"] == "Officer" for n in range(34)] == [bool(side) for side in went]
+
+
+def test_members_of_a_club_are_told_from_two_of_them(example):
+    assert example("karate").main().right >= 28, "by chance it would be half of 32"
+
+
+@pytest.mark.soak
+def test_an_operator_learned_on_one_grid_knows_the_pressure_on_others(example):
+    with compiled_as_users_do():
+        errors = example("darcy").main().errors
+    assert list(errors) == [17, 33, 65]
+    assert errors[33] < 0.04
+    assert max(errors.values()) < 2.5 * errors[33]
