@@ -18,6 +18,7 @@ from phlox.core import (
     chosen_paths,
     copy,
     describe,
+    eval_shape,
     freeze,
     jit,
     key_or_draw,
@@ -179,11 +180,16 @@ def laplace(
     found.model = copy(model)
     found.likelihood, found.noise = likelihood, check_positive(where, "noise", noise)
     found.prior_precision = check_positive(where, "prior_precision", prior_precision)
+    with training(False):
+        _check_outputs(eval_shape(found.model, x), y, likelihood)
     chosen = _chosen(found.model, x, layers, structure)
     held = paths(found.model)
     found.arrays = tuple(path for layer in chosen for path in _arrays(found.model, layer))
     made = _STRUCTURES[structure]
     found.curvature = made.empty(found.model, tuple(chosen) if structure == "kronecker" else found.arrays)
+    if found.curvature.size != sum(held[path].size for path in found.arrays):
+        fix = 'px.thaw both, or structure="full"'
+        raise RangeError("weight and bias of each layer to train", got="one of them frozen", fix=fix, where=where)
     found.square = sum((jnp.sum(jnp.square(held[path])) for path in found.arrays), jnp.zeros(()))
     _look(found, x, y, check_size(where, "batch_size", batch_size))
     return freeze(found)
@@ -206,7 +212,6 @@ def _look(found: LaplacePosterior, x: jax.Array, y: jax.Array, batch_size: int) 
 def _batch(found: LaplacePosterior, prepared: Module, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:
     with training(False):
         outputs, slopes = found.curvature.slopes(prepared, x)
-    _check_outputs(outputs, y, found.likelihood)
     return found.curvature.sums(slopes, _bend(found, outputs)), _log_likelihood(found, outputs, y)
 
 

@@ -102,7 +102,7 @@ class WeightMoments(Module):
         draws = check_size("WeightMoments.sample", "draws", draws)
         of_columns, *own = jax.random.split(key_or_draw(key), 1 + len(self.mean))
         columns = jax.random.normal(of_columns, (draws, kept)) / (kept - 1) ** 0.5
-        ensemble, variance = Ensemble.of([copy(model)] * draws), self.variance()
+        ensemble, variance = Ensemble._repeated(model, draws), self.variance()
         drawn = {}
         for (path, mean), key in zip(self.mean.items(), own, strict=True):
             apart = jnp.sqrt(variance[path]) * jax.random.normal(key, (draws, *mean.shape), mean.dtype)
