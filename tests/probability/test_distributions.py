@@ -48,12 +48,10 @@ DISCRETE = {
 }
 
 
-@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
-def test_densities_and_moments_are_those_of_scipy(name):
-    made, theirs, values = (CONTINUOUS | DISCRETE)[name]
+def test_densities_and_moments_are_those_of_scipy():
+    every = CONTINUOUS | DISCRETE
 
-    @jax.jit
-    def ours(values):
+    def of_one(made, values):
         d = made()
         found = {"log_prob": d.log_prob(values), "mean": d.mean, "variance": d.variance}
         for ask, value in (("cdf", values), ("quantile", 0.3), ("entropy", None)):
@@ -61,23 +59,22 @@ def test_densities_and_moments_are_those_of_scipy(name):
                 found[ask] = d.entropy() if value is None else getattr(d, ask)(value)
         return found
 
-    found = ours(values)
-    assert found["log_prob"].dtype == jnp.float64
-    scale = 1e5 if name == "NegativeBinomial" else 1  # JAX's logarithm of the beta function is good to seven digits
-    assert_close(
-        found["log_prob"], (theirs.logpmf if name in DISCRETE else theirs.logpdf)(values), scale=scale, what="log_prob"
-    )
-    if name != "HalfCauchy":  # it has no moments
-        assert_close(found["mean"], theirs.mean(), what="mean")
-        assert_close(found["variance"], theirs.var(), what="variance")
-    expected = {
-        "cdf": lambda: theirs.cdf(values),
-        "quantile": lambda: theirs.ppf(0.3),
-        "entropy": lambda: theirs.entropy(),
-    }
-    for ask in found.keys() & expected.keys():
-        assert_close(found[ask], expected[ask](), scale=100, what=ask)  # searched by SciPy or by NumPyro
-    assert name in DISCRETE or "cdf" in found
+    ours = jax.jit(lambda: {name: of_one(made, values) for name, (made, _, values) in every.items()})()
+    assert sum(len(found) for found in ours.values()) >= 70, "most is closed"
+    for name, (_, theirs, values) in every.items():
+        found, density = ours[name], theirs.logpmf if name in DISCRETE else theirs.logpdf
+        scale = 1e5 if name == "NegativeBinomial" else 1  # JAX's logarithm of the beta function has seven digits
+        assert found["log_prob"].dtype == jnp.float64
+        assert_close(found["log_prob"], density(values), scale=scale, what=f"{name}.log_prob")
+        if name != "HalfCauchy":  # it has no moments
+            assert_close(found["mean"], theirs.mean(), what=f"{name}.mean")
+            assert_close(found["variance"], theirs.var(), what=f"{name}.variance")
+        if "cdf" in found:
+            assert_close(found["cdf"], theirs.cdf(values), what=f"{name}.cdf")
+        if "quantile" in found:
+            assert_close(found["quantile"], theirs.ppf(0.3), scale=100, what=f"{name}.quantile")  # SciPy searches
+        if "entropy" in found:
+            assert_close(found["entropy"], theirs.entropy(), scale=100, what=f"{name}.entropy")  # it integrates
 
 
 def test_distributions_of_vectors_classes_and_levels_are_those_of_scipy():
@@ -159,8 +156,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_divergences_are_those_of_pytorch(name):
+def test_divergences_are_those_of_pytorch():
     torch = oracle("torch")
 
     class Theirs:
@@ -169,12 +165,14 @@ def test_divergences_are_those_of_pytorch(name):
                 *map(torch.tensor, a), **{n: torch.tensor(v) for n, v in k.items()}
             )
 
-    ours = jax.jit(lambda: P.kl_divergence(*PAIRS[name](P, lambda z: {"logits": z})))()
-    if name == "InverseGamma":  # not in PyTorch's table: a map of both to their inverse changes no divergence
-        theirs = torch.distributions.kl_divergence(*PAIRS["Gamma"](Theirs(), None))
-    else:
-        theirs = torch.distributions.kl_divergence(*PAIRS[name](Theirs(), lambda z: {"logits": z}))
-    assert_close(ours, theirs.numpy())
+    def logits(z):
+        return {"logits": z}
+
+    ours = jax.jit(lambda: {name: P.kl_divergence(*pair(P, logits)) for name, pair in PAIRS.items()})()
+    for name, pair in PAIRS.items():
+        # not in PyTorch's table: a map of both to their inverse changes no divergence
+        pair = PAIRS["Gamma"] if name == "InverseGamma" else pair
+        assert_close(ours[name], torch.distributions.kl_divergence(*pair(Theirs(), logits)).numpy(), what=name)
 
 
 def test_divergences_of_joined_distributions_and_those_that_are_not_closed():

@@ -24,42 +24,52 @@ def linear(head):
     return X @ np.asarray(head.dense.weight) + np.asarray(head.dense.bias)
 
 
-def test_numbers():
-    head = P.NormalHead(3, 2, min_scale=0.01, key=0)
-    y = linear(head)
-    assert_close(head(X).log_prob(Y), stats.norm(y[:, :2], softplus(y[:, 2:]) + 0.01).logpdf(Y), scale=3)
+def made():
+    """A head of each kind, and the targets that it is asked about."""
     shared = P.NormalHead(3, 2, shared_scale=True, key=0)
     shared.raw_scale = jnp.array([0.5, -1.0])
-    expected = stats.norm(linear(shared), softplus(np.array([0.5, -1.0])) + 1e-3).logpdf(Y)
-    assert_close(shared(X).log_prob(Y), expected, scale=3)
-    mixed = P.MixtureDensityHead(3, 2, 4, min_scale=0.01, key=0)
-    y = linear(mixed)
+    counts = ("poisson", "negative_binomial", "zero_inflated_poisson")
+    return {
+        "normal": (P.NormalHead(3, 2, min_scale=0.01, key=0), Y),
+        "shared": (shared, Y),
+        "mixture": (P.MixtureDensityHead(3, 2, 4, min_scale=0.01, key=0), Y),
+        "ordinal": (P.OrdinalHead(3, 4, key=0), np.array([0, 1, 2, 3, 1])),
+        **{family: (P.CountHead(3, 2, family=family, key=0), N) for family in counts},
+    }
+
+
+def by_hand(heads):
+    """What each says of its targets, in NumPy and SciPy, from its weights."""
+    y = linear(heads["normal"])
+    expected = {"normal": stats.norm(y[:, :2], softplus(y[:, 2:]) + 0.01).logpdf(Y)}
+    scale = softplus(np.array([0.5, -1.0])) + 1e-3
+    expected["shared"] = stats.norm(linear(heads["shared"]), scale).logpdf(Y)
+    y = linear(heads["mixture"])
     parts = y[:, 4:].reshape(5, 4, 4)
     each = stats.norm(parts[..., :2], softplus(parts[..., 2:]) + 0.01).logpdf(Y[:, None]).sum(-1)
-    assert_close(mixed(X).log_prob(Y), special.logsumexp(special.log_softmax(y[:, :4], -1) + each, -1), scale=3)
-
-
-def test_levels_and_counts():
-    head = P.OrdinalHead(3, 4, key=0)
-    line = X @ np.asarray(head.dense.weight)
+    expected["mixture"] = special.logsumexp(special.log_softmax(y[:, :4], -1) + each, -1)
+    head = heads["ordinal"]
     cuts = np.concatenate([[head.first], head.first + np.cumsum(softplus(np.asarray(head.raw_steps)))])
-    below = np.concatenate([np.zeros((5, 1)), special.expit(cuts - line), np.ones((5, 1))], 1)
-    levels = np.array([0, 1, 2, 3, 1])
-    expected = np.log(np.diff(below)[np.arange(5), levels])
-    assert_close(head(X).log_prob(levels), expected, scale=10)
     np.testing.assert_allclose(special.expit(cuts), [0.25, 0.5, 0.75], rtol=1e-5)  # at first all levels count alike
-    for family in ("poisson", "negative_binomial", "zero_inflated_poisson"):
-        head = P.CountHead(3, 2, family=family, key=0)
-        y = linear(head)
-        rate, raw = np.exp(y[:, :2]), y[:, 2:]
-        expected = stats.poisson(rate).logpmf(N)
-        if family == "negative_binomial":
-            size = softplus(raw) + 1e-3
-            expected = stats.nbinom(size, size / (size + rate)).logpmf(N)
-        if family == "zero_inflated_poisson":
-            gate = special.expit(raw)
-            expected = np.log(gate * (N == 0) + (1 - gate) * np.exp(expected))
-        assert_close(head(X).log_prob(N), expected, scale=10, what=family)
+    line = X @ np.asarray(head.dense.weight)
+    below = np.concatenate([np.zeros((5, 1)), special.expit(cuts - line), np.ones((5, 1))], 1)
+    expected["ordinal"] = np.log(np.diff(below)[np.arange(5), [0, 1, 2, 3, 1]])
+    expected["poisson"] = stats.poisson(np.exp(linear(heads["poisson"]))).logpmf(N)
+    y = linear(heads["negative_binomial"])
+    rate, size = np.exp(y[:, :2]), softplus(y[:, 2:]) + 1e-3
+    expected["negative_binomial"] = stats.nbinom(size, size / (size + rate)).logpmf(N)
+    y = linear(heads["zero_inflated_poisson"])
+    gate, counted = special.expit(y[:, 2:]), stats.poisson(np.exp(y[:, :2])).pmf(N)
+    expected["zero_inflated_poisson"] = np.log(gate * (N == 0) + (1 - gate) * counted)
+    return expected
+
+
+def test_what_heads_give_is_that_of_their_weights():
+    heads = {name: head for name, (head, _) in made().items()}
+    targets = {name: target for name, (_, target) in made().items()}
+    ours = px.jit(lambda heads, x: {name: head(x).log_prob(targets[name]) for name, head in heads.items()})(heads, X)
+    for name, expected in by_hand(heads).items():
+        assert_close(ours[name], expected, scale=10, what=name)
 
 
 def test_quantiles_cannot_cross():
@@ -99,10 +109,10 @@ def test_a_head_trains_in_fit_and_its_bands_hold_what_they_say(tmp_path):
 
 def test_heads_print_keep_their_dtype_and_refuse_what_does_not_fit():
     assert repr(P.CountHead(3, 2, family="poisson")).startswith("CountHead(")
-    for head in (P.NormalHead(3, 2), P.MixtureDensityHead(3, 2, 2), P.OrdinalHead(3, 4), P.CountHead(3, 2)):
-        low = px.bf16(head)(jnp.asarray(X, jnp.bfloat16))
-        assert all(a.dtype == jnp.bfloat16 for a in px.paths(low).values()), head
-        assert low.log_prob(jnp.zeros(low.batch_shape + low.event_shape, int)).dtype == jnp.bfloat16
+    low = px.bf16({name: head for name, (head, _) in made().items()})
+    said = px.eval_shape(lambda heads, x: {n: head(x) for n, head in heads.items()}, low, jnp.asarray(X, jnp.bfloat16))
+    for name, distribution in said.items():
+        assert all(a.dtype == jnp.bfloat16 for a in px.paths(distribution).values()), name
     model = px.Chain(px.Dense(3, 4), P.NormalHead(3, 1))
     with pytest.raises(px.ShapeError, match=r"model.layers\[1\].dense Dense\(3 → 2\) expects \(..., 3\)"):
         model(X)

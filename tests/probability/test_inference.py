@@ -8,8 +8,9 @@ import pytest
 import bayesian_regression as regression
 import phlox as px
 from kit import assert_close, oracle
+from phlox.probability.inference._program import Program
 
-oracle("numpyro")
+numpyro = oracle("numpyro")
 P = px.probability
 X, Y = regression.data()
 MEAN, COVARIANCE = regression.posterior(X, Y)
@@ -43,6 +44,7 @@ def test_nuts_draws_from_the_conjugate_posterior():
     assert_close(found.models(X)[7], X @ np.asarray(found.chains["weight"])[0, 7])
 
 
+@pytest.mark.soak
 def test_nuts_takes_priors_by_path_bounded_ones_too():
     """A head with a noise of its own, above 0: the first pattern counts, what is frozen stays."""
 
@@ -69,7 +71,9 @@ def test_nuts_takes_priors_by_path_bounded_ones_too():
     assert np.sqrt(np.mean((np.asarray(said.mean) - Y - 0.25) ** 2)) < 1.2 * regression.NOISE
 
 
-@pytest.mark.parametrize(("guide", "missing"), [("full", 0.0), ("normal", regression.gap(COVARIANCE))])
+@pytest.mark.parametrize(
+    ("guide", "missing"), [pytest.param("full", 0.0, marks=pytest.mark.soak), ("normal", regression.gap(COVARIANCE))]
+)
 def test_the_bound_of_svi_is_below_the_evidence_by_what_its_form_misses(guide, missing):
     evidence = regression.log_evidence(X, Y)
     found = P.svi(
@@ -87,6 +91,21 @@ def test_the_bound_of_svi_is_below_the_evidence_by_what_its_form_misses(guide, m
     assert_close(found.median().weight[:, 0], MEAN, scale=3e4)  # a few thousandths: it was reached by steps
 
 
+def test_a_programs_batch_stands_for_all_examples():
+    """Of equal examples any batch has the likelihood of all; and in a program the first pattern of priors counts."""
+    x, y = np.repeat(X[:1], 40, 0), np.repeat(Y[:1], 40, 0)
+    priors = {"weight": P.Normal(0.0, 2.0), "**": PRIOR}
+    program = Program(linear(), priors, fit, (x, y), "test", 10)
+    traced = numpyro.handlers.trace(numpyro.handlers.seed(program, 0)).get_trace(*program.data)
+    drawn = {"weight": traced["weight"]["value"]}
+    assert_close(traced["log_likelihood"]["fn"].log_factor, program.fit_of(drawn, *program.data), scale=10)
+    assert program.priors["weight"].scale == 2.0
+    assert program.start().keys() == {"weight"}
+    above = Program(linear(), P.HalfNormal(1.0), fit, (x, y), "test")
+    assert above.start().keys() == set(), "a weight below 0 is ruled out"
+
+
+@pytest.mark.soak
 def test_batches_of_svi_stand_for_all_examples():
     found = P.svi(
         linear(), (X, Y), priors=PRIOR, log_likelihood=fit, steps=1500, batch_size=10, key=0,

@@ -47,7 +47,9 @@ def network():
         return px.Chain(px.Dense(2, 4, px.tanh), px.Dense(4, 3))
 
 
-@pytest.mark.parametrize("likelihood", ["categorical", "bernoulli", "normal"])
+@pytest.mark.parametrize(
+    "likelihood", ["categorical", *(pytest.param(name, marks=pytest.mark.soak) for name in ("bernoulli", "normal"))]
+)
 def test_the_curvature_is_the_gauss_newton_matrix(likelihood):
     """Beside J^T Λ J with a Jacobian and a Hessian by jax of its own, over all weights of a network."""
     model, classes = network(), np.arange(40) % 3
@@ -127,10 +129,10 @@ def test_the_last_layer_alone_and_a_choice_by_path(tmp_path):
     ("model", "more", "told"),
     [
         (network, {"likelihood": "poisson"}, 'likelihood among "normal", "categorical", "bernoulli"'),
-        (network, {"layers": "layers.7"}, "layers= to mean a layer with weights of the model"),
+        (network, {"layers": "layers.7", "data": (X, np.ones((40, 3)))}, "layers= to mean a layer with weights of the model"),
         (network, {"data": (X, Y)}, r"targets \(40, 3\) for 'normal', got float32\[40, 1\]"),
         (lambda: P.NormalHead(2, 1), {}, r"outputs \(batch, out\), got Normal"),
-        (lambda: px.LayerNorm(2), {}, "a model with a Dense"),
+        (lambda: px.LayerNorm(2), {"data": (X, X)}, "a model with a Dense"),
         (
             lambda: px.Chain(lambda x: x[:, None], px.Dense(2, 1), lambda x: x[:, 0]), {"structure": "kronecker"},
             r"\(batch, in\), for a curvature in factors",

@@ -52,8 +52,9 @@ class ExpectedNormal(Distribution):
 
     def log_prob(self, value: Any) -> jax.Array:
         """The expected log-density of values."""
+        value = jnp.asarray(value)
         super().log_prob(value)  # the checks
         spread, noise = wide(self.spread), wide(self.noise)
-        known = distributions().Normal(wide(self.loc), noise).log_prob(wide(jnp.asarray(value)))
+        known = distributions().Normal(wide(self.loc), noise).log_prob(wide(value))
         found: jax.Array = known - jnp.square(spread / noise) / 2
         return found.astype(self._dtype(value))
