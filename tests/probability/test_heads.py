@@ -84,6 +84,7 @@ def test_quantiles_cannot_cross():
         found.at(0.2)
 
 
+@pytest.mark.soak
 def test_a_head_trains_in_fit_and_its_bands_hold_what_they_say(tmp_path):
     """Noise that grows with x: the loss comes near that of the truth, and nine in ten targets lie in the band."""
     rng = np.random.default_rng(0)

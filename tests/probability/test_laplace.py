@@ -129,7 +129,7 @@ def test_the_last_layer_alone_and_a_choice_by_path(tmp_path):
     ("model", "more", "told"),
     [
         (network, {"likelihood": "poisson"}, 'likelihood among "normal", "categorical", "bernoulli"'),
-        (network, {"layers": "layers.7", "data": (X, np.ones((40, 3)))}, "layers= to mean a layer with weights of the model"),
+        (network, {"layers": "layers.7", "data": (X, np.ones((40, 3)))}, "layers= to mean a layer with weights"),
         (network, {"data": (X, Y)}, r"targets \(40, 3\) for 'normal', got float32\[40, 1\]"),
         (lambda: P.NormalHead(2, 1), {}, r"outputs \(batch, out\), got Normal"),
         (lambda: px.LayerNorm(2), {"data": (X, X)}, "a model with a Dense"),
