@@ -210,17 +210,19 @@ def _look(found: LaplacePosterior, x: jax.Array, y: jax.Array, batch_size: int) 
 
 @jit
 def _batch(found: LaplacePosterior, prepared: Module, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:
+    curvature: Any = found.curvature  # either takes its own slopes
     with training(False):
-        outputs, slopes = found.curvature.slopes(prepared, x)
-    return found.curvature.sums(slopes, _bend(found, outputs)), _log_likelihood(found, outputs, y)
+        outputs, slopes = curvature.slopes(prepared, x)
+    return curvature.sums(slopes, _bend(found, outputs)), _log_likelihood(found, outputs, y)
 
 
 @jit
 def _linearised(found: LaplacePosterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The mean and the covariance of outputs, (batch, out) and (batch, out, out)."""
+    curvature: Any = found.curvature
     with training(False):
-        outputs, slopes = found.curvature.slopes(found.curvature.prepared(found.model), x)
-    return outputs, found.curvature.covariance(slopes, found.prior_precision)
+        outputs, slopes = curvature.slopes(curvature.prepared(found.model), x)
+    return outputs, curvature.covariance(slopes, found.prior_precision)
 
 
 def _bend(found: LaplacePosterior, outputs: jax.Array) -> jax.Array:

@@ -112,7 +112,7 @@ def svi(
     check_positive(where, "scale", scale)
     if batch_size is not None:
         batch_size = check_size(where, "batch_size", batch_size)
-    rate = learning_rate if callable(learning_rate) else check_positive(where, "learning_rate", learning_rate)
+    rate: Any = learning_rate if callable(learning_rate) else check_positive(where, "learning_rate", learning_rate)
     infer = _peers.infer()
     program = Program(model, priors, log_likelihood, data, where, batch_size)
     q = _made(guide, program, scale)
