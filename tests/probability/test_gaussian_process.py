@@ -129,7 +129,7 @@ def test_an_expected_normal_is_the_expectation_it_says():
     for make, told in (
         (lambda: P.GaussianProcessHead(2, 1, kernel="cubic"), 'kernel among "rbf"'),
         (lambda: P.GaussianProcessHead(2, 1, 4, points=np.zeros((3, 2))), r"points \(4, 2\), got"),
-        (lambda: P.GaussianProcessHead(2, 1, 4)(jnp.ones((3, 5))), r"\(batch, 2\), got"),
+        (lambda: P.GaussianProcessHead(2, 1, 4)(jnp.ones((3, 5), jnp.float32)), r"\(batch, 2\), got"),
     ):
         with pytest.raises(px.PhloxError, match=told):
             make()
