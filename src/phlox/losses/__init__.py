@@ -42,6 +42,8 @@ from phlox.losses._margin import (
 from phlox.losses._overlap import dice, tversky
 from phlox.losses._pairs import clip_loss, siglip_loss
 from phlox.losses._preference import dpo_loss, sequence_log_prob
+from phlox.losses._reduce import Reduction as Reduction  # with ``reduced``, for losses of the floors above
+from phlox.losses._reduce import reduced as reduced
 from phlox.losses._regression import huber, log_cosh, mae, mse, msle, smooth_l1
 
 __all__ = [
