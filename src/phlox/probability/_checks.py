@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 from phlox.core import RangeError, shown
-
-
-def check_size(where: str, name: str, value: Any, *, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = least - 1
-    if size < least or isinstance(value, bool):
-        fix = f"give {name} a value of {least} or more"
-        raise RangeError(f"{name} to be a whole number of at least {least}", got=repr(value), fix=fix, where=where)
-    return size
-
-
-def check_positive(where: str, name: str, value: Any) -> float:
-    """A finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise RangeError(f"{name} above 0", got=repr(value), fix=f"give a number, such as {name}=1.0", where=where)
-    return float(value)
 
 
 def check_open_unit(where: str, name: str, value: Any) -> float:
