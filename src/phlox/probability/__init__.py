@@ -11,7 +11,6 @@ conformal/          ConformalRegressor, ConformalClassifier, ...: intervals and 
 flows/              Flow, Coupling, Autoregressive, Continuous, ...: densities by maps that can be undone
 vae/                VAE, VectorQuantizer, VQVAE: data through hidden variables
 _arguments          what is given, refused where it does not fit
-_checks             what layers and methods are given
 _peers              NumPyro, imported where it is used
 """
 

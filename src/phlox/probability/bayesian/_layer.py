@@ -23,7 +23,7 @@ from phlox.core import (
 )
 from phlox.nn import Conv, Dense, fused
 from phlox.nn import functional as F
-from phlox.probability._checks import check_one_of, check_positive
+from phlox.probability._arguments import check_one_of, positive
 from phlox.probability.bayesian._estimators import ESTIMATORS, Linear, Weights
 from phlox.probability.bayesian._variational import Variational, summed
 from phlox.probability.distributions._distribution import Distribution
@@ -87,7 +87,7 @@ class BayesianLayer(Variational):
         if not isinstance(layer, (Dense, Conv)):
             fix = "give it a px.Dense or px.Conv, or write model = px.probability.bayesian(model)"
             raise RangeError("a Dense or Conv", got=shown(layer), fix=fix, where=where)
-        raw = float(jnp.log(jnp.expm1(check_positive(where, "scale", scale))))
+        raw = float(jnp.log(jnp.expm1(positive(where, "scale", scale))))
         self.layer = layer
         self.raw_scale = jnp.full_like(layer.weight, raw)
         self.raw_bias_scale = None if layer.bias is None else jnp.full_like(layer.bias, raw)

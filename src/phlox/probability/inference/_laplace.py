@@ -30,7 +30,7 @@ from phlox.core import (
     write_arrays,
 )
 from phlox.nn import Dense
-from phlox.probability._checks import check_one_of, check_positive, check_size
+from phlox.probability._arguments import check_one_of, positive, whole
 from phlox.probability.distributions._discrete import Bernoulli, Categorical
 from phlox.probability.distributions._distribution import Distribution
 from phlox.probability.distributions._real import Normal
@@ -102,12 +102,12 @@ class LaplacePosterior(Module):
     def with_prior(self, prior_precision: float) -> LaplacePosterior:
         """A copy with another precision of the prior; the weights stay where they are."""
         other = copy(self)
-        other.prior_precision = check_positive("LaplacePosterior.with_prior", "prior_precision", prior_precision)
+        other.prior_precision = positive("LaplacePosterior.with_prior", "prior_precision", prior_precision)
         return other
 
     def sample(self, draws: int = 100, *, key: Any = None) -> Ensemble[Any]:
         """Models whose chosen weights are draws from the posterior."""
-        draws = check_size("LaplacePosterior.sample", "draws", draws)
+        draws = whole("LaplacePosterior.sample", "draws", draws)
         moved = self.curvature.deviations(key_or_draw(key), (draws,), self.prior_precision)
         ensemble = Ensemble._repeated(self.model, draws)
         held = paths(ensemble.members)
@@ -178,8 +178,8 @@ def laplace(
     x, y = _pair(data, where)
     found = LaplacePosterior.__new__(LaplacePosterior)
     found.model = copy(model)
-    found.likelihood, found.noise = likelihood, check_positive(where, "noise", noise)
-    found.prior_precision = check_positive(where, "prior_precision", prior_precision)
+    found.likelihood, found.noise = likelihood, positive(where, "noise", noise)
+    found.prior_precision = positive(where, "prior_precision", prior_precision)
     with training(False):
         _check_outputs(eval_shape(found.model, x), y, likelihood)
     chosen = _chosen(found.model, x, layers, structure)
@@ -191,7 +191,7 @@ def laplace(
         fix = 'px.thaw both, or structure="full"'
         raise RangeError("weight and bias of each layer to train", got="one of them frozen", fix=fix, where=where)
     found.square = sum((jnp.sum(jnp.square(held[path])) for path in found.arrays), jnp.zeros(()))
-    _look(found, x, y, check_size(where, "batch_size", batch_size))
+    _look(found, x, y, whole(where, "batch_size", batch_size))
     return freeze(found)
 
 

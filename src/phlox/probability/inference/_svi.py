@@ -10,7 +10,7 @@ import optax
 
 from phlox.core import Module, key_or_draw
 from phlox.probability import _peers
-from phlox.probability._checks import check_one_of, check_positive, check_size
+from phlox.probability._arguments import check_one_of, positive, whole
 from phlox.probability.inference._ensemble import Ensemble
 from phlox.probability.inference._priors import Priors
 from phlox.probability.inference._program import LogLikelihood, Program
@@ -40,13 +40,13 @@ class Fitted:
 
     def bound(self, draws: int = 1000, *, key: Any = None) -> jax.Array:
         r"""The evidence lower bound $E_q[\log p(D, w) - \log q(w)] \le \log p(D)$ in nats, estimated by draws, ()."""
-        elbo = _peers.infer().Trace_ELBO(num_particles=check_size("Fitted.bound", "draws", draws))
+        elbo = _peers.infer().Trace_ELBO(num_particles=whole("Fitted.bound", "draws", draws))
         loss: jax.Array = elbo.loss(key_or_draw(key), self._params, self._program, self._guide, *self._program.data)
         return -loss
 
     def sample(self, draws: int = 100, *, key: Any = None) -> Ensemble[Any]:
         """Models whose weights are draws from the distribution."""
-        shape = (check_size("Fitted.sample", "draws", draws),)
+        shape = (whole("Fitted.sample", "draws", draws),)
         found = self._guide.sample_posterior(key_or_draw(key), self._params, *self._program.data, sample_shape=shape)
         return self._program.ensemble({path: found[path] for path in self._program.params})
 
@@ -107,12 +107,12 @@ def svi(
     ((10, 1, 1), True)
     """
     where = "svi"
-    steps, draws = check_size(where, "steps", steps), check_size(where, "draws", draws)
+    steps, draws = whole(where, "steps", steps), whole(where, "draws", draws)
     check_one_of(where, "guide", guide, tuple(_GUIDES))
-    check_positive(where, "scale", scale)
+    positive(where, "scale", scale)
     if batch_size is not None:
-        batch_size = check_size(where, "batch_size", batch_size)
-    rate: Any = learning_rate if callable(learning_rate) else check_positive(where, "learning_rate", learning_rate)
+        batch_size = whole(where, "batch_size", batch_size)
+    rate: Any = learning_rate if callable(learning_rate) else positive(where, "learning_rate", learning_rate)
     infer = _peers.infer()
     program = Program(model, priors, log_likelihood, data, where, batch_size)
     q = _made(guide, program, scale)
