@@ -320,3 +320,21 @@ def test_a_lagrangian_that_is_learned_keeps_energy_better_than_learned_accelerat
     with compiled_as_users_do():
         by_lagrangian, plain = example("double_pendulum").main().drifts.values()
     assert 2 * by_lagrangian < plain
+
+
+@pytest.mark.soak
+def test_privacy_takes_from_an_attack_what_a_plain_training_gives_it(example):
+    oracle("dp_accounting")
+    with compiled_as_users_do():
+        plain, private = example("private_digits").main((3.0,))
+    assert private.epsilon <= 3.0
+    assert private.accuracy > 0.8
+    assert plain.attack.advantage > 0.15
+    assert private.attack.advantage < plain.attack.advantage / 2
+
+
+@pytest.mark.soak
+def test_encrypted_digits_are_told_over_http_as_in_the_clear(example):
+    oracle("tenseal")
+    oracle("uvicorn")
+    assert example("encrypted_digits").main(images=5) == 1
