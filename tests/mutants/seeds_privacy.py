@@ -139,8 +139,8 @@ MUTANTS = [
     (
         "encrypted: copies behind a vector lack the bias",
         _HERE + "encrypted/_model.py",
-        "_peers.tenseal().ckks_vector(self._context, step.bias.tolist())",
-        "step.bias.tolist()",
+        "return _peers.tenseal().ckks_vector(self._context, bias.tolist())",
+        "return bias.tolist()",
         (_ENCRYPTED + "test_decrypted_answers_are_those_of_the_model",),
     ),
     (
@@ -167,7 +167,7 @@ MUTANTS = [
     (
         "encrypted: what was computed is computed with again",
         _HERE + "encrypted/_model.py",
-        "if x.size() != inputs or levels < self._parameters.levels:",
+        "if x.size() != inputs or levels < wanted.levels:",
         "if levels < 0:",
         (_ENCRYPTED + "test_what_is_no_request_is_refused",),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from phlox.core import Module, RangeError
 from phlox.privacy import _peers
 from phlox.privacy._checks import check_size
 from phlox.privacy.encrypted._planning import EncryptionParameters, missing, plan, told, width_of
-from phlox.privacy.encrypted._program import Affine, Step, program_of
+from phlox.privacy.encrypted._program import Affine, Numbers, Step, program_of
 
 _WHERE = "EncryptedModel"
 
@@ -61,6 +63,14 @@ class EncryptedModel:
             found = step(found)
         return found
 
+    @cached_property
+    def plain(self) -> list[Any]:
+        """Of each step, what TenSEAL takes for its matrix or polynomial; made once for all clients."""
+        ts = _peers.tenseal()
+        return [
+            ts.plain_tensor(s.matrix.tolist()) if isinstance(s, Affine) else list(s.coefficients) for s in self.steps
+        ]
+
     def session(self, public: bytes) -> EncryptedSession:
         """What answers the client of some keys.
 
@@ -84,8 +94,7 @@ class EncryptedSession:
     """Answers to one client, whose public keys it holds."""
 
     def __init__(self, model: EncryptedModel, public: bytes):
-        self._steps, self._parameters = model.steps, model.parameters
-        self._context = _checked(model, public)
+        self._model, self._context = model, _checked(model, public)
 
     def answer(self, request: bytes) -> bytes:
         """The encrypted outputs for one encrypted example.
@@ -99,18 +108,18 @@ class EncryptedSession:
             x = ts.ckks_vector_from(self._context, request)
         except (ValueError, RuntimeError, TypeError) as error:
             raise RangeError("an encrypted example", got=str(error), fix=fix, where=where) from error
-        inputs, levels = int(np.prod(self._parameters.input_shape)), _levels_left(x)
-        if x.size() != inputs or levels < self._parameters.levels:
-            what = f"{inputs} fresh numbers with {self._parameters.levels} levels"
+        wanted = self._model.parameters
+        inputs, levels = prod(wanted.input_shape), _levels_left(x)
+        if x.size() != inputs or levels < wanted.levels:
+            what = f"{inputs} fresh numbers with {wanted.levels} levels"
             raise RangeError(what, got=f"{x.size()} with {levels}", fix=fix, where=where)
-        for step in self._steps:
-            x = self._affine(step, x) if isinstance(step, Affine) else x.polyval(list(step.coefficients))
+        for step, plain in zip(self._model.steps, self._model.plain, strict=True):
+            x = x.mm(plain) + self._everywhere(step.bias) if isinstance(step, Affine) else x.polyval(plain)
         return x.serialize()
 
-    def _affine(self, step: Affine, x: Any) -> Any:
-        """A bias is added as an encrypted vector: of a plain one, TenSEAL leaves the copies behind it without."""
-        product = x.mm(step.matrix.tolist())
-        return product + _peers.tenseal().ckks_vector(self._context, step.bias.tolist())
+    def _everywhere(self, bias: Numbers) -> Any:
+        """A bias as an encrypted vector: a plain one would not reach the copies that stand behind a vector."""
+        return _peers.tenseal().ckks_vector(self._context, bias.tolist())
 
 
 def _levels_left(x: Any) -> int:
