@@ -16,20 +16,19 @@ optimize, special = oracle("scipy.optimize"), oracle("scipy.special")
 
 def divergence(alpha, q, sigma):
     """Rényi divergence of order α of a step, by its integral: N(0, σ²) against its mixture with N(1, σ²)."""
-    z = np.linspace(-40 * sigma, 40 * sigma + 2 * alpha, 60_001)
+    z = np.linspace(-40 * sigma, 40 * sigma + 2 * alpha, 8001)
     ratio = np.logaddexp(np.log1p(-q), np.log(q) + (2 * z - 1) / (2 * sigma**2))
     return special.logsumexp(norm.logpdf(z, 0, sigma) + alpha * ratio + math.log(z[1] - z[0])) / (alpha - 1)
 
 
-ORDERS = np.concatenate([np.arange(1.5, 12, 0.25), np.arange(12, 64)])
+ORDERS = np.concatenate([np.arange(1.1, 12, 0.1), np.arange(12, 64)])
 
 PUBLISHED = [
     # Abadi et al., "Deep learning with differential privacy", 2016, section 3.3: 100 epochs of L = 0.01 N, σ = 4.
     (4.0, 0.01, 10_000, 1.26),
     # TensorFlow Privacy, the table of its tutorials: MNIST in batches of 256, δ = 1e-5.
-    (1.12, 256 / 60_000, 60 * 60_000 // 256, 2.92),
-    (0.6, 256 / 60_000, 30 * 60_000 // 256, 9.74),
-    (1.2, 256 / 60_000, 10 * 60_000 // 256, 1.20),
+    (1.12, 256 / 60_000, 60 * (60_000 // 256), 2.92),
+    (1.2, 256 / 60_000, 10 * (60_000 // 256), 1.20),
 ]
 
 
@@ -38,7 +37,7 @@ def test_epsilons_are_those_that_were_published_and_what_later_theorems_make_of_
     """The published ones turn divergences into ε by Mironov's theorem of 2017, ours by Canonne's, Kamath's and
     Steinke's of 2020, which is tighter."""
     delta, spent = 1e-5, np.array([steps * divergence(a, q, sigma) for a in ORDERS])
-    assert min(spent + math.log(1 / delta) / (ORDERS - 1)) == pytest.approx(published, abs=0.012)
+    assert min(spent + math.log(1 / delta) / (ORDERS - 1)) == pytest.approx(published, abs=0.006)
     later = min(spent + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1))
     given = dict(sample_rate=q, steps=steps)
     rdp = px.privacy.account(sigma, delta, **given, accountant="rdp")
@@ -77,7 +76,7 @@ def test_one_sampled_step_has_its_closed_form():
 def test_calibration_is_the_way_back(accountant):
     given = dict(sample_rate=0.05, steps=40, accountant=accountant)
     sigma = px.privacy.calibrate(1.5, 1e-5, **given)
-    assert px.privacy.account(sigma, 1e-5, **given) <= 1.5 < px.privacy.account(sigma - 1e-3, 1e-5, **given)
+    assert px.privacy.account(sigma, 1e-5, **given) <= 1.5 < px.privacy.account(0.998 * sigma, 1e-5, **given)
 
 
 def test_nothing_done_and_no_noise_are_the_two_ends():
@@ -110,7 +109,7 @@ def test_numbers_that_mean_nothing_are_refused(wrong, text):
 def test_the_best_attack_is_as_good_as_theory_has_it_and_no_better_than_its_bound():
     """Many attacks in one training, as Steinke, Nasr and Jagielski have it ("Privacy auditing with one training run",
     2023): each example pulls at a weight of its own, as hard as it may, and is there or not by a coin."""
-    count, sigma, clip, steps = 4000, 2.0, 0.5, 4
+    count, sigma, clip, steps = 2000, 2.0, 0.5, 4
     there = np.random.default_rng(0).random(count) < 0.5
     x = jnp.eye(count)[np.flatnonzero(there)]
     y = jnp.full((len(x), 1), 1e4)
@@ -118,16 +117,16 @@ def test_the_best_attack_is_as_good_as_theory_has_it_and_no_better_than_its_boun
     opt = px.privacy.PrivateOptimizer(
         px.optim.Descent(1.0), model, clip=clip, noise_multiplier=sigma, batch_size=100, seed=0
     )
-    step = px.jit(opt.step(px.losses.mse, microbatch=256))
+    step = px.jit(opt.step(px.losses.mse, microbatch=512))
     for _ in range(steps):
         step(model, opt, x, y)
     pulled = np.asarray(model.weight)[:, 0] > steps * clip / 100 / 2  # half of what an example moves its weight by
     advantage = pulled[there].mean() - pulled[~there].mean()
     error = math.sqrt(2 * 0.25 / (count / 2))
     assert advantage == pytest.approx(2 * norm.cdf(math.sqrt(steps) / (2 * sigma)) - 1, abs=3 * error)
-    bound = min(px.privacy.bound_advantage(opt.epsilon(delta), delta) for delta in (0.01, 0.1, 0.2, 0.3))
+    bound = min(px.privacy.bound_advantage(opt.epsilon(delta), delta) for delta in (0.2, 0.35))
     assert advantage < bound + 3 * error
-    assert bound < 0.45
+    assert bound < 0.41
 
 
 def test_an_attack_by_losses_is_that_of_scikit_learn_and_scipy():

@@ -10,6 +10,8 @@ from phlox.privacy import _peers
 from phlox.privacy._checks import check_number, check_size
 
 ACCOUNTANTS = ("pld", "rdp")
+_TOLERANCE = 1e-3  # of a noise multiplier that is searched for, as a share of it
+_STRIDE = 1.2  # by which its lower bound is lowered
 
 
 def account(noise_multiplier: float, delta: float, *, sample_rate: float, steps: int, accountant: str = "pld") -> float:
@@ -47,7 +49,7 @@ def account(noise_multiplier: float, delta: float, *, sample_rate: float, steps:
 
 
 def calibrate(epsilon: float, delta: float, *, sample_rate: float, steps: int, accountant: str = "pld") -> float:
-    """The smallest ``noise_multiplier`` with which so many steps are (ε, δ)-differentially private.
+    """The smallest ``noise_multiplier``, to a thousandth, with which so many steps are (ε, δ)-differentially private.
 
     Arguments:
         epsilon: ε above 0.
@@ -67,16 +69,19 @@ def calibrate(epsilon: float, delta: float, *, sample_rate: float, steps: int, a
     count = check_size(where, "steps", steps)
     _fresh(accountant, where)  # refuses an unknown one
     peer = _peers.dp_accounting()
-    return float(
-        peer.calibrate_dp_mechanism(
-            lambda: _fresh(accountant, where),
-            lambda sigma: peer.SelfComposedDpEvent(_event(sigma, rate), count),
-            target,
-            least,
-            bracket_interval=peer.LowerEndpointAndGuess(0.1, 1.0),
-            tol=1e-4,
-        )
-    )
+
+    def found(name: str, bracket: Any, tolerance: float) -> float:
+        events = lambda sigma: peer.SelfComposedDpEvent(_event(sigma, rate), count)  # noqa: E731
+        fresh = lambda: _fresh(name, where)  # noqa: E731
+        return float(peer.calibrate_dp_mechanism(fresh, events, target, least, bracket, tol=tolerance))
+
+    high = found("rdp", peer.LowerEndpointAndGuess(0.1, 1.0), _TOLERANCE / 10)
+    if accountant == "rdp":
+        return high
+    low = high / _STRIDE  # the tight one asks for less noise, and is slow where there is little
+    while account(low, least, sample_rate=rate, steps=count) <= target:
+        high, low = low, low / _STRIDE
+    return found("pld", peer.ExplicitBracketInterval(low, high), _TOLERANCE * low)
 
 
 def bound_advantage(epsilon: float, delta: float = 0.0) -> float:
