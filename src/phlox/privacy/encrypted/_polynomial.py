@@ -58,7 +58,7 @@ class Polynomial(Module):
         return jnp.polyval(coefficients[::-1], (x - self.center) / self.radius)
 
     def _brief(self) -> str:
-        return f"Polynomial(degree {self.coefficients.size - 1})"
+        return f"Polynomial of degree {self.coefficients.size - 1}"
 
 
 def with_polynomials(model: Module, x: Any, *, degree: int = 2, margin: float = 0.1) -> Module:
@@ -81,8 +81,8 @@ def with_polynomials(model: Module, x: Any, *, degree: int = 2, margin: float = 
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Chain(px.Dense(4, 8, px.relu, key=0), px.Dense(8, 3, key=1))
-    >>> px.privacy.with_polynomials(model, jnp.ones((16, 4))).layers[0].act
-    Polynomial([...])  # 3 parameters, 12 bytes
+    >>> px.privacy.with_polynomials(model, jnp.ones((16, 4))).layers[0].act.coefficients.shape
+    (3,)
     """
     check_size(_WHERE, "degree", degree, least=2)
     check_number(_WHERE, "margin", margin, 0, float("inf"), at_low=True)

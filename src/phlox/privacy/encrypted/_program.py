@@ -34,8 +34,8 @@ class Affine:
         return x @ self.matrix + self.bias
 
     def after(self, other: Affine) -> Affine:
-        """Both as one."""
-        return Affine(f"{other.name} … {self.name}", other.matrix @ self.matrix, self(other.bias))
+        """Both as one, under the name of the first."""
+        return Affine(other.name, other.matrix @ self.matrix, self(other.bias))
 
     def times(self, factor: float) -> Affine:
         """The same of an input that is to be multiplied first."""

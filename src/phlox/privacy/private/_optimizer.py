@@ -55,7 +55,7 @@ class PrivateOptimizer(Optimizer):
     ...                                   examples=200, seed=0)
     >>> history = px.fit(model, data, optimizer=opt, step=opt.step(px.losses.mse), epochs=2, progress=False)
     >>> int(opt.steps), round(opt.epsilon(1e-3), 2)
-    (20, 0.92)
+    (20, 0.64)
     """
 
     key: State  # () of the noise
