@@ -48,7 +48,7 @@ def encrypted_digits() -> None:
 
     import phlox as px
 
-    model = px.privacy.EncryptedModel(example.network(), (8, 8, 1), scale_bits=30)
+    model = px.privacy.EncryptedModel(example.network(), (8, 8, 1))
     keys, image = px.privacy.EncryptionKeys(model.parameters), px.data.digits()[0][-1]
     request = keys.encrypt(image)
     answer = model.session(keys.public()).answer(request)

@@ -118,7 +118,7 @@ def ask(url: str, parameters: px.privacy.EncryptionParameters, images: np.ndarra
 def main(images: int = 20) -> float:
     """Serve, ask, and return how often encrypted answers are those of the network itself."""
     network_ = network()
-    model, shown = px.privacy.EncryptedModel(network_, (8, 8, 1), scale_bits=30), px.data.digits()[0][-images:]
+    model, shown = px.privacy.EncryptedModel(network_, (8, 8, 1)), px.data.digits()[0][-images:]
     with serve(model) as server:
         found = ask(server.url, model.parameters, shown)
     clear = np.asarray(px.predict(network_, shown))

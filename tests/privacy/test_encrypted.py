@@ -32,7 +32,7 @@ def convolutional():
 def served():
     """A model, its encrypted form, a client's keys, and its session; made once."""
     model = convolutional()
-    encrypted = px.privacy.EncryptedModel(model, (6, 6, 1), scale_bits=30)
+    encrypted = px.privacy.EncryptedModel(model, (6, 6, 1))
     keys = px.privacy.EncryptionKeys(encrypted.parameters)
     return model, encrypted, keys, encrypted.session(keys.public())
 
@@ -45,6 +45,24 @@ def test_decrypted_answers_are_those_of_the_model(served):
     for image, scores in zip(images, model(images), strict=True):
         answer = keys.decrypt(session.answer(keys.encrypt(image)))
         np.testing.assert_allclose(answer, scores, atol=1e-3)
+
+
+@pytest.mark.soak
+def test_360_digits_are_told_as_in_the_clear():
+    images, labels = px.data.digits()
+    train, shown = (images[:-360], labels[:-360]), images[-360:]
+    model = px.Chain(px.flatten, px.Dense(64, 32, px.relu, key=0), px.Dense(32, 10, key=1))
+    given = dict(loss=px.losses.cross_entropy, batch_size=64, progress=False)
+    px.fit(model, train, optimizer=px.optim.Adam(3e-3), epochs=20, **given)
+    fitted = px.privacy.with_polynomials(model, train[0][:512])
+    px.fit(fitted, train, optimizer=px.optim.Adam(3e-4), epochs=10, **given)
+    encrypted = px.privacy.EncryptedModel(fitted, (8, 8, 1))
+    keys = px.privacy.EncryptionKeys(encrypted.parameters)
+    session = encrypted.session(keys.public())
+    answers = np.array([keys.decrypt(session.answer(keys.encrypt(image))) for image in shown])
+    np.testing.assert_allclose(answers, fitted(shown), atol=1e-3)
+    assert (answers.argmax(1) == np.asarray(fitted(shown)).argmax(1)).mean() >= 0.99
+    assert (answers.argmax(1) == labels[-360:]).mean() > 0.85  # the network is one that has learned
 
 
 @pytest.mark.soak
@@ -132,6 +150,8 @@ def test_the_smallest_secure_parameters_are_chosen():
     assert planned(8, 8, 8, 8, bits=40).degree == 16384
     assert planned(4000, 97, bits=40).degree == 8192  # 97 + 3999 of 4096
     assert planned(4000, 98, bits=40).degree == 16384
+    assert planned(8, 8, 8, 3, bits=None).bits == (55, 35, 35, 35, 55)  # 215 of 218
+    assert planned(8, 8, 3, bits=None).scale_bits == 40
     for levels in range(1, 19):
         found = planned(*[2] * (levels + 1), bits=40)
         assert sum(found.bits) <= MOST_BITS[found.degree]

@@ -31,7 +31,7 @@ class EncryptionKeys:
     Micciancio, "On the security of homomorphic encryption on approximate numbers", 2021.
 
     >>> import numpy as np, phlox as px
-    >>> model = px.privacy.EncryptedModel(px.Dense(4, 2, key=0), (4,), scale_bits=30)
+    >>> model = px.privacy.EncryptedModel(px.Dense(4, 2, key=0), (4,))
     >>> keys = px.privacy.EncryptionKeys(model.parameters)
     >>> session = model.session(keys.public())                            # at the server
     >>> answer = keys.decrypt(session.answer(keys.encrypt(np.ones(4))))

@@ -27,8 +27,8 @@ class EncryptedModel:
     Arguments:
         model: the model; its weights stay here.
         input_shape: of one example, without the axis of the batch.
-        scale_bits: numbers are whole multiples of 2 to minus so many; fewer make ciphertexts and keys smaller, and
-            answers less exact. 20 to 50.
+        scale_bits: numbers are whole multiples of 2 to minus so many, 20 to 50: fewer make ciphertexts and keys
+            smaller, and answers less exact. None for as many, of 30 to 40, as the smallest ciphertexts have room for.
 
     Raises:
         StructureError: a part that is neither affine nor a polynomial, with its path.
@@ -38,22 +38,21 @@ class EncryptedModel:
 
     >>> import phlox as px
     >>> act = px.privacy.Polynomial([0.0, 0.5, 0.25])
-    >>> px.privacy.EncryptedModel(px.Chain(px.Dense(64, 16, act), px.Dense(16, 10)), (64,), scale_bits=30)
+    >>> px.privacy.EncryptedModel(px.Chain(px.Dense(64, 16, act), px.Dense(16, 10)), (64,))
     EncryptedModel((64,) → 10, levels=3, degree=8192): model.layers[0] 1, model.layers[0].act 2, model.layers[1] 3
     """
 
     steps: tuple[Step, ...]
     parameters: EncryptionParameters
 
-    def __init__(self, model: Module, input_shape: tuple[int, ...], *, scale_bits: int = 40):
-        bits = check_size(_WHERE, "scale_bits", scale_bits, least=20)
-        if bits > 50:
+    def __init__(self, model: Module, input_shape: tuple[int, ...], *, scale_bits: int | None = None):
+        if scale_bits is not None and check_size(_WHERE, "scale_bits", scale_bits, least=20) > 50:
             fix = "give scale_bits a value from 20 to 50"
             raise RangeError("scale_bits of at most 50", got=repr(scale_bits), fix=fix, where=_WHERE)
         shape = tuple(check_size(_WHERE, "each size of input_shape", n) for n in input_shape)
         self.steps = program_of(model, shape)
         outputs = self.in_the_clear(np.zeros((1, *shape))).shape[1]
-        self.parameters = plan(self.steps, shape, outputs, bits)
+        self.parameters = plan(self.steps, shape, outputs, scale_bits)
 
     def in_the_clear(self, x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(batch, outputs) the same steps on numbers that are not encrypted, in float64."""

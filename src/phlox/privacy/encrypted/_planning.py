@@ -18,6 +18,7 @@ Source: Albrecht et al., "Homomorphic encryption security standard", 2018, table
 """
 _ROOM = 20  # bits of the first prime above the scale: numbers of the answer may be as large as 2 to these less one
 _LONGEST = 60  # bits of one prime
+_SCALES = range(40, 29, -1)  # bits that are tried where none are asked for
 
 
 @dataclass(frozen=True)
@@ -85,25 +86,33 @@ def width_of(steps: Sequence[Step], outputs: int) -> int:
     return outputs + sum(len(step.matrix) - 1 for step in steps if isinstance(step, Affine))
 
 
-def plan(steps: Sequence[Step], input_shape: tuple[int, ...], outputs: int, scale_bits: int) -> EncryptionParameters:
-    """The smallest parameters that a program runs with.
+def plan(
+    steps: Sequence[Step], input_shape: tuple[int, ...], outputs: int, scale_bits: int | None
+) -> EncryptionParameters:
+    """The smallest parameters that a program runs with; without ``scale_bits`` as exact as there is room for.
 
     Raises:
         RangeError: no secure ones are large enough.
     """
     levels, slots = sum(map(levels_of, steps)), width_of(steps, outputs)
-    ends = min(_LONGEST, scale_bits + _ROOM)
-    bits = (ends, *[scale_bits] * levels, ends)
+    scales = _SCALES if scale_bits is None else (scale_bits,)
     for degree, most in MOST_BITS.items():
-        if sum(bits) <= most and slots <= degree // 2:
-            return EncryptionParameters(input_shape, outputs, degree, bits, scale_bits)
-    largest, most = max(MOST_BITS.items())
+        for scale in scales:
+            bits = (_end(scale), *[scale] * levels, _end(scale))
+            if sum(bits) <= most and slots <= degree // 2:
+                return EncryptionParameters(input_shape, outputs, degree, bits, scale)
+    (largest, most), least = max(MOST_BITS.items()), min(scales)
     raise RangeError(
-        f"at most {(most - 2 * ends) // scale_bits} levels and {largest // 2} slots, at scale_bits={scale_bits}",
+        f"at most {(most - 2 * _end(least)) // least} levels and {largest // 2} slots, at scale_bits={least}",
         got=f"a model of {levels} levels and {slots} slots: {told(steps)}",
         fix="take fewer layers, or polynomials of a lower degree, or smaller inputs, or fewer scale_bits",
         where=_WHERE,
     )
+
+
+def _end(scale_bits: int) -> int:
+    """Bits of the first prime, and of the one for keys."""
+    return min(_LONGEST, scale_bits + _ROOM)
 
 
 def told(steps: Sequence[Step]) -> str:
