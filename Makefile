@@ -31,7 +31,7 @@ format:  ## rewrite the code in the house's style
 	@scripts/install $(VENV) dev
 	@$(VENV)/bin/ruff check -q --fix . && $(VENV)/bin/ruff format -q .
 
-BENCH ?= dispatch against_peers language decoding quantized adapting science exported deployed imported served training_loop spread processes loader kernels moments checkpoint sharded_checkpoints read_weights
+BENCH ?= dispatch against_peers language decoding quantized adapting science encrypted exported deployed imported served training_loop spread processes loader kernels moments checkpoint sharded_checkpoints read_weights
 
 bench:  ## measure against plain JAX and the peers: all of benchmarks/, or BENCH="training_loop loader"
 	@scripts/install $(VENV) dev

@@ -364,3 +364,19 @@ def test_an_operator_learned_on_one_grid_knows_the_pressure_on_others(example):
     assert list(errors) == [17, 33, 65]
     assert errors[33] < 0.04
     assert max(errors.values()) < 2.5 * errors[33]
+@pytest.mark.soak
+def test_privacy_takes_from_an_attack_what_a_plain_training_gives_it(example):
+    oracle("dp_accounting")
+    with compiled_as_users_do():
+        plain, private = example("private_digits").main((3.0,))
+    assert private.epsilon <= 3.0
+    assert private.accuracy > 0.8
+    assert plain.attack.advantage > 0.15
+    assert private.attack.advantage < plain.attack.advantage / 2
+
+
+@pytest.mark.soak
+def test_encrypted_digits_are_told_over_http_as_in_the_clear(example):
+    oracle("tenseal")
+    oracle("uvicorn")
+    assert example("encrypted_digits").main(images=5) == 1

@@ -61,6 +61,8 @@ from phlox.loop.preflight._memory import memory
 from phlox.loop.preflight._report import Memory, MemoryAdvice, MemoryRow, NotEnoughMemoryError
 from phlox.loop.preflight._room import available_memory, resident_memory
 from phlox.loop.steps._multi_step import multi_step
+from phlox.loop.steps._objective import Objective as Objective
+from phlox.loop.steps._objective import check_loss as check_loss
 from phlox.loop.steps._weighing import takes_weights as takes_weights
 from phlox.loop.steps._weighing import weighed as weighed
 

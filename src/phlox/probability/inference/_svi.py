@@ -118,8 +118,8 @@ def svi(
     q = _made(guide, program, scale)
     search = infer.SVI(program, q, optax.adam(rate), infer.Trace_ELBO(num_particles=draws))
     found = search.run(key_or_draw(key), steps, *program.data, progress_bar=False)
-    whole = Program(model, priors, log_likelihood, data, where)
-    return Fitted(whole, q, found.params, jnp.asarray(found.losses))
+    everything = Program(model, priors, log_likelihood, data, where)
+    return Fitted(everything, q, found.params, jnp.asarray(found.losses))
 
 
 def _made(guide: str, program: Program, scale: float) -> Any:

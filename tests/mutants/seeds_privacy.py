@@ -1,0 +1,216 @@
+"""Faults of privacy: clipping, noise, sampling, accounting; encrypted programs, levels, keys."""
+
+_PRIVATE = "tests/privacy/test_private.py::"
+_ACCOUNTING = "tests/privacy/test_accounting.py::"
+_ENCRYPTED = "tests/privacy/test_encrypted.py::"
+_HERE = "privacy/"
+_LOOP = _PRIVATE + "test_a_step_without_noise_is_that_of_a_loop_over_examples"
+_NOISE = _PRIVATE + "test_noise_is_gaussian_of_the_size_that_was_asked_for_and_independent"
+_WILD = _PRIVATE + "test_rows_that_fill_up_and_examples_that_are_not_finite_count_as_none"
+_COINS = _PRIVATE + "test_poisson_batches_have_each_example_by_a_coin_of_its_own"
+
+MUTANTS = [
+    (
+        "privacy: gradients are clipped by the norm of one array",
+        _HERE + "private/_clipped.py",
+        "norm = global_norm(named)",
+        "norm = global_norm(list(named.values())[0])",
+        (_LOOP,),
+    ),
+    (
+        "privacy: the batch is clipped, and not each example",
+        _HERE + "private/_clipped.py",
+        "share = jnp.where(real & jnp.isfinite(norm), share_of(clip, norm), 0)",
+        "share = jnp.where(real & jnp.isfinite(norm), jnp.minimum(clip, 1.0), 0)",
+        (_LOOP,),
+    ),
+    (
+        "privacy: an example that is not finite counts",
+        _HERE + "private/_clipped.py",
+        "jnp.where(real & jnp.isfinite(norm), share_of(clip, norm), 0)",
+        "jnp.where(real, share_of(clip, norm), 0)",
+        (_WILD,),
+    ),
+    (
+        "privacy: rows that fill up count",
+        _HERE + "private/_clipped.py",
+        "jnp.where(real & jnp.isfinite(norm), share_of(clip, norm), 0)",
+        "jnp.where(jnp.isfinite(norm), share_of(clip, norm), 0)",
+        (_WILD,),
+    ),
+    (
+        "privacy: the last micro-batch is lost",
+        _HERE + "private/_clipped.py",
+        "jax.tree.map(lambda a: a[1:], parts)",
+        "jax.tree.map(lambda a: a[1:-1], parts)",
+        (_LOOP,),
+    ),
+    (
+        "privacy: the mean is over the examples that came",
+        _HERE + "private/_optimizer.py",
+        "(g / self.batch_size)",
+        "(g / found.count)",
+        (_LOOP,),
+    ),
+    (
+        "privacy: noise does not grow with the bound",
+        _HERE + "private/_optimizer.py",
+        "noise = self.clip * self.noise_multiplier",
+        "noise = self.noise_multiplier",
+        (_NOISE,),
+    ),
+    (
+        "privacy: every step has the same noise",
+        _HERE + "private/_optimizer.py",
+        "with_noise(found.grads, advance(self), noise)",
+        "with_noise(found.grads, self.key, noise)",
+        (_NOISE,),
+    ),
+    (
+        "privacy: every array has the same noise",
+        _HERE + "private/_noise.py",
+        "g + scale * gaussian(k, g)",
+        "g + scale * gaussian(keys[0], g)",
+        (_NOISE,),
+    ),
+    (
+        "privacy: noise is one draw",
+        _HERE + "private/_noise.py",
+        "_DRAWS = 4",
+        "_DRAWS = 1",
+        (_PRIVATE + "test_the_tail_of_the_noise_has_as_many_values_as_draws",),
+    ),
+    (
+        "privacy: noise has a seed that everybody knows",
+        _HERE + "private/_optimizer.py",
+        "secret_key(None if seed is None else",
+        "secret_key(0 if seed is None else",
+        (_PRIVATE + "test_unseeded_noise_is_drawn_anew_and_seeded_noise_is_not",),
+    ),
+    (
+        "privacy: batches have one size",
+        _HERE + "private/_sampling.py",
+        "np.flatnonzero(coins < self.sample_rate)",
+        "np.argsort(coins)[: round(self.batch_size)]",
+        (_COINS,),
+    ),
+    (
+        "privacy: every epoch has the same coins",
+        _HERE + "private/_sampling.py",
+        "[*self._words, epoch, number]",
+        "[*self._words, number]",
+        (_PRIVATE + "test_a_loader_goes_on_where_it_stood",),
+    ),
+    (
+        "privacy: a batch beyond its room is cut",
+        _HERE + "private/_sampling.py",
+        "rows = self.rows * max(1, -(-len(chosen) // self.rows))",
+        "rows = self.rows",
+        (_PRIVATE + "test_a_batch_larger_than_its_room_is_drawn_whole_and_an_empty_one_is_a_step",),
+    ),
+    (
+        "privacy: any loader is taken for Poisson's",
+        _HERE + "private/_optimizer.py",
+        "if drawn is None and self.examples is None:",
+        "if drawn is None:",
+        (_PRIVATE + "test_gradients_that_are_not_private_are_refused",),
+    ),
+    (
+        "privacy: sampling is left out of the account",
+        _HERE + "private/_accounting.py",
+        "return gaussian if rate == 1 else",
+        "return gaussian if rate else",
+        (_ACCOUNTING + "test_one_sampled_step_has_its_closed_form",),
+    ),
+    (
+        "privacy: steps are not counted",
+        _HERE + "private/_optimizer.py",
+        "self.steps = self.steps + 1",
+        "self.steps = self.steps",
+        (_NOISE,),
+    ),
+    (
+        "privacy: an attack takes large losses for members",
+        _HERE + "private/_attack.py",
+        "for losses in (theirs, ours)",
+        "for losses in (ours, theirs)",
+        (_ACCOUNTING + "test_an_attack_by_losses_is_that_of_scikit_learn_and_scipy",),
+    ),
+    (
+        "encrypted: copies behind a vector lack the bias",
+        _HERE + "encrypted/_model.py",
+        "return _peers.tenseal().ckks_vector(self._context, bias.tolist())",
+        "return bias.tolist()",
+        (_ENCRYPTED + "test_decrypted_answers_are_those_of_the_model",),
+    ),
+    (
+        "encrypted: a server takes a secret key",
+        _HERE + "encrypted/_model.py",
+        "if context.has_secret_key():",
+        "if context is None:",
+        (_ENCRYPTED + "test_what_a_server_gets_holds_no_secret_key_and_a_secret_key_is_refused",),
+    ),
+    (
+        "encrypted: public keys hold the secret one",
+        _HERE + "encrypted/_keys.py",
+        "serialize(save_secret_key=False)",
+        "serialize(save_secret_key=True)",
+        (_ENCRYPTED + "test_what_a_server_gets_holds_no_secret_key_and_a_secret_key_is_refused",),
+    ),
+    (
+        "encrypted: others can read the secret key",
+        _HERE + "encrypted/_keys.py",
+        "0o600",
+        "0o644",
+        (_ENCRYPTED + "test_what_a_server_gets_holds_no_secret_key_and_a_secret_key_is_refused",),
+    ),
+    (
+        "encrypted: what was computed is computed with again",
+        _HERE + "encrypted/_model.py",
+        "if x.size() != inputs or levels < wanted.levels:",
+        "if levels < 0:",
+        (_ENCRYPTED + "test_what_is_no_request_is_refused",),
+    ),
+    (
+        "encrypted: the factor of a leading coefficient is lost",
+        _HERE + "encrypted/_program.py",
+        "behind.times(float(a[-1]))",
+        "behind",
+        (_ENCRYPTED + "test_a_program_computes_what_its_model_does",),
+    ),
+    (
+        "encrypted: a bias is not carried through the next matrix",
+        _HERE + "encrypted/_program.py",
+        "self(other.bias))",
+        "self.bias)",
+        (_ENCRYPTED + "test_a_program_computes_what_its_model_does",),
+    ),
+    (
+        "encrypted: the centre of a range is on the other side",
+        _HERE + "encrypted/_program.py",
+        "-part.center * scale",
+        "part.center * scale",
+        (_ENCRYPTED + "test_a_program_computes_what_its_model_does",),
+    ),
+    (
+        "encrypted: a coefficient takes no level",
+        _HERE + "encrypted/_planning.py",
+        "return squares + (coefficient != 1)",
+        "return squares",
+        (_ENCRYPTED + "test_polynomials_take_the_levels_that_were_planned",),
+    ),
+    (
+        "encrypted: matrices spoil no slots",
+        _HERE + "encrypted/_planning.py",
+        "len(step.matrix) - 1 for step",
+        "0 for step",
+        (_ENCRYPTED + "test_the_smallest_secure_parameters_are_chosen",),
+    ),
+    (
+        "encrypted: polynomials are fitted without those before them",
+        _HERE + "encrypted/_polynomial.py",
+        "return self.function(x) if self.found is None else self.found(x)",
+        "return self.function(x)",
+        (_ENCRYPTED + "test_each_activation_is_fitted_where_it_stands_to_what_comes_there",),
+    ),
+]
