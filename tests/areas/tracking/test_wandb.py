@@ -1,0 +1,91 @@
+"""Weights & Biases: the files that it keeps for later, read record by record."""
+
+import json
+
+import numpy as np
+import pytest
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
+
+import phlox as px
+from areas.tracking.conftest import trained
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:::wandb", "ignore:::pydantic")
+
+
+def records(folder):
+    """Every record of the one run of a folder, in order."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    store = DataStore()
+    store.open_for_scan(str(path))
+    found = []
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        found.append(record)
+    return found
+
+
+def values(items):
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def test_the_files_hold_what_was_logged(tmp_path):
+    square = px.LambdaCallback(on_epoch_end=lambda run: run.log("square", np.eye(2) * run.epoch))
+    logger = px.WandbLogger("digits", name="first", tags=["small"], mode="offline", patience=120)
+    history = trained(square, logger, log_dir=tmp_path, seed=1)
+    found = records(tmp_path)
+    (begun,) = [record.run for record in found if record.WhichOneof("record_type") == "run"]
+    assert (begun.project, begun.display_name, list(begun.tags), begun.run_id) == (
+        "digits", "first", ["small"], logger.key
+    )  # fmt: skip
+    rows = [values(r.history.item) for r in found if r.WhichOneof("record_type") == "history"]
+    by_step = {}
+    for row in rows:
+        by_step.setdefault(row["_step"], {}).update(row)
+    assert [(step, row["val_loss"]) for step, row in by_step.items()] == list(
+        zip([3, 6, 9], history["val_loss"], strict=True)
+    )
+    assert by_step[9]["square"] == [[2.0, 0.0], [0.0, 2.0]]
+    config = {}
+    for record in found:
+        if record.WhichOneof("record_type") == "config":
+            config |= values(record.config.update)
+    assert config["epochs"] == 3
+    whole = config.get("phlox") or {
+        name.partition("/")[2]: v for name, v in config.items() if name.startswith("phlox/")
+    }
+    assert whole["data"]["train_data"]["rows"] == 24
+    assert [r.exit.exit_code for r in found if r.WhichOneof("record_type") == "exit"] == [0]
+
+
+def test_a_failed_training_has_an_exit_code(tmp_path):
+    def fail(run):
+        raise ValueError("as asked for")
+
+    with pytest.raises(ValueError, match="as asked for"):
+        trained(px.LambdaCallback(on_epoch_end=fail), px.WandbLogger(mode="offline", patience=120), log_dir=tmp_path)
+    assert [r.exit.exit_code for r in records(tmp_path) if r.WhichOneof("record_type") == "exit"] == [1]
+
+
+def test_without_the_service_a_run_is_written_offline_and_told_once(tmp_path, monkeypatch):
+    import wandb
+
+    begin = wandb.init
+
+    def init(**options):
+        if options["mode"] != "offline":
+            raise wandb.errors.CommError("nobody answers")
+        return begin(**options)
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.warns(UserWarning, match="WandbLogger: CommError: nobody answers. Training goes on") as told:
+        history = trained(px.WandbLogger(mode="online", patience=120), log_dir=tmp_path)
+    assert len(told) == 1
+    rows = [values(r.history.item) for r in records(tmp_path) if r.WhichOneof("record_type") == "history"]
+    assert [row["loss"] for row in rows if "loss" in row] == history["loss"]
+
+
+def test_a_mode_that_is_none():
+    with pytest.raises(px.RangeError, match="WandbLogger expects a mode among online, offline, disabled, got 'off'"):
+        px.WandbLogger(mode="off")
