@@ -1,4 +1,4 @@
-"""Fingerprints of data: equal for equal numbers however they come, different for any other; nothing is read for them."""
+"""Fingerprints of data: equal for equal numbers however they come, different for any other; no file is read."""
 
 import hashlib
 

@@ -96,7 +96,7 @@ def test_what_an_objective_returns(tmp_path):
     with pytest.raises(px.RangeError, match="a history with 'val_accuracy', got one with loss, val_loss"):
         value_of(history, trial, "val_accuracy", "max", "px.tune")
     for wrong in (None, "0.5", [0.5], np.zeros(1)):
-        with pytest.raises(px.RangeError, match="an objective that returns a number, or a px.History"):
+        with pytest.raises(px.RangeError, match=r"an objective that returns a number, or a px\.History"):
             value_of(wrong, trial, "val_loss", "min", "px.tune")
 
 

@@ -85,7 +85,8 @@ def server(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts"),
+        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
     made = Process(command, f"http://127.0.0.1:{port}", folder)
     made.start()

@@ -26,6 +26,7 @@ class ServiceLogger(Callback):
 
     order: ClassVar[int] = 50
     service: ClassVar[str]  # in the name of the file of what could not be sent
+    pause: ClassVar[float] = 1.0  # seconds before the second try
     key: str
     patience: float
 
@@ -96,7 +97,7 @@ class ServiceLogger(Callback):
     def _begun(self, run: Run) -> Delivery:
         """The delivery, begun by what the run is made of, and by what an earlier part of it could not send."""
         if self._delivery is None:
-            self._delivery = Delivery(type(self).__name__, self._sender(self._address()))
+            self._delivery = Delivery(type(self).__name__, self._sender(self._address()), self.pause)
             for entry in self._taken_up(run):
                 self._delivery.add(entry)
             self._delivery.add({"kind": "start", "resumed": self._resumed, "record": record_of(run)})
