@@ -2,6 +2,7 @@
 
 _space       what may be chosen from
 _trial       one trial, as its objective sees it, and the callback that ends it early
+_result      one trial of a study
 _study       what came of a search
 _pictures    a search as people see it
 _storage     where Optuna keeps a study, and trials of processes that died
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
 from phlox.search._ray import ray_tune
+from phlox.search._result import TrialResult
 from phlox.search._space import Choice, Integer, Uniform
-from phlox.search._study import Study, TrialResult
+from phlox.search._study import Study
 from phlox.search._trial import Pruning, Trial
 from phlox.search._tune import read_study, tune
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phlox.core import new_figure
-from phlox.search._study import DONE, PRUNED, Study, TrialResult
+from phlox.search._result import DONE, PRUNED, TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,32 +18,31 @@ _DONE, _BEST, _FAINT, _INK = "#2563b8", "#d9622b", "#b9cbe6", "#33383f"
 _ACROSS = 3  # panels in a row
 
 
-def plot_study(study: Study, path: str | Path | None = None) -> Figure:
-    """Draw a study; see ``Study.plot``."""
-    best = study.best
-    names = list(dict.fromkeys(name for trial in study.trials for name in trial.settings))
-    count = 1 + any(trial.curve for trial in study.trials) + len(names)
+def plot_trials(trials: Sequence[TrialResult], best: TrialResult, mode: str, path: str | Path | None = None) -> Figure:
+    """Draw the trials of a study; see ``Study.plot``."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    count = 1 + any(trial.curve for trial in trials) + len(names)
     across = min(_ACROSS, count)
     figure = new_figure(4.2 * across, 3.1 * math.ceil(count / across), "Study.plot")
     panels = iter(figure.add_subplot(math.ceil(count / across), across, n + 1) for n in range(count))
-    _by_trial(next(panels), study)
-    if any(trial.curve for trial in study.trials):
-        _reported(next(panels), study, best)
+    _by_trial(next(panels), trials, mode)
+    if any(trial.curve for trial in trials):
+        _reported(next(panels), trials, best)
     for name, ax in zip(names, panels, strict=True):
-        _by_setting(ax, study, name, best)
+        _by_setting(ax, trials, name, best)
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _by_trial(ax: Axes, study: Study) -> None:
+def _by_trial(ax: Axes, trials: Sequence[TrialResult], mode: str) -> None:
     """Values in the order of the trials, and the best so far."""
-    done = _done(study)
+    done = _done(trials)
     ax.plot([t.number for t in done], [t.value for t in done], "o", color=_DONE, markersize=4, label="done")
-    pruned = [t for t in study.trials if t.state == PRUNED and t.curve]
+    pruned = [t for t in trials if t.state == PRUNED and t.curve]
     last = [t.curve[max(t.curve)] for t in pruned]
     ax.plot([t.number for t in pruned], last, "x", color=_FAINT, markersize=5, label="pruned, as it stood")
-    better = min if study.mode == "min" else max
+    better = min if mode == "min" else max
     so_far: list[float] = []
     for trial in done:
         so_far.append(better([*so_far[-1:], trial.value or 0.0]))
@@ -52,9 +52,9 @@ def _by_trial(ax: Axes, study: Study) -> None:
     ax.locator_params(axis="x", integer=True)
 
 
-def _reported(ax: Axes, study: Study, best: TrialResult) -> None:
+def _reported(ax: Axes, trials: Sequence[TrialResult], best: TrialResult) -> None:
     """What each trial reported on its way."""
-    for trial in [*study.trials, best]:
+    for trial in [*trials, best]:
         steps = sorted(trial.curve)
         colour = _BEST if trial is best else _DONE if trial.state == DONE else _FAINT
         values = [trial.curve[step] for step in steps]
@@ -64,9 +64,9 @@ def _reported(ax: Axes, study: Study, best: TrialResult) -> None:
     _dress(ax, f"reported; the best is trial {best.number}", "step")
 
 
-def _by_setting(ax: Axes, study: Study, name: str, best: TrialResult) -> None:
+def _by_setting(ax: Axes, trials: Sequence[TrialResult], name: str, best: TrialResult) -> None:
     """Values by what was chosen for a setting; the line of a setting that goes over decades is that of logarithms."""
-    done = [t for t in _done(study) if name in t.settings]
+    done = [t for t in _done(trials) if name in t.settings]
     numbers = all(isinstance(t.settings[name], int | float) and not isinstance(t.settings[name], bool) for t in done)
     at = [t.settings[name] if numbers else _label(t.settings[name]) for t in done]
     ax.scatter(
@@ -82,8 +82,8 @@ def _label(value: Any) -> str:
     return getattr(value, "__name__", None) or str(value)
 
 
-def _done(study: Study) -> list[TrialResult]:
-    return [trial for trial in study.trials if trial.state == DONE and trial.value is not None]
+def _done(trials: Sequence[TrialResult]) -> list[TrialResult]:
+    return [trial for trial in trials if trial.state == DONE and trial.value is not None]
 
 
 def _dress(ax: Axes, title: str, x: str) -> None:

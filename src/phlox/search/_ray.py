@@ -8,8 +8,9 @@ from typing import Any
 
 from phlox.core import MissingExtraError, RangeError
 from phlox.loop import mode_of
+from phlox.search._result import DONE, FAILED, PRUNED, TrialResult
 from phlox.search._space import as_space
-from phlox.search._study import DONE, FAILED, PRUNED, Study, TrialResult
+from phlox.search._study import Study
 from phlox.search._trial import Trial, value_of
 
 WHERE = "px.search.ray_tune"

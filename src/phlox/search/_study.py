@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from phlox.core import StructureError
-
-DONE, PRUNED, FAILED, RUNNING = "done", "pruned", "failed", "running"
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """One trial of a study.
-
-    Attributes:
-        number: as ``Trial.number``.
-        settings: what was chosen, by name.
-        value: what it came to; None where there is no number.
-        state: "done", "pruned", "failed" or "running".
-        curve: what it reported, by step.
-        seconds: how long it took, None where it has not ended.
-    """
-
-    number: int
-    settings: Mapping[str, Any]
-    value: float | None
-    state: str
-    curve: Mapping[int, float] = field(default_factory=dict, repr=False)
-    seconds: float | None = None
+from phlox.search._result import DONE, FAILED, PRUNED, RUNNING, TrialResult
 
 
 class Study:
@@ -84,9 +61,9 @@ class Study:
             MissingExtraError: matplotlib is not installed.
             StructureError: no trial is done.
         """
-        from phlox.search._pictures import plot_study  # matplotlib is an extra
+        from phlox.search._pictures import plot_trials  # matplotlib is an extra
 
-        return plot_study(self, path)
+        return plot_trials(self.trials, self.best, self.mode, path)
 
     def __repr__(self) -> str:
         states = ", ".join(f"{n} {s}" for s in (DONE, PRUNED, FAILED, RUNNING) if (n := self.count(s)))

@@ -13,9 +13,10 @@ import numpy as np
 
 from phlox.core import MissingExtraError, RangeError
 from phlox.loop import mode_of
+from phlox.search._result import DONE, FAILED, PRUNED, RUNNING, TrialResult
 from phlox.search._space import Space, as_space
 from phlox.search._storage import AGAIN, WORKER, Workers, opened, ordinal, take_over, those_that_count
-from phlox.search._study import DONE, FAILED, PRUNED, RUNNING, Study, TrialResult
+from phlox.search._study import Study
 from phlox.search._trial import Trial, value_of
 
 WHERE = "px.tune"
