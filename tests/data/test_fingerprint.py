@@ -24,8 +24,8 @@ def test_equal_data_has_one_digest_in_every_form():
     assert wanted.content == "float32[40, 3], int64[40]"
     loader = px.DataLoader((X, Y), batch_size=7, shuffle=True, seed=3)
     assert px.data.fingerprint(loader) == wanted
-    halves = px.data.joinobs(px.data.ObsView((X, Y), np.arange(40)))
-    assert px.data.fingerprint(px.DataLoader(halves, batch_size=4)).digest == wanted.digest
+    view = px.data.ObsView((X[::-1], Y[::-1]), np.arange(40)[::-1])
+    assert px.data.fingerprint(px.DataLoader(view, batch_size=4)) == wanted
     assert px.data.fingerprint(pd.DataFrame(X)).digest == px.data.fingerprint(X).digest
 
 

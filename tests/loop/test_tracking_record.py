@@ -1,12 +1,14 @@
 """What a run records of itself, how it is read back, and what becomes of it where a disk is full."""
 
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 import phlox as px
+from phlox.loop.tracking._surroundings import code_version
 
 X = np.linspace(-1, 1, 32, dtype="float32")[:, None]
 Y = 2 * X
@@ -57,8 +60,8 @@ def test_a_run_records_what_it_was_made_of(tmp_path):
     assert found["results"]["loss"] == history["loss"][-1]
 
 
-def test_the_code_is_told_by_its_commit_and_its_changes(tmp_path):
-    """A program in a repository of its own, run as a person runs it; the answers are git's."""
+def test_the_code_is_told_by_its_commit_and_its_changes(tmp_path, monkeypatch):
+    """A program in a repository of its own; the answers are git's."""
 
     def git(*arguments):
         identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
@@ -66,25 +69,26 @@ def test_the_code_is_told_by_its_commit_and_its_changes(tmp_path):
         return done.stdout.strip()
 
     program = tmp_path / "program.py"
-    program.write_text(
-        "import json\nfrom phlox.loop.tracking._surroundings import code_version\nprint(json.dumps(code_version()))\n"
-    )
+    program.write_text("print()\n")
     git("init", "-q", "-b", "trunk")
     git("add", ".")
     git("commit", "-qm", "one")
     git("remote", "add", "origin", "https://somebody:secret@example.org/x.git")
-
-    def told():
-        done = subprocess.run([sys.executable, program, "--rate", "3"], capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    clean = told()
+    main = types.ModuleType("__main__")
+    main.__file__ = str(program)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [str(program), "--rate", "3"])
+    clean = code_version()
     assert clean["commit"] == git("rev-parse", "HEAD")
     assert (clean["branch"], clean["program"], clean["arguments"]) == ("trunk", "program.py", ["--rate", "3"])
+    assert clean["sha256"] == hashlib.sha256(b"print()\n").hexdigest()
     assert "changed" not in clean
     assert "secret" not in json.dumps(clean)
-    program.write_text(program.read_text() + "# changed\n")
-    assert told()["changed"] == ["program.py"]
+    program.write_text("print(1)\n")
+    one = code_version()
+    program.write_text("print(2)\n")
+    assert one["changed"] == code_version()["changed"] == ["program.py"]
+    assert one["diff"] != code_version()["diff"]
 
 
 class Ending(px.Callback):

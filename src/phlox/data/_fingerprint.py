@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,8 @@ def _source(data: Any) -> Any:
 
 
 def _of_arrays(data: Any) -> bool:
+    if not isinstance(data, tuple | list | Mapping | np.ndarray | jax.Array):
+        return False
     leaves = jax.tree.leaves(data)
     return bool(leaves) and all(_is_numbers(v) for v in leaves)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from phlox.core import describe, modules, paths, trainable_arrays
+from phlox.core import copy, describe, modules, paths, thaw, trainable_arrays
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.callbacks._names import constructed, in_text
 from phlox.loop.logs._files import as_json, log_path, set_aside
@@ -66,14 +66,14 @@ def _data(loader: Any) -> dict[str, Any]:
 
 def _model(model: Module) -> dict[str, Any]:
     """Every layer with the arrays that are its own, in the order of the model."""
-    found, trained = modules(model), trainable_arrays(model)
+    found, parameters = modules(model), trainable_arrays(thaw(copy(model)))
     layers = {path: {"path": path, "layer": module._brief(), "arrays": {}} for path, module in found.items()}
     for path, array in paths(model).items():
         owner = next(at for at in _above(path) if at in layers)
         layers[owner]["arrays"][path[len(owner) :].lstrip(".")] = describe(array)
     return {
         "name": type(model).__name__,
-        "parameters": sum(array.size for array in trained.values()),
+        "parameters": sum(array.size for array in parameters.values()),
         "layers": list(layers.values()),
     }
 
