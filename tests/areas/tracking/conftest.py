@@ -45,7 +45,8 @@ class Process:
 
     def __init__(self, command, url, folder, environment=None):
         self.command, self.url, self.log = command, url, folder / "server.log"
-        self.environment = {**os.environ, **(environment or {})}
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # what MLflow starts itself
+        self.environment = {**os.environ, "PATH": programs, **(environment or {})}
         self.process = None
 
     def start(self):

@@ -19,6 +19,8 @@ def objective(trial, kill=None):
     def die(run):
         marker = trial.folder / "killed"
         if trial.number == kill and run.epoch == 1 and not marker.exists():
+            saving = next(callback for callback in run.callbacks if isinstance(callback, px.Checkpoint))
+            saving.store.wait()  # it is written in the background
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 

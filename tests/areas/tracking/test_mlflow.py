@@ -124,7 +124,8 @@ def test_a_resumed_run_goes_on_in_its_run_and_a_failed_one_says_so(server, tmp_p
     assert pairs(run["data"]["params"])["epochs"] == "3"  # parameters of MLflow are written once
 
 
-def test_a_database_without_a_server(tmp_path):
+def test_a_database_without_a_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # artifacts lie in ./mlruns then
     logger = px.MLflowLogger(f"sqlite:///{tmp_path / 'alone.db'}", patience=120)
     history = trained(logger)
     client = __import__("mlflow").MlflowClient(f"sqlite:///{tmp_path / 'alone.db'}")

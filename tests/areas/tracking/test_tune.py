@@ -57,7 +57,7 @@ def test_trials_that_lag_behind_are_ended_by_the_rule_of_the_median():
     for trial in study.trials:  # worked out anew, from the levels alone
         level = trial.settings["level"]
         enough = len(finished) >= 4
-        behind = [s for s in range(3, 6) if enough and level / s > statistics.median(x / s for x in finished)]
+        behind = [s for s in range(2, 6) if enough and level / s > statistics.median(x / s for x in finished)]
         if behind:
             wanted[trial.number] = min(behind)
         else:
