@@ -118,7 +118,7 @@ def test_the_page_of_a_run_has_all_of_it_and_needs_nothing_else(run, capsys):
     assert capsys.readouterr().out == f"wrote {folder / 'report.html'}\n"
     text = (folder / "report.html").read_text("utf-8")
     page = Page(text)
-    wanted = ["Curves", "Numbers", "Confusion: confusion", "Confusion: val_confusion", "Worst examples", "Model"]
+    wanted = ["Curves", "Numbers", "val confusion", "Worst examples", "Model"]
     assert page.sections == [*wanted, "Settings", "Data", "Code", "Environment"]
     assert "a <run>, finished" in page.texts
     kept, found = np.load(folder / "worst.npz"), px.read_run(folder)

@@ -1,5 +1,6 @@
 """What the area takes beside Python: an MLflow server with SQLite on this machine, Chromium, a small training."""
 
+import gc
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 import mlflow
@@ -78,6 +80,15 @@ class Process:
         request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connections():
+    """Those that MLflow's client leaves open go before pytest ends, which would take them for a fault."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,9 @@ def report_page(run: RecordedRun, classes: Sequence[str] = ()) -> str:
     """The page of a run, as HTML."""
     parts = (
         head(run),
-        section("Curves", f'<div class="charts">{curves(run)}</div>' if run.numbers else ""),
+        section("Curves", curves(run)),
         section("Numbers", table(*numbers(run), numbers=True)),
-        *(section(f"Confusion: {name}", matrix(a, classes)) for name, a in run.arrays.items() if is_confusion(name, a)),
+        *(section(title, matrix(counts, classes)) for title, counts in confusions(run)),
         section("Worst examples", worst(run.examples, classes)),
         section("Model", model(run.record.get("model", {}))),
         section("Settings", table(settings(run.record))),
@@ -69,7 +69,7 @@ def head(run: RecordedRun) -> str:
         f"{record['epochs']} epochs" if "epochs" in record else f"{len(run.epochs)} epochs",
         f"{record['steps']} steps" if "steps" in record else "",
         f"resumed {len(record['resumed'])} times" if record.get("resumed") else "",
-        str(record.get("reason") or ""),
+        "" if record.get("status") == "finished" else str(record.get("reason") or ""),
     ]
     badge = f'<span class="badge {html.escape(run.status)}">{html.escape(run.status)}</span>'
     error = f"<p><code>{html.escape(str(record['error']))}</code></p>" if record.get("error") else ""
@@ -88,7 +88,7 @@ def curves(run: RecordedRun) -> str:
         f'<span><i style="background:{colour}"></i>{label}</span>'
         for label, colour in (("training", TRAINING), ("validation", VALIDATION))
     )
-    return "".join(drawn) + (f'<p class="legend">{key}</p>' if drawn else "")
+    return f'<div class="charts">{"".join(drawn)}</div><p class="legend">{key}</p>' if any(drawn) else ""
 
 
 def numbers(run: RecordedRun) -> tuple[list[list[Any]], list[str]]:
@@ -100,9 +100,11 @@ def numbers(run: RecordedRun) -> tuple[list[list[Any]], list[str]]:
     return rows, ["", "last", "best", "at step", "logged"]
 
 
-def is_confusion(name: str, array: Array) -> bool:
-    """Whether an array is a matrix of classes by classes."""
-    return "confusion" in name.lower() and array.ndim == 2 and array.shape[0] == array.shape[1] > 1
+def confusions(run: RecordedRun) -> list[tuple[str, Array]]:
+    """Each matrix of classes by classes under its title: that of validation where there is one."""
+    found = {name: a for name, a in run.arrays.items() if "confusion" in name.lower() and a.ndim == 2}
+    square = {name: a for name, a in found.items() if a.shape[0] == a.shape[1] > 1}
+    return [(name.replace("_", " "), a) for name, a in square.items() if f"val_{name}" not in square]
 
 
 def worst(examples: Mapping[str, Array], classes: Sequence[str]) -> str:
