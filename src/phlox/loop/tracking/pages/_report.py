@@ -63,13 +63,14 @@ def report_page(run: RecordedRun, classes: Sequence[str] = ()) -> str:
 def head(run: RecordedRun) -> str:
     """The name of a run, how it ended, when, and how long it took."""
     record = run.record
+    reason = str(record.get("reason") or "")
     told = [
         str(record.get("started", "")),
         f"{record['seconds']:.1f} s" if "seconds" in record else "",
         f"{record['epochs']} epochs" if "epochs" in record else f"{len(run.epochs)} epochs",
         f"{record['steps']} steps" if "steps" in record else "",
         f"resumed {len(record['resumed'])} times" if record.get("resumed") else "",
-        "" if record.get("status") == "finished" else str(record.get("reason") or ""),
+        "" if reason == f"{record.get('epochs')} epochs" else reason,
     ]
     badge = f'<span class="badge {html.escape(run.status)}">{html.escape(run.status)}</span>'
     error = f"<p><code>{html.escape(str(record['error']))}</code></p>" if record.get("error") else ""
