@@ -38,14 +38,14 @@ def plot_trials(trials: Sequence[TrialResult], best: TrialResult, mode: str, pat
 def _by_trial(ax: Axes, trials: Sequence[TrialResult], mode: str) -> None:
     """Values in the order of the trials, and the best so far."""
     done = _done(trials)
-    ax.plot([t.number for t in done], [t.value for t in done], "o", color=_DONE, markersize=4, label="done")
+    ax.plot([t.number for t in done], _values(done), "o", color=_DONE, markersize=4, label="done")
     pruned = [t for t in trials if t.state == PRUNED and t.curve]
     last = [t.curve[max(t.curve)] for t in pruned]
     ax.plot([t.number for t in pruned], last, "x", color=_FAINT, markersize=5, label="pruned, as it stood")
     better = min if mode == "min" else max
     so_far: list[float] = []
-    for trial in done:
-        so_far.append(better([*so_far[-1:], trial.value or 0.0]))
+    for value in _values(done):
+        so_far.append(better([*so_far[-1:], value]))
     ax.plot([t.number for t in done], so_far, color=_BEST, drawstyle="steps-post", linewidth=1.6, label="best so far")
     ax.legend(frameon=False, fontsize=8)
     _dress(ax, "value", "trial")
@@ -68,11 +68,9 @@ def _by_setting(ax: Axes, trials: Sequence[TrialResult], name: str, best: TrialR
     """Values by what was chosen for a setting; the line of a setting that goes over decades is that of logarithms."""
     done = [t for t in _done(trials) if name in t.settings]
     numbers = all(isinstance(t.settings[name], int | float) and not isinstance(t.settings[name], bool) for t in done)
-    at = [t.settings[name] if numbers else _label(t.settings[name]) for t in done]
-    ax.scatter(
-        at, [t.value for t in done], c=[t.number for t in done], cmap="Blues", s=18, vmin=-max(1, len(done) // 2)
-    )
-    ax.plot([at[done.index(best)]], [best.value], "o", color=_BEST, markersize=6)
+    at: list[Any] = [t.settings[name] if numbers else _label(t.settings[name]) for t in done]
+    ax.scatter(at, _values(done), c=[t.number for t in done], cmap="Blues", s=18, vmin=-max(1, len(done) // 2))
+    ax.plot([at[done.index(best)]], _values([best]), "o", color=_BEST, markersize=6)
     if numbers and min(at) > 0 and max(at) > 20 * min(at):
         ax.set_xscale("log")
     _dress(ax, f"value by {name.replace('_', ' ')}", name)
@@ -84,6 +82,10 @@ def _label(value: Any) -> str:
 
 def _done(trials: Sequence[TrialResult]) -> list[TrialResult]:
     return [trial for trial in trials if trial.state == DONE and trial.value is not None]
+
+
+def _values(done: Sequence[TrialResult]) -> list[float]:
+    return [trial.value for trial in done if trial.value is not None]
 
 
 def _dress(ax: Axes, title: str, x: str) -> None:
