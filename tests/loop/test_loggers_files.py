@@ -84,7 +84,8 @@ def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
 def test_a_new_run_loses_nothing_of_an_old_one(tmp_path):
     for _ in range(3):
         trained([], epochs=1, log_dir=tmp_path)
-    names = {"history.csv", "history.1.csv", "history.2.csv", "log.jsonl", "log.1.jsonl", "log.2.jsonl"}
+    files = ("history{}.csv", "log{}.jsonl", "run{}.json")
+    names = {file.format(number) for file in files for number in ("", ".1", ".2")}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

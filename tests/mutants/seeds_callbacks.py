@@ -67,7 +67,7 @@ MUTANTS = [
     (
         "a resumed run writes its lines twice",
         "loop/logs/_files.py",
-        "            os.truncate(self._file, self._resumed_at)\n",
+        "            os.truncate(file, self._resumed_at)\n",
         "            pass\n",
         (_FILES + "test_a_resumed_run_writes_what_the_whole_run_writes",),
     ),

@@ -101,7 +101,7 @@ def test_files_are_written_once_and_a_run_goes_on_from_them(two):
     assert first["saved"]["resumed"] == second["saved"]["resumed"]
     assert first["saved"]["resumed"]["losses"] == pytest.approx(first["saved"]["straight"]["losses"], abs=1e-12)
     assert first["saved"]["resumed"]["weights"] == first["saved"]["straight"]["weights"]
-    assert sorted(path.name for path in (folder / "logs").iterdir()) == ["history.csv", "log.jsonl"]
+    assert sorted(path.name for path in (folder / "logs").iterdir()) == ["history.csv", "log.jsonl", "run.json"]
     with (folder / "logs" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in first["saved"]["resumed"]["rows"]]

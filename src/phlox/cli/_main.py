@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from phlox.cli._arguments import at_least, names, within
 from phlox.cli._chat import Choosing, chat
 from phlox.cli._doctor import doctor
 from phlox.cli._quickstart import quickstart
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_launch(commands)
     _add_plan(commands)
     _add_explore(commands)
+    _add_report(commands)
+    _add_compare(commands)
     _add_doctor(commands)
     return parser
 
@@ -83,10 +85,10 @@ def _add_quickstart(commands: Any) -> None:
         "--out", metavar="DIR", type=Path, default=Path("runs/quickstart"), help="folder for the results [%(default)s]"
     )
     command.add_argument(
-        "--epochs", metavar="N", type=_at_least(1), default=20, help="passes over the images [%(default)s]"
+        "--epochs", metavar="N", type=at_least(1), default=20, help="passes over the images [%(default)s]"
     )
     command.add_argument(
-        "--seed", metavar="S", type=_at_least(0), default=0, help="of weights, dropout and order [%(default)s]"
+        "--seed", metavar="S", type=at_least(0), default=0, help="of weights, dropout and order [%(default)s]"
     )
     command.set_defaults(run=lambda options: quickstart(options.out, options.epochs, options.seed))
 
@@ -101,14 +103,14 @@ def _add_chat(commands: Any) -> None:
     command.add_argument("folder", metavar="FOLDER", type=Path, help="as the hub has them, or px.models.save")
     command.add_argument("--system", metavar="TEXT", help="what the chat begins with")
     command.add_argument(
-        "--max-new", metavar="N", type=_at_least(1), default=256, help="tokens of an answer at most [%(default)s]"
+        "--max-new", metavar="N", type=at_least(1), default=256, help="tokens of an answer at most [%(default)s]"
     )
     command.add_argument(
-        "--temperature", metavar="T", type=_within(0, 100), default=0.0, help="0 takes the likeliest [%(default)s]"
+        "--temperature", metavar="T", type=within(0, 100), default=0.0, help="0 takes the likeliest [%(default)s]"
     )
-    command.add_argument("--top-k", metavar="K", type=_at_least(1), help="draw from the K likeliest")
-    command.add_argument("--top-p", metavar="P", type=_within(0, 1), help="draw from the likeliest that hold P of all")
-    command.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of what is drawn [%(default)s]")
+    command.add_argument("--top-k", metavar="K", type=at_least(1), help="draw from the K likeliest")
+    command.add_argument("--top-p", metavar="P", type=within(0, 1), help="draw from the likeliest that hold P of all")
+    command.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="of what is drawn [%(default)s]")
     command.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the file's]")
     command.set_defaults(
         run=lambda given: chat(
@@ -140,7 +142,7 @@ def _add_export(commands: Any) -> None:
     command.add_argument(
         "--to",
         metavar="FORMATS",
-        type=_formats,
+        type=names,
         default=[],
         help="stablehlo, onnx, litert, savedmodel, web; several with commas",
     )
@@ -179,8 +181,8 @@ def _add_serve(commands: Any) -> None:
         help="a folder of models, NAME/VERSION/; a bundle, ONNX file or model; the folder of a model of text",
     )
     command.add_argument("--host", default="127.0.0.1", help="where it listens; 0.0.0.0 for everywhere [%(default)s]")
-    command.add_argument("--port", metavar="N", type=_at_least(0), default=8501, help="0 for a free one [%(default)s]")
-    command.add_argument("--grpc-port", metavar="N", type=_at_least(0), help="of gRPC; 0 for a free one [no gRPC]")
+    command.add_argument("--port", metavar="N", type=at_least(0), default=8501, help="0 for a free one [%(default)s]")
+    command.add_argument("--grpc-port", metavar="N", type=at_least(0), help="of gRPC; 0 for a free one [no gRPC]")
     command.add_argument(
         "--input", metavar="NAME=SIZES", action="append", default=[],
         help="an input of a model that is no bundle: image=batch,28,28,1 or tokens=batch,time:int32",
@@ -189,18 +191,18 @@ def _add_serve(commands: Any) -> None:
         "--allow", metavar="PACKAGE", action="append", default=[], help="a package that a model may name"
     )
     command.add_argument(
-        "--workers", metavar="N", type=_at_least(1), help="processes behind the port, each with all models [this one]"
+        "--workers", metavar="N", type=at_least(1), help="processes behind the port, each with all models [this one]"
     )
-    command.add_argument("--max-batch", metavar="N", type=_at_least(1), help="rows that run at once [64]")
-    command.add_argument("--queue", metavar="N", type=_at_least(1), help="requests that wait, for each version [1024]")
-    command.add_argument("--timeout", metavar="S", type=_within(0.001, 86400), help="seconds for an answer [60]")
+    command.add_argument("--max-batch", metavar="N", type=at_least(1), help="rows that run at once [64]")
+    command.add_argument("--queue", metavar="N", type=at_least(1), help="requests that wait, for each version [1024]")
+    command.add_argument("--timeout", metavar="S", type=within(0.001, 86400), help="seconds for an answer [60]")
     _add_language(command)
     command.add_argument(
         "--model-config", metavar="FILE", type=Path, help="TensorFlow Serving's: which models of the folder are served"
     )
     command.add_argument("--memory", metavar="BYTES", help="weights that may be loaded, such as 4G [what there is]")
     command.add_argument(
-        "--poll", metavar="S", type=_within(0.01, 86400), default=1.0, help="seconds between looks [%(default)s]"
+        "--poll", metavar="S", type=within(0.01, 86400), default=1.0, help="seconds between looks [%(default)s]"
     )
     command.add_argument(
         "--token-file",
@@ -214,7 +216,7 @@ def _add_serve(commands: Any) -> None:
     _add_recording(command)
     command.add_argument("--traces", metavar="URL", help="of an OpenTelemetry collector: http://HOST:4318/v1/traces")
     command.add_argument(
-        "--trace-sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is traced [%(default)s]"
+        "--trace-sample", metavar="P", type=within(1e-9, 1), default=1.0, help="the share that is traced [%(default)s]"
     )
     command.set_defaults(run=_serve)
 
@@ -225,7 +227,7 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
         "--log-requests", metavar="DIR", type=Path, help="write requests and answers there, as Parquet"
     )
     command.add_argument(
-        "--sample", metavar="P", type=_within(1e-9, 1), default=1.0, help="the share that is written [%(default)s]"
+        "--sample", metavar="P", type=within(1e-9, 1), default=1.0, help="the share that is written [%(default)s]"
     )
     command.add_argument(
         "--redact", metavar="NAME=HOW", action="append", default=[],
@@ -243,9 +245,9 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
 
 def _add_language(command: argparse.ArgumentParser) -> None:
     """What is said of models of text alone."""
-    command.add_argument("--slots", metavar="N", type=_at_least(1), help="texts that a model writes at once [8]")
+    command.add_argument("--slots", metavar="N", type=at_least(1), help="texts that a model writes at once [8]")
     command.add_argument(
-        "--room", metavar="N", type=_at_least(2), help="tokens of a text, prompt and all [at most 2048]"
+        "--room", metavar="N", type=at_least(2), help="tokens of a text, prompt and all [at most 2048]"
     )
     command.add_argument("--cache", metavar="BYTES", help="what the slots may take, such as 2G, if that is less")
     command.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the file's]")
@@ -253,11 +255,11 @@ def _add_language(command: argparse.ArgumentParser) -> None:
         "--adapter", metavar="NAME=FOLDER", action="append", default=[],
         help="an adapter in PEFT's format, a model of its own; several times",
     )  # fmt: skip
-    command.add_argument("--client-texts", metavar="N", type=_at_least(1), help="of one client at a time [any number]")
+    command.add_argument("--client-texts", metavar="N", type=at_least(1), help="of one client at a time [any number]")
     command.add_argument(
         "--client-tokens",
         metavar="N",
-        type=_at_least(1),
+        type=at_least(1),
         help="of one client in a minute, prompts and all [any number]",
     )
 
@@ -277,12 +279,12 @@ def _add_launch(commands: Any) -> None:
         "px.parallel.initialize() first. Lines are printed behind the number of their process; Ctrl-C and SIGTERM go "
         "to all; where one ends badly, all are ended, with its exit status.",
     )
-    command.add_argument("--processes", metavar="N", type=_at_least(1), required=True, help="how many")
-    command.add_argument("--port", metavar="P", type=_at_least(1), help="where they meet, on this machine [a free one]")
+    command.add_argument("--processes", metavar="N", type=at_least(1), required=True, help="how many")
+    command.add_argument("--port", metavar="P", type=at_least(1), help="where they meet, on this machine [a free one]")
     command.add_argument(
         "--restarts",
         metavar="N",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         help="start all again, so many times at most, where one ended badly; not for an error that comes again at the "
         "same step [%(default)s]",
@@ -315,12 +317,12 @@ def _add_plan(commands: Any) -> None:
     )
     command.add_argument("source", metavar="FILE.py:NAME", help="a function of a Python file, which is run")
     command.add_argument("--topology", metavar="CHIPS", required=True, help="v5p:4x4x4, v6e:8x8, h100:16 or cpu:8")
-    command.add_argument("--price", metavar="P", type=_within(1e-6, 1e9), help="of one chip for an hour")
+    command.add_argument("--price", metavar="P", type=within(1e-6, 1e9), help="of one chip for an hour")
     command.add_argument(
         "--strategy", metavar="S", action="append", help="one to try, fsdp(8)*tensor_parallel(4); several times [all]"
     )
     command.add_argument("--no-remat", action="store_true", help="compute nothing again that the model does not")
-    command.add_argument("--memory", metavar="GIB", type=_within(1e-3, 1e6), help="of a device [what its maker says]")
+    command.add_argument("--memory", metavar="GIB", type=within(1e-3, 1e6), help="of a device [what its maker says]")
     command.add_argument("--json", metavar="FILE", type=Path, help="where the numbers are written")
     command.set_defaults(run=_plan)
 
@@ -354,23 +356,23 @@ def _add_explore(commands: Any) -> None:
     )
     command.add_argument("--target", metavar="NAME", help="the column of what is right")
     command.add_argument("--compare", metavar="MODEL2", type=Path, help="a second model, asked beside the first")
-    command.add_argument("--classes", metavar="NAMES", type=_formats, help="in the order of the model, with commas")
+    command.add_argument("--classes", metavar="NAMES", type=names, help="in the order of the model, with commas")
     command.add_argument(
         "--answers", choices=("logits", "probabilities", "numbers"), help="what the model's answers are"
     )
     command.add_argument(
-        "--features", metavar="NAMES", type=_formats, help="columns that the model takes, in its order [all numbers]"
+        "--features", metavar="NAMES", type=names, help="columns that the model takes, in its order [all numbers]"
     )
     command.add_argument("--text", metavar="NAME", help="the column of texts that the model reads")
     command.add_argument("--tokenizer", metavar="FOLDER", type=Path, help="of texts [the model's]")
     command.add_argument(
-        "--length", metavar="N", type=_at_least(1), default=128, help="tokens of a text at most [%(default)s]"
+        "--length", metavar="N", type=at_least(1), default=128, help="tokens of a text at most [%(default)s]"
     )
     command.add_argument(
-        "--rows", metavar="N", type=_at_least(2), default=100_000, help="of more a sample is taken [%(default)s]"
+        "--rows", metavar="N", type=at_least(2), default=100_000, help="of more a sample is taken [%(default)s]"
     )
     command.add_argument("--host", default="127.0.0.1", help="where it listens [%(default)s]")
-    command.add_argument("--port", metavar="N", type=_at_least(0), default=0, help="0 for a free one [%(default)s]")
+    command.add_argument("--port", metavar="N", type=at_least(0), default=0, help="0 for a free one [%(default)s]")
     command.add_argument(
         "--allow-host", metavar="NAME", action="append", default=[], help="a further name by which it is reached"
     )
@@ -386,37 +388,37 @@ def _explore(options: argparse.Namespace) -> None:
     run_explore(options)
 
 
-def _formats(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+def _add_report(commands: Any) -> None:
+    command = commands.add_parser(
+        "report",
+        help="write a run as one HTML page",
+        description="Write a page of a run that px.fit(log_dir=RUN) left behind: curves, numbers, confusion, worst "
+        "examples, the model, settings, data, code and packages. It needs no network.",
+    )
+    command.add_argument("folder", metavar="RUN", type=Path, help="the log_dir of a px.fit")
+    command.add_argument("--out", metavar="FILE", type=Path, help="the page [report.html in RUN]")
+    command.add_argument("--classes", metavar="NAMES", type=names, default=[], help="of the model, with commas")
+    command.set_defaults(run=_report)
 
 
-class _at_least:  # noqa: N801 - used like a function
-    """Reads a whole number with a lower bound, below 2³¹ as seeds are."""
+def _report(options: argparse.Namespace) -> None:
+    from phlox.cli._runs import run_report  # with all that it needs, which no other command does
 
-    def __init__(self, low: int):
-        self.low = low
-
-    def __call__(self, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = -1
-        if not self.low <= number < 2**31:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {self.low} to {2**31 - 1}, got {text!r}")
-        return number
+    run_report(options)
 
 
-class _within:  # noqa: N801 - used like a function
-    """Reads a number within bounds."""
+def _add_compare(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="lay runs beside each other",
+        description="Print the numbers of runs that px.fit(log_dir=RUN) left behind, and what is not the same in them.",
+    )
+    command.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="the log_dir of a px.fit, two or more")
+    command.add_argument("--out", metavar="FILE", type=Path, help="a page with their curves over each other")
+    command.set_defaults(run=_compare)
 
-    def __init__(self, low: float, high: float):
-        self.low, self.high = low, high
 
-    def __call__(self, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not self.low <= number <= self.high:
-            raise argparse.ArgumentTypeError(f"expected a number from {self.low} to {self.high}, got {text!r}")
-        return number
+def _compare(options: argparse.Namespace) -> None:
+    from phlox.cli._runs import run_compare  # with all that it needs, which no other command does
+
+    run_compare(options)

@@ -9,6 +9,7 @@ _splits _folds     parts of it; cross-validation
 _shuffling         orders that a seed decides
 _batches           observations stacked, and sequences padded
 _scaling           by statistics of the training data
+_fingerprint       what tells one set of data from another
 loading/           px.DataLoader: batches in an order by the seed, from any position
 augmentation/      batches changed at random on the device
 readers/           files, and objects of other libraries
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from phlox.core import unknown_name as _unknown_name
 from phlox.data import text
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
+from phlox.data._fingerprint import Fingerprint, fingerprint
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
 from phlox.data._observations import ObsView, filterobs, getobs, joinobs, mapobs, numobs, sliding_windows
 from phlox.data._scaling import Normalize, Standardize
@@ -63,6 +65,7 @@ __all__ = [
     "CutMix",
     "Cutout",
     "DataLoader",
+    "Fingerprint",
     "FrequencyMask",
     "GaussianBlur",
     "Grayscale",
@@ -89,6 +92,7 @@ __all__ = [
     "diabetes",
     "digits",
     "filterobs",
+    "fingerprint",
     "getobs",
     "group_indices",
     "groupobs",

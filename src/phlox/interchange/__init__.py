@@ -19,6 +19,7 @@ targets/                    formats: what each writes, and what runs it
 onnx/                       from a traced program to an ONNX graph
 onnx_reading/               px.load_onnx: from an ONNX file to a Module whose weights train
 litert/                     from traced programs to a LiteRT file
+registries/                 models under names and versions, kept by services of others
 """
 
 from importlib import import_module
@@ -41,6 +42,8 @@ from phlox.interchange._running import runnables_of_model as runnables_of_model
 from phlox.interchange._running import runnables_of_stablehlo as runnables_of_stablehlo
 from phlox.interchange._sizes import Sizes as Sizes
 from phlox.interchange._spec import Spec
+from phlox.interchange.registries._mlflow import load_from_mlflow, log_to_mlflow
+from phlox.interchange.registries._mlflow import load_pyfunc as _load_pyfunc  # noqa: F401 - MLflow calls it
 from phlox.interchange.targets._target import Target, targets
 from phlox.interchange.targets._web import Web
 from phlox.weights import Encoder
@@ -62,7 +65,9 @@ __all__ = [
     "Web",
     "export",
     "load_exported",
+    "load_from_mlflow",
     "load_onnx",
+    "log_to_mlflow",
     "refresh",
     "targets",
 ]

@@ -11,6 +11,7 @@ steps/            loss, gradient and update as one program; several in one dispa
 batches/          data in any form as batches in order, and the first ones looked at
 callbacks/        what else happens while a model trains
 checkpoints/      a run kept on disk, and put back bit for bit
+tracking/         what a run was made of, services that keep runs, and pages of them
 logs/             history, progress, CSV, TensorBoard, pictures
 preflight/        the memory of a step, before it runs
 _planned          the step of px.fit for px.parallel.plan
@@ -38,16 +39,19 @@ from phlox.loop.batches._one_pass import one_pass as one_pass
 from phlox.loop.callbacks._averaged_model import AveragedModel
 from phlox.loop.callbacks._batch_norm import update_batch_norm
 from phlox.loop.callbacks._callback import Callback
+from phlox.loop.callbacks._direction import mode_of as mode_of
 from phlox.loop.callbacks._early_stopping import EarlyStopping
 from phlox.loop.callbacks._ema import EMA
 from phlox.loop.callbacks._lambda import LambdaCallback
 from phlox.loop.callbacks._limits import TimeLimit
+from phlox.loop.callbacks._monitor import Monitor as Monitor
 from phlox.loop.callbacks._nonfinite import StopOnNonFinite
 from phlox.loop.callbacks._plateau import ReduceOnPlateau
 from phlox.loop.callbacks._swa import SWA
 from phlox.loop.callbacks._unfreezing import GradualUnfreezing
 from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.checkpoints._load import load_checkpoint
+from phlox.loop.checkpoints._lock import FolderLock as FolderLock
 from phlox.loop.checkpoints._manifest import Saved
 from phlox.loop.checkpoints._store import CheckpointStore
 from phlox.loop.logs._display import ProgressBar
@@ -65,6 +69,14 @@ from phlox.loop.steps._objective import Objective as Objective
 from phlox.loop.steps._objective import check_loss as check_loss
 from phlox.loop.steps._weighing import takes_weights as takes_weights
 from phlox.loop.steps._weighing import weighed as weighed
+from phlox.loop.tracking._catching_up import catch_up
+from phlox.loop.tracking._mlflow import MLflowLogger
+from phlox.loop.tracking._record import RunRecord
+from phlox.loop.tracking._recorded_run import RecordedRun, read_run
+from phlox.loop.tracking._wandb import WandbLogger
+from phlox.loop.tracking._worst import WorstExamples
+from phlox.loop.tracking.pages._compare import Comparison, compare
+from phlox.loop.tracking.pages._report import report
 
 __all__ = [
     "EMA",
@@ -75,12 +87,14 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointStore",
+    "Comparison",
     "EarlyStopping",
     "GradualUnfreezing",
     "History",
     "JSONLinesLogger",
     "LambdaCallback",
     "LearningRates",
+    "MLflowLogger",
     "Memory",
     "MemoryAdvice",
     "MemoryRow",
@@ -88,14 +102,20 @@ __all__ = [
     "Pass",
     "Profile",
     "ProgressBar",
+    "RecordedRun",
     "ReduceOnPlateau",
     "Run",
+    "RunRecord",
     "Saved",
     "StopOnNonFinite",
     "TensorBoardLogger",
     "Throughput",
     "TimeLimit",
+    "WandbLogger",
+    "WorstExamples",
     "available_memory",
+    "catch_up",
+    "compare",
     "evaluate",
     "find_batch_size",
     "find_learning_rate",
@@ -106,6 +126,8 @@ __all__ = [
     "peak_flops",
     "predict",
     "profile",
+    "read_run",
+    "report",
     "resident_memory",
     "train",
     "update_batch_norm",

@@ -86,7 +86,7 @@ def fit(
             loss calls the model itself. By output where the losses are: one, a list, or a dict by name for each.
         callbacks: what else is to happen, one or several: see ``px.Callback``.
         seed: of the order of the data.
-        log_dir: a folder for loggers; ``history.csv`` and ``log.jsonl`` are written there.
+        log_dir: a folder for loggers; ``history.csv``, ``log.jsonl`` and ``run.json`` are written there.
         step: your own step in place of loss and update: ``step(model, opt, *batch)`` returns the loss.
         accumulate: batches whose gradients are averaged, weighted by their examples, into one step.
         clip: the largest norm of all gradients together, or ``{"value": c}`` for each component.

@@ -29,6 +29,7 @@ from phlox.loop.steps._objective import Objective
 from phlox.loop.steps._precision import Precision
 from phlox.loop.steps._step import Hooks, OwnStep, Step
 from phlox.loop.steps._weighing import as_class_weight
+from phlox.loop.tracking._record import RunRecord
 from phlox.optim import Optimizer
 from phlox.parallel import Placement
 
@@ -148,7 +149,7 @@ def _implied(settings: Settings) -> list[Callback]:
     if settings.time_limit is not None:
         found.append(TimeLimit(settings.time_limit))
     if settings.log_dir is not None:
-        found += [CSVLogger(), JSONLinesLogger()]
+        found += [CSVLogger(), JSONLinesLogger(), RunRecord()]
     if settings.checkpoint_dir is not None:
         found.append(Checkpoint(settings.checkpoint_dir, every=settings.checkpoint_every))
     if settings.progress is not False:

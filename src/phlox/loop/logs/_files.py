@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import numpy as np
 from phlox.core import StructureError
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.logs._history import in_words
+from phlox.loop.logs._patience import Patience
 
 if TYPE_CHECKING:
     from phlox.loop._run import Run
@@ -66,6 +68,7 @@ class CSVLogger(Callback):
         self._columns: list[str] | None = None  # of the file, once it is begun
         self._resumed = False
         self._last: dict[str, Any] | None = None  # the row that was written last
+        self._patience = Patience("CSVLogger")
 
     def logged_names(self) -> tuple[str, ...]:
         return ()
@@ -73,6 +76,7 @@ class CSVLogger(Callback):
     def on_fit_start(self, run: Run) -> None:
         self.path = log_path(self.path, "history.csv", run, "CSVLogger")
         self._columns, self._resumed, self._last = None, False, None
+        self._patience = Patience("CSVLogger")
 
     def restore(self, state: dict[str, Any]) -> None:
         self._resumed = True
@@ -81,27 +85,35 @@ class CSVLogger(Callback):
         row = {"epoch": run.epoch, "step": run.step, **run.row}
         self._write([*run.history, row], list(dict.fromkeys((*run.history.names, *row))))
         self._columns = None  # the end of the epoch writes all anew
-        self._resumed = True  # and this file is that of this run
 
     def on_epoch_end(self, run: Run) -> None:
-        assert self.path is not None
-        if self._columns == run.history.names:
-            with self.path.open("a", newline="") as file:
-                file.write(_row(run.history.names, run.history.epochs[-1]))
-        else:
+        if self._columns != run.history.names or not self._patience.tries(lambda: self._add(run)):
             self._write(list(run.history), run.history.names)
         self._last = dict(run.history.epochs[-1])
 
     def on_fit_end(self, run: Run) -> None:
-        if self._last is not None and not _same(self._last, run.history.epochs[-1]):  # something was logged since
+        if self._last is None:
+            return
+        lacking = self._columns is None and self._patience.told
+        if lacking or not _same(self._last, run.history.epochs[-1]):  # something was logged since
             self._write(list(run.history), run.history.names)
+        if self._columns is None and self._patience.told:
+            self._patience.gives_up(f"rows of {self.path} are lost")
+
+    def _add(self, run: Run) -> None:
+        assert self.path is not None
+        with self.path.open("a", newline="") as file:
+            file.write(_row(run.history.names, run.history.epochs[-1]))
 
     def _write(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
-        """The whole table."""
+        """The whole table; where that fails, the next time again."""
+        self._columns = columns if self._patience.tries(lambda: self._replace(rows, columns)) else None
+
+    def _replace(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
         assert self.path is not None
-        if self._columns is None and not self._resumed:
+        if not self._resumed:
             set_aside(self.path)
-        self._columns = columns
+            self._resumed = True  # from here on this file is that of this run
         text = "".join(_row(columns, row) for row in [{n: n for n in columns}, *rows])
         whole = self.path.with_name(self.path.name + ".part")
         whole.write_text(text, newline="")
@@ -142,33 +154,51 @@ class JSONLinesLogger(Callback):
         self.path = None if path is None else Path(path)
         self._file: int | None = None
         self._resumed_at: int | None = None  # the length that the file had at the checkpoint
+        self._waiting: list[bytes] = []  # lines that could not be written yet
+        self._patience = Patience("JSONLinesLogger")
 
     def logged_names(self) -> tuple[str, ...]:
         return ()
 
     def on_fit_start(self, run: Run) -> None:
         self.path, self._resumed_at = log_path(self.path, "log.jsonl", run, "JSONLinesLogger"), None
+        self._waiting, self._patience = [], Patience("JSONLinesLogger")
 
     def log_scalars(self, step: int, scalars: dict[str, float]) -> None:
-        if self._file is None:
-            self._open()
-        assert self._file is not None
-        line = {"step": step, "time": round(time.time(), 3), **{k: _jsonable(v) for k, v in scalars.items()}}
-        os.write(self._file, (json.dumps(line, allow_nan=False) + "\n").encode())
+        self._log(step, scalars)
 
     def log_arrays(self, step: int, arrays: dict[str, Any]) -> None:
-        self.log_scalars(step, {name: _as_lists(np.asarray(array).tolist()) for name, array in arrays.items()})
+        self._log(step, {name: np.asarray(array) for name, array in arrays.items()})
 
-    def _open(self) -> None:
+    def _log(self, step: int, values: Mapping[str, Any]) -> None:
+        line = {"step": step, "time": round(time.time(), 3), **as_json(values)}
+        self._waiting.append((json.dumps(line, allow_nan=False) + "\n").encode())
+        self._patience.tries(self._write)
+
+    def _write(self) -> None:
+        """Hand over what waits, line by line; where there is no room for a whole one, none of it."""
+        if self._file is None:
+            self._file = self._opened()
+        while self._waiting:
+            length = os.fstat(self._file).st_size
+            if os.write(self._file, self._waiting[0]) < len(self._waiting[0]):
+                os.truncate(self._file, length)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            del self._waiting[0]
+
+    def _opened(self) -> int:
         assert self.path is not None
         if self._resumed_at is None:
             set_aside(self.path)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        if self._resumed_at is not None and self._resumed_at < os.fstat(self._file).st_size:
-            os.truncate(self._file, self._resumed_at)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        if self._resumed_at is not None and self._resumed_at < os.fstat(file).st_size:
+            os.truncate(file, self._resumed_at)
         self._resumed_at = None
+        return file
 
     def on_fit_end(self, run: Run) -> None:
+        if self._waiting and not self._patience.tries(self._write):
+            self._patience.gives_up(f"{len(self._waiting)} lines of {self.path} are lost")
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -180,13 +210,18 @@ class JSONLinesLogger(Callback):
         self._resumed_at = state["length"]
 
 
-def _as_lists(value: Any) -> Any:
-    return list(map(_as_lists, value)) if isinstance(value, list) else _jsonable(value)
+def as_json(value: Any) -> Any:
+    """A value as strict JSON has it: arrays as lists, and a name for what JSON has no number for.
 
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, (list, str)):
-        return value
-    if math.isfinite(value):
+    >>> as_json({"loss": float("nan"), "counts": np.eye(2)})
+    {'loss': 'NaN', 'counts': [[1.0, 0.0], [0.0, 1.0]]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): as_json(v) for name, v in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [as_json(v) for v in value]
+    if not isinstance(value, float) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
