@@ -12,6 +12,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.loop._checks import check_folder, check_model, check_rule, check_whole, told
+from phlox.loop._validating import check_schema
 from phlox.loop.callbacks._callback import Callback, as_callbacks
 from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.preflight._fit import check_memory
@@ -58,6 +59,7 @@ class Settings:
     resume: Any
     memory: Any
     loss_weights: Any
+    schema: Any
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
@@ -117,6 +119,7 @@ class Settings:
         check_rule(self.optimizer, WHERE)
         self._check_saving()
         self._check_devices()
+        check_schema(self.schema)
 
     def _check_numbers(self) -> None:
         for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches", "batch_size"):
