@@ -64,7 +64,7 @@ def test_labels_and_probabilities_are_checked():
     p = np.full((3, 2), 0.5)
     with pytest.raises(px.RangeError, match="labels from 0 to 1, got 0 … 2"):
         validate.label_noise([0, 1, 2], p)
-    with pytest.raises(px.RangeError, match="rows of probabilities, got .* in row 1"):
+    with pytest.raises(px.RangeError, match=r"rows of probabilities, got .* in row 1"):
         validate.label_noise([0, 1, 1], [[0.5, 0.5], [2.0, 1.0], [1, 0]])
     with pytest.raises(px.ShapeError, match=r"labels \(n,\)"):
         validate.label_noise([0, 1], p)
@@ -129,5 +129,5 @@ def test_a_page_holds_what_was_found_and_nothing_from_outside(tmp_path):
     assert found[0]._repr_html_() in text
     with pytest.raises(px.StructureError, match="something to show, got nothing"):
         validate.write_page(path)
-    with pytest.raises(px.StructureError, match="findings of px.data.validate, got 3"):
+    with pytest.raises(px.StructureError, match=r"findings of px\.data\.validate, got 3"):
         validate.write_page(path, 3)

@@ -56,7 +56,8 @@ BROKEN = {  # a change to good data: column, rule, first row, what is expected t
     "kind": (lambda f: f.assign(income=f.income.astype(object).where(f.index != 3, "much")),
              ("income", 3, "kind", "a number", "'much'", 1)),
     "missing": (lambda f: f.assign(age=f.age.where(f.index != 399)), ("age", 399, "missing", "a value", "none", 1)),
-    "more missing": (lambda f: f.assign(income=f.income.where(f.index > 150)), ("income", None, "missing", None, None, None)),
+    "more missing": (lambda f: f.assign(income=f.income.where(f.index > 150)),
+                     ("income", None, "missing", None, None, None)),
     "finite": (
         lambda f: f.assign(income=f.income.where(f.index != 5, -np.inf)),
         ("income", 5, "finite", "a finite number", "-inf", 1),

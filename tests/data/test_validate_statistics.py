@@ -146,8 +146,9 @@ def test_values_that_are_alike_count_as_one_and_others_do_not():
     assert validate.statistics({"a": objects([1, 1.0, True, -0.0, 0, "1", b"1"])})["a"].distinct == 3
     assert validate.statistics(AWKWARD["dates of a zone"][0])["a"].low == 1704067200e6
     assert validate.statistics(AWKWARD["durations"][0])["a"].mean == 5400.0
-    ages = [10**15 + k for k in range(3)]
-    assert validate.statistics({"a": objects(ages)})["a"].distinct == 3
+    wide = [2**62 + k for k in range(3)]
+    assert validate.statistics({"a": objects([*wide, None])})["a"].distinct == 3
+    assert validate.leakage({"a": np.array(wide)}, {"a": objects(wide[1:])}).pairs.tolist() == [[1, 0], [2, 1]]
 
 
 def test_columns_that_lack_in_some_rows_are_missing_there(monkeypatch):
@@ -253,7 +254,7 @@ def test_names_are_those_of_all_features(tmp_path):
     with pytest.raises(px.StructureError, match="names as a list of texts"):
         validate.statistics(x, names="ab")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n1,2,3\n")
-    with pytest.raises(px.weights.CorruptFileError, match="a table in '.*bad.csv'"):
+    with pytest.raises(px.weights.CorruptFileError, match=r"a table in '.*bad.csv'"):
         validate.statistics(tmp_path / "bad.csv")
 
 

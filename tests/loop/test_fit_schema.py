@@ -54,5 +54,5 @@ def test_good_data_trains_as_without_a_schema():
 
 
 def test_what_is_no_schema_is_refused():
-    with pytest.raises(px.RangeError, match="a schema of px.data.validate, got 'schema.json'"):
+    with pytest.raises(px.RangeError, match=r"a schema of px\.data\.validate, got 'schema.json'"):
         px.fit(mlp(), (X, Y), **(OPTIONS | {"schema": "schema.json"}))

@@ -83,7 +83,7 @@ def test_a_bundle_carries_its_schema_to_the_server(tmp_path):
     assert guard({"x": x}) == []
     x[9, 1] = 30
     assert [(p.column, p.row, p.rule) for p in guard({"x": x})] == [("b", 9, "range")]
-    with pytest.raises(px.OptionError, match="a schema of px.data.validate, got 3"):
+    with pytest.raises(px.OptionError, match=r"a schema of px\.data\.validate, got 3"):
         px.interchange.About(schema=3)
 
 

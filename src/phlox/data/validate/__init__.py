@@ -15,6 +15,9 @@ _labels _leakage             labels that are likely to be wrong; rows of the tes
 _listed _page                findings as text, and as a page of HTML
 """
 
+from typing import TYPE_CHECKING
+
+from phlox.core import unknown_name as _unknown_name
 from phlox.data.validate._column import ColumnStatistics
 from phlox.data.validate._drift import Drift, Moved, drift
 from phlox.data.validate._guard import Guard as Guard  # for the server, and no user
@@ -50,3 +53,9 @@ __all__ = [
     "statistics",
     "write_page",
 ]
+
+if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
+
+    def __getattr__(name: str) -> object:
+        """Say where ours is, for a name of another room or of another library."""
+        raise _unknown_name(__name__, name)

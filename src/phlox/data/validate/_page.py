@@ -43,10 +43,10 @@ def write_page(path: str | os.PathLike[str], *findings: Any, title: str = "Data"
     Raises:
         StructureError: no finding, or something else. FileError: the file cannot be written.
 
-    >>> import tempfile, numpy as np, phlox as px
+    >>> import pathlib, tempfile, numpy as np, phlox as px
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     px.data.validate.write_page(f"{folder}/data.html", px.data.validate.statistics(np.eye(3)), title="Eye")
-    ...     open(f"{folder}/data.html").read().count("<svg")
+    ...     pathlib.Path(folder, "data.html").read_text("utf-8").count("<svg")
     3
     """
     from phlox.weights import replacing

@@ -19,6 +19,7 @@ MISSING, BOOLEAN, INTEGER, NUMBER, DATE, DURATION, TEXT, OTHER = range(len(KINDS
 _OF_DTYPE = {"b": BOOLEAN, "i": INTEGER, "u": INTEGER, "f": NUMBER, "M": DATE, "m": DURATION, "U": TEXT, "S": TEXT}
 _EPOCH = dt.datetime(1970, 1, 1)
 _EXACT = 2**53  # whole numbers up to it are their own float64
+_WIDE = 0x5851F42D4C957F2D
 
 
 class Values(NamedTuple):
@@ -99,9 +100,9 @@ def _of_numbers(values: Values) -> np.ndarray:
     floats = np.where(values.codes == MISSING, np.nan, values.numbers) + 0.0  # no −0
     words = floats.view(np.uint64).copy()
     words[np.isnan(floats)] = 0
-    if values.raw.dtype.kind in "iu":  # wide whole numbers, which share a float with their neighbours
-        wide = np.abs(values.numbers) >= _EXACT
-        words[wide] = values.raw[wide].astype(np.int64, copy=False).view(np.uint64) ^ np.uint64(0x5851F42D4C957F2D)
+    wide = np.flatnonzero((values.codes == INTEGER) & (np.abs(values.numbers) >= _EXACT))
+    if len(wide):  # they share a float with their neighbours
+        words[wide] = [int(values.raw[i]) % 2**64 ^ _WIDE for i in wide]
     salt = np.array([1, 2, 2, 2, 3, 4, 5, 6], np.uint64)[values.codes]
     return mixed(words + salt * np.uint64(0x9E3779B97F4A7C15))
 
