@@ -167,7 +167,8 @@ def test_a_file_is_read_and_changed_by_people(tmp_path):
     ("text", "told"),
     [
         ("{", "a schema in JSON"),
-        ("[]", "a schema of format 1.*got format None"),
+        ("[]", "the content of a schema.*got list"),
+        ("{}", "a schema of format 1.*got format None"),
         ('{"format": 2, "columns": {}}', "got format 2"),
         ('{"format": 1, "columns": {"a": {}}}', "what is expected of 'a'"),
         ('{"format": 1, "columns": {"a": {"kind": "number", "lowest": 1}}}', "'a' with kind, .*got 'lowest'"),

@@ -144,9 +144,9 @@ MUTANTS = [
     ),
     (
         "validate: a page shows names as HTML",
-        _HERE + "_page.py",
-        'f"<td>{html.escape(text)}</td>"',
-        'f"<td>{text}</td>"',
+        _HERE + "_html.py",
+        "self.text if self.markup else html.escape(self.text)",
+        "self.text",
         (_LABELS + "test_a_page_holds_what_was_found_and_nothing_from_outside",),
     ),
     (

@@ -65,7 +65,7 @@ def test_text_is_checked_and_what_is_not_a_number_is_missing(server):
 
 def test_the_page_of_the_interface_tells_of_it(server):
     _, told, _ = ask(server, "GET", "/openapi.json")
-    answers = told["paths"]["/v1/models/scaled:predict"]["post"]["responses"]
+    answers = told["paths"]["/v1/models/{name}:predict"]["post"]["responses"]
     assert "422" in answers
 
 

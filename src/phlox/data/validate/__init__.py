@@ -12,7 +12,7 @@ _files _pandera              schemas as files, and as those of pandera
 _measures                    PSI, Jensen–Shannon, maximum mean discrepancy
 _comparing _drift            two samples of a column; two sets of data
 _labels _leakage             labels that are likely to be wrong; rows of the test data that are in the training data
-_listed _page                findings as text, and as a page of HTML
+_listed _html _page          findings as text, as tables of HTML, and as one page
 """
 
 from typing import TYPE_CHECKING

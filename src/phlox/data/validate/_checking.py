@@ -1,7 +1,8 @@
-"""Data checked by a schema, chunk by chunk."""
+"""Data checked by what is expected of its columns, chunk by chunk."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from phlox.data.validate._column import iso
 from phlox.data.validate._report import Problem, Report
 from phlox.data.validate._rules import Column
 from phlox.data.validate._running import Distinct
-from phlox.data.validate._schema import Schema
 from phlox.data.validate._statistics import hashes_of
 from phlox.data.validate._values import DATE, MISSING, Values, as_text
 
@@ -19,32 +19,33 @@ _CHANCE = 0.001
 _MOST_HASHES = 1 << 20
 
 
-def checked(schema: Schema, data: Any) -> Report:
-    """What in data is against a schema."""
-    watched = {column.name: Watched(column) for column in schema}
+def checked(columns: Sequence[Column], repeated: float, more: bool, data: Any) -> Report:
+    """What in data is against what is expected of columns, of repeated rows, and of more columns."""
+    watched = {column.name: Watched(column) for column in columns}
+    places = {column.place: column.name for column in columns if column.place is not None}
     unknown: dict[str, int] = {}
     rows, different = 0, Distinct(_MOST_HASHES)
-    for chunk in chunks_of(data, schema.names, "Schema.check"):
+    for chunk in chunks_of(data, places, "Schema.check"):
         values = {name: Values.of(raw) for name, raw in chunk.columns.items()}
         for name in values:
             if name in watched:
                 watched[name].look(values[name], rows)
-            elif not schema.more:
+            elif not more:
                 unknown.setdefault(name, rows)
-        if schema.repeated < 1:
+        if repeated < 1:
             different.add(hashes_of(chunk, values))
         rows += chunk.rows
     found = [problem for one in watched.values() for problem in one.problems(rows)]
     found += [Problem(name, None, "unknown", "no such column", "one", rows) for name in unknown]
-    if schema.repeated < 1:
-        found += _repeated(schema.repeated, rows - different.count, rows)
+    if repeated < 1:
+        found += _repeated(repeated, rows - different.count, rows)
     return Report(rows, tuple(found))
 
 
-def faulty_rows(schema: Schema, chunk: Chunk) -> list[Problem]:
-    """What single rows have against a schema; nothing is said of shares, nor of values that come twice."""
+def faulty_rows(columns: Iterable[Column], chunk: Chunk) -> list[Problem]:
+    """What is wrong with single rows; nothing is said of shares, nor of values that come twice."""
     found: list[Problem] = []
-    for column in schema:
+    for column in columns:
         if column.name in chunk.columns:
             one = Watched(column)
             one.look(Values.of(chunk.columns[column.name]), 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from phlox.data.validate._html import Cell, bars
 from phlox.data.validate._running import Distinct, Moments
 from phlox.data.validate._values import (
     BOOLEAN,
@@ -24,7 +25,7 @@ from phlox.data.validate._values import (
 )
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_DISTINCT, _TOP, _BINS = 10_000, 1000, 24
+_DISTINCT, _TOP, _BINS, _SHOWN = 10_000, 1000, 24, 12
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,17 @@ class ColumnStatistics:
         share = _percent(self.missing / self.rows)
         counted = f"{'' if self.exact else '≈'}{self.distinct}"
         return (printable(self.name), self.kind, share, counted, *numbers, "; ".join(self.notes))
+
+    def picture(self) -> Cell:
+        """The histogram of numbers, or how often each of the commonest values came; nothing of an empty column."""
+        if self.kind in ("text", "boolean", "mixed", "other"):
+            several = self.common[:_SHOWN]
+            return bars([[count for _, count in several]], [f"{value}: {count}" for value, count in several])
+        if not self.histogram:
+            return Cell("")
+        told = [shown(edge, self.kind) for edge in self.edges]
+        spans = zip(told, told[1:], self.histogram, strict=False)
+        return bars([self.histogram], [f"{low} … {high}: {n}" for low, high, n in spans])
 
 
 def shown(number: float, kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from phlox.core import RangeError, StructureError
 from phlox.data.validate._chunks import chunks_of, names_of
 from phlox.data.validate._column import printable
 from phlox.data.validate._comparing import compared
+from phlox.data.validate._html import BLUE, ORANGE, Cell, Row, about, bars, numbers, table
 from phlox.data.validate._listed import listed
 from phlox.data.validate._measures import mmd
 from phlox.data.validate._running import RowSample
 
 Correction = Literal["holm", "benjamini-hochberg", "none"]
+_SHOWN = 16
 _CORRECTIONS = ("holm", "benjamini-hochberg", "none")
 
 
@@ -50,10 +52,18 @@ class Moved:
 
     def cells(self) -> tuple[str, ...]:
         """What a table shows of it."""
-        numbers = (self.statistic, self.chance, self.psi, self.js)
-        told = ["" if self.note or np.isnan(x) else f"{x:.3g}" for x in numbers]
+        several = (self.statistic, self.chance, self.psi, self.js)
+        told = ["" if self.note or np.isnan(x) else f"{x:.3g}" for x in several]
         verdict = self.note or ("drifted" if self.drifted else "")
         return printable(self.column), self.kind, "" if self.note else self.test, *told, verdict
+
+    def picture(self) -> Cell:
+        """The shares in both sets of data side by side; of many bins those that moved most."""
+        before, after = self.shares
+        moved = sorted(range(len(before)), key=lambda i: -abs(before[i] - after[i]))
+        kept = sorted(moved[:_SHOWN])
+        names = [f"{self.bins[i]}: {before[i]:.1%}, {after[i]:.1%}" for i in kept]
+        return bars([[before[i] for i in kept], [after[i] for i in kept]], names) if kept else Cell("")
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Drift:
         correction: for several columns.
     """
 
+    heading: ClassVar[str] = "What has drifted"
     columns: tuple[Moved, ...]
     rows: tuple[int, int]
     level: float
@@ -94,19 +105,24 @@ class Drift:
 
     def __str__(self) -> str:
         head = ("column", "kind", "test", "statistic", "p", "PSI", "JS", "")
-        table = listed(head, [one.cells() for one in self.columns])
-        count = len(self.drifted)
-        how = "" if self.correction == "none" else f", p by {_NAMES[self.correction]}"
-        return (
-            f"{count} of {len(self.columns)} columns drifted, {self.rows[0]:,} and {self.rows[1]:,} rows{how}\n{table}"
-        )
+        return f"{self._first_line()}\n{listed(head, [one.cells() for one in self.columns])}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from phlox.data.validate._page import drift_html
+        rows = []
+        for one in self.columns:
+            name, kind, test, *told, verdict = one.cells()
+            cells = [Cell(name), Cell(kind), one.picture(), Cell(test), *numbers(told), Cell(verdict)]
+            rows.append(Row(cells, bad=one.drifted))
+        keys = f'<b style="color: {BLUE}">reference</b>, <b style="color: {ORANGE}">current</b>'
+        head = ("column", "kind", "", "test", "statistic", "p", "PSI", "JS", "")
+        return f"{about(self._first_line())}<p>{keys}</p>{table(head, rows)}"
 
-        return drift_html(self)
+    def _first_line(self) -> str:
+        how = "" if self.correction == "none" else f", p by {_NAMES[self.correction]}"
+        count = f"{len(self.drifted)} of {len(self.columns)} columns drifted"
+        return f"{count}, {self.rows[0]:,} and {self.rows[1]:,} rows{how}"
 
 
 _NAMES = {"holm": "Holm", "benjamini-hochberg": "Benjamini and Hochberg"}

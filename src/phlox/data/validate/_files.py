@@ -6,12 +6,11 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from phlox.core import PhloxError, StructureError
+from phlox.core import PhloxError, StructureError, describe
 from phlox.data.readers._files import corrupt, file_bytes
 from phlox.data.validate._rules import Column
-from phlox.data.validate._schema import Schema
 
 FORMAT = 1
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Column) if f.default is not dataclasses.MISSING}
@@ -21,10 +20,18 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def content_of(schema: Schema) -> dict[str, Any]:
+class Told(NamedTuple):
+    """What a file says."""
+
+    columns: tuple[Column, ...]
+    repeated: float
+    more: bool
+
+
+def content_of(told: Told) -> dict[str, Any]:
     """What the file holds; of a column only what is not as usual."""
-    columns = {column.name: _entry(column) for column in schema}
-    return {"format": FORMAT, "repeated": schema.repeated, "more": schema.more, "columns": columns}
+    columns = {column.name: _entry(column) for column in told.columns}
+    return {"format": FORMAT, "repeated": told.repeated, "more": told.more, "columns": columns}
 
 
 def _entry(column: Column) -> dict[str, Any]:
@@ -38,12 +45,15 @@ def _entry(column: Column) -> dict[str, Any]:
     return told
 
 
-def schema_of(content: Mapping[str, Any], where: str) -> Schema:
+def told_by(content: Any, where: str) -> Told:
     """From what a file holds.
 
     Raises:
         StructureError: it is no schema's, or of a later version. RangeError: rules that mean nothing.
     """
+    if not isinstance(content, Mapping):
+        fix = "give what schema.content() gave"
+        raise StructureError("the content of a schema", got=describe(content), fix=fix, where=where)
     version, columns = content.get("format"), content.get("columns")
     if version != FORMAT or not isinstance(columns, Mapping):
         fix = "update Phlox, or write the schema anew"
@@ -55,7 +65,7 @@ def schema_of(content: Mapping[str, Any], where: str) -> Schema:
         raise StructureError(
             "repeated as a number, more as a truth", got=f"{repeated!r}, {more!r}", fix=fix, where=where
         )
-    return Schema([_column(name, entry, where) for name, entry in columns.items()], repeated, more)
+    return Told(tuple(_column(name, entry, where) for name, entry in columns.items()), repeated, more)
 
 
 def _column(name: str, entry: Any, where: str) -> Column:
@@ -87,7 +97,7 @@ def _words(kinds: tuple[type, ...]) -> str:
     return " or ".join(dict.fromkeys(names[kind] for kind in kinds))
 
 
-def write_schema(schema: Schema, path: str | os.PathLike[str]) -> None:
+def write_schema(told: Told, path: str | os.PathLike[str]) -> None:
     """Write a file, whole or not at all.
 
     Raises:
@@ -95,7 +105,7 @@ def write_schema(schema: Schema, path: str | os.PathLike[str]) -> None:
     """
     from phlox.weights import replacing
 
-    content = content_of(schema)
+    content = content_of(told)
     head = "".join(f" {json.dumps(key)}: {json.dumps(content[key])},\n" for key in ("format", "repeated", "more"))
     lines = (f"  {json.dumps(n, ensure_ascii=False)}: {_line(entry)}" for n, entry in content["columns"].items())
     text = "{\n" + head + ' "columns": {\n' + ",\n".join(lines) + "\n }\n}\n"
@@ -107,7 +117,7 @@ def _line(entry: Any) -> str:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False)
 
 
-def read_schema(path: str | os.PathLike[str]) -> Schema:
+def read_schema(path: str | os.PathLike[str]) -> Told:
     """Read a file.
 
     Raises:
@@ -115,8 +125,7 @@ def read_schema(path: str | os.PathLike[str]) -> Schema:
     """
     where = "Schema.load"
     try:
-        content = json.loads(file_bytes(path, None, where))
-        return schema_of(content if isinstance(content, dict) else {}, where)
+        return told_by(json.loads(file_bytes(path, None, where)), where)
     except PhloxError as error:
         if not isinstance(error, StructureError):
             raise

@@ -44,7 +44,7 @@ class Guard:
             return []
         found: list[Problem] = []
         for chunk in chunks_of(doubtful, self.schema.names, "Guard"):
-            found += faulty_rows(self.schema, chunk)
+            found += faulty_rows(self.schema.columns, chunk)
         return found
 
     def _is_well(self, name: str, x: Any) -> bool:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from phlox.data.readers._files import extra
+from phlox.data.validate._arrays import whole_of
 from phlox.data.validate._rules import Column
-from phlox.data.validate._schema import Schema
 from phlox.data.validate._values import Values
 
 
-def to_pandera(schema: Schema) -> Any:
+def to_pandera(told: Iterable[Column], more: bool) -> Any:
     """The schema of pandera: the same rules, each a check of its own, so that its errors name column, row and rule."""
     pandera = extra("pandera.pandas", "pandera", "validate", "Schema.to_pandera")
-    columns = {column.name: _column(pandera, column) for column in schema}
-    return pandera.DataFrameSchema(columns, strict=not schema.more, name="phlox")
+    columns = {column.name: _column(pandera, column) for column in told}
+    return pandera.DataFrameSchema(columns, strict=not more, name="phlox")
 
 
 def _column(pandera: Any, column: Column) -> Any:
@@ -30,8 +30,6 @@ def _column(pandera: Any, column: Column) -> Any:
 
 def _rule(column: Column, rule: str) -> Callable[[Any], Any]:
     def holds(series: Any) -> Any:
-        from phlox.data.validate._arrays import whole_of
-
         values = Values.of(np.asarray(whole_of(series, column.name, "Schema.to_pandera")))
         broken = np.zeros(len(series), bool)
         for name, _, rows in column.faults(values):

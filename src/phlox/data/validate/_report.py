@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from phlox.core import PhloxError
 from phlox.data.validate._column import printable
+from phlox.data.validate._html import Cell, Row, about, numbers, table
 from phlox.data.validate._listed import listed
 
 
@@ -51,6 +52,7 @@ class Report:
         problems: by column, in the order of the schema.
     """
 
+    heading: ClassVar[str] = "What is against the schema"
     rows: int
     problems: tuple[Problem, ...]
 
@@ -89,15 +91,21 @@ class Report:
             return f"no problem in {self.rows:,} rows"
         head = ("column", "row", "rule", "expected", "got", "rows")
         count = len(self.problems)
-        table = listed(head, [problem.cells() for problem in self.problems])
-        return f"{count} {'problem' if count == 1 else 'problems'} in {self.rows:,} rows\n{table}"
+        rows = listed(head, [problem.cells() for problem in self.problems])
+        return f"{count} {'problem' if count == 1 else 'problems'} in {self.rows:,} rows\n{rows}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from phlox.data.validate._page import report_html
-
-        return report_html(self)
+        if self.ok:
+            return about(str(self))
+        rows = []
+        for problem in self.problems:
+            column, row, rule, expected, got, count = problem.cells()
+            cells = [Cell(column), *numbers([row]), Cell(rule), Cell(expected), Cell(got), *numbers([count])]
+            rows.append(Row(cells, bad=True))
+        head = ("column", "first row", "rule", "expected", "got", "rows")
+        return about(str(self).splitlines()[0]) + table(head, rows)
 
     def content(self) -> list[dict[str, Any]]:
         """The problems, for JSON."""

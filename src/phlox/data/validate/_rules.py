@@ -10,7 +10,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.data.validate._chunks import Place
-from phlox.data.validate._column import iso, shown
+from phlox.data.validate._column import iso, printable, shown
 from phlox.data.validate._values import BOOLEAN, INTEGER, KINDS, MISSING, NUMBER, TEXT, Values
 
 ALL_KINDS = ("boolean", "integer", "number", "date", "duration", "text", "other", "mixed", "empty")
@@ -157,7 +157,7 @@ class Column:
         more = ["unique"] if self.unique else []
         more += [] if self.required else ["may be left out"]
         return (
-            self.name,
+            printable(self.name),
             self.kind,
             "none" if not self.missing else f"up to {self.missing:.1%}",
             expected,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-from phlox.core import RangeError, StructureError, describe
+from phlox.core import RangeError, StructureError
+from phlox.data.validate._checking import checked
 from phlox.data.validate._chunks import Place
+from phlox.data.validate._files import Told, content_of, read_schema, told_by, write_schema
+from phlox.data.validate._html import Cell, Row, table
 from phlox.data.validate._listed import listed
+from phlox.data.validate._pandera import to_pandera
+from phlox.data.validate._report import Report
 from phlox.data.validate._rules import Column
-
-if TYPE_CHECKING:
-    from phlox.data.validate._report import Report
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Schema:
     city      2  values  one of 'Oslo', 'Rome'    'Bonn'     1
     """
 
+    heading: ClassVar[str] = "What is expected"
     columns: Sequence[Column]
     repeated: float = 1.0
     more: bool = False
@@ -115,9 +118,7 @@ class Schema:
         Raises:
             ShapeError: data without rows. StructureError: no data.
         """
-        from phlox.data.validate._checking import checked
-
-        return checked(self, data)
+        return checked(tuple(self), self.repeated, self.more, data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, a column on a line, to be read and changed by people.
@@ -125,9 +126,7 @@ class Schema:
         Raises:
             FileError: it cannot be written.
         """
-        from phlox.data.validate._files import write_schema
-
-        write_schema(self, path)
+        write_schema(self._told(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Schema:
@@ -136,15 +135,11 @@ class Schema:
         Raises:
             FileError, CorruptFileError: there is none, or it is none.
         """
-        from phlox.data.validate._files import read_schema
-
-        return read_schema(path)
+        return cls(*read_schema(path))
 
     def content(self) -> dict[str, Any]:
         """What its file holds, for JSON."""
-        from phlox.data.validate._files import content_of
-
-        return content_of(self)
+        return content_of(self._told())
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str = "Schema.of") -> Schema:
@@ -153,12 +148,10 @@ class Schema:
         Raises:
             StructureError: another content.
         """
-        from phlox.data.validate._files import schema_of
+        return cls(*told_by(content, where))
 
-        if not isinstance(content, Mapping):
-            fix = "give what schema.content() gave"
-            raise StructureError("the content of a schema", got=describe(content), fix=fix, where=where)
-        return schema_of(content, where)
+    def _told(self) -> Told:
+        return Told(tuple(self.columns), self.repeated, self.more)
 
     def to_pandera(self) -> Any:
         """The same as a ``DataFrameSchema`` of pandera, for frames of pandas.
@@ -166,14 +159,16 @@ class Schema:
         Raises:
             MissingExtraError: pandera is not installed.
         """
-        from phlox.data.validate._pandera import to_pandera
+        return to_pandera(self, self.more)
 
-        return to_pandera(self)
+    def _repr_html_(self) -> str:
+        rows = [Row([Cell(text) for text in column.cells()]) for column in self.columns]
+        return table(("column", "kind", "missing", "expected", ""), rows)
 
     def __str__(self) -> str:
         head = ("column", "kind", "missing", "expected", "")
-        table = listed(head, [column.cells() for column in self.columns])
+        rows = listed(head, [column.cells() for column in self.columns])
         rest = [f"repeated rows: up to {self.repeated:.1%}"] if self.repeated < 1 else []
-        return "\n".join([table, *rest, *(["other columns may be there"] if self.more else [])])
+        return "\n".join([rows, *rest, *(["other columns may be there"] if self.more else [])])
 
     __repr__ = __str__

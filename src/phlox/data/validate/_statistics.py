@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from phlox.data.validate._chunks import Chunk, Place, chunks_of, names_of
 from phlox.data.validate._column import ColumnStatistics, Gathered
+from phlox.data.validate._html import Cell, Row, about, numbers, table
 from phlox.data.validate._listed import listed
 from phlox.data.validate._running import Distinct, RowSample
 from phlox.data.validate._values import Values, mixed
@@ -33,6 +34,7 @@ class Statistics:
         places: where each column lies in the data.
     """
 
+    heading: ClassVar[str] = "What is in it"
     rows: int
     columns: Mapping[str, ColumnStatistics]
     repeated: int
@@ -45,16 +47,22 @@ class Statistics:
 
     def __str__(self) -> str:
         head = ("column", "kind", "missing", "distinct", "mean", "std", "low", "median", "high", "notes")
-        table = listed(head, [column.cells() for column in self.columns.values()])
-        about = "" if self.exact else "about "
-        return f"{self.rows:,} rows, {about}{self.repeated:,} of them repeated\n{table}"
+        return f"{self._first_line()}\n{listed(head, [column.cells() for column in self.columns.values()])}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from phlox.data.validate._page import statistics_html
+        head = ("column", "kind", "missing", "distinct", "", "mean", "std", "low", "median", "high", "notes")
+        rows = []
+        for column in self.columns.values():
+            name, kind, missing, distinct, *told, notes = column.cells()
+            cells = [Cell(name), Cell(kind), *numbers((missing, distinct)), column.picture(), *numbers(told)]
+            rows.append(Row([*cells, Cell(notes)]))
+        return about(self._first_line()) + table(head, rows)
 
-        return statistics_html(self)
+    def _first_line(self) -> str:
+        roughly = "" if self.exact else "about "
+        return f"{self.rows:,} rows, {roughly}{self.repeated:,} of them repeated"
 
 
 def statistics(data: Any, *, names: Sequence[str] | None = None, seed: int = 0) -> Statistics:
