@@ -31,7 +31,7 @@ def findings() -> list[object]:
         grape=pd.Series(data.target).map(dict(enumerate(["Barolo", "Grignolino", "Barbera"])))
     )
     rng = np.random.default_rng(0)
-    later = wines.sample(140, random_state=1, replace=True).reset_index(drop=True)
+    later = wines.sample(140, random_state=1).reset_index(drop=True)
     later["alcohol"] = later["alcohol"] + 0.6
     later.loc[rng.choice(140, 25, replace=False), "hue"] = np.nan
     later.loc[7, "magnesium"], later.loc[11, "grape"] = 1270.0, "Barolo "

@@ -172,7 +172,7 @@ def test_what_a_column_is_decides_its_test():
     assert found["none"].chance == 1.0
     gone = validate.drift(before, before.assign(flag=None))
     assert gone.drifted == ("flag",)
-    assert (gone["flag"].bins[-1], gone["flag"].shares[1][-1]) == ("missing", 1.0)
+    assert (gone["flag"].test, gone["flag"].bins[-1], gone["flag"].shares[1][-1]) == ("χ² of missing", "missing", 1.0)
 
 
 def test_columns_of_one_set_alone_have_drifted():

@@ -22,7 +22,7 @@ class Compared(NamedTuple):
 
     Attributes:
         kind: of both together.
-        test: "Kolmogorov–Smirnov" or "χ²"; "none" where there is nothing to compare.
+        test: "Kolmogorov–Smirnov", "χ²", or "χ² of missing" where the share of that tells more; "none" where there is nothing to compare.
         statistic: of the test.
         chance: how likely one so large is where both come from one distribution.
         psi, js: over tenths of the reference, or over the classes; what is missing is a bin of its own.
@@ -45,7 +45,7 @@ def compared(reference: np.ndarray, current: np.ndarray) -> Compared:
 
     Numbers, dates and the lengths of text that hardly repeats by Kolmogorov and Smirnov's test; text of few values,
     truths and up to 20 different numbers by χ². Where values are missing, the share of them is tested too, and the
-    chance is twice the smaller of the two.
+    smaller chance of the two counts twice.
     """
     several = Values.of(reference), Values.of(current)
     kind = kind_of(sum(np.bincount(v.codes, minlength=len(KINDS)) for v in several))
@@ -60,8 +60,10 @@ def compared(reference: np.ndarray, current: np.ndarray) -> Compared:
         test, (statistic, chance) = "Kolmogorov–Smirnov", kolmogorov_smirnov(*numbers)
     if sum(missing):
         there = [len(v.codes) - gone for v, gone in zip(several, missing, strict=True)]
-        _, gone_by_chance = chi_square(np.array([missing, there]).T)
-        chance = min(1.0, 2 * min(chance, gone_by_chance))
+        distance, gone_by_chance = chi_square(np.array([missing, there]).T)
+        if gone_by_chance < chance:
+            test, statistic, chance = "χ² of missing", distance, gone_by_chance
+        chance = min(1.0, 2 * chance)
         names, counts = (*names, "missing"), np.concatenate([counts, np.array(missing)[:, None]], 1)
     if not counts.size:
         return Compared(kind, "none", 0.0, 1.0, 0.0, 0.0, (), ((), ()))

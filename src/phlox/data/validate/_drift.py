@@ -29,7 +29,7 @@ class Moved:
     Attributes:
         column: its name.
         kind: as in ``ColumnStatistics``; "vectors" of embeddings.
-        test: "Kolmogorov–Smirnov", "χ²", "MMD", or "none" of a column that is there in one set alone.
+        test: "Kolmogorov–Smirnov", "χ²", "χ² of missing", "MMD", or "none" of a column that is there in one set alone.
         statistic: of the test.
         chance: how likely one so large is where nothing has moved, corrected for the number of columns.
         psi, js: population stability index and Jensen–Shannon distance; NaN of embeddings.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 BLUE, ORANGE, GREY = "#3b7dd8", "#c97316", "#7a808a"
 _WIDTH, _HEIGHT = 180, 44
+_RIGHT = ("", ' class="n"')
 
 
 class Cell(NamedTuple):
@@ -25,8 +26,7 @@ class Cell(NamedTuple):
 
     def html(self) -> str:
         """The cell."""
-        kind = ' class="n"' if self.number else ""
-        return f"<td{kind}>{self.text if self.markup else html.escape(self.text)}</td>"
+        return f"<td{_RIGHT[self.number]}>{self.text if self.markup else html.escape(self.text)}</td>"
 
 
 class Row(NamedTuple):
@@ -48,7 +48,8 @@ def about(text: str) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Row]) -> str:
     """Rows below a head."""
-    heads = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    right = [cell.number for cell in rows[0].cells] if rows else [False] * len(head)
+    heads = "".join(f"<th{_RIGHT[to]}>{html.escape(name)}</th>" for name, to in zip(head, right, strict=True))
     body = "".join(map(_row, rows))
     return f'<table class="phlox-data"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
 

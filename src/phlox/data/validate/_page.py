@@ -22,7 +22,7 @@ h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }} p.abo
 .phlox-data th {{ text-align: left; font-weight: 600; color: {GREY}; }}
 .phlox-data th, .phlox-data td {{ padding: 4px 12px 4px 0; border-bottom: 1px solid #7a808a33; }}
 .phlox-data td {{ vertical-align: middle; max-width: 22rem; overflow-wrap: anywhere; }}
-.phlox-data td.n {{ text-align: right; white-space: nowrap; }} .phlox-data svg {{ display: block; }}
+.phlox-data .n {{ text-align: right; white-space: nowrap; }} .phlox-data svg {{ display: block; }}
 .phlox-data tr.bad td:first-child {{ color: {ORANGE}; font-weight: 600; }}
 """
 
