@@ -80,7 +80,7 @@ class Watched:
         self._rows += len(values.codes)
         self._missing += int((values.codes == MISSING).sum())
         if self.column.unique:
-            self._distinct.add(values.hashes()[values.codes != MISSING])
+            self._distinct.add(values.hashes[values.codes != MISSING])
 
     def problems(self, rows: int) -> list[Problem]:
         """All that was against its rules in so many rows."""

@@ -149,12 +149,12 @@ class Gathered:
 
     def add(self, values: Values, before: int) -> None:
         """Take in some values; ``before`` rows came before them."""
-        hashes = values.hashes()
+        hashes = values.hashes
         self._counts += np.bincount(values.codes, minlength=len(KINDS))
         infinite = np.isinf(values.numbers)
         self._infinite += int(infinite.sum())
         self._numbers.add(values.numbers[~infinite & ~np.isnan(values.numbers)])
-        texts = values.texts()
+        texts = values.texts
         self._lengths.add(np.fromiter(map(len, texts), np.float64, len(texts)))
         self._blank += sum(not text.strip() for text in texts)
         self._written += sum(map(_is_number, texts))
@@ -174,7 +174,7 @@ class Gathered:
         told = self._lengths if kind == "text" else self._numbers
         there = told.count > 0
         values = Values.of(sample)
-        drawn = np.array([len(t) for t in values.texts()], float) if kind == "text" else values.numbers
+        drawn = np.array([len(t) for t in values.texts], float) if kind == "text" else values.numbers
         drawn = drawn[np.isfinite(drawn)]
         levels = dict(zip(QUANTILES, np.quantile(drawn, QUANTILES).tolist(), strict=True)) if len(drawn) else {}
         histogram, edges = np.histogram(drawn, _BINS, _span(told.low, told.high)) if there else ([], [])

@@ -22,7 +22,8 @@ class Compared(NamedTuple):
 
     Attributes:
         kind: of both together.
-        test: "Kolmogorov–Smirnov", "χ²", or "χ² of missing" where the share of that tells more; "none" where there is nothing to compare.
+        test: "Kolmogorov–Smirnov", "χ²", or "χ² of missing" where the share of that tells more; "none" where there is
+            nothing to compare.
         statistic: of the test.
         chance: how likely one so large is where both come from one distribution.
         psi, js: over tenths of the reference, or over the classes; what is missing is a bin of its own.
@@ -108,7 +109,7 @@ def chi_square(counts: np.ndarray) -> tuple[float, float]:
 
 def _numbers(values: Values, kind: str) -> np.ndarray:
     if kind == "text":
-        return np.array([len(text) for text in values.texts()], np.float64)
+        return np.array([len(text) for text in values.texts], np.float64)
     return values.numbers[~np.isnan(values.numbers)]
 
 
@@ -116,7 +117,7 @@ def _is_of_classes(kind: str, several: tuple[Values, Values], numbers: list[np.n
     if kind in ("boolean", "mixed", "other", "empty"):
         return True
     if kind == "text":
-        texts = [text for v in several for text in v.texts()]
+        texts = [text for v in several for text in v.texts]
         return len(set(texts)) <= min(_CLASSES, len(texts) / 2)
     return kind != "date" and len(np.unique(np.concatenate(numbers))) <= FEW
 

@@ -122,7 +122,7 @@ class Column:
         told = values.numbers
         if self.kind == "text":
             told = np.full(len(values.codes), np.nan)
-            told[values.codes == TEXT] = [len(text) for text in values.texts()]
+            told[values.codes == TEXT] = [len(text) for text in values.texts]
         least, most = -np.inf if low is None else low, np.inf if high is None else high
         out = usual & ((told < least) | (told > most))
         if out.any():
@@ -134,7 +134,7 @@ class Column:
         strange = np.zeros(len(usual), bool)
         texts = values.codes == TEXT
         known = set(self.values)
-        strange[texts] = [text not in known for text in values.texts()]
+        strange[texts] = [text not in known for text in values.texts]
         rest = usual & ~texts
         numbers = [v for v in self.values if isinstance(v, (int, float))]
         strange[rest] = ~np.isin(values.numbers[rest], numbers)

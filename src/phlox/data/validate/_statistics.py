@@ -113,7 +113,7 @@ def hashes_of(chunk: Chunk, values: Mapping[str, Values] | None = None) -> np.nd
     columns = values or {name: Values.of(raw) for name, raw in chunk.columns.items()}
     shown = {name: column for name, column in columns.items() if not _is_summary(chunk.places[name])}
     found = np.full(chunk.rows, _ALL_HASHES)
-    for hashes in itertools.chain((shown[name].hashes() for name in sorted(shown)), chunk.contents):
+    for hashes in itertools.chain((shown[name].hashes for name in sorted(shown)), chunk.contents):
         found = mixed(found * np.uint64(31) + hashes)
     return found
 

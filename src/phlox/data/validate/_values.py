@@ -7,7 +7,9 @@ import decimal
 import hashlib
 import numbers
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,8 @@ _EXACT = 2**53  # whole numbers up to it are their own float64
 _WIDE = 0x5851F42D4C957F2D
 
 
-class Values(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Values:
     """A column, value by value."""
 
     raw: np.ndarray  # (rows,) as it was given
@@ -50,16 +53,18 @@ class Values(NamedTuple):
         codes[np.isnan(found)] = MISSING
         return cls(raw, codes, found)
 
+    @cached_property
     def texts(self) -> list[str]:
         """The values that are text, in order."""
-        return [as_text(v) for v in self.raw[self.codes == TEXT].tolist()]
+        return [v if type(v) is str else as_text(v) for v in self.raw[self.codes == TEXT].tolist()]
 
+    @cached_property
     def hashes(self) -> np.ndarray:
         """(rows,) uint64, the same for the same value whenever and wherever it is read."""
         found = _of_numbers(self)
         texts = self.codes == TEXT
         if texts.any():
-            found[texts] = _of_texts(self.texts())
+            found[texts] = _of_texts(self.texts)
         others = self.codes == OTHER
         if others.any():
             found[others] = _of_texts([f"{type(v).__name__} {v!r}" for v in self.raw[others].tolist()])
