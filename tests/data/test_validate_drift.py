@@ -169,7 +169,10 @@ def test_what_a_column_is_decides_its_test():
     assert {one.column: one.test[0] for one in found.columns} == tests
     assert found.drifted == ("day", "text")
     assert found["day"].bins[0].startswith("up to 2024-")
-    assert found["none"].chance == 1.0
+    assert (found["none"].chance, found["none"].psi) == (1.0, 0.0)
+    filled = validate.drift(before.assign(id=np.nan), before.assign(id=before.id * 1.5))
+    assert filled.drifted == ("id",)
+    assert (filled["id"].test, filled["id"].js) == ("χ² of missing", 1.0)
     gone = validate.drift(before, before.assign(flag=None))
     assert gone.drifted == ("flag",)
     assert (gone["flag"].test, gone["flag"].bins[-1], gone["flag"].shares[1][-1]) == ("χ² of missing", "missing", 1.0)

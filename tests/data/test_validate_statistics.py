@@ -120,6 +120,8 @@ AWKWARD = {  # what it is, and for each column its kind and what is noted
     "categories": (_odd(a=pd.Categorical(["u", "v", None])), {"a": ("text", "")}),
     "decimals": (_odd(a=[decimal.Decimal("1.5"), decimal.Decimal("NaN"), decimal.Decimal(2)]), {"a": ("number", "")}),
     "bytes": (_odd(a=[b"ab", b"\xff"]), {"a": ("text", "")}),
+    "a mask": ({"a": np.ma.array([1.5, 2.5, 9.0], mask=[0, 0, 1])}, {"a": ("number", "")}),
+    "records": (np.array([(1, "x"), (2, "y")], [("a", "i4"), ("b", "U1")]), {"a": ("integer", ""), "b": ("text", "")}),
     "lists": (_odd(a=objects([[1], [1, 2], {}])), {"a": ("other", "")}),
     "far dates": (_odd(a=np.array(["0001-01-01", "9999-12-31"], "M8[s]")), {"a": ("date", "")}),
     "one row": (_odd(a=[1.5], b=["x"]), {"a": ("number", ""), "b": ("text", "")}),

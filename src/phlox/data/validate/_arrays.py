@@ -24,7 +24,9 @@ def whole_of(value: Any, part: str, where: str) -> np.ndarray | Ragged:
     if hasattr(value, "iloc"):
         return _series(value)
     if isinstance(value, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(value), None, value.astype(object))
+        found = np.array(np.ma.getdata(value), object)
+        found[np.ma.getmaskarray(value)] = None
+        return found
     if is_from(value, "polars") or is_from(value, "pyarrow"):
         return _of_table(value)
     if isinstance(value, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ class Compared(NamedTuple):
 
     Attributes:
         kind: of both together.
-        test: "Kolmogorov–Smirnov", "χ²", or "χ² of missing" where the share of that tells more; "none" where there is
-            nothing to compare.
+        test: "Kolmogorov–Smirnov", "χ²", or "χ² of missing" where the share of that tells more.
         statistic: of the test.
         chance: how likely one so large is where both come from one distribution.
         psi, js: over tenths of the reference, or over the classes; what is missing is a bin of its own.
@@ -49,7 +48,7 @@ def compared(reference: np.ndarray, current: np.ndarray) -> Compared:
     smaller chance of the two counts twice.
     """
     several = Values.of(reference), Values.of(current)
-    kind = kind_of(sum(np.bincount(v.codes, minlength=len(KINDS)) for v in several))
+    kind = kind_of(np.bincount(np.concatenate([v.codes for v in several]), minlength=len(KINDS)))
     missing = [int((v.codes == MISSING).sum()) for v in several]
     numbers = [_numbers(v, kind) for v in several]
     if _is_of_classes(kind, several, numbers):
@@ -57,7 +56,7 @@ def compared(reference: np.ndarray, current: np.ndarray) -> Compared:
         names, counts = _counted(*labels)
         test, (statistic, chance) = "χ²", chi_square(counts)
     else:
-        names, counts = _in_tenths(*numbers, kind)
+        names, counts = _in_tenths(numbers[0], numbers[1], kind)
         test, (statistic, chance) = "Kolmogorov–Smirnov", kolmogorov_smirnov(*numbers)
     if sum(missing):
         there = [len(v.codes) - gone for v, gone in zip(several, missing, strict=True)]
@@ -66,8 +65,6 @@ def compared(reference: np.ndarray, current: np.ndarray) -> Compared:
             test, statistic, chance = "χ² of missing", distance, gone_by_chance
         chance = min(1.0, 2 * chance)
         names, counts = (*names, "missing"), np.concatenate([counts, np.array(missing)[:, None]], 1)
-    if not counts.size:
-        return Compared(kind, "none", 0.0, 1.0, 0.0, 0.0, (), ((), ()))
     p, q = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     shares = (tuple(p.tolist()), tuple(q.tolist()))
     return Compared(kind, test, statistic, chance, psi(p, q), jensen_shannon(p, q), tuple(names), shares)
@@ -79,7 +76,7 @@ def kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
     if not len(x) or not len(y):
         return 0.0, 1.0  # what is missing is tested by itself
-    found = ks_2samp(x, y, method="exact" if len(x) * len(y) <= _EXACT else "asymp")
+    found: Any = ks_2samp(x, y, method="exact" if len(x) * len(y) <= _EXACT else "asymp")
     return float(found.statistic), float(min(found.pvalue, 1.0))
 
 
@@ -101,9 +98,10 @@ def chi_square(counts: np.ndarray) -> tuple[float, float]:
         counts = np.concatenate([counts[:, :1] + counts[:, 1:2], counts[:, 2:]], 1)
     if counts.shape[1] < 2:
         return 0.0, 1.0
-    found = chi2_contingency(counts, correction=False)
+    found: Any = chi2_contingency(counts, correction=False)
     if counts.shape[1] == 2 and found.expected_freq.min() < _LEAST_EXPECTED:
-        return float(found.statistic), float(fisher_exact(counts).pvalue)
+        exact: Any = fisher_exact(counts)
+        return float(found.statistic), float(exact.pvalue)
     return float(found.statistic), float(found.pvalue)
 
 
@@ -138,7 +136,7 @@ def _counted(x: list[str], y: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
 def _in_tenths(x: np.ndarray, y: np.ndarray, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Counts in bins that hold a tenth of the reference each."""
     if not len(x):
-        return (), np.zeros((2, 0), int)
+        return ("values",), np.array([[0], [len(y)]])
     edges = np.unique(np.quantile(x, np.linspace(0, 1, _BINS + 1)[1:-1], method="inverted_cdf"))
     counts = [np.bincount(np.searchsorted(edges, v), minlength=len(edges) + 1) for v in (x, y)]
     told = [iso(e) if kind == "date" else shown(float(e), kind) for e in edges]
