@@ -1,10 +1,27 @@
 """The page of findings of px.data.validate in a browser: drawn, readable, and complete without a network."""
 
+import importlib
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 import phlox as px
 
 validate = px.data.validate
+
+
+CHROME = Path(__file__).parents[2] / "examples" / "deploy"
+
+
+@pytest.fixture
+def chrome(monkeypatch):
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
+        pytest.skip("there is no Chromium")
+    monkeypatch.syspath_prepend(str(CHROME))
+    with importlib.import_module("chrome").Chrome() as browser:
+        yield browser
 
 
 def findings():
@@ -15,6 +32,7 @@ def findings():
     return [validate.statistics(before), schema, schema.check(after), validate.drift(before, after)]
 
 
+@pytest.mark.soak
 def test_the_page_is_drawn_and_asks_for_nothing(chrome, tmp_path):
     path, found = tmp_path / "data.html", findings()
     validate.write_page(path, *found, title="Passengers")
