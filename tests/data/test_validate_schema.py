@@ -1,6 +1,7 @@
 """Schemas: inferred, kept in files, checked beside pandera, and every rule broken once."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -211,7 +212,6 @@ def test_rules_that_mean_nothing_are_refused():
 
 def test_pandera_finds_the_same_rows():
     pa = oracle("pandera.pandas")
-    oracle("pandera")
     schema = validate.schema(good())
     theirs = schema.to_pandera()
     theirs.validate(good())
@@ -228,6 +228,12 @@ def test_pandera_finds_the_same_rows():
     for name in ("unique", "column", "unknown"):
         with pytest.raises(pa.errors.SchemaErrors):
             theirs.validate(BROKEN[name][0](good()), lazy=True)
+
+
+def test_without_pandera_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandera.pandas", None)
+    with pytest.raises(px.MissingExtraError, match=r'fix: pip install "phlox\[validate\]"'):
+        validate.schema(good()).to_pandera()
 
 
 def test_images_and_text_are_checked_by_their_summaries():
