@@ -21,7 +21,7 @@ LOGGED = {
     "clip": None, "precision": None, "class_weight": None, "sample_weight": None, "time_limit": None, "dry_run": False,
     "overfit_batches": 0, "limit_batches": None, "multi_step": "auto", "progress": False, "devices": None,
     "parallel": None, "checkpoint_dir": None, "checkpoint_every": "epoch", "resume": False, "memory": None,
-    "loss_weights": None,
+    "loss_weights": None, "schema": None,
 }  # fmt: skip
 
 

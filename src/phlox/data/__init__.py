@@ -16,12 +16,13 @@ readers/           files, and objects of other libraries
 fetching/          files of known checksum from the network
 sets/              well-known data sets by name
 text/              texts as tokens, chats, packing, words counted: px.data.text
+validate/          what is in data, what is expected of it, whether it moved: px.data.validate
 """
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.data import text
+from phlox.data import text, validate
 from phlox.data._batches import Padded, batch, batch_sequences, unbatch, unbatch_sequences
 from phlox.data._fingerprint import Fingerprint, fingerprint
 from phlox.data._folds import kfolds, leave_p_out, time_series_folds
@@ -118,6 +119,7 @@ __all__ = [
     "unbatch",
     "unbatch_sequences",
     "undersample",
+    "validate",
     "wine",
 ]
 

@@ -21,6 +21,7 @@ _interruption     Ctrl-C and SIGTERM
 _together         several processes: rows, what is done once, where they begin and end
 _whose            whose rows brought what is not finite
 _checks _warning  arguments refused; warnings that point to the user's line
+_validating       data checked by a schema before the first step
 """
 
 from typing import TYPE_CHECKING

@@ -21,6 +21,7 @@ from phlox.loop._planning import (
 from phlox.loop._settings import WHERE, Settings
 from phlox.loop._together import together_of
 from phlox.loop._training import Training
+from phlox.loop._validating import check_data
 from phlox.loop.callbacks._callback import Callback
 from phlox.loop.logs._history import History
 from phlox.parallel import Placement, Strategy
@@ -61,6 +62,7 @@ def fit(
     resume: bool | str = False,
     memory: str | tuple[str, int] | None = None,
     loss_weights: Any = None,
+    schema: Any = None,
 ) -> History:
     """Train a model, in place, and return the history of it.
 
@@ -112,6 +114,8 @@ def fit(
             would help; ``"auto"`` makes it fit where that keeps the numbers, by micro-batches or ``px.remat``.
             ``("check", bytes)`` and ``("auto", bytes)`` set the limit themselves. See ``px.memory``.
         loss_weights: factors of the losses by output, 1 where nothing is said.
+        schema: what is expected of the data, by ``px.data.validate.schema``: training and validation data are gone
+            through once before the first step, and refused where something in them is against it.
 
     Returns:
         The ``History``; its ``optimizer`` is the one that trained. Ctrl-C ends training behind the step that runs:
@@ -120,7 +124,7 @@ def fit(
     Raises:
         RangeError, StructureError, ShapeError: arguments that mean nothing or do not fit, before the first step.
         Exception: whatever ends training has what was measured until then as its attribute ``history``.
-        NotEnoughMemoryError: see ``memory``.
+        NotEnoughMemoryError: see ``memory``. InvalidDataError: see ``schema``.
 
     >>> import jax.numpy as jnp, phlox as px
     >>> model = px.Dense.of(jnp.zeros((1, 1)), None)
@@ -137,6 +141,7 @@ def fit(
     interruption = Interruption()
     with interruption.listening():
         asked.check(model)
+        check_data(asked.schema, data)
         settings = asked.of_a_dry_run() if dry_run else asked
         with together_of(settings.placement(), WHERE) as together:
             task = task_of(settings, data, together)

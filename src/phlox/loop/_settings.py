@@ -13,6 +13,7 @@ import numpy as np
 
 from phlox.core import RangeError
 from phlox.loop._checks import check_folder, check_model, check_rule, check_whole, told
+from phlox.loop._validating import check_schema
 from phlox.loop.callbacks._callback import Callback, as_callbacks
 from phlox.loop.checkpoints._checkpoint import Checkpoint
 from phlox.loop.preflight._fit import check_memory
@@ -59,6 +60,7 @@ class Settings:
     resume: Any
     memory: Any
     loss_weights: Any
+    schema: Any
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
@@ -118,6 +120,7 @@ class Settings:
         check_rule(self.optimizer, WHERE)
         self._check_saving()
         self._check_devices()
+        check_schema(self.schema)
 
     def _check_numbers(self) -> None:
         for name in ("epochs", "steps", "validation_every", "accumulate", "limit_batches", "batch_size"):

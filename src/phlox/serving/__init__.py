@@ -31,6 +31,7 @@ from phlox.serving._errors import (
     UnauthorizedError,
     UnavailableError,
     UnknownModelError,
+    UnprocessableError,
 )
 from phlox.serving._limits import Limits
 from phlox.serving._server import Server
@@ -79,6 +80,7 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnknownModelError",
+    "UnprocessableError",
     "Workers",
     "ray",
     "requests",

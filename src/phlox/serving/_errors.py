@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from phlox.core import DtypeError, OptionError, PhloxError, RangeError, ShapeError
 
 
@@ -23,6 +26,19 @@ class InvalidRequestError(ServingError, ValueError):
     code: str = "INVALID_ARGUMENT"
     param: str | None = None
     reason: str | None = None
+
+
+class UnprocessableError(ServingError, ValueError):
+    """A request of the right form whose values are against the model's schema; ``param`` is the first such column.
+
+    ``problems`` has all of them: column, row, rule, expected, got, and how many rows.
+    """
+
+    status: int = 422
+    code: str = "INVALID_ARGUMENT"
+    param: str | None = None
+    reason: str | None = None
+    problems: Sequence[Mapping[str, Any]] = ()
 
 
 class UnauthorizedError(ServingError):

@@ -39,7 +39,7 @@ def loader_of(
         data = native(data, where) if theirs is None else theirs
     if weight is not None:
         data = _weighted(data, weight, where)
-    if _has_batches(data):
+    if has_batches(data):
         check_batches(data, where)
         return data
     data = _with_arrays(data)
@@ -121,7 +121,8 @@ def _with_first_item(data: Any, where: str) -> Any:
     return PartlyRead(data, {0: item})
 
 
-def _has_batches(data: Any) -> bool:
+def has_batches(data: Any) -> bool:
+    """Whether data comes in batches, not in observations."""
     if _is_array(data) or isinstance(data, (tuple, Mapping)):
         return False
     return isinstance(data, list) or (hasattr(data, "__iter__") and not hasattr(data, "__getitem__"))

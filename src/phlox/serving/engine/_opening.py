@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phlox.core import ExportError, Module, PhloxError
+from phlox.data.validate import Schema
 from phlox.interchange import runnables_of_bundle, runnables_of_model, runnables_of_stablehlo
 from phlox.nn import optimize_for_inference
 from phlox.serving.engine._compiled import CompiledServable
@@ -79,6 +80,7 @@ def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[s
         try:
             servable = form()
             check_examples(servable, _tolerance(bundle), where)
+            servable.schema = _schema_of(bundle, where)
             return servable, notes
         except PhloxError as error:
             notes.append(str(error))
@@ -87,6 +89,12 @@ def _of_bundle(folder: Path, how: Opening, where: str) -> tuple[Servable, list[s
         raise errors[-1]
     fix = f"make a file that runs: phlox export {folder} --to stablehlo"
     raise ExportError("a bundle that can be run", got=", ".join(bundle.targets) or "none", fix=fix, where=where)
+
+
+def _schema_of(bundle: Bundle, where: str) -> Schema | None:
+    """What the bundle says of its inputs."""
+    content = (bundle.statistics() or {}).get("schema")
+    return None if content is None else Schema.of(content, where)
 
 
 def _forms(bundle: Bundle, how: Opening, where: str) -> Iterable[Callable[[], Servable]]:

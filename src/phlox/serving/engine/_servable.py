@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from phlox.core import OptionError
+from phlox.data.validate import Schema
 from phlox.interchange import Spec
 from phlox.weights import BundleArray, Encoder, Example, Signature
 
@@ -50,6 +51,8 @@ class Servable(ABC):
     """How often it has let go of programs that are compiled for a size."""
     classes: Sequence[str] = ()
     """Names of the classes that it tells apart, in the order of its scores."""
+    schema: Schema | None = None
+    """What is expected of inputs; a request against it is refused."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from phlox.core import PhloxError
-from phlox.serving._errors import QueueFullError, status_of
+from phlox.serving._errors import QueueFullError, UnprocessableError, status_of
 
 JSON = "application/json"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -70,7 +70,7 @@ def json_of_arrays(content: Any) -> bytes:
 
 
 def answer_error(error: Exception) -> Answer:
-    """An error as all protocols answer it: ``{"error": text}``."""
+    """An error as all protocols answer it: ``{"error": text}``, and ``"problems"`` of values against a schema."""
     status, _ = status_of(error)
     headers = {}
     if isinstance(error, QueueFullError):
@@ -80,4 +80,7 @@ def answer_error(error: Exception) -> Answer:
     if status in (401, 408, 413):
         headers["connection"] = "close"  # the rest of the body is not read
     told = isinstance(error, PhloxError) and (status < 500 or status in (503, 504))
-    return answer_json({"error": str(error) if told else _INTERNAL}, status, headers)
+    content: dict[str, Any] = {"error": str(error) if told else _INTERNAL}
+    if isinstance(error, UnprocessableError):
+        content["problems"] = list(error.problems)
+    return answer_json(content, status, headers)

@@ -17,7 +17,8 @@ from phlox.weights import BundleArray
 
 _ERRORS = {
     "400": "a request that is not of the form", "404": "a model, version or signature that is not served",
-    "408": "a body that does not arrive", "413": "a request beyond the limits", "429": "a queue that is full",
+    "408": "a body that does not arrive", "413": "a request beyond the limits",
+    "422": "values against the model's schema", "429": "a queue that is full",
     "500": "a model that fails", "503": "a model that is not loaded", "504": "no answer in time",
 }  # fmt: skip
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -17,6 +17,7 @@ from phlox.serving._errors import TooLargeError, UnavailableError, UnknownModelE
 from phlox.serving._limits import Limits
 from phlox.serving.engine._asking import Usual, taken
 from phlox.serving.engine._batcher import Batcher, Trace
+from phlox.serving.engine._guarding import Guards
 from phlox.serving.engine._rows import count_rows
 from phlox.serving.engine._runner import Runner
 from phlox.serving.engine._servable import DEFAULT, Servable
@@ -89,6 +90,7 @@ class Version:
             runner, most=self.limits.batch, limit=self.limits.queue, name=str(self), watch=self._watch,
             trace=self._trace,
         )  # fmt: skip
+        self._guards = Guards(self.servable)
         self._usual = {name: Usual(told) for name, told in self.servable.signatures.items()}
         self.state = State.AVAILABLE
         return True
@@ -136,12 +138,14 @@ class Version:
 
         Raises:
             OptionError, DtypeError, ShapeError, RangeError: inputs that the signature does not take.
+            UnprocessableError: values that are against the model's schema.
             ServingError: it is too large, came too many, or took too long.
         """
         where = f"{self} {signature}"
         usual = self._usual[signature](inputs)
         arrays: Mapping[str, np.ndarray] = usual or taken(self.servable, signature, inputs, where)
         self._check_size(arrays, where)
+        self._guards.check(signature, arrays, inputs, where)
         servable = self.servable
         if type(servable).preprocess is not Servable.preprocess:
             arrays = await self.in_thread(servable.preprocess, signature, arrays)
