@@ -363,7 +363,10 @@ def test_an_operator_learned_on_one_grid_knows_the_pressure_on_others(example):
         errors = example("darcy").main().errors
     assert list(errors) == [17, 33, 65]
     assert errors[33] < 0.04
-    assert max(errors.values()) < 2.5 * errors[33]
+    assert errors[65] < 2 * errors[33]
+    assert errors[17] < 4 * errors[33], "where the borders of rock are told by half as many points"
+
+
 @pytest.mark.soak
 def test_privacy_takes_from_an_attack_what_a_plain_training_gives_it(example):
     oracle("dp_accounting")
