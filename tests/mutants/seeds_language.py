@@ -73,13 +73,6 @@ MUTANTS = [
         (_SCHEDULER + "test_texts_that_come_together_find_their_prompts_where_they_are",),
     ),
     (
-        "language: the last tokens of texts are told with the next ones, which never come",
-        _HERE + "_engine.py",
-        "            if not self._busy():\n                self._tell()",
-        "            if self._busy():\n                self._tell()",
-        (_ENGINE + "test_an_error_ends_its_text_and_not_the_engine",),
-    ),
-    (
         "language: who leaves is told when somebody else's text goes on",
         _HERE + "_engine.py",
         '            self._said.append((running, Piece(-1, finish="cancelled")))\n            self._tell()',
