@@ -85,6 +85,60 @@ def double_pendulum() -> None:
     print("double_pendulum:", found.drifts)
 
 
+def burgers() -> None:
+    """The wave in space and time, with the points of the last round, and cuts beside the exact solution."""
+    import burgers as example
+    import jax
+
+    with jax.enable_x64(True):
+        found = example.main()
+        x, t = np.linspace(-1, 1, 401), np.linspace(0, 1, 201)
+        places = np.stack(np.meshgrid(x, t, indexing="ij"), -1).reshape(-1, 2)
+        wave = np.asarray(found.pinn(jnp.asarray(places))).reshape(401, 201)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    shades = left.pcolormesh(t, x, wave, cmap="RdBu", shading="gouraud")
+    figure.colorbar(shades, ax=left)
+    left.plot(found.points[::4, 1], found.points[::4, 0], "k.", markersize=1)
+    left.set(xlabel="t", ylabel="x", title="u, and a quarter of the points of the last round")
+    for n, colour in ((0, "tab:grey"), (50, "tab:blue"), (100, "tab:orange"), (200, "tab:green")):
+        exact = example.cole_hopf(x, np.full(401, max(t[n], 1e-9)))
+        right.plot(x, exact, color=colour, alpha=0.35, linewidth=4)
+        right.plot(x, wave[:, n], color=colour, linewidth=1, label=f"t = {t[n]:g}")
+    right.set(xlabel="x", title=f"the network (lines) and the exact solution (bands): {found.error:.2%} off")
+    right.legend(fontsize=8)
+    figure.savefig(IMAGES / "burgers.png", dpi=90)
+    print(f"burgers: {found.error:.3%} off")
+
+
+def cavity() -> None:
+    """The flow, and velocities along the middles beside those of finite differences."""
+    import cavity as example
+    import jax
+
+    with jax.enable_x64(True):
+        found = example.main()
+        wanted, at = example.reference()
+        x = np.linspace(0, 1, 81)
+        places = np.stack(np.meshgrid(x, x, indexing="ij"), -1).reshape(-1, 2)
+        flow = np.asarray(example.velocities(found.pinn, jnp.asarray(places))).reshape(81, 81, 2)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), layout="constrained")
+    speed = np.linalg.norm(flow, axis=-1).T
+    lines = left.streamplot(x, x, flow[..., 0].T, flow[..., 1].T, color=speed, density=1.4, linewidth=0.8)
+    figure.colorbar(lines.lines, ax=left, label="speed")
+    left.set(xlabel="x", ylabel="y", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="the flow under a moving lid")
+    middle = len(at) // 2
+    for name, cut, line, band in (
+        ("u, up the middle", at[middle, :, 1], flow[40, :, 0], wanted[middle, :, 0]),
+        ("v, across the middle", at[:, middle, 0], flow[:, 40, 1], wanted[:, middle, 1]),
+    ):
+        (drawn,) = right.plot(x, line, linewidth=1, label=name)
+        right.plot(cut, band, color=drawn.get_color(), alpha=0.35, linewidth=4)
+    right.set(xlabel="x or y", title=f"the network (lines), differences (bands): {found.error:.2%} off")
+    right.legend(fontsize=8)
+    figure.savefig(IMAGES / "cavity.png", dpi=90)
+    print(f"cavity: {found.error:.3%} off")
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("lotka_volterra", "spirals", "double_pendulum"):
+    for name in sys.argv[1:] or ("lotka_volterra", "spirals", "double_pendulum", "burgers", "cavity"):
         globals()[name]()

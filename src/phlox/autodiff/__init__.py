@@ -32,6 +32,7 @@ from phlox.autodiff._program import Line as Line
 from phlox.autodiff._program import flat as flat
 from phlox.autodiff._rules import ELEMENTWISE as ELEMENTWISE
 from phlox.autodiff._rules import RULES as RULES
+from phlox.autodiff._rules import STOPS as STOPS
 from phlox.autodiff._rules import Rule as Rule
 from phlox.autodiff._walk import Step as Step
 from phlox.autodiff._walk import walk as walk

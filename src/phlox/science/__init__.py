@@ -3,6 +3,7 @@
 equations/        px.science.NeuralODE, NeuralSDE, NeuralCDE, LatentODE, UniversalField: differential equations
 mechanics/        HamiltonianField, LagrangianField, SymplecticODE, SympNet: motion by energies
 implicit/         DeepEquilibrium, ImplicitLayer: solutions of equations
+physics/          PINN, Field, Box, minimise: networks that are taught an equation, without data
 _inside           a Module inside a solver
 _checks _errors   what layers are made with; a solver that did not come to its end
 _peers            the libraries that solve, imported where they are used
@@ -25,20 +26,36 @@ from phlox.science.implicit._root import Root
 from phlox.science.mechanics._hamiltonian import HamiltonianField, SymplecticODE
 from phlox.science.mechanics._lagrangian import LagrangianField
 from phlox.science.mechanics._symplectic import Shear, SympNet
+from phlox.science.physics._box import Box
+from phlox.science.physics._causal import Causal
+from phlox.science.physics._field import Field
+from phlox.science.physics._hard import FourierFeatures, HardConstraint, PeriodicFeatures
+from phlox.science.physics._minimise import Minimum, minimise
+from phlox.science.physics._parts import DomainDecomposition
+from phlox.science.physics._pinn import PINN, physics_loss
 
 __all__ = [
     "ADJOINTS",
     "ODE_SOLVERS",
+    "PINN",
     "SDE_SOLVERS",
+    "Box",
+    "Causal",
     "DeepEquilibrium",
+    "DomainDecomposition",
     "Event",
+    "Field",
+    "FourierFeatures",
     "HamiltonianField",
+    "HardConstraint",
     "ImplicitLayer",
     "LagrangianField",
     "LatentODE",
+    "Minimum",
     "NeuralCDE",
     "NeuralODE",
     "NeuralSDE",
+    "PeriodicFeatures",
     "Root",
     "Shear",
     "Solution",
@@ -46,6 +63,8 @@ __all__ = [
     "SympNet",
     "SymplecticODE",
     "UniversalField",
+    "minimise",
+    "physics_loss",
 ]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
