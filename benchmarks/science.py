@@ -1,7 +1,8 @@
-"""A step of Adam on a neural ODE: px.science beside Equinox with Diffrax, in one process, in turns.
+"""A step of Adam on a neural ODE and on a physics-informed network: px.science beside others, in one process, in turns.
 
-Both solve the same equation with the same weights, solver and tolerances; all examples take the same steps, or each its
-own. docs/performance.md says what is measured.
+Equinox with Diffrax solves the same equation with the same weights, solver and tolerances; all examples take the same
+steps, or each its own. Plain JAX, and DeepXDE on PyTorch where it is there (scripts/install .venv-serve-deepxde deepxde),
+take the same step on the same points. docs/performance.md says what is measured.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _measure import Bar, Table, Times, command, interleave, median, quartiles, record, seconds_a_step, short, spreads
+from _physics import weights_and_points, with_deepxde, with_grad, with_jvp
+from _physics import with_phlox as with_pinn
 
 import phlox as px
 
 OURS, THEIRS = "px.science", "Equinox + Diffrax"
-PACKAGES = ("phlox", "jax", "jaxlib", "diffrax", "equinox", "optax")
+BY_GRAD, BY_JVP, DEEPXDE = "JAX, grad of grad", "JAX, jvp of jvp", "DeepXDE on PyTorch"
+PACKAGES = ("phlox", "jax", "jaxlib", "diffrax", "equinox", "optax", "deepxde", "torch")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 RATE = 1e-3
 
@@ -33,17 +37,25 @@ class Settings:
     steps: int = 20
     batch: int = 64
     width: int = 64
+    points: int = 2048
+    layers: int = 4  # hidden ones of the physics-informed network
 
 
-QUICK = Settings(rounds=2, steps=2, batch=8, width=8)
+QUICK = Settings(rounds=2, steps=2, batch=8, width=8, points=32, layers=2)
 
 
 @dataclass(frozen=True)
 class Race:
-    """What was measured of one way to solve a batch."""
+    """What was measured of one problem."""
 
     title: str
     times: Times  # seconds a step, one number a round
+    bounds: dict[str, float]  # how many times theirs a step of ours may take
+
+    @property
+    def first(self) -> str:
+        """Whom all are compared with in the table."""
+        return next(iter(self.bounds))
 
 
 @dataclass
@@ -53,14 +65,18 @@ class Results:
 
     def bars(self) -> list[Bar]:
         """What a step is held to."""
-        return [Bar(f"{r.title}, against {THEIRS}", 1.0, median(r.times, OURS, THEIRS)) for r in self.races]
+        return [
+            Bar(f"{r.title}, against {name}", bound, median(r.times, OURS, name))
+            for r in self.races
+            for name, bound in r.bounds.items()
+        ]
 
     def tables(self) -> list[Table]:
-        header = ["", "ms a step", f"times {THEIRS}'s", "quartiles, ms"]
         found = []
         for race in self.races:
+            header = ["", "ms a step", f"times {race.first}'s", "quartiles, ms"]
             rows = [
-                [name, short(spread.median), f"{short(median(race.times, name, THEIRS) or 1)}×", quartiles(spread)]
+                [name, short(spread.median), f"{short(median(race.times, name, race.first) or 1)}×", quartiles(spread)]
                 for name, spread in spreads(race.times, 1e3)
             ]
             found.append(Table(race.title, header, rows))
@@ -68,7 +84,7 @@ class Results:
         return [*found, bars]
 
     def json(self) -> dict[str, Any]:
-        races = {r.title: record(r.times, 1e3, THEIRS) for r in self.races}
+        races = {r.title: record(r.times, 1e3, r.first) for r in self.races}
         return {"races": races, "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in self.bars()]}
 
 
@@ -153,20 +169,51 @@ def with_equinox(settings: Settings, *, separate: bool) -> Callable[[], Any]:
 
 
 def measure(settings: Settings, tell: Callable[[str], None]) -> Results:
-    """Both ways to solve a batch."""
+    """Both ways to solve a batch, and a physics-informed step."""
     races, notes = [], []
     for title, separate in (("the same steps for all examples", False), ("each example by itself", True)):
-        tell(f"{title}: compiling")
         steps = {OURS: with_phlox(settings, separate=separate), THEIRS: with_equinox(settings, separate=separate)}
-        losses = {name: [float(step()) for _ in range(3)] for name, step in steps.items()}
-        if not np.allclose(losses[OURS], losses[THEIRS], rtol=1e-4):
-            notes.append(f"{title} is left out: losses differ, {losses}")
-            continue
-        tell(f"{title}: timing")
-        timer = lambda step: lambda: seconds_a_step(step, settings.steps, jax.block_until_ready)  # noqa: E731
-        times = interleave({name: timer(step) for name, step in steps.items()}, settings.rounds)
-        races.append(Race(f"A neural ODE of {settings.width} wide, batch {settings.batch}, {title}", times))
+        title = f"A neural ODE of {settings.width} wide, batch {settings.batch}, {title}"
+        races += raced(title, steps, {THEIRS: 1.0}, settings, notes, tell)
+    arrays, points = weights_and_points(settings.points, settings.width, settings.layers)
+    makers = {OURS: with_pinn, BY_GRAD: with_grad, BY_JVP: with_jvp, DEEPXDE: with_deepxde}
+    made = {name: make(arrays, points) for name, make in makers.items()}
+    if made[DEEPXDE] is None:
+        notes.append("DeepXDE is left out: scripts/install .venv-serve-deepxde deepxde, and PyTorch beside ours")
+    title = f"Burgers' equation by a network, {settings.layers} layers of {settings.width}, {settings.points} points"
+    steps = {name: step for name, step in made.items() if step is not None}
+    races += raced(title, steps, {BY_GRAD: 1.0, BY_JVP: 1.0, DEEPXDE: 0.7}, settings, notes, tell)
     return Results(races, notes)
+
+
+def raced(
+    title: str,
+    steps: dict[str, Callable[[], Any]],
+    bounds: dict[str, float],
+    settings: Settings,
+    notes: list[str],
+    tell: Callable[[str], None],
+) -> list[Race]:
+    """One race, or a note where losses differ after some steps."""
+    tell(f"{title}: compiling")
+    losses = {name: losses_of(step) for name, step in steps.items()}
+    if not all(np.allclose(losses[OURS], other, rtol=1e-4) for other in losses.values()):
+        notes.append(f"{title} is left out: losses differ, {losses}")
+        return []
+    tell(f"{title}: timing")
+    timer = lambda step: lambda: seconds_a_step(step, settings.steps, jax.block_until_ready)  # noqa: E731
+    return [Race(title, interleave({name: timer(step) for name, step in steps.items()}, settings.rounds), bounds)]
+
+
+def losses_of(step: Callable[[], Any]) -> list[float]:
+    """The losses before each of three steps."""
+    if not hasattr(step, "loss"):
+        return [float(step()) for _ in range(3)]
+    losses = []
+    for _ in range(3):
+        losses.append(step.loss())
+        step()
+    return losses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

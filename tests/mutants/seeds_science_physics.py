@@ -1,0 +1,156 @@
+"""Faults of physics-informed training: derivatives, points, conditions, weights of terms, minimisers."""
+
+_HERE = "science/physics/"
+_PHYSICS = "tests/science/test_physics.py::"
+_TRAINING = "tests/science/test_physics_training.py::"
+_ORDERS = (_PHYSICS + "test_derivatives_of_any_order_are_those_of_jax",)
+
+MUTANTS = [
+    (
+        "physics: coefficients stand for derivatives",
+        _HERE + "_polynomials.py",
+        "return math.prod(map(math.factorial, index))",
+        "return 1",
+        _ORDERS,
+    ),
+    (
+        "physics: a series lacks its factorials",
+        _HERE + "_polynomials.py",
+        "y[zero] = found[n] / math.factorial(n) if n > 1 else found[n]",
+        "y[zero] = found[n]",
+        _ORDERS,
+    ),
+    (
+        "physics: constants move as coefficients do",
+        _HERE + "_polynomials.py",
+        "x[index] if index in x else jnp.zeros_like(x[zero]) if is_float else x[zero]",
+        "x[index] if index in x else x[zero]",
+        _ORDERS,
+    ),
+    (
+        "physics: the slope of tanh is that of its negative",
+        _HERE + "_polynomials.py",
+        '"tanh": (1, 0, -1)',
+        '"tanh": (1, 0, 1)',
+        _ORDERS,
+    ),
+    (
+        "physics: derivatives are taken one by one",
+        _HERE + "_field.py",
+        "    evaluation.take(asked)\n",
+        "",
+        (_PHYSICS + "test_each_stream_of_a_residual_is_computed_once",),
+    ),
+    (
+        "physics: a field elsewhere is the field here",
+        _HERE + "_field.py",
+        "points = points.at[:, self._names.index(name)].set(column)",
+        "points = points.at[:, self._names.index(name)].add(0 * column)",
+        (_PHYSICS + "test_outputs_are_fields_of_their_own_which_compute_as_their_values",),
+    ),
+    (
+        "physics: other things are divided by a field the wrong way round",
+        _HERE + "_field.py",
+        "return _value(other) / self.value",
+        "return self.value / _value(other)",
+        (_PHYSICS + "test_outputs_are_fields_of_their_own_which_compute_as_their_values",),
+    ),
+    (
+        "physics: a residual of (batch, batch) passes",
+        _HERE + "_pinn.py",
+        "        if array.shape != (batch,):",
+        "        if array.shape[:1] != (batch,):",
+        (_PHYSICS + "test_a_mistake_is_told_with_its_cure",),
+    ),
+    (
+        "physics: points follow a grid",
+        _HERE + "_box.py",
+        "sequence = qmc.Sobol(sum(free), scramble=True, rng=np.random.default_rng(seed))",
+        "sequence = qmc.Sobol(sum(free), scramble=False)",
+        (_PHYSICS + "test_sobol_points_fall_evenly_into_all_boxes_of_a_grid",),
+    ),
+    (
+        "physics: adaptive points fall anywhere",
+        _HERE + "_box.py",
+        "replace=False, p=density / density.sum()",
+        "replace=False",
+        (_PHYSICS + "test_adaptive_points_have_the_density_of_the_residual",),
+    ),
+    (
+        "physics: a constraint's values are scaled by the distance",
+        _HERE + "_hard.py",
+        'kept = self._outputs("value", self.value(*columns), rows) + kept',
+        'kept = self._outputs("value", self.value(*columns), rows) * self.distance(*columns)[:, None] + kept',
+        (_PHYSICS + "test_hard_constraints_hold_whatever_the_network_says",),
+    ),
+    (
+        "physics: waves of features are turned by their lengths alone",
+        _HERE + "_hard.py",
+        "turns = 2 * math.pi * (x @ waves.T)",
+        "turns = x @ waves.T",
+        (_PHYSICS + "test_fourier_features_have_the_kernel_of_their_scale",),
+    ),
+    (
+        "physics: windows do not add up to one",
+        _HERE + "_parts.py",
+        "return windows / windows.sum(-1, keepdims=True)",
+        "return windows",
+        (_PHYSICS + "test_windows_of_parts_add_up_to_one_and_networks_see_their_parts",),
+    ),
+    (
+        "physics: the larger a gradient, the more its term counts",
+        _HERE + "_balance.py",
+        "size.sum() / jnp.where(size > 0, size, 1)",
+        "jnp.where(size > 0, size, 1) / size.sum()",
+        (_PHYSICS + "test_weights_by_gradients_make_all_gradients_of_one_length",),
+    ),
+    (
+        "physics: weights move in every step",
+        _HERE + "_pinn.py",
+        "cond(self.steps % self.every == 0, moved",
+        "cond(self.steps >= 0, moved",
+        (_PHYSICS + "test_weights_by_gradients_make_all_gradients_of_one_length",),
+    ),
+    (
+        "physics: the tangent kernel is that of the sum",
+        _HERE + "_balance.py",
+        "return square.mean()",
+        "return square.sum()",
+        (_PHYSICS + "test_weights_by_the_tangent_kernel_are_those_of_its_diagonal",),
+    ),
+    (
+        "physics: a stretch of time waits for itself",
+        _HERE + "_causal.py",
+        "(jnp.cumsum(mean) - mean)",
+        "jnp.cumsum(mean)",
+        (_PHYSICS + "test_causal_weights_wait_for_what_is_earlier",),
+    ),
+    (
+        "physics: causal weights are lowered by the gradient",
+        _HERE + "_causal.py",
+        "return jax.lax.stop_gradient(jnp.exp(",
+        "return (jnp.exp(",
+        (_PHYSICS + "test_causal_weights_wait_for_what_is_earlier",),
+    ),
+    (
+        "physics: the Jacobian knows no weights",
+        _HERE + "_minimise.py",
+        "blocks.append((jnp.broadcast_to(share, left.equations[0].shape)[:, None] * by_equation))",
+        "blocks.append(by_equation)",
+        (_TRAINING + "test_residuals_of_a_pinn_add_up_to_its_loss_and_their_jacobian_is_that_of_jax",),
+    ),
+    (
+        "physics: a search that failed is written into the model",
+        _HERE + "_minimise.py",
+        "if not bool(jnp.isfinite(found.value)) or not bool(jnp.isfinite(vector).all()):",
+        "if False:",
+        (_TRAINING + "test_a_loss_that_is_not_finite_leaves_the_model_as_it_was",),
+    ),
+    (
+        "physics: what was found is not written into the model",
+        _HERE + "_minimise.py",
+        "    write_arrays(model, trainable_arrays(restore(vector)))\n",
+        "",
+        (_TRAINING + "test_levenberg_and_marquardt_take_any_residuals",),
+    ),
+]
