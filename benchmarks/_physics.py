@@ -136,9 +136,7 @@ def with_deepxde(arrays: list[np.ndarray], points: np.ndarray) -> Step | None:
     network = dde.nn.FNN(sizes, "tanh", "Glorot normal")
     for layer, w, b in zip(network.linears, arrays[::2], arrays[1::2], strict=True):
         layer.weight.data, layer.bias.data = torch.tensor(w.T.copy()), torch.tensor(b)
-    network.apply_output_transform(
-        lambda at, u: at[:, 1:] * (1 - at[:, :1] ** 2) * u - torch.sin(torch.pi * at[:, :1])
-    )
+    network.apply_output_transform(lambda at, u: at[:, 1:] * (1 - at[:, :1] ** 2) * u - torch.sin(torch.pi * at[:, :1]))
     model = dde.Model(data, network)
     model.compile("adam", lr=RATE, verbose=0)
     state = model.train_state

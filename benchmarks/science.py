@@ -1,8 +1,8 @@
 """A step of Adam on a neural ODE and on a physics-informed network: px.science beside others, in one process, in turns.
 
 Equinox with Diffrax solves the same equation with the same weights, solver and tolerances; all examples take the same
-steps, or each its own. Plain JAX, and DeepXDE on PyTorch where it is there (scripts/install .venv-serve-deepxde deepxde),
-take the same step on the same points. docs/performance.md says what is measured.
+steps, or each its own. Plain JAX takes the same step on the same points, and so does DeepXDE on PyTorch, which
+`scripts/install .venv-serve-deepxde deepxde` fetches. docs/performance.md says what is measured.
 """
 
 from __future__ import annotations

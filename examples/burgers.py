@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -50,7 +51,7 @@ def main(width: int = 20, points: int = 2000, adam: int = 1000, rounds: int = 4,
     """Adam first, then rounds of Levenberg and Marquardt's method, each at points where the residual is large."""
     with jax.enable_x64(True), px.seed(0), px.dtypes(param="float64"):
         sizes = (2, width, width, width)
-        layers = [px.Dense(a, b, px.tanh) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [px.Dense(a, b, px.tanh) for a, b in pairwise(sizes)]
         body = px.Chain(*layers, px.Dense(width, 1))
         network = px.science.HardConstraint(body, lambda x, t: t * (1 - x**2), wave)
         pinn = px.science.PINN(network, burgers)

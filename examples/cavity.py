@@ -40,7 +40,11 @@ def by_differences(n: int) -> np.ndarray:
     part = lambda weights: sum(  # noqa: E731
         w * sparse.csr_matrix((np.ones(inner), (rows, columns + k)), (inner, inner + 4)) for k, w in weights.items()
     )
-    one, first, second = part({0: 1.0}), part({-1: -0.5 / h, 1: 0.5 / h}), part({-1: 1 / h**2, 0: -2 / h**2, 1: 1 / h**2})
+    one, first, second = (
+        part({0: 1.0}),
+        part({-1: -0.5 / h, 1: 0.5 / h}),
+        part({-1: 1 / h**2, 0: -2 / h**2, 1: 1 / h**2}),
+    )
     third = part({-2: -0.5 / h**3, -1: 1 / h**3, 1: -1 / h**3, 2: 0.5 / h**3})
     fourth = part({-2: 1 / h**4, -1: -4 / h**4, 0: 6 / h**4, 1: -4 / h**4, 2: 1 / h**4})
     both = lambda a, b: sparse.kron(a, b, "csr")  # noqa: E731  by x and by y
@@ -99,9 +103,7 @@ def main(width: int = 20, points: int = 1000, steps: int = 120) -> Found:
         walls = lambda x, y: 100 * (x * (1 - x) * y * (1 - y)) ** 2  # noqa: E731  zero there with its slope
         driven = lambda x, y: lid(x) * y**2 * (y - 1)  # noqa: E731  and this has the slope of the lid
         pinn = px.science.PINN(px.science.HardConstraint(body, walls, driven), vorticity)
-        px.science.minimise(
-            px.science.physics_loss, pinn, BOX.sobol(points), method="levenberg_marquardt", steps=steps
-        )
+        px.science.minimise(px.science.physics_loss, pinn, BOX.sobol(points), method="levenberg_marquardt", steps=steps)
         wanted, places = reference()
         found = np.asarray(velocities(pinn, jnp.asarray(places.reshape(-1, 2))))
         wrong = found - wanted.reshape(-1, 2)

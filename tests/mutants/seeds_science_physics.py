@@ -135,7 +135,7 @@ MUTANTS = [
     (
         "physics: the Jacobian knows no weights",
         _HERE + "_minimise.py",
-        "blocks.append((jnp.broadcast_to(share, left.equations[0].shape)[:, None] * by_equation))",
+        "blocks.append(jnp.broadcast_to(share, left.equations[0].shape)[:, None] * by_equation)",
         "blocks.append(by_equation)",
         (_TRAINING + "test_residuals_of_a_pinn_add_up_to_its_loss_and_their_jacobian_is_that_of_jax",),
     ),

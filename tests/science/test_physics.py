@@ -82,7 +82,9 @@ def all_of(jaxpr):
 def test_outputs_are_fields_of_their_own_which_compute_as_their_values():
     model = network(3)
     u, v, p = px.science.Field(model, POINTS, ["x", "t"])
-    np.testing.assert_allclose(2 / u - v * p + 1 - (u - 1) / v, 2 / u.value - v.value * p.value + 1 - (u.value - 1) / v.value)
+    np.testing.assert_allclose(
+        2 / u - v * p + 1 - (u - 1) / v, 2 / u.value - v.value * p.value + 1 - (u.value - 1) / v.value
+    )
     np.testing.assert_allclose(v.d("x", "t"), by_jax(lambda q: model(q)[:, 1], POINTS, 0, 1), rtol=1e-9)
     np.testing.assert_allclose(-(p**2) + 0 * u, -(model(POINTS)[:, 2] ** 2))
     moved = np.stack([np.full(5, 0.3), POINTS[:, 1] + 1], 1)
@@ -163,7 +165,7 @@ def test_adaptive_points_have_the_density_of_the_residual():
     mixed = np.asarray(box.adaptive(2000, line, floor=1.0, pool=100_000, key=0))
     np.testing.assert_allclose(mixed.mean(), (2 / 3 + 1 / 2) / 2, rtol=0.02)
     assert box.adaptive(20, lambda p: 0 * p[:, 0], key=0).shape == (20, 1)
-    with pytest.raises(px.RangeError, match="Box.adaptive expects residuals that are finite, got NaN or Inf"):
+    with pytest.raises(px.RangeError, match=r"Box\.adaptive expects residuals that are finite, got NaN or Inf"):
         box.adaptive(20, lambda p: jnp.log(p[:, 0] - 0.5), key=0)
 
 
@@ -206,9 +208,7 @@ def test_windows_of_parts_add_up_to_one_and_networks_see_their_parts():
     box = px.science.Box(x=(0, 3), t=(1, 2))
     parts = px.f64(px.science.DomainDecomposition([network()] * 6, box, {"x": 3, "t": 2}, overlap=0.5))
     places = box.grid(x=25, t=9).astype(jnp.float64)
-    parts.networks = [
-        lambda p, n=n: (p * parts.reach + parts.middles[n]) * jnp.array([1.0, n == 4]) for n in range(6)
-    ]
+    parts.networks = [lambda p, n=n: (p * parts.reach + parts.middles[n]) * jnp.array([1.0, n == 4]) for n in range(6)]
     found = np.asarray(parts(places))
     np.testing.assert_allclose(found[:, 0], places[:, 0], atol=1e-12)  # each gives x back
     here = np.abs(places - parts.middles[4]) < parts.reach
@@ -290,29 +290,57 @@ def plain(u, x, t):
 @pytest.mark.parametrize(
     ("wrong", "error", "text"),
     [
-        (lambda: field().d("y"), px.RangeError, r"Field.d expects derivatives by x, t, got 'y'\n  fix: write u.d\('xx'"),
+        (
+            lambda: field().d("y"),
+            px.RangeError,
+            r"Field.d expects derivatives by x, t, got 'y'\n  fix: write u.d\('xx'",
+        ),
         (lambda: field().at(y=1.0), px.RangeError, "Field.at expects coordinates x, t, got 'y'"),
         (lambda: field()[1], px.RangeError, "Field expects one of 1 outputs, got 1"),
         (lambda: px.science.Field(network(), POINTS, "x"), px.ShapeError, "2 names of coordinates, got 'x'"),
         (lambda: px.science.Field(network(), POINTS[0], "x"), px.ShapeError, r"points as floating \(batch, coord"),
-        (lambda: px.science.Field(lambda p: p[:3], POINTS, "x t"), px.ShapeError, r"a field of \(5,\) or \(5, outputs\)"),
+        (
+            lambda: px.science.Field(lambda p: p[:3], POINTS, "x t"),
+            px.ShapeError,
+            r"a field of \(5,\) or \(5, outputs\)",
+        ),
         (lambda: px.science.Box(), px.RangeError, "Box expects a coordinate or more, got none"),
-        (lambda: px.science.Box(x=(1, 0)), px.RangeError, r"Box expects x as \(lowest, highest\) or a number, got \(1, 0"),
+        (
+            lambda: px.science.Box(x=(1, 0)),
+            px.RangeError,
+            r"Box expects x as \(lowest, highest\) or a number, got \(1, 0",
+        ),
         (lambda: px.science.Box(x=(0, 1)).at(t=0), px.RangeError, "Box expects coordinates x, got 't'"),
-        (lambda: px.science.Box(x=(0, 1)).grid(), px.RangeError, "Box.grid expects a count for each coordinate, got none"),
+        (
+            lambda: px.science.Box(x=(0, 1)).grid(),
+            px.RangeError,
+            "Box.grid expects a count for each coordinate, got none",
+        ),
         (lambda: px.science.Box(x=(0, 1)).sobol(0), px.RangeError, "n to be a whole number of at least 1, got 0"),
         (lambda: px.science.Causal("t", 1.0, 0.0), px.RangeError, "Causal expects a start before the end, got 1.0 and"),
-        (lambda: px.science.PINN(network(), plain, balance="grad"), px.RangeError, "balance as one of None, 'gradient_n"),
+        (
+            lambda: px.science.PINN(network(), plain, balance="grad"),
+            px.RangeError,
+            "balance as one of None, 'gradient_n",
+        ),
         (lambda: px.science.PINN(network(), plain, weights={"a": 1}), px.RangeError, "weights by the names equation"),
         (lambda: px.science.PINN(network(), plain, momentum=1.0), px.RangeError, "momentum of at least 0 and below 1"),
         (lambda: px.science.PINN(px.Chain, plain), px.RangeError, "PINN expects network that can be called"),
-        (lambda: px.science.PINN(network(), plain).loss(POINTS[:, :1]), px.ShapeError, r"\(u, x, t\), and points of 1 col"),
+        (
+            lambda: px.science.PINN(network(), plain).loss(POINTS[:, :1]),
+            px.ShapeError,
+            r"\(u, x, t\), and points of 1 col",
+        ),
         (
             lambda: px.science.PINN(network(), lambda u, x, t: u.value[:, None] - x).loss(POINTS),
             px.ShapeError,
             r"PINN term 'equation' expects a residual of \(5,\), got float64\[5, 5\]\n  fix: take outputs apart",
         ),
-        (lambda: two_terms()[0].loss(POINTS), px.RangeError, r"a dict of points by the names of terms.*{'b': points, 'a'"),
+        (
+            lambda: two_terms()[0].loss(POINTS),
+            px.RangeError,
+            r"a dict of points by the names of terms.*{'b': points, 'a'",
+        ),
         (lambda: two_terms()[0].loss({"a": POINTS}), px.RangeError, "points for b, a, got a"),
         (lambda: two_terms()[0].residual("c", POINTS), px.RangeError, "a term of b, a, got 'c'"),
         (
@@ -321,13 +349,21 @@ def plain(u, x, t):
             "a coordinate for causal weights, one of x, t, got 's'",
         ),
         (lambda: px.science.PeriodicFeatures((-1.0,)), px.RangeError, "periods above 0, got -1.0"),
-        (lambda: px.science.FourierFeatures(2, 3)(jnp.ones(3)), px.ShapeError, r"FourierFeatures\(2, 3\) expects \(..., 2"),
+        (
+            lambda: px.science.FourierFeatures(2, 3)(jnp.ones(3)),
+            px.ShapeError,
+            r"FourierFeatures\(2, 3\) expects \(..., 2",
+        ),
         (
             lambda: px.science.DomainDecomposition([network()], px.science.Box(x=(0, 1)), {"x": 2}),
             px.RangeError,
             "DomainDecomposition expects 2 networks, got 1",
         ),
-        (lambda: px.science.minimise(len, network(), method="newton"), px.RangeError, "method as one of 'bfgs', 'lbfgs'"),
+        (
+            lambda: px.science.minimise(len, network(), method="newton"),
+            px.RangeError,
+            "method as one of 'bfgs', 'lbfgs'",
+        ),
         (lambda: px.science.minimise(network(), len), px.RangeError, "expects a Module whose parameters move"),
     ],
 )

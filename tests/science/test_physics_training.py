@@ -108,7 +108,7 @@ def test_residuals_of_a_pinn_add_up_to_its_loss_and_their_jacobian_is_that_of_ja
 
 def test_a_loss_that_is_not_finite_leaves_the_model_as_it_was():
     layer = px.f64(px.Dense.of(jnp.array([[2.0]]), None))
-    with pytest.raises(px.science.SolverError, match="px.science.minimise expects a loss that is finite, got nan"):
+    with pytest.raises(px.science.SolverError, match=r"px\.science\.minimise expects a loss that is finite, got nan"):
         px.science.minimise(lambda model: jnp.log(-(model(jnp.ones((1, 1))).sum())), layer, steps=3)
     assert layer.weight.tolist() == [[2.0]]
 

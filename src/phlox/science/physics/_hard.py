@@ -54,6 +54,7 @@ class HardConstraint(Module):
         self.value = value if value is None else check_function("HardConstraint", "value", value, called)
 
     def __call__(self, points: Any) -> jax.Array:
+        points = jnp.asarray(points)
         found = jnp.asarray(self.network(points))
         rows = found if found.ndim == 2 else found[:, None]
         columns = [points[:, n] for n in range(points.shape[1])]
@@ -66,7 +67,9 @@ class HardConstraint(Module):
         """What a function gave as (batch, outputs), or (batch, 1) for all of them."""
         parts = given if isinstance(given, (tuple, list)) else [given]
         batch, outputs = rows.shape
-        arrays = [jnp.broadcast_to(jnp.asarray(v, rows.dtype), (batch,)) for v in parts if jnp.shape(v) in ((), (batch,))]
+        arrays = [
+            jnp.broadcast_to(jnp.asarray(v, rows.dtype), (batch,)) for v in parts if jnp.shape(v) in ((), (batch,))
+        ]
         if len(arrays) != len(parts) or len(parts) not in (1, outputs):
             fix = f"return ({batch},), or a tuple of {outputs} of them"
             raise ShapeError(f"{name} as ({batch},) for each output", got=describe(given), fix=fix)
@@ -112,7 +115,9 @@ class FourierFeatures(Module):
     def __call__(self, x: Any) -> jax.Array:
         x, waves = harmonise(self, x, self.waves)
         if x.ndim < 1 or x.shape[-1] != waves.shape[1]:
-            raise ShapeError(f"(..., {waves.shape[1]})", got=describe(x), fix="give it as many numbers as it was made for")
+            raise ShapeError(
+                f"(..., {waves.shape[1]})", got=describe(x), fix="give it as many numbers as it was made for"
+            )
         turns = 2 * math.pi * (x @ waves.T)
         return jnp.concatenate([jnp.cos(turns), jnp.sin(turns)], -1)
 
@@ -150,7 +155,9 @@ class PeriodicFeatures(Module):
     def __init__(self, periods: Sequence[float | None], *, harmonics: int = 1):
         if not periods or isinstance(periods, str):
             fix = "give one for each coordinate, as (2.0, None)"
-            raise RangeError("a period or None for each coordinate", got=repr(periods), fix=fix, where="PeriodicFeatures")
+            raise RangeError(
+                "a period or None for each coordinate", got=repr(periods), fix=fix, where="PeriodicFeatures"
+            )
         self.periods = tuple(p if p is None else check_positive("PeriodicFeatures", "periods", p) for p in periods)
         self.harmonics = check_size("PeriodicFeatures", "harmonics", harmonics)
 

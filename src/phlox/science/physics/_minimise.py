@@ -162,7 +162,7 @@ def _physics(restore: Callable[..., Any], points: Any) -> Callable[[jax.Array], 
         for name, share, left in _terms(pinn, points):
             slopes = jax.vmap(slopes_at(restore, name), in_axes=(None, 0))(vector, given[name])
             by_equation = jnp.moveaxis(slopes, 1, 0)  # (equations, batch, parameters)
-            blocks.append((jnp.broadcast_to(share, left.equations[0].shape)[:, None] * by_equation))
+            blocks.append(jnp.broadcast_to(share, left.equations[0].shape)[:, None] * by_equation)
         return jnp.concatenate([block.reshape(-1, vector.size) for block in blocks])
 
     return residuals

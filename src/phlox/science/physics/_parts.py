@@ -88,7 +88,7 @@ class DomainDecomposition(Module):
         return sum((shares[:, n, None] * v for n, v in enumerate(rows[1:], 1)), shares[:, :1] * rows[0])
 
     def _windows(self, places: jax.Array) -> jax.Array:
-        r"""Windows of parts, (batch, parts), $(1 + \cos \pi \hat x)^2$ along each coordinate that is cut, by their sum."""
+        r"""Windows, (batch, parts): $(1 + \cos \pi \hat x)^2$ along each coordinate that is cut, by their sum."""
         inside = jnp.abs(places) < 1
         bumps = jnp.where(inside, (1 + jnp.cos(math.pi * jnp.where(inside, places, 0))) ** 2, 0)
         windows = jnp.ones(places.shape[:2], places.dtype)

@@ -60,8 +60,8 @@ class PINN(Module):
         causal: by the name of a term, a ``Causal``, by which early times count first.
 
     Called with points it is the network. ``loss(points)`` takes points by the names of terms, (batch, coordinates), or
-    a tuple of them and further arrays; of a single term also alone. It gives the loss, and the mean squares of each
-    term. ``residual(name, points)`` gives those of one term, (batch,), or (batch, equations). Train it by ``px.fit(pinn,
+    a tuple of them and further arrays; of a single term also alone. It gives the loss, and the mean square of each term.
+    ``residual(name, points)`` gives those of one term, (batch,), or (batch, equations). Train it by ``px.fit(pinn,
     [points], loss=px.science.physics_loss, …)``, ``px.science.minimise``, or your own loop.
 
     Raises:
@@ -262,5 +262,7 @@ def _coordinates(term: Callable[..., Any], columns: int, further: int, where: st
         more = f", and {further} further array{'s' * (further > 1)}" if further else ""
         got = f"a function of ({', '.join(names)}), and points of {columns} column{'s' * (columns > 1)}{more}"
         fix = "write def term(u, x, t) for points (batch, 2), and a parameter more for each further array"
-        raise ShapeError("the field, each coordinate and each further array as parameters", got=got, fix=fix, where=where)
+        raise ShapeError(
+            "the field, each coordinate and each further array as parameters", got=got, fix=fix, where=where
+        )
     return tuple(names[1 : 1 + columns])

@@ -36,7 +36,7 @@ _BILINEAR = frozenset(["mul", "dot_general", "conv_general_dilated"])
 _SLOPES = {"tanh": (1, 0, -1), "logistic": (0, 1, -1), "exp": (0, 1)}
 
 
-class _NoRule(Exception):
+class _NoRuleError(Exception):
     """A line whose result has no polynomial."""
 
 
@@ -52,7 +52,7 @@ def derivatives(fn: Callable[[Any], Any], x: Any, wanted: Iterable[Index]) -> di
             program = flat(jax.make_jaxpr(fn)(x))
         try:
             found = _swept(program, x, kept)
-        except _NoRule:
+        except _NoRuleError:
             return {index: nested(fn, x, index) for index in wanted}
         zero = jnp.zeros_like(found[(0,) * x.shape[-1]])
         return {index: _factorial(index) * found[index] if index in found else zero for index in wanted}
@@ -110,10 +110,10 @@ def _made(line: Line, xs: Sequence[Polynomial], kept: frozenset[Index], zero: In
     if line.kind in _BILINEAR:
         return [_multiplied(lambda a, b: line.run([a, b])[0], xs[0], xs[1], kept)]
     if line.kind == "div":
-        inverse = xs[1] if len(xs[1]) == 1 else _composed(_nested_slopes, lambda v: 1 / v, xs[1], kept, zero)
-        if len(xs[1]) == 1:
-            return [{k: line.run([v, inverse[zero]])[0] for k, v in xs[0].items()}]
-        return [_multiplied(lambda a, b: a * b, xs[0], inverse, kept)]
+        if moving == [0]:
+            return [{index: line.run([v, xs[1][zero]])[0] for index, v in xs[0].items()}]
+        inverse = _composed(_nested_slopes, lambda v: 1 / v, xs[1], kept, zero)
+        return [_multiplied(jnp.multiply, xs[0], inverse, kept)]
     if len(moving) == 1 and _by_element(line):
         at = moving[0]
 
@@ -122,7 +122,7 @@ def _made(line: Line, xs: Sequence[Polynomial], kept: frozenset[Index], zero: In
 
         slopes = _slopes_of(_SLOPES[line.kind]) if line.kind in _SLOPES else _nested_slopes
         return [_composed(slopes, alone, xs[at], kept, zero)]
-    raise _NoRule(line.kind)
+    raise _NoRuleError(line.kind)
 
 
 def _is_float(v: Any) -> bool:
@@ -140,7 +140,7 @@ def _by_element(line: Line) -> bool:
 
 
 def _through(line: Line, xs: Sequence[Polynomial], zero: Index) -> list[Polynomial]:
-    """A linear operation on one coefficient after the other; what has none there is zero, and what is no float stays."""
+    """A linear operation on one coefficient after the other: zero where there is none, and what is no float stays."""
     made: list[Polynomial] = [{} for _ in line.makes]
     floats = [_is_float(v) for v in line.source[1].invars]
     for index in dict.fromkeys(index for x in xs for index in x):
