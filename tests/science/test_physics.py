@@ -213,7 +213,6 @@ def test_windows_of_parts_add_up_to_one_and_networks_see_their_parts():
     np.testing.assert_allclose(found[:, 0], places[:, 0], atol=1e-12)  # each gives x back
     here = np.abs(places - parts.middles[4]) < parts.reach
     np.testing.assert_array_equal(found[:, 1] != 0, here.all(1))
-    assert np.all(np.abs((places[here.all(1)] - parts.middles[4]) / parts.reach) < 1)
     alone = np.abs(places - parts.middles[4]) <= np.array([0.25, 0.125])
     np.testing.assert_allclose(found[alone.all(1), 1], places[alone.all(1), 1])
 
@@ -259,7 +258,8 @@ def test_weights_by_the_tangent_kernel_are_those_of_its_diagonal():
     (loss, told), grads = px.jit(step_of)(pinn, points)
     np.testing.assert_allclose(pinn.weights, sum(size) / np.array(size), rtol=1e-8)
     np.testing.assert_allclose(loss, pinn.weights[0] * told["b"] + pinn.weights[1] * told["a"], rtol=1e-10)
-    plain = px.grad(lambda n: jnp.dot(pinn.weights, px.science.PINN(n, pinn.terms).means(points)[0]))(pinn.network)
+    weights, terms = pinn.weights, pinn.terms
+    plain = px.grad(lambda network: weights @ px.science.PINN(network, terms).means(points)[0])(pinn.network)
     np.testing.assert_allclose(grads.network[0].weight, plain[0].weight, rtol=1e-8)  # no gradient by the weights
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,7 @@ class Field:
     model: Module
     """What it is a field of: the Module, or what holds the function."""
     points: jax.Array
+    __array_ufunc__: ClassVar = None  # so that NumPy's arrays leave formulas to it
 
     def __init__(self, model: Callable[..., Any], points: Any, coordinates: str | Sequence[str]):
         points = checked_points(points, "Field")

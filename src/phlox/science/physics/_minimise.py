@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, describe, destructure, jit, trainable_arrays, training, write_arrays
+from phlox.core import Module, RangeError, destructure, jit, shown, trainable_arrays, training, write_arrays
 from phlox.nn import reference_forms
 from phlox.science._checks import check_function, check_positive, check_size
 from phlox.science._errors import SolverError
@@ -75,7 +75,7 @@ def minimise(
     check_function(where, "fn", fn, "as fn(model, *args)")
     if not isinstance(model, Module):
         fix = "pass the model second"
-        raise RangeError("a Module whose parameters move", got=describe(model), fix=fix, where=where)
+        raise RangeError("a Module whose parameters move", got=shown(model), fix=fix, where=where)
     if method not in _METHODS:
         names = ", ".join(map(repr, _METHODS))
         raise RangeError(f"method as one of {names}", got=repr(method), fix="choose one of them", where=where)

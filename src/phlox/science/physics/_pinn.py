@@ -60,7 +60,7 @@ class PINN(Module):
         causal: by the name of a term, a ``Causal``, by which early times count first.
 
     Called with points it is the network. ``loss(points)`` takes points by the names of terms, (batch, coordinates), or
-    a tuple of them and further arrays; of a single term also alone. It gives the loss, and the mean square of each term.
+    a tuple of them and further arrays; of a single term also alone. It gives the loss, and each term's mean square.
     ``residual(name, points)`` gives those of one term, (batch,), or (batch, equations). Train it by ``px.fit(pinn,
     [points], loss=px.science.physics_loss, …)``, ``px.science.minimise``, or your own loop.
 
