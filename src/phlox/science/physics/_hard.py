@@ -37,8 +37,8 @@ class HardConstraint(Module):
 
     >>> import jax.numpy as jnp, phlox as px
     >>> network = px.science.HardConstraint(px.Dense(2, 1), lambda x, t: t, lambda x, t: jnp.sin(x))
-    >>> network(jnp.array([[0.5, 0.0]])).item() == jnp.sin(0.5)
-    Array(True, dtype=bool)
+    >>> network(jnp.array([[0.5, 0.0]])).item() == jnp.sin(0.5).item()
+    True
     """
 
     network: Callable[..., Any]
@@ -145,8 +145,8 @@ class PeriodicFeatures(Module):
 
     >>> import jax.numpy as jnp, phlox as px
     >>> layer = px.science.PeriodicFeatures((2.0, None))
-    >>> layer(jnp.array([[0.5, 7.0]])).round(3).tolist(), layer.out_size
-    ([[0.0, 1.0, 7.0]], 3)
+    >>> layer(jnp.array([[0.0, 7.0]])).tolist(), layer.out_size
+    ([[1.0, 0.0, 7.0]], 3)
     """
 
     periods: tuple[float | None, ...]
