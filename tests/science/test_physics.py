@@ -178,7 +178,7 @@ def test_hard_constraints_hold_whatever_the_network_says():
     walls = np.array([[0.0, 0.3], [1.0, 0.4], [0.6, 0.0]])
     np.testing.assert_allclose(model(walls), 0, atol=1e-15)
     inside = np.array([[0.5, 1.0]])
-    np.testing.assert_allclose(model(inside), [[1, 0]] + 0.25 * model.network(inside), rtol=1e-12)
+    np.testing.assert_allclose(model(inside), np.array([[1, 0]]) + 0.25 * model.network(inside), rtol=1e-12)
     alone = px.science.HardConstraint(lambda p: p[:, 0], lambda x, t: (t,))
     assert alone(inside).tolist() == [0.5]
     with pytest.raises(px.ShapeError, match=r"value as \(1,\) for each output.*\n.*a tuple of 2"):
@@ -208,7 +208,8 @@ def test_windows_of_parts_add_up_to_one_and_networks_see_their_parts():
     box = px.science.Box(x=(0, 3), t=(1, 2))
     parts = px.f64(px.science.DomainDecomposition([network()] * 6, box, {"x": 3, "t": 2}, overlap=0.5))
     places = box.grid(x=25, t=9).astype(jnp.float64)
-    parts.networks = [lambda p, n=n: (p * parts.reach + parts.middles[n]) * jnp.array([1.0, n == 4]) for n in range(6)]
+    reach, middles = parts.reach, parts.middles
+    parts.networks = [lambda p, n=n: (p * reach + middles[n]) * jnp.array([1.0, n == 4]) for n in range(6)]
     found = np.asarray(parts(places))
     np.testing.assert_allclose(found[:, 0], places[:, 0], atol=1e-12)  # each gives x back
     here = np.abs(places - parts.middles[4]) < parts.reach
@@ -350,7 +351,7 @@ def plain(u, x, t):
         ),
         (lambda: px.science.PeriodicFeatures((-1.0,)), px.RangeError, "periods above 0, got -1.0"),
         (
-            lambda: px.science.FourierFeatures(2, 3)(jnp.ones(3)),
+            lambda: px.science.FourierFeatures(2, 3)(jnp.ones(3, "float32")),
             px.ShapeError,
             r"FourierFeatures\(2, 3\) expects \(..., 2",
         ),

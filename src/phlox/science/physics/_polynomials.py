@@ -143,12 +143,14 @@ def _through(line: Line, xs: Sequence[Polynomial], zero: Index) -> list[Polynomi
     """A linear operation on one coefficient after the other: zero where there is none, and what is no float stays."""
     made: list[Polynomial] = [{} for _ in line.makes]
     floats = [_is_float(v) for v in line.source[1].invars]
+    linear = line.source[1].primitive  # bound here by itself, as numbers that stand in the line become zero too
     for index in dict.fromkeys(index for x in xs for index in x):
         given = [
             x[index] if index in x else jnp.zeros_like(x[zero]) if is_float else x[zero]
             for x, is_float in zip(xs, floats, strict=True)
         ]
-        for polynomial, y in zip(made, line.run(given), strict=True):
+        found = linear.bind(*given, **line.params)
+        for polynomial, y in zip(made, found if linear.multiple_results else [found], strict=True):
             polynomial[index] = y
     return made
 
