@@ -46,7 +46,7 @@ def everything(p):
     return jnp.tanh(waves) + logs * kinks
 
 
-@pytest.mark.parametrize("names", ["x", "xt", "xxx", "xxtt"])
+@pytest.mark.parametrize("names", ["xxt", *(pytest.param(n, marks=pytest.mark.soak) for n in ("x", "ttt", "xxtt"))])
 def test_derivatives_of_any_order_are_those_of_jax(names):
     axes = ["xt".index(name) for name in names]
     found = px.jit(lambda p: px.science.Field(everything, p, "x t").d(names))(jnp.array(POINTS))
@@ -158,12 +158,12 @@ def test_sobol_points_fall_evenly_into_all_boxes_of_a_grid():
 def test_adaptive_points_have_the_density_of_the_residual():
     box = px.science.Box(x=(0, 1))
     line = lambda p: jnp.stack([p[:, 0], -p[:, 0]], 1)  # noqa: E731
-    plain = np.asarray(box.adaptive(2000, line, floor=0.0, pool=100_000, key=0))
-    np.testing.assert_allclose([plain.mean(), (plain**2).mean()], [2 / 3, 1 / 2], rtol=0.02)  # of density 2x
-    sharp = np.asarray(box.adaptive(2000, line, power=2, floor=0.0, pool=100_000, key=0))
-    np.testing.assert_allclose(sharp.mean(), 3 / 4, rtol=0.02)  # of density 3x²
-    mixed = np.asarray(box.adaptive(2000, line, floor=1.0, pool=100_000, key=0))
-    np.testing.assert_allclose(mixed.mean(), (2 / 3 + 1 / 2) / 2, rtol=0.02)
+    plain = np.asarray(box.adaptive(1000, line, floor=0.0, pool=20_000, key=0))
+    np.testing.assert_allclose([plain.mean(), (plain**2).mean()], [2 / 3, 1 / 2], rtol=0.04)  # of density 2x
+    sharp = np.asarray(box.adaptive(1000, line, power=2, floor=0.0, pool=20_000, key=0))
+    np.testing.assert_allclose(sharp.mean(), 3 / 4, rtol=0.04)  # of density 3x²
+    mixed = np.asarray(box.adaptive(1000, line, floor=1.0, pool=20_000, key=0))
+    np.testing.assert_allclose(mixed.mean(), (2 / 3 + 1 / 2) / 2, rtol=0.04)
     assert box.adaptive(20, lambda p: 0 * p[:, 0], key=0).shape == (20, 1)
     with pytest.raises(px.RangeError, match=r"Box\.adaptive expects residuals that are finite, got NaN or Inf"):
         box.adaptive(20, lambda p: jnp.log(p[:, 0] - 0.5), key=0)
@@ -188,11 +188,17 @@ def test_hard_constraints_hold_whatever_the_network_says():
 def test_periodic_features_make_a_field_periodic_with_all_its_derivatives():
     layer = px.science.PeriodicFeatures((2.0, None), harmonics=2)
     model = px.f64(px.Chain(layer, px.Dense(layer.out_size, 5, px.tanh, key=0), px.Dense(5, 1, key=1)))
-    u = px.science.Field(model, POINTS, "x t")
-    for names in ("", "x", "xxt"):
-        np.testing.assert_allclose(u.d(names), u.at(x=POINTS[:, 0] + 2).d(names), rtol=1e-9)
-    assert float(jnp.abs(u.value - u.at(x=POINTS[:, 0] + 1).value).min()) > 1e-3
-    assert float(jnp.abs(u.value - u.at(t=POINTS[:, 1] + 2).value).min()) > 1e-3
+
+    @px.jit
+    def moved(model, points, x, t):
+        u = px.science.Field(model, points, "x t")
+        other = u.at(x=points[:, 0] + x, t=points[:, 1] + t)
+        return [u.d(names) - other.d(names) for names in ("xxt", "x", "")]
+
+    for change in moved(model, POINTS, 2.0, 0.0):
+        np.testing.assert_allclose(change, 0, atol=1e-12)
+    for away in ((1.0, 0.0), (0.0, 2.0)):
+        assert float(jnp.abs(moved(model, POINTS, *away)[2]).min()) > 1e-3
 
 
 def test_fourier_features_have_the_kernel_of_their_scale():
@@ -208,7 +214,7 @@ def test_windows_of_parts_add_up_to_one_and_networks_see_their_parts():
     box = px.science.Box(x=(0, 3), t=(1, 2))
     parts = px.f64(px.science.DomainDecomposition([network()] * 6, box, {"x": 3, "t": 2}, overlap=0.5))
     places = box.grid(x=25, t=9).astype(jnp.float64)
-    reach, middles = parts.reach, parts.middles
+    reach, middles = np.asarray(parts.reach), np.asarray(parts.middles)
     parts.networks = [lambda p, n=n: (p * reach + middles[n]) * jnp.array([1.0, n == 4]) for n in range(6)]
     found = np.asarray(parts(places))
     np.testing.assert_allclose(found[:, 0], places[:, 0], atol=1e-12)  # each gives x back
@@ -232,8 +238,13 @@ def step_of(pinn, points):
 
 def test_weights_by_gradients_make_all_gradients_of_one_length():
     pinn, points = two_terms(balance="gradient_norm", every=2, momentum=0.75)
-    norms = [px.global_norm(px.grad(lambda p, n=n: p.means(points)[0][n])(pinn).network) for n in range(2)]
-    wanted = float(norms[0] + norms[1]) / np.array(norms)
+
+    @px.jit
+    def wanted_of(pinn):
+        norms = [px.global_norm(px.grad(lambda p, n=n: p.means(points)[0][n])(pinn)) for n in range(2)]
+        return sum(norms) / jnp.stack(norms)
+
+    wanted = np.asarray(wanted_of(pinn))
     step = px.jit(step_of)
     (_, told), _ = step(pinn, points)
     np.testing.assert_allclose(pinn.weights, wanted, rtol=1e-8)
@@ -241,11 +252,10 @@ def test_weights_by_gradients_make_all_gradients_of_one_length():
     pinn.network[0].weight = 2 * pinn.network[0].weight
     step(pinn, points)
     np.testing.assert_allclose(pinn.weights, wanted, rtol=1e-8)  # not yet
-    norms = [px.global_norm(px.grad(lambda p, n=n: p.means(points)[0][n])(pinn).network) for n in range(2)]
+    moved = 0.75 * wanted + 0.25 * np.asarray(wanted_of(pinn))
     step(pinn, points)
-    moved = 0.75 * wanted + 0.25 * float(norms[0] + norms[1]) / np.array(norms)
     np.testing.assert_allclose(pinn.weights, moved, rtol=1e-8)
-    px.jit(lambda pinn, points: pinn.loss(points)[0])(pinn, points)  # nobody trains
+    pinn.loss(points)  # nobody trains
     assert int(pinn.steps) == 3
 
 
