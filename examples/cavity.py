@@ -96,7 +96,7 @@ def velocities(pinn: px.science.PINN, places: Any) -> jax.Array:
     return jnp.stack([psi.d("y"), -psi.d("x")], -1)
 
 
-def main(width: int = 20, points: int = 1000, steps: int = 120) -> Found:
+def main(width: int = 20, points: int = 1000, steps: int = 300) -> Found:
     """Walls and lid hold by how the network is built; what is left is one equation, of fourth order."""
     with jax.enable_x64(True), px.seed(0), px.dtypes(param="float64"):
         body = px.Chain(px.Dense(2, width, px.tanh), px.Dense(width, width, px.tanh), px.Dense(width, 1))
