@@ -104,7 +104,7 @@ def burgers() -> None:
         exact = example.cole_hopf(x, np.full(401, max(t[n], 1e-9)))
         right.plot(x, exact, color=colour, alpha=0.35, linewidth=4)
         right.plot(x, wave[:, n], color=colour, linewidth=1, label=f"t = {t[n]:g}")
-    right.set(xlabel="x", title=f"the network (lines) and the exact solution (bands): {found.error:.2%} off")
+    right.set(xlabel="x", title=f"network (lines), exact (bands): {found.error:.2%} off")
     right.legend(fontsize=8)
     figure.savefig(IMAGES / "burgers.png", dpi=90)
     print(f"burgers: {found.error:.3%} off")

@@ -47,7 +47,7 @@ class Found:
     error: float  # relative L2, on a grid
 
 
-def main(width: int = 20, points: int = 2000, adam: int = 1000, rounds: int = 4, steps: int = 50) -> Found:
+def main(width: int = 20, points: int = 1200, adam: int = 500, rounds: int = 4, steps: int = 50) -> Found:
     """Adam first, then rounds of Levenberg and Marquardt's method, each at points where the residual is large."""
     with jax.enable_x64(True), px.seed(0), px.dtypes(param="float64"):
         sizes = (2, width, width, width)
