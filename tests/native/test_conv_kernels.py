@@ -37,7 +37,9 @@ CASES = {
     "depthwise": dict(size=(3, 3), space=(6, 7), channels=16, out=16, padding=1, groups=16),
     "space": dict(size=(2, 3, 2), space=(4, 5, 6), channels=3, out=8, padding=1, stride=(1, 2, 1)),
     "phases": dict(size=(7, 4), space=(13, 11), channels=3, out=5, padding=((2, 3), (0, 1)), stride=(2, 3)),
-    "phases without weights": dict(size=(2, 1), space=(8, 7), channels=2, out=5, padding=((1, 0), (0, 0)), stride=(3, 2)),
+    "phases without weights": dict(
+        size=(2, 1), space=(8, 7), channels=2, out=5, padding=((1, 0), (0, 0)), stride=(3, 2)
+    ),
     "patches": dict(size=(4, 4), space=(9, 8), channels=3, out=5, stride=4),
     "far padding": dict(size=(2, 2), space=(4, 4), channels=3, out=5, padding=3),
 }
