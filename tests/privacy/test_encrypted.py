@@ -92,6 +92,7 @@ def test_a_program_computes_what_its_model_does():
         px.Chain(px.BatchNorm(4, SQUARE), px.MeanPool((2, 2)), px.identity),
         px.flatten, px.Dense(4, 3, key=1), px.privacy.Polynomial([1.0, 2.0, 0.0, 0.5]),
     )  # fmt: skip
+    model.layers[0].bias, model.layers[3].bias = jnp.array([1.0, -0.5, 0.2, 0.7]), jnp.array([0.3, -1.0, 2.0])
     x = np.float32(RNG.normal(size=(5, 4, 4, 2)))
     encrypted = px.privacy.EncryptedModel(model, (4, 4, 2), scale_bits=25)
     np.testing.assert_allclose(encrypted.in_the_clear(x), model(x), rtol=1e-4, atol=1e-4)

@@ -47,7 +47,7 @@ def by_a_loop():
     return found
 
 
-@pytest.mark.parametrize("microbatch", [None, 4])
+@pytest.mark.parametrize("microbatch", [4, pytest.param(None, marks=pytest.mark.soak)])
 def test_a_step_without_noise_is_that_of_a_loop_over_examples(microbatch):
     model, expected = twice(), by_a_loop()
     clip = float(np.median([norm for _, norm in expected]))

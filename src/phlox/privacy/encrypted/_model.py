@@ -142,7 +142,8 @@ def _checked(model: EncryptedModel, public: bytes) -> Any:
     first = context.seal_context().data.first_context_data()
     levels, slots = first.chain_index(), first.parms().poly_modulus_degree() // 2
     wanted = model.parameters
-    if levels < wanted.levels or slots < (width := width_of(model.steps, wanted.outputs)):
+    width = width_of(model.steps, wanted.outputs)
+    if levels < wanted.levels or slots < width:
         short = missing(model.steps, levels) or f"the model needs {width} slots"
         got = f"{levels} levels and {slots} slots: {short}"
         raise RangeError(f"keys for {wanted.levels} levels", got=got, fix=fix, where=where)

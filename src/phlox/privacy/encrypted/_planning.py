@@ -62,7 +62,7 @@ class EncryptionParameters:
         True
         """
         found: dict[str, Any] = json.loads(text)
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})
+        return cls(**{**found, "input_shape": tuple(found["input_shape"]), "bits": tuple(found["bits"])})
 
 
 def levels_of(step: Step) -> int:

@@ -50,7 +50,7 @@ class Power:
     coefficients: tuple[float, ...]
 
     def __call__(self, x: Numbers) -> Numbers:
-        return np.polynomial.polynomial.polyval(x, self.coefficients)
+        return np.asarray(np.polynomial.polynomial.polyval(x, self.coefficients), np.float64)
 
 
 Step = Affine | Power
@@ -81,9 +81,9 @@ def _parts(part: Any, name: str) -> Iterator[tuple[str, Any]]:
         return
     act = getattr(part, "act", identity)
     if isinstance(part, Module) and isinstance(act, Polynomial):
-        part = copy(part)
-        part.act = identity  # type: ignore[attr-defined]
-        yield name, part
+        plain: Any = copy(part)
+        plain.act = identity
+        yield name, plain
         yield f"{name}.act", act
     else:
         yield name, part

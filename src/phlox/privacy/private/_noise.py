@@ -16,7 +16,8 @@ def secret_key(seed: int | None) -> Any:
     """A key from the system's entropy, or from a seed."""
     if seed is not None:
         return jax.random.key(seed, impl="threefry2x32")
-    return jax.random.wrap_key_data(np.frombuffer(secrets.token_bytes(8), np.uint32), impl="threefry2x32")
+    words = np.frombuffer(secrets.token_bytes(8), np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
 
 
 def gaussian(key: Any, like: Any) -> Any:

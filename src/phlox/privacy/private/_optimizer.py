@@ -115,10 +115,10 @@ class PrivateOptimizer(Optimizer):
         Raises:
             RangeError: a batch that was not drawn as ``epsilon`` has it.
         """
-        drawn = batch[0] if len(batch) == 1 and isinstance(batch[0], Sampled) else None
+        whole: Any = batch if len(batch) > 1 else next(iter(batch))
+        drawn = whole if isinstance(whole, Sampled) else None
         if drawn is None and self.examples is None:
-            rows = jnp.shape(jax.tree.leaves(batch)[0])[0]
-            return (batch if len(batch) > 1 else batch[0]), jnp.ones(rows, bool)
+            return whole, jnp.ones(jnp.shape(jax.tree.leaves(whole)[0])[0], bool)
         known = (self.batch_size, self.examples)
         if drawn is None or (self.examples is not None and (drawn.batch_size, drawn.examples) != known):
             got = "a batch of another loader" if drawn is None else f"{drawn.batch_size:g} of {drawn.examples}"
