@@ -1,4 +1,4 @@
-"""Search: settings of a training found by trials, over Optuna or Ray Tune, which are loaded when a search begins.
+"""Search: settings of a training found by trials, over Optuna, which is loaded when a search begins.
 
 _space       what may be chosen from
 _trial       one trial, as its objective sees it, and the callback that ends it early
@@ -7,20 +7,18 @@ _study       what came of a search
 _pictures    a search as people see it
 _storage     where Optuna keeps a study, and trials of processes that died
 _tune        px.tune, over Optuna
-_ray         px.search.ray_tune, over Ray Tune
 """
 
 from typing import TYPE_CHECKING
 
 from phlox.core import unknown_name as _unknown_name
-from phlox.search._ray import ray_tune
 from phlox.search._result import TrialResult
 from phlox.search._space import Choice, Integer, Uniform
 from phlox.search._study import Study
 from phlox.search._trial import Pruning, Trial
 from phlox.search._tune import read_study, tune
 
-__all__ = ["Choice", "Integer", "Pruning", "Study", "Trial", "TrialResult", "Uniform", "ray_tune", "read_study", "tune"]
+__all__ = ["Choice", "Integer", "Pruning", "Study", "Trial", "TrialResult", "Uniform", "read_study", "tune"]
 
 if not TYPE_CHECKING:  # a checker shall go on knowing which names there are
 

@@ -41,14 +41,6 @@ class Uniform:
 
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
-    def ray(self) -> Any:
-        """As Ray Tune has it."""
-        from ray import tune  # pyright: ignore[reportMissingImports]  # an extra
-
-        if self.step is not None:
-            return tune.quniform(self.low, self.high, self.step)
-        return (tune.loguniform if self.log else tune.uniform)(self.low, self.high)
-
     def value(self, told: Any) -> Any:
         """What an objective gets for what a storage keeps."""
         return told
@@ -84,14 +76,6 @@ class Integer:
         from optuna.distributions import IntDistribution  # pyright: ignore[reportMissingImports]  # an extra
 
         return IntDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def ray(self) -> Any:
-        """As Ray Tune has it, whose upper bounds are not included."""
-        from ray import tune  # pyright: ignore[reportMissingImports]  # an extra
-
-        if self.step != 1:
-            return tune.choice(list(range(self.low, self.high + 1, self.step)))
-        return (tune.lograndint if self.log else tune.randint)(self.low, self.high + 1)
 
     def value(self, told: Any) -> Any:
         """What an objective gets for what a storage keeps."""
@@ -134,12 +118,6 @@ class Choice:
         from optuna.distributions import CategoricalDistribution  # pyright: ignore[reportMissingImports]  # an extra
 
         return CategoricalDistribution(self.labels)
-
-    def ray(self) -> Any:
-        """As Ray Tune has it."""
-        from ray import tune  # pyright: ignore[reportMissingImports]  # an extra
-
-        return tune.choice(list(self.labels))
 
     def value(self, told: Any) -> Any:
         """What an objective gets for what a storage keeps."""

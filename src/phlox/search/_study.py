@@ -17,7 +17,7 @@ class Study:
         trials: in the order in which they began.
         mode: "min" or "max", which way values are better.
         name: of the study.
-        source: that of Optuna or Ray Tune behind it, for what has no method here.
+        source: that of Optuna behind it, for what has no method here.
     """
 
     trials: list[TrialResult]
