@@ -79,7 +79,7 @@ def test_a_network_stretches_space_as_the_derivative_of_the_map_says():
     assert float(jnp.abs(stretch).max()) > 0.1
 
 
-def test_both_traces_are_one_program_away_and_misuse_is_told():
+def test_what_does_not_fit_is_refused():
     with pytest.raises(px.RangeError, match="an equation of a field WithTrace"):
         P.Continuous(px.science.NeuralODE(lambda y: y))
     with pytest.raises(px.RangeError, match="one answer to whether the field gets the time, got time=True"):

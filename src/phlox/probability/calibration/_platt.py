@@ -57,7 +57,7 @@ class PlattScaling(Module):
         return jax.nn.sigmoid(slope.astype(s.dtype) * s + self.offset.astype(s.dtype))
 
     def _brief(self) -> str:
-        return "PlattScaling()" if self.slope is None else f"PlattScaling({self.slope:.4g}, {self.offset:.4g})"
+        return "PlattScaling()"
 
 
 def yes_or_no(where: str, scores: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,7 @@ class Flow(Module):
 
     base: Any
     bijections: list[Bijection]
+    _positional = "bijections"  # in the printed model
 
     def __init__(self, base: Any, *bijections: Bijection):
         if isinstance(base, type) or not all(callable(getattr(base, n, None)) for n in ("log_prob", "sample")):

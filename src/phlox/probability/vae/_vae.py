@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, ShapeError, State, advance, describe, harmonise, key_or_draw
+from phlox.core import Module, ShapeError, State, advance, describe, harmonise, key_or_draw, vmap
 from phlox.probability._arguments import choice, function, positive, refuse_values, whole
 
 
@@ -111,11 +111,11 @@ class VAE(Module):
         r"""The logarithm of the mean of $p(x, z) / q(z \mid x)$ over draws of z, in nats, (batch,).
 
         On the mean it is below the evidence log p(x), and comes up to it with more draws (Burda, Grosse and
-        Salakhutdinov, "Importance weighted autoencoders", 2016).
+        Salakhutdinov, "Importance weighted autoencoders", 2016). All draws are in memory together.
         """
         mean, log_variance = self.encode(x, context)
         z = self._drawn(mean, log_variance, (whole("VAE.log_prob", "draws", draws),))
-        seen = jax.lax.map(lambda z: self._seen(x, z, context), z)
+        seen = vmap(lambda z: self._seen(x, z, context))(z)
         prior, found = _log_normal(z, 0.0, 0.0), _log_normal(z, mean, log_variance)
         return jax.nn.logsumexp(seen + prior - found, 0) - math.log(draws)
 
