@@ -36,6 +36,9 @@ class Known(base.ClassifierMixin, base.BaseEstimator):
     def decision_function(self, x):
         return x[:, 0] if x.shape[1] == 1 else x
 
+    def predict(self, x):
+        return self.classes_[x.argmax(1) if x.shape[1] > 1 else (x[:, 0] > 0).astype(int)]
+
 
 def calibrated(method, x, y):
     """What scikit-learn gives for its own inputs."""
@@ -86,7 +89,7 @@ def test_what_was_found_is_no_parameter_is_saved_and_runs_compiled(tmp_path):
         params, state = px.split(layer)
         assert not params
         assert state
-        px.save(tmp_path / "layer.phlox", layer)
+        px.save(layer, tmp_path / "layer.phlox")
         again = px.load(tmp_path / "layer.phlox")
         compiled = px.jit(lambda layer, x: layer(x))(again, given)
         np.testing.assert_allclose(*(np.asarray(v, float) for v in (compiled, layer(given))), rtol=1e-12)
