@@ -33,10 +33,9 @@ def test_the_density_of_a_linear_equation_is_normal_with_its_closed_covariance()
     moved = linalg.expm(0.5 * MATRIX)
     back = np.linalg.inv(moved)
     wanted = stats.multivariate_normal(cov=back @ back.T).logpdf(X)
-    found, z, x = px.jit(lambda flow, x: (flow.log_prob(x), flow.latent(x), flow.from_latent(flow.latent(x))))(flow, X)
+    found, x = px.jit(lambda flow, x, z: (flow.log_prob(x), flow.from_latent(z)))(flow, X, X @ moved.T)
     np.testing.assert_allclose(found, wanted, rtol=1e-7)
-    np.testing.assert_allclose(z, X @ moved.T, rtol=1e-7)
-    np.testing.assert_allclose(x, X, atol=1e-6)
+    np.testing.assert_allclose(x, X, atol=1e-7)
 
 
 def test_a_drawn_direction_gives_the_trace_and_what_lies_beside_the_diagonal():
@@ -61,6 +60,7 @@ class Field(px.Module):
         return self.net(jnp.concatenate([x, jnp.full_like(x[:, :1], t), context], -1))
 
 
+@pytest.mark.soak
 def test_a_network_stretches_space_as_the_derivative_of_the_map_says():
     ode = px.science.NeuralODE(P.WithTrace(Field(), time=True), time=True, rtol=1e-9, atol=1e-9)
     bijection, h = P.Continuous(ode, key=0), 1e-4

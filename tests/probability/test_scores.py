@@ -29,9 +29,14 @@ def integral(cdf, y):
     return below + integrate.quad(lambda x: (1 - cdf(x)) ** 2, y, 40, limit=400)[0]
 
 
+def compiled(score):
+    """One program in place of many small ones, with options as they are."""
+    return lambda *arrays, **options: jax.jit(lambda *arrays: score(*arrays, **options))(*arrays)
+
+
 def test_the_crps_of_a_normal_variable_is_the_integral_that_defines_it():
     wanted = [integral(stats.norm(m, s).cdf, y) for m, s, y in zip(MEAN, SCALE, TARGET, strict=True)]
-    np.testing.assert_allclose(P.crps_normal(MEAN, SCALE, TARGET), wanted, rtol=1e-7)
+    np.testing.assert_allclose(compiled(P.crps_normal)(MEAN, SCALE, TARGET), wanted, rtol=1e-7)
 
 
 def test_the_crps_of_samples_is_the_integral_over_their_steps_and_fair_without_pairs_of_one():
@@ -41,44 +46,47 @@ def test_the_crps_of_samples_is_the_integral_over_their_steps_and_fair_without_p
         return (share**2 * np.diff(at)).sum()
 
     wanted = [steps(m, y) for m, y in zip(MEMBERS, TARGET, strict=True)]
-    np.testing.assert_allclose(P.crps_ensemble(MEMBERS, TARGET), wanted, rtol=1e-12)
+    np.testing.assert_allclose(compiled(P.crps_ensemble)(MEMBERS, TARGET), wanted, rtol=1e-12)
     apart = np.abs(MEMBERS[:, :, None] - MEMBERS[:, None]).sum((1, 2)) / (2 * 5 * 4)
     fair = np.abs(MEMBERS - TARGET[:, None]).mean(1) - apart
-    np.testing.assert_allclose(P.crps_ensemble(MEMBERS, TARGET, fair=True), fair, rtol=1e-12)
-    one = P.energy_score(MEMBERS[..., None], TARGET[:, None], fair=True)
+    np.testing.assert_allclose(compiled(P.crps_ensemble)(MEMBERS, TARGET, fair=True), fair, rtol=1e-12)
+    one = compiled(P.energy_score)(MEMBERS[..., None], TARGET[:, None], fair=True)
     np.testing.assert_allclose(one, fair, rtol=1e-12)
 
 
 def test_the_energy_score_is_that_of_all_distances_and_has_a_gradient_where_members_meet():
     own = [distance.cdist(v, v).sum() / 50 for v in VECTORS]
     off = [distance.cdist(v, p[None]).mean() for v, p in zip(VECTORS, POINTS, strict=True)]
-    np.testing.assert_allclose(P.energy_score(VECTORS, POINTS), np.subtract(off, own), rtol=1e-12)
-    slope = jax.grad(lambda v: P.energy_score(v, jnp.zeros(2)))(jnp.array([[1.0, 0.0], [1.0, 0.0]]))
+    np.testing.assert_allclose(compiled(P.energy_score)(VECTORS, POINTS), np.subtract(off, own), rtol=1e-12)
+    slope = jax.grad(lambda v: compiled(P.energy_score)(v, jnp.zeros(2)))(jnp.array([[1.0, 0.0], [1.0, 0.0]]))
     np.testing.assert_allclose(slope, [[0.5, 0.0], [0.5, 0.0]])
 
 
 def test_many_quantiles_have_the_crps_of_their_distribution():
     levels = (np.arange(4000) + 0.5) / 4000
     quantiles = stats.norm(MEAN[:, None], SCALE[:, None]).ppf(levels)
-    np.testing.assert_allclose(P.crps_quantiles(quantiles, levels, TARGET), P.crps_normal(MEAN, SCALE, TARGET), 1e-3)
+    found = compiled(P.crps_quantiles)(quantiles, levels, TARGET)
+    np.testing.assert_allclose(found, P.crps_normal(MEAN, SCALE, TARGET), rtol=1e-3)
 
 
 def test_pinball_scores_are_those_of_scikit_learn_and_make_the_score_of_intervals():
     for level in (0.1, 0.5, 0.8):
         wanted = metrics.mean_pinball_loss(TARGET, MEAN, alpha=level)
-        np.testing.assert_allclose(P.pinball(MEAN, level, TARGET).mean(), wanted, rtol=1e-12)
+        np.testing.assert_allclose(compiled(P.pinball)(MEAN, level, TARGET).mean(), wanted, rtol=1e-12)
     lower, upper, alpha = MEAN - SCALE, MEAN + SCALE, 0.2
-    ends = P.pinball(np.stack([lower, upper], -1), np.array([alpha / 2, 1 - alpha / 2]), TARGET)
-    np.testing.assert_allclose(P.interval_score(lower, upper, TARGET, 1 - alpha), 2 / alpha * ends.sum(-1), rtol=1e-12)
+    ends = compiled(P.pinball)(np.stack([lower, upper], -1), np.array([alpha / 2, 1 - alpha / 2]), TARGET)
+    found = compiled(P.interval_score)(lower, upper, TARGET, coverage=1 - alpha)
+    np.testing.assert_allclose(found, 2 / alpha * ends.sum(-1), rtol=1e-12)
     assert bool(jnp.any(lower > TARGET)) or bool(jnp.any(upper < TARGET)), "some lie outside"
 
 
 def test_brier_and_log_scores_are_those_of_scikit_learn_and_scipy():
     yes, said = RNG.integers(0, 2, 9), RNG.uniform(size=9)
-    np.testing.assert_allclose(P.brier_score(said, yes).mean(), metrics.brier_score_loss(yes, said), rtol=1e-12)
+    found = compiled(P.brier_score)(said, yes).mean()
+    np.testing.assert_allclose(found, metrics.brier_score_loss(yes, said), rtol=1e-12)
     y, p = np.array([0, 1, 2, 2]), RNG.dirichlet(np.ones(3), 4)
     wanted = metrics.brier_score_loss(y, p, labels=[0, 1, 2], scale_by_half=False)
-    np.testing.assert_allclose(P.brier_score(p, y, classes=True).mean(), wanted, rtol=1e-12)
+    np.testing.assert_allclose(compiled(P.brier_score)(p, y, classes=True).mean(), wanted, rtol=1e-12)
     wanted = -stats.norm.logpdf(POINTS).sum(-1)
     np.testing.assert_allclose(P.log_score(P.StandardNormal(3), POINTS), wanted, rtol=1e-12)
 

@@ -38,15 +38,14 @@ def test_the_bound_of_the_true_posterior_is_the_evidence_and_that_of_another_is_
     x = RNG.normal(size=(5, 4))
     evidence = stats.multivariate_normal(cov=WEIGHT.T @ WEIGHT + NOISE**2 * np.eye(4)).logpdf(x)
     exact, half = linear(), linear(0.5)
-    np.testing.assert_allclose(exact.log_prob(x, draws=3), evidence, rtol=1e-10)
-    bound = np.mean([half.bound(x) for _ in range(200)], 0)
-    found = np.mean([exact.bound(x) for _ in range(200)], 0)
-    np.testing.assert_allclose(found, evidence, atol=0.5)
-    assert np.all(bound < evidence - 0.05)
-    closer = np.asarray(half.log_prob(x, draws=2000))
-    np.testing.assert_allclose(closer, evidence, atol=0.25)
-    again = linear()
-    np.testing.assert_allclose(again.loss(x), -linear().bound(x).mean(), rtol=1e-12)
+    draw = px.jit(lambda vae, x: (vae.log_prob(x, draws=3), vae.bound(x), vae.log_prob(x, draws=500)))
+    few, one, many = zip(*(draw(exact, x) for _ in range(60)), strict=True)
+    np.testing.assert_allclose(few[0], evidence, rtol=1e-10)
+    np.testing.assert_allclose(np.mean(one, 0), evidence, atol=0.8)
+    few, one, many = zip(*(draw(half, x) for _ in range(20)), strict=True)
+    assert np.all(np.mean(one, 0) < evidence - 0.05)
+    np.testing.assert_allclose(np.mean(many, 0), evidence, atol=0.2)
+    np.testing.assert_allclose(linear().loss(x), -linear().bound(x).mean(), rtol=1e-12)
 
 
 def test_the_divergence_is_weighed_and_keys_move_on():
@@ -88,6 +87,7 @@ def test_images_of_zeros_and_ones_have_the_density_of_bernoulli_variables_given_
         vae.loss(x + 2, context)
 
 
+@pytest.mark.soak
 def test_training_raises_the_bound_of_a_linear_model_to_the_evidence():
     z = RNG.normal(size=(512, 2))
     x = z @ WEIGHT + NOISE * RNG.normal(size=(512, 4))
@@ -107,12 +107,12 @@ def test_training_raises_the_bound_of_a_linear_model_to_the_evidence():
 def test_codes_are_the_nearest_and_gradients_go_through_to_the_vectors():
     quantizer = px.f64(P.VectorQuantizer(5, 3, key=0))
     x = jnp.asarray(RNG.normal(size=(2, 4, 3)))
-    found = quantizer(x)
+    ask = px.jit(lambda q, x: (q(x), px.grad(lambda x: (q(x).values ** 2).sum() + q(x).loss)(x)))
+    found, slope = ask(quantizer, x)
     apart = np.square(np.asarray(x)[..., None, :] - np.asarray(quantizer.codebook)).sum(-1)
     np.testing.assert_array_equal(found.codes, apart.argmin(-1))
     np.testing.assert_allclose(found.values, quantizer.lookup(found.codes), rtol=1e-12)
     np.testing.assert_allclose(found.loss, 0.25 * apart.min(-1).mean() / 3, rtol=1e-10)
-    slope = px.grad(lambda x: (quantizer(x).values ** 2).sum() + quantizer(x).loss)(x)
     pulled = 0.25 * 2 * (x - found.values) / x.size
     np.testing.assert_allclose(slope, 2 * found.values + pulled, rtol=1e-10)
 
@@ -129,6 +129,7 @@ def test_codes_follow_the_mean_of_their_vectors_in_training_alone():
     np.testing.assert_allclose(quantizer.codebook, [[0.25 * 4 / 1.25], [(7.5 + 0.25 * 9) / 1.0]], rtol=1e-8)
 
 
+@pytest.mark.soak
 def test_an_autoencoder_of_codes_learns_its_codes_and_reads_them_back():
     centres = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0], [0.0, -3.0]])
     x = centres[RNG.integers(0, 4, 256)] + 0.1 * RNG.normal(size=(256, 2))

@@ -111,20 +111,22 @@ def classes_of(where: str, target: Any, classes: int, kind: str = "classes") -> 
         fix = "give the number of each; of one-hot rows: target.argmax(-1)"
         raise DtypeError(f"integer {kind}", got=describe(target), fix=fix, where=where)
     expected = f"{kind} from 0 to {classes - 1}"
-    refuse_values(where, target, (target >= 0) & (target < classes), expected, f"number the {kind} from 0")
+    refuse_values(where, target, lambda v: (v >= 0) & (v < classes), expected, f"number the {kind} from 0")
     return target
 
 
-def refuse_values(where: str | None, x: Any, good: Any, expected: str, fix: str) -> None:
-    """Refuse values that are not good, where they are known.
+def refuse_values(where: str | None, x: Any, good: Callable[[np.ndarray], Any], expected: str, fix: str) -> None:
+    """Refuse values that are not ``good(values)``, where they are known.
 
     Raises:
         RangeError: such a value.
     """
-    if isinstance(good, Tracer) or bool(jnp.all(good)):
+    if isinstance(x, Tracer):
         return
-    bad = np.asarray(x)[~np.asarray(good)].flat[0]
-    raise RangeError(expected, got=f"{describe(x)} with {bad}", fix=fix, where=where)
+    values = np.asarray(x)
+    bad = values[~good(values)]
+    if bad.size:
+        raise RangeError(expected, got=f"{describe(x)} with {bad.flat[0]}", fix=fix, where=where)
 
 
 def known(where: str, what: str, *arrays: Any) -> tuple[np.ndarray, ...]:

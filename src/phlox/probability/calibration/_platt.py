@@ -70,9 +70,9 @@ def yes_or_no(where: str, scores: Any, target: Any) -> tuple[np.ndarray, np.ndar
     y = jnp.asarray(target)
     alike(where, scores=s, target=y)
     s, y = known(where, "a calibration", s.reshape(-1), y.reshape(-1))
-    refuse_values(where, s, np.isfinite(s), "finite scores", "leave out what is not finite")
+    refuse_values(where, s, np.isfinite, "finite scores", "leave out what is not finite")
     fix = "give 1 where it is so and 0 elsewhere; of one class among several: (target == c)"
-    refuse_values(where, y, (y == 0) | (y == 1), "targets of 0 and 1", fix)
+    refuse_values(where, y, lambda v: (v == 0) | (v == 1), "targets of 0 and 1", fix)
     return s.astype(np.float64), y.astype(np.float64)
 
 

@@ -89,7 +89,7 @@ class ConformalClassifier(Conformal):
             fix = "put the classes along the last axis"
             raise ShapeError("(..., classes)", got=describe(p), fix=fix, where=where)
         fix = "pass logits through px.softmax"
-        refuse_values(where, p, (p >= 0) & (p <= 1), "probabilities in [0, 1]", fix)
+        refuse_values(where, p, lambda v: (v >= 0) & (v <= 1), "probabilities in [0, 1]", fix)
         if self.method == "lac":
             return 1 - p
         order = jnp.argsort(-p, -1)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from phlox.core import Module, State
 from phlox.probability._arguments import fitted, floats, known, refuse_values, share
@@ -53,7 +54,7 @@ class ConformalDetector(Module):
         where = "ConformalDetector.calibrate"
         (s,) = floats(where, scores=scores)
         known(where, "what is ordinary", s)
-        refuse_values(where, s, ~jnp.isnan(s), "scores that are numbers", "leave out what is NaN")
+        refuse_values(where, s, lambda v: ~np.isnan(v), "scores that are numbers", "leave out what is NaN")
         self.scores = jnp.sort(s.reshape(-1))
         return self
 

@@ -74,7 +74,7 @@ def _scaled(where: str, prediction: Any, scale: Any, target: Any) -> tuple[jax.A
     scale = jnp.ones(jnp.shape(prediction), bool) if scale is None else scale
     prediction, scale, target = floats(where, prediction=prediction, scale=scale, target=target)
     alike(where, prediction=prediction, scale=scale)
-    refuse_values(where, scale, scale > 0, "scale above 0", "pass it through softplus or exp")
+    refuse_values(where, scale, lambda v: v > 0, "scale above 0", "pass it through softplus or exp")
     return prediction, scale, target
 
 

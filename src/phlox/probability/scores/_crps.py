@@ -40,7 +40,7 @@ def crps_normal(mean: Any, scale: Any, target: Any) -> jax.Array:
     """
     mean, scale, target = floats("crps_normal", mean=mean, scale=scale, target=target)
     alike("crps_normal", mean=mean, scale=scale, target=target)
-    refuse_values("crps_normal", scale, scale > 0, "scale above 0", "pass it through softplus or exp")
+    refuse_values("crps_normal", scale, lambda v: v > 0, "scale above 0", "pass it through softplus or exp")
     z = (target - mean) / scale
     return scale * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / math.sqrt(math.pi))
 

@@ -36,7 +36,7 @@ def pinball(quantiles: Any, levels: Any, target: Any) -> jax.Array:
     """
     quantiles, levels, target = floats("pinball", quantiles=quantiles, levels=levels, target=target)
     fix = "give fractions, such as levels=jnp.array([0.05, 0.5, 0.95])"
-    refuse_values("pinball", levels, (levels > 0) & (levels < 1), "levels between 0 and 1", fix)
+    refuse_values("pinball", levels, lambda v: (v > 0) & (v < 1), "levels between 0 and 1", fix)
     if levels.ndim == 0:
         alike("pinball", quantiles=quantiles, target=target)
     else:

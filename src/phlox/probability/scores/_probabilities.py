@@ -38,11 +38,13 @@ def brier_score(probabilities: Any, target: Any, *, classes: bool = False) -> ja
     where = "brier_score"
     (p,) = floats(where, probabilities=probabilities)
     fix = "pass logits through px.sigmoid or px.softmax"
-    refuse_values(where, p, (p >= 0) & (p <= 1), "probabilities in [0, 1]", fix)
+    refuse_values(where, p, lambda v: (v >= 0) & (v <= 1), "probabilities in [0, 1]", fix)
     if not classes:
         y = jnp.asarray(target)
         alike(where, probabilities=p, target=y)
-        refuse_values(where, y, (y == 0) | (y == 1), "targets of 0 and 1", "give classes=True for several classes")
+        refuse_values(
+            where, y, lambda v: (v == 0) | (v == 1), "targets of 0 and 1", "give classes=True for several classes"
+        )
         return jnp.square(p - y.astype(p.dtype))
     with_last_axis(where, "classes", p, jnp.asarray(target))
     y = classes_of(where, target, p.shape[-1])

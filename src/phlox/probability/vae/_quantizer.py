@@ -103,8 +103,8 @@ class VectorQuantizer(Module):
     def lookup(self, codes: Any) -> jax.Array:
         """The vectors of codes (...), (..., features)."""
         codes = jnp.asarray(codes)
-        good = (codes >= 0) & (codes < self.codes)
-        refuse_values("VectorQuantizer.lookup", codes, good, f"codes from 0 to {self.codes - 1}", "number them from 0")
+        where, expected = "VectorQuantizer.lookup", f"codes from 0 to {self.codes - 1}"
+        refuse_values(where, codes, lambda v: (v >= 0) & (v < self.codes), expected, "number them from 0")
         return self.codebook[codes]
 
     def _move(self, rows: jax.Array, codes: jax.Array) -> None:

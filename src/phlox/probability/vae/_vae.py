@@ -147,7 +147,7 @@ class VAE(Module):
         x = x.astype(told.dtype)
         if self.likelihood == "bernoulli":
             fix = "bring x to 0 … 1, or take likelihood='normal'"
-            refuse_values("VAE", x, (x >= 0) & (x <= 1), "data in [0, 1]", fix)
+            refuse_values("VAE", x, lambda v: (v >= 0) & (v <= 1), "data in [0, 1]", fix)
             each = x * told - jax.nn.softplus(told)
         else:
             each = -0.5 * jnp.square((x - told) / self.noise) - math.log(self.noise) - 0.5 * math.log(2 * math.pi)
