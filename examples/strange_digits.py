@@ -50,14 +50,14 @@ class Components(px.Module):
 
 def area(known: np.ndarray, strange: np.ndarray) -> float:
     """The chance that a strange image has the higher score."""
-    metric = px.metrics.ROCAUC()
+    metric = px.metrics.ROCAUC(capacity=len(known) + len(strange))
     scores, which = np.append(known, strange), np.repeat([0, 1], [len(known), len(strange)])
     ranks = scores.argsort().argsort() / len(scores)  # from 0 to 1, as the metric wants probabilities
     metric.update(ranks.astype(np.float32), which)
     return float(metric.compute())
 
 
-def main(epochs: int = 60, count: int = 24, false_alarms: float = 0.05) -> Found:
+def main(epochs: int = 60, count: int = 48, false_alarms: float = 0.05) -> Found:
     """Train on known digits, calibrate on others of them, and try both kinds."""
     images, which = digits()
     known, strange = images[which < KNOWN], images[which >= KNOWN]
@@ -65,7 +65,8 @@ def main(epochs: int = 60, count: int = 24, false_alarms: float = 0.05) -> Found
     components = Components(train, count)
     flow = px.probability.real_nvp(count, 6, hidden=(64,), key=0)
     rng = np.random.default_rng(0)
-    x = np.concatenate([np.asarray(components(train + 0.05 * rng.normal(size=train.shape))) for _ in range(8)])
+    noisy = [(train + 0.15 * rng.normal(size=train.shape)).astype(np.float32) for _ in range(8)]
+    x = np.concatenate([np.asarray(components(v)) for v in noisy])
     flow.initialise(x)
     px.fit(flow, x, loss=lambda model, x: model.loss(x), optimizer=px.optim.AdamW(1e-3), epochs=epochs, batch_size=100)
     score = px.jit(lambda flow, x: -flow.log_prob(x))

@@ -44,9 +44,9 @@ class Inverse(Bijection):
     Source: Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016.
 
     >>> import jax.numpy as jnp, phlox as px
-    >>> x, (z, stretch) = jnp.array([1.0, 2.0]), px.probability.Inverse(px.probability.ActNorm(2))(jnp.ones(2))
-    >>> z.tolist(), float(stretch)
-    ([1.0, 1.0], 0.0)
+    >>> turned = px.probability.Inverse(px.probability.Permutation(3, [2, 0, 1]))
+    >>> turned(jnp.array([30.0, 10.0, 20.0]))[0].tolist()
+    [10.0, 20.0, 30.0]
     """
 
     bijection: Bijection
