@@ -40,6 +40,15 @@ def test_digits_are_told_apart_on_unseen_images(example):
         assert example("digits_cnn").main(epochs=40) >= 0.985
 
 
+@pytest.mark.soak
+def test_digits_that_were_never_seen_are_called_strange(example):
+    with compiled_as_users_do():
+        found = example("strange_digits").main()
+    assert found.strange["known"] < 0.09
+    assert found.strange["strange"] > 0.75
+    assert found.ranking["the flow"] > found.ranking["one normal distribution"] + 0.02
+
+
 @pytest.fixture
 def drawn_digits(monkeypatch):
     """examples/deploy/digits.py."""
