@@ -132,8 +132,8 @@ MUTANTS = [
     (
         "probability: a feature sees itself",
         _HERE + "flows/_masked.py",
-        "last = np.repeat(places - 1, self.outputs)",
-        "last = np.repeat(places, self.outputs)",
+        "np.repeat(places - 1, self.outputs)",
+        "np.repeat(places, self.outputs)",
         (_UNDONE,),
     ),
     (

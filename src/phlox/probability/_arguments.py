@@ -30,7 +30,7 @@ def whole(where: str, name: str, value: Any, *, least: int = 1) -> int:
 
 def positive(where: str, name: str, value: Any) -> float:
     """A finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
         fix = f"give a number, such as {name}=1.0"
         raise RangeError(f"{name} above 0", got=repr(value), fix=fix, where=where)
     return float(value)
@@ -38,7 +38,7 @@ def positive(where: str, name: str, value: Any) -> float:
 
 def share(where: str, name: str, value: Any) -> float:
     """A fraction above 0 and below 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
         fix = f"give a fraction, such as {name}=0.9"
         raise RangeError(f"{name} between 0 and 1", got=repr(value), fix=fix, where=where)
     return float(value)

@@ -51,9 +51,9 @@ class IsotonicCalibration(Module):
         return self
 
     def __call__(self, scores: Any) -> jax.Array:
-        at = fitted(self, self.scores, "a function", "fit(scores, target)")
+        at, height = (fitted(self, v, "a function", "fit(scores, target)") for v in (self.scores, self.probabilities))
         (s,) = floats(None, scores=scores)
-        return jnp.interp(s, at.astype(s.dtype), self.probabilities.astype(s.dtype))
+        return jnp.interp(s, at.astype(s.dtype), height.astype(s.dtype))
 
     def _brief(self) -> str:
         told = "" if self.scores is None else f"{self.scores.shape[0]} corners"

@@ -52,9 +52,9 @@ class PlattScaling(Module):
         return self
 
     def __call__(self, scores: Any) -> jax.Array:
-        slope = fitted(self, self.slope, "a line", "fit(scores, target)")
+        slope, offset = (fitted(self, v, "a line", "fit(scores, target)") for v in (self.slope, self.offset))
         (s,) = floats(None, scores=scores)
-        return jax.nn.sigmoid(slope.astype(s.dtype) * s + self.offset.astype(s.dtype))
+        return jax.nn.sigmoid(slope.astype(s.dtype) * s + offset.astype(s.dtype))
 
     def _brief(self) -> str:
         return "PlattScaling()"

@@ -87,4 +87,5 @@ def _best_inverse(z: np.ndarray, y: np.ndarray, where: str) -> float:
     high = 1.0
     while slope(high) <= 0:
         high *= 2
-    return float(brentq(slope, 0.0, high, xtol=1e-300, rtol=1e-14))
+    root: Any = brentq(slope, 0.0, high, xtol=1e-300, rtol=np.float64(1e-14))
+    return float(root)

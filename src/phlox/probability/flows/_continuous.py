@@ -66,7 +66,7 @@ class WithTrace(Module):
 
     def __call__(self, *given: Any) -> tuple[jax.Array, jax.Array]:
         time, (state, *rest) = given[: self.time], given[self.time :]
-        args = rest[0] if rest else {"direction": None, "context": None}
+        args: dict[str, Any] = rest[0] if rest else {"direction": None, "context": None}
         behind = () if args["context"] is None else (args["context"],)
 
         def along(direction: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -112,7 +112,7 @@ class ActNorm(Bijection):
 
     def _harmonised(self, x: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         x, _ = checked(self, x, None, self.features, 0)
-        return harmonise(self, x, self.log_scale, self.bias)  # type: ignore[return-value]
+        return harmonise(self, x, self.log_scale, self.bias)
 
     def _brief(self) -> str:
         return f"ActNorm({self.features})"

@@ -132,7 +132,7 @@ class MADE(Module):
         degrees = [[*places, *[0] * self.context]]
         for width in hidden:
             degrees.append([*_turns(whole("MADE", "hidden", width), self.features, self.context)])
-        last = np.repeat(places - 1, self.outputs)
+        last = np.repeat(places - 1, self.outputs).tolist()
         *keys, final = jax.random.split(key_or_draw(key), len(degrees))
         self.layers = [MaskedDense(a, b, act, key=k) for a, b, k in zip(degrees[:-1], degrees[1:], keys, strict=True)]
         self.layers.append(MaskedDense(degrees[-1], last, init=zeros, key=final))
