@@ -131,7 +131,7 @@ MUTANTS = [
     (
         "inference: stacked layers are taken for one",
         _HERE,
-        "made.weight.dtype != dtype or made.weight.ndim != (2 if kind is Dense else len(made.kernel) + 2)",
+        "made.weight.dtype != dtype or made.weight.ndim != (len(made.kernel) + 2 if kind is Conv else 2)",
         "made.weight.dtype != dtype",
         (_MODELS + "test_what_is_tied_quantised_stacked_or_half_stays",),
     ),

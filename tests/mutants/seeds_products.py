@@ -38,7 +38,7 @@ MUTANTS = [
         _HERE + "_product.py",
         "if min(sizes) < _THIN:",
         "if max(sizes) < _THIN:",
-        (_PRODUCTS + "test_what_is_small_thin_or_not_float32_is_left_to_xla",),
+        (_PRODUCTS + "test_what_is_small_thin_or_of_another_dtype_is_left_to_xla",),
     ),
     (
         "kernels: gelu's gradient mistakes slopes for inputs",
