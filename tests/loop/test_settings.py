@@ -89,7 +89,7 @@ def test_a_dry_run_takes_one_step_and_logs_what_it_was_asked_for(tmp_path, monke
     assert not list(tmp_path.iterdir())
     (run,) = runs
     assert (run.step, run.callbacks) == (1, [])
-    shown = given | {"log_dir": repr(given["log_dir"]), "callbacks": ["Kept()"], "batch_size": 3, "dry_run": True}
+    shown = given | {"log_dir": str(given["log_dir"]), "callbacks": ["Kept()"], "batch_size": 3, "dry_run": True}
     assert run.config == LOGGED | shown
     for path, v in arrays(model).items():
         np.testing.assert_array_equal(v, before[path])

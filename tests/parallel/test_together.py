@@ -105,7 +105,7 @@ def test_files_are_written_once_and_a_run_goes_on_from_them(two):
     with (folder / "logs" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in first["saved"]["resumed"]["rows"]]
-    assert first["saved"]["callbacks"] == ["CSVLogger", "JSONLinesLogger", "Checkpoint"]
+    assert first["saved"]["callbacks"] == ["CSVLogger", "JSONLinesLogger", "RunRecord", "Checkpoint"]
     assert second["saved"]["callbacks"] == ["Checkpoint"]  # of which each writes its part
 
 

@@ -169,8 +169,8 @@ def laplace(
     >>> model = px.Chain(px.Dense(1, 8, px.tanh), px.Dense(8, 1))
     >>> x = jnp.linspace(-1.0, 1.0, 20)[:, None]
     >>> found = px.probability.laplace(model, (x, x**2), noise=0.1, structure="kronecker", layers="**")
-    >>> found.curvature, bool(found(jnp.array([[9.0]])).stddev[0, 0] > found(jnp.array([[0.0]])).stddev[0, 0])
-    (KroneckerCurvature(25 weights), True)
+    >>> bool(found(jnp.array([[9.0]])).stddev[0, 0] > found(jnp.array([[0.0]])).stddev[0, 0])
+    True
     """
     where = "laplace"
     check_one_of(where, "likelihood", likelihood, _LIKELIHOODS)

@@ -58,8 +58,8 @@ def bias_rows(bias: jax.Array, y: jax.Array) -> jax.Array | None:
 
 def _takes(*arrays: jax.Array) -> bool:
     """Of one dtype: float32, or bfloat16 where the processor multiplies it."""
-    dtypes = {a.dtype for a in arrays}
-    return in_use(*arrays) and len(dtypes) == 1 and (jnp.float32 in dtypes or multiplies_half())
+    alike = len({a.dtype for a in arrays}) == 1
+    return alike and in_use(*arrays) and (arrays[0].dtype == jnp.float32 or multiplies_half())
 
 
 def _plain_rows(x: jax.Array, weight: jax.Array, *, turned: bool) -> jax.Array:
