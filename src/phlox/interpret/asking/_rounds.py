@@ -17,7 +17,7 @@ from phlox.core import RangeError
 from phlox.interpret.asking._asked import Asked
 from phlox.interpret.asking._trees import taken
 
-MEMORY = 1 << 31  # bytes of activations that a round may take, those of nested layers counted twice
+MEMORY = 9 << 28  # bytes of activations that a round may take, those of nested layers counted twice
 
 
 def rounds(
@@ -73,8 +73,12 @@ def _limit(asked: Asked, batch_size: int | None) -> int:
 
 
 def _parts(count: int, limit: int) -> list[np.ndarray[Any, Any]]:
-    """The numbers below ``count`` in rounds of one size; those past the end fill the last one up."""
-    number = math.ceil(count / limit)
+    """The numbers below ``count`` in rounds of one size; those past the end fill the last one up.
+
+    Of less than twice as many rounds as are needed, those that fill up least: 64 in fours of 16, not in threes of 22.
+    """
+    least = math.ceil(count / limit)
+    number = min(range(least, 2 * least), key=lambda n: n * math.ceil(count / n))
     size = math.ceil(count / number)
     return [np.arange(i * size, (i + 1) * size) for i in range(number)]
 
