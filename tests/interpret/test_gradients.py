@@ -9,6 +9,7 @@ import pytest
 import phlox as px
 from interpret_games import BASE, DATA, A, B, X, along, quadratic, quadratic_slope, score
 from kit import assert_close
+from phlox.interpret.asking._rounds import _parts
 
 I = px.interpret  # noqa: E741
 
@@ -44,6 +45,14 @@ def test_several_baselines_are_a_mean_and_one_row_is_for_all():
     one = I.integrated_gradients(quadratic, X, baselines=BASE[0], steps=3)
     assert_close(one.values, along(X, BASE[:1]), scale=4)
     assert_close(I.integrated_gradients(quadratic, X, baselines=0.5, steps=3).values, along(X, 0.5), scale=4)
+
+
+def test_rounds_are_those_that_fill_up_least():
+    """Nobody computes 66 points for 64."""
+    assert [len(part) for part in _parts(64, 31)] == [16] * 4
+    assert [len(part) for part in _parts(64, 32)] == [32] * 2
+    assert [len(part) for part in _parts(7, 7)] == [7]
+    assert [len(part) for part in _parts(7, 5)] == [4, 4]
 
 
 def test_rounds_of_any_size_give_the_same():

@@ -9,6 +9,13 @@ _HERE = "interpret/"
 
 MUTANTS = [
     (
+        "interpret: rounds are as few as can be",
+        _HERE + "asking/_rounds.py",
+        "min(range(least, 2 * least), key=lambda n: n * math.ceil(count / n))",
+        "least",
+        (_GRADIENTS + "test_rounds_are_those_that_fill_up_least",),
+    ),
+    (
         "integrated gradients: the baseline is left out of the way",
         _HERE + "gradients/_integrated.py",
         "lambda v, b, g: (v - b) * g",
