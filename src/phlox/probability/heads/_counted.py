@@ -37,8 +37,9 @@ class OrdinalHead(Module):
     Source: McCullagh, "Regression models for ordinal data", 1980.
 
     >>> import jax.numpy as jnp, phlox as px
-    >>> px.probability.OrdinalHead(8, 5)(jnp.zeros((3, 8))).log_prob(jnp.array([0, 2, 4])).round(3)
-    Array([-1.609, -1.609, -1.609], dtype=float32)
+    >>> scores = px.probability.OrdinalHead(8, 5)(jnp.zeros((3, 8))).log_prob(jnp.array([0, 2, 4]))
+    >>> [round(score, 3) for score in scores.tolist()]
+    [-1.609, -1.609, -1.609]
     """
 
     dense: Dense
