@@ -82,9 +82,9 @@ class Process:
             return json.load(answer)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def connections():
-    """Those that MLflow's client leaves open go before pytest ends, which would take them for a fault."""
+    """Those that MLflow's client leaves open go with its tests, where another test would be blamed for them."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
