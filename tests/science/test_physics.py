@@ -387,3 +387,10 @@ def test_a_mistake_is_told_with_its_cure(wrong, error, text):
 
 def field():
     return px.science.Field(network(), POINTS, "x t")
+
+
+def test_a_residual_may_be_the_field_itself():
+    network = px.Chain(px.Dense(1, 4, px.tanh, key=0), px.Dense(4, 1, key=1))
+    points = jnp.linspace(0, 1, 5)[:, None]
+    pinn = px.science.PINN(network, {"ends": lambda u, x: u})
+    np.testing.assert_allclose(pinn.residual("ends", points), network(points)[:, 0], rtol=1e-6)

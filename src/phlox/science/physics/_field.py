@@ -238,11 +238,17 @@ def with_derivatives(fn: Callable[..., Any], model: Module, points: jax.Array, n
     asked: dict[Index, None] = {}
 
     def look(model: Module, points: jax.Array) -> Any:
-        return fn(Field.of(Noted(model, points, evaluation.gives, asked), names), points)
+        return _values(fn(Field.of(Noted(model, points, evaluation.gives, asked), names), points))
 
     eval_shape(look, model, points)
     evaluation.take(asked)
-    return fn(Field.of(evaluation, names), points)
+    return _values(fn(Field.of(evaluation, names), points))
+
+
+def _values(found: Any) -> Any:
+    """A field that is a result stands for its value."""
+    is_field = lambda part: isinstance(part, Field)  # noqa: E731
+    return jax.tree.map(lambda part: part.value if is_field(part) else part, found, is_leaf=is_field)
 
 
 def checked_points(points: Any, where: str | None = None) -> jax.Array:
