@@ -147,7 +147,7 @@ MUTANTS = [
         _HERE + "_scheduler.py",
         "if running[client] or running[most] < 2:",
         "if running[client] or running[most] < 1:",
-        (_SCHEDULER + "test_who_has_two_slots_gives_the_later_to_who_has_none",),
+        (_SCHEDULER + "test_nobodys_only_text_is_taken",),
     ),
     (
         "language: a text whose slot is taken away is forgotten",

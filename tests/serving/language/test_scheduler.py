@@ -260,6 +260,16 @@ def test_who_has_two_slots_gives_the_later_to_who_has_none():
     assert later.slot is not None
 
 
+def test_nobodys_only_text_is_taken():
+    scheduler = Scheduler((1, 2), 64)
+    texts = [Text(Asked(prompt=(n,) * 5, max_new=9, client=client)) for n, client in enumerate("abc")]
+    for text in texts:
+        scheduler.submit(text)
+        scheduler.plan(0)
+    assert [text.slot is None for text in texts] == [False, False, True]
+    assert scheduler.counts.preempted == 0
+
+
 def test_texts_that_come_together_find_their_prompts_where_they_are():
     scheduler = Scheduler((1, 2, 4, 8), 64)
     prompts = [(n,) * 40 for n in range(5)]
