@@ -133,14 +133,20 @@ class Plan:
     precisions: Sequence[str] = PRECISIONS
 
 
+def _written(network: Network, made: str, plan: Plan, tell: Any) -> Path:
+    """A folder with the network, its examples and its files."""
+    folder = Path(made)
+    tell(f"{network.title}: writing it")
+    (folder / "about.json").write_text(json.dumps({"small": plan.small}))
+    write(network, folder, plan.small)
+    return folder
+
+
 def measure(name: str, plan: Plan, tell: Any) -> Results:
     """All races of a network."""
     network, notes, races = NETWORKS[name], list[str](), []
     with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
-        folder = Path(made)
-        tell(f"{network.title}: writing it")
-        (folder / "about.json").write_text(json.dumps({"small": plan.small}))
-        write(network, folder, plan.small)
+        folder = _written(network, made, plan, tell)
         for precision in plan.precisions:
             for batch in plan.batches:
                 if not (racing := forms(network, precision)):
@@ -156,10 +162,7 @@ def profiled(name: str, plan: Plan, tell: Any) -> list[Profiles]:
     """What the operations of Phlox's calls of a network take, at each batch and in each precision of floats."""
     network, found = NETWORKS[name], []
     with tempfile.TemporaryDirectory(prefix="phlox-bench-") as made:
-        folder = Path(made)
-        tell(f"{network.title}: writing it")
-        (folder / "about.json").write_text(json.dumps({"small": plan.small}))
-        write(network, folder, plan.small)
+        folder = _written(network, made, plan, tell)
         for precision in plan.precisions:
             for batch in plan.batches if precision != "int8" and forms(network, precision) else ():
                 title = f"{network.title}, batch {batch}, {precision}"
