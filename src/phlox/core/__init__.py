@@ -9,6 +9,7 @@ transforms/   a call on objects as a pure function of arrays: jit, grad, vmap, s
 looking/      models printed, activations, programs, what is wrong with numbers
 elsewhere/    names and arguments of other libraries, answered with ours
 _errors       errors of four parts: where, expected, got, fix
+_checks       sizes and functions that folders above are given
 _static       keys of what is no array
 _compat       every use of private JAX, each with its reason
 _heap _aligned   freed memory kept; arrays that JAX takes as they lie
@@ -33,6 +34,7 @@ node        a Module as the files below the class know it: an object with a meta
 """
 
 from phlox.core._aligned import aligned
+from phlox.core._checks import check_function, check_size
 from phlox.core._compat import eager as at_eager
 from phlox.core._compat import python_control_flow
 from phlox.core._errors import (
@@ -159,7 +161,9 @@ __all__ = [
     "call_context",
     "capture",
     "carried",
+    "check_function",
     "check_policy",
+    "check_size",
     "chosen_paths",
     "clear_compile_cache",
     "compile_cache",

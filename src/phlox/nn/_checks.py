@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 from phlox.core import RangeError, shown, spelled
+from phlox.core import check_size as checked
 from phlox.nn import functional
 from phlox.nn.functional.space._padding import PADDING_MODES
 
@@ -18,18 +18,12 @@ Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 
 def check_size(layer: str, name: str, value: int, *, least: int = 1) -> int:
     """A whole number of at least ``least``, as an int."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = None
-    if size is None or size < least or isinstance(value, bool):
-        fix = f"give {name} a value of {least} or more"
-        if isinstance(value, float):
-            fix = "round it, or divide by // in place of /"
-        elif isinstance(value, (tuple, list)):
-            fix = "give one number; a kernel or window comes first, such as px.Conv((3, 3), in, out)"
-        raise RangeError(f"{name} to be a whole number of at least {least}", got=repr(value), fix=fix, where=layer)
-    return size
+    fix = None
+    if isinstance(value, float):
+        fix = "round it, or divide by // in place of /"
+    elif isinstance(value, (tuple, list)):
+        fix = "give one number; a kernel or window comes first, such as px.Conv((3, 3), in, out)"
+    return checked(layer, name, value, least=least, fix=fix)
 
 
 def check_probability(layer: str, name: str, value: float) -> float:

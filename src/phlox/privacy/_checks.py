@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 from phlox.core import RangeError
-
-
-def check_size(where: str, name: str, value: Any, *, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = least - 1
-    if size < least or isinstance(value, bool):
-        fix = f"give {name} a value of {least} or more"
-        raise RangeError(f"{name} to be a whole number of at least {least}", got=repr(value), fix=fix, where=where)
-    return size
 
 
 def check_number(where: str, name: str, value: Any, low: float, high: float, *, at_low: bool = False) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -14,18 +13,6 @@ import numpy as np
 
 from phlox.core import DtypeError, RangeError, ShapeError, StateError, describe, shown
 from phlox.core._compat import Tracer
-
-
-def whole(where: str, name: str, value: Any, *, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = least - 1
-    if size < least or isinstance(value, bool):
-        fix = f"give {name} a value of {least} or more"
-        raise RangeError(f"{name} to be a whole number of at least {least}", got=repr(value), fix=fix, where=where)
-    return size
 
 
 def positive(where: str, name: str, value: Any) -> float:
@@ -49,14 +36,6 @@ def choice(where: str, name: str, value: Any, among: tuple[str, ...]) -> str:
     if value not in among:
         names = " or ".join(map(repr, among))
         raise RangeError(f"{name} {names}", got=repr(value), fix="choose one of them", where=where)
-    return value
-
-
-def function(where: str, name: str, value: Any, called: str) -> Callable[..., Any]:
-    """A Module, or a function, that is called so."""
-    if not callable(value) or isinstance(value, type):
-        fix = f"make one: {value.__name__}(...)" if isinstance(value, type) else f"pass a Module or function {called}"
-        raise RangeError(f"{name} that can be called, {called}", got=shown(value), fix=fix, where=where)
     return value
 
 

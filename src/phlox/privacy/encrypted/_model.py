@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from phlox.core import Module, RangeError
+from phlox.core import Module, RangeError, check_size
 from phlox.privacy import _peers
-from phlox.privacy._checks import check_size
 from phlox.privacy.encrypted._planning import EncryptionParameters, missing, plan, told, width_of
 from phlox.privacy.encrypted._program import Affine, Numbers, Step, program_of
 

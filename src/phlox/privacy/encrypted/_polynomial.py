@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, Param, RangeError, copy, harmonise, modules
+from phlox.core import Module, Param, RangeError, check_size, copy, harmonise, modules
 from phlox.nn import Chain, WrappedFunction
 from phlox.nn.functional import identity
-from phlox.privacy._checks import check_number, check_size
+from phlox.privacy._checks import check_number
 
 _WHERE = "px.privacy.with_polynomials"
 _MOST = 20_000  # numbers that a polynomial is fitted to

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from phlox.core import RangeError
+from phlox.core import RangeError, check_size
 from phlox.privacy import _peers
-from phlox.privacy._checks import check_number, check_size
+from phlox.privacy._checks import check_number
 
 ACCOUNTANTS = ("pld", "rdp")
 _TOLERANCE = 1e-3  # of a noise multiplier that is searched for, as a share of it

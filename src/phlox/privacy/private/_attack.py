@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, jit, vmap
+from phlox.core import Module, check_size, jit, vmap
 from phlox.loop import Objective, check_loss
-from phlox.privacy._checks import check_size
 
 _WHERE = "px.privacy.attack_membership"
 

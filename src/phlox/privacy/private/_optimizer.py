@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, State, StructureError, advance, describe
+from phlox.core import Module, RangeError, State, StructureError, advance, check_size, describe
 from phlox.loop import Objective, check_loss
 from phlox.optim import Optimizer
-from phlox.privacy._checks import check_number, check_size
+from phlox.privacy._checks import check_number
 from phlox.privacy.private._accounting import account
 from phlox.privacy.private._clipped import Clipped
 from phlox.privacy.private._noise import secret_key, with_noise

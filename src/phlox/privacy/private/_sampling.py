@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from phlox.core import StructureError, describe
+from phlox.core import StructureError, check_size, describe
 from phlox.data import Stream, source_of
-from phlox.privacy._checks import check_number, check_size
+from phlox.privacy._checks import check_number
 
 _WHERE = "PoissonLoader"
 

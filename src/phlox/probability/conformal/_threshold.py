@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, OptionError, ShapeError, State, describe
-from phlox.probability._arguments import classes_of, fitted, known, share, whole
+from phlox.core import Module, OptionError, ShapeError, State, check_size, describe
+from phlox.probability._arguments import classes_of, fitted, known, share
 
 
 def thresholds(scores: np.ndarray, group: np.ndarray, groups: int, coverage: float) -> np.ndarray:
@@ -41,7 +41,7 @@ class Conformal(Module):
     def __init__(self, coverage: float, groups: int):
         layer = type(self).__name__
         self.coverage = share(layer, "coverage", coverage)
-        self.groups = whole(layer, "groups", groups, least=0)
+        self.groups = check_size(layer, "groups", groups, least=0)
         self.threshold = None
 
     def _find(self, scores: jax.Array, group: Any) -> None:

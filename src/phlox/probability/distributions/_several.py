@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Param, RangeError, ShapeError, describe, shown
+from phlox.core import Param, RangeError, ShapeError, check_size, describe, shown
 from phlox.probability import _peers
-from phlox.probability._arguments import whole
 from phlox.probability.distributions._arguments import POSITIVE, REAL, arranged, wide
 from phlox.probability.distributions._discrete import with_last_axis
 from phlox.probability.distributions._distribution import Distribution
@@ -110,7 +109,7 @@ class Independent(Distribution):
     axes: int
 
     def __init__(self, base: Distribution, axes: int = 1):
-        self.base, self.axes = _distribution("Independent", "base", base), whole("Independent", "axes", axes)
+        self.base, self.axes = _distribution("Independent", "base", base), check_size("Independent", "axes", axes)
         if self.axes > len(base.batch_shape):
             expected = f"axes of at most {len(base.batch_shape)}, for a batch {base.batch_shape}"
             fix = "give arguments with as many axes"

@@ -7,9 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from phlox.core import scan
+from phlox.core import check_size, scan
 from phlox.nn.functional import relu
-from phlox.probability._arguments import whole
 from phlox.probability.flows._bijection import Bijection, Moved, check_features, checked
 from phlox.probability.flows._elementwise import Elementwise, check_elementwise
 from phlox.probability.flows._masked import MADE
@@ -63,7 +62,7 @@ class Autoregressive(Bijection):
     ):
         self.features = check_features("Autoregressive", features)
         self.transform = check_elementwise("Autoregressive", transform)
-        self.context = whole("Autoregressive", "context", context, least=0)
+        self.context = check_size("Autoregressive", "context", context, least=0)
         self.conditioner = MADE(
             self.features,
             self.transform.parameters,

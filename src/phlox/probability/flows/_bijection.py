@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, ShapeError, StructureError, describe, harmonise
-from phlox.probability._arguments import function, whole
+from phlox.core import Module, ShapeError, StructureError, check_function, check_size, describe, harmonise
 
 Moved = tuple[jax.Array, jax.Array]
 
@@ -68,7 +67,7 @@ class Inverse(Bijection):
 def check_bijection(where: str, value: Any) -> Bijection:
     """A Module with an inverse."""
     if not isinstance(value, Module) or not callable(getattr(value, "inverse", None)):
-        value = function(where, "bijection", value, "as bijection(x, context)")
+        value = check_function(where, "bijection", value, "as bijection(x, context)")
         fix = "give a subclass of px.probability.Bijection"
         raise StructureError("bijections, Modules with an inverse", got=describe(value), fix=fix, where=where)
     return value  # type: ignore[return-value]
@@ -101,4 +100,4 @@ def checked(layer: Module, x: Any, context: Any, features: int, given: int) -> t
 
 def check_features(where: str, features: Any, *, least: int = 1) -> int:
     """How many numbers an example has."""
-    return whole(where, "features", features, least=least)
+    return check_size(where, "features", features, least=least)

@@ -14,6 +14,7 @@ from phlox.core import (
     ShapeError,
     State,
     advance,
+    check_function,
     describe,
     harmonise,
     jvp,
@@ -21,7 +22,7 @@ from phlox.core import (
     shown,
     vmap,
 )
-from phlox.probability._arguments import choice, function
+from phlox.probability._arguments import choice
 from phlox.probability.flows._bijection import Bijection, Moved
 
 
@@ -60,7 +61,7 @@ class WithTrace(Module):
     def __init__(
         self, field: Callable[..., Any], *, time: bool = False, trace: Literal["exact", "hutchinson"] = "exact"
     ):
-        self.field = function("WithTrace", "field", field, "as field(t, x)" if time else "as field(x)")
+        self.field = check_function("WithTrace", "field", field, "as field(t, x)" if time else "as field(x)")
         self.time = bool(time)
         self.trace = choice("WithTrace", "trace", trace, ("exact", "hutchinson"))
 

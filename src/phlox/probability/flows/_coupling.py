@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, describe, key_or_draw
+from phlox.core import RangeError, ShapeError, check_function, check_size, describe, key_or_draw
 from phlox.nn import Chain, Dense
 from phlox.nn.functional import relu
 from phlox.nn.init import zeros
-from phlox.probability._arguments import function, whole
 from phlox.probability.flows._bijection import Bijection, Moved, check_features, checked
 from phlox.probability.flows._elementwise import Elementwise, check_elementwise
 
@@ -73,11 +72,11 @@ class Coupling(Bijection):
         self.transform = check_elementwise("Coupling", transform)
         self.kept = _kept(kept, self.features)
         self.moved = tuple(i for i in range(self.features) if i not in self.kept)
-        self.context = whole("Coupling", "context", context, least=0)
+        self.context = check_size("Coupling", "context", context, least=0)
         if conditioner is None:
             sizes = [len(self.kept) + self.context, *hidden, len(self.moved) * self.transform.parameters]
             conditioner = _network(sizes, act, key)
-        self.conditioner = function("Coupling", "conditioner", conditioner, "with the features that stay")
+        self.conditioner = check_function("Coupling", "conditioner", conditioner, "with the features that stay")
 
     def __call__(self, x: Any, context: Any = None) -> Moved:
         return self._through(self.transform, x, context)
@@ -103,7 +102,7 @@ class Coupling(Bijection):
 
 
 def _kept(kept: Sequence[int] | None, features: int) -> tuple[int, ...]:
-    chosen = range(features // 2) if kept is None else [whole("Coupling", "kept", i, least=0) for i in kept]
+    chosen = range(features // 2) if kept is None else [check_size("Coupling", "kept", i, least=0) for i in kept]
     if not 0 < len(set(chosen)) < features or max(chosen) >= features or len(set(chosen)) < len(chosen):
         fix = "give some of the numbers from 0, each once, and not all"
         raise RangeError(f"kept as some of {features} features", got=repr(kept), fix=fix, where="Coupling")

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, shown
-from phlox.probability._arguments import positive, whole
+from phlox.core import Module, RangeError, check_size, shown
+from phlox.probability._arguments import positive
 from phlox.probability.flows import _spline
 
 
@@ -97,7 +97,7 @@ class RationalQuadratic(Elementwise):
     bound: float
 
     def __init__(self, bins: int = 8, bound: float = 5.0):
-        self.bins = whole("RationalQuadratic", "bins", bins)
+        self.bins = check_size("RationalQuadratic", "bins", bins)
         self.bound = positive("RationalQuadratic", "bound", bound)
         if self.bins >= 1000:
             fix = "give fewer: 8 are many"

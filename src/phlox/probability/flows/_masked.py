@@ -9,10 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, key_or_draw, param_dtype
+from phlox.core import (
+    Module,
+    Param,
+    RangeError,
+    ShapeError,
+    check_function,
+    check_size,
+    describe,
+    harmonise,
+    key_or_draw,
+    param_dtype,
+)
 from phlox.nn.functional import identity, relu
 from phlox.nn.init import glorot_uniform, zeros
-from phlox.probability._arguments import function, whole
 
 
 class MaskedDense(Module):
@@ -58,7 +68,7 @@ class MaskedDense(Module):
     ):
         self.in_degrees = _degrees("in_degrees", in_degrees)
         self.out_degrees = _degrees("out_degrees", out_degrees)
-        self.act = function("MaskedDense", "act", act, "as act(x)")
+        self.act = check_function("MaskedDense", "act", act, "as act(x)")
         self.weight = init(key_or_draw(key), (len(self.in_degrees), len(self.out_degrees)), param_dtype())
         self.bias = jnp.zeros(len(self.out_degrees), param_dtype())
 
@@ -75,7 +85,7 @@ class MaskedDense(Module):
 
 
 def _degrees(name: str, given: Sequence[int]) -> tuple[int, ...]:
-    degrees = tuple(whole("MaskedDense", name, d, least=0) for d in given)
+    degrees = tuple(check_size("MaskedDense", name, d, least=0) for d in given)
     if not degrees:
         fix = "give a whole number for each"
         raise RangeError(f"{name} of one or more", got="none", fix=fix, where="MaskedDense")
@@ -126,12 +136,12 @@ class MADE(Module):
         order: Sequence[int] | None = None,
         key: Any = None,
     ):
-        self.features, self.outputs = whole("MADE", "features", features), whole("MADE", "outputs", outputs)
-        self.context = whole("MADE", "context", context, least=0)
+        self.features, self.outputs = check_size("MADE", "features", features), check_size("MADE", "outputs", outputs)
+        self.context = check_size("MADE", "context", context, least=0)
         places = np.argsort(order_of("MADE", order, self.features)) + 1  # of each feature, from 1
         degrees = [[*places, *[0] * self.context]]
         for width in hidden:
-            degrees.append([*_turns(whole("MADE", "hidden", width), self.features, self.context)])
+            degrees.append([*_turns(check_size("MADE", "hidden", width), self.features, self.context)])
         last = np.repeat(places - 1, self.outputs).tolist()
         *keys, final = jax.random.split(key_or_draw(key), len(degrees))
         self.layers = [MaskedDense(a, b, act, key=k) for a, b, k in zip(degrees[:-1], degrees[1:], keys, strict=True)]
@@ -153,7 +163,7 @@ def order_of(where: str, order: Sequence[int] | None, features: int) -> tuple[in
     Raises:
         RangeError: others.
     """
-    chosen = tuple(range(features)) if order is None else tuple(whole(where, "order", i, least=0) for i in order)
+    chosen = tuple(range(features)) if order is None else tuple(check_size(where, "order", i, least=0) for i in order)
     if sorted(chosen) != list(range(features)):
         fix = "give each number from 0 once"
         raise RangeError(f"order of {features} features", got=repr(order), fix=fix, where=where)

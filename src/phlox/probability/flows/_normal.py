@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, ShapeError, describe
-from phlox.probability._arguments import floats, whole
+from phlox.core import Module, ShapeError, check_size, describe
+from phlox.probability._arguments import floats
 
 
 class StandardNormal(Module):
@@ -36,7 +36,7 @@ class StandardNormal(Module):
     features: int
 
     def __init__(self, features: int):
-        self.features = whole("StandardNormal", "features", features)
+        self.features = check_size("StandardNormal", "features", features)
 
     def log_prob(self, x: Any) -> jax.Array:
         """The logarithm of the density, in nats."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import jax
 
-from phlox.core import answering, key_or_draw
+from phlox.core import answering, check_size, key_or_draw
 from phlox.nn.functional import relu
-from phlox.probability._arguments import whole
 from phlox.probability.flows._autoregressive import Autoregressive
 from phlox.probability.flows._bijection import Bijection, Inverse, check_features
 from phlox.probability.flows._coupling import Coupling
@@ -185,7 +184,7 @@ def iaf(
 
 
 def _flow(where: str, features: int, depth: int, maps: _Map, key: Any) -> Flow:
-    keys = jax.random.split(key_or_draw(key), whole(where, "depth", depth))
+    keys = jax.random.split(key_or_draw(key), check_size(where, "depth", depth))
     return Flow(StandardNormal(features), *(map_ for n, k in enumerate(keys) for map_ in maps(n, k)))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import DtypeError, Param, ShapeError, describe, harmonise, key_or_draw, param_dtype
-from phlox.probability._arguments import check_one_of, positive, whole
+from phlox.core import DtypeError, Param, ShapeError, check_size, describe, harmonise, key_or_draw, param_dtype
+from phlox.probability._arguments import check_one_of, positive
 from phlox.probability.bayesian._variational import Variational
 from phlox.probability.distributions._distribution import Distribution
 from phlox.probability.distributions._real import Normal
@@ -75,9 +75,9 @@ class GaussianProcessHead(Variational):
         key: Any = None,
     ):
         where, dtype = "GaussianProcessHead", param_dtype()
-        self.in_size: int = whole(where, "in_size", in_size)
-        self.out_size: int = whole(where, "out_size", out_size)
-        self.inducing: int = whole(where, "inducing", inducing)
+        self.in_size: int = check_size(where, "in_size", in_size)
+        self.out_size: int = check_size(where, "out_size", out_size)
+        self.inducing: int = check_size(where, "inducing", inducing)
         self.kernel: str = check_one_of(where, "kernel", kernel, tuple(KERNELS))
         self.jitter: float = positive(where, "jitter", jitter)
         if points is None:

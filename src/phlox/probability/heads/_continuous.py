@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, harmonise, key_or_draw, param_dtype
+from phlox.core import Module, Param, check_size, harmonise, key_or_draw, param_dtype
 from phlox.nn import Dense
-from phlox.probability._arguments import positive, whole
+from phlox.probability._arguments import positive
 from phlox.probability.distributions._real import Normal
 from phlox.probability.distributions._several import Independent, Mixture
 
@@ -46,7 +46,7 @@ class NormalHead(Module):
     def __init__(
         self, in_size: int, out_size: int, *, shared_scale: bool = False, min_scale: float = 1e-3, key: Any = None
     ):
-        self.out_size = whole("NormalHead", "out_size", out_size)
+        self.out_size = check_size("NormalHead", "out_size", out_size)
         self.min_scale = positive("NormalHead", "min_scale", min_scale)
         self.dense = Dense(in_size, out_size if shared_scale else 2 * out_size, key=key_or_draw(key))
         self.raw_scale = jnp.zeros(out_size, param_dtype()) if shared_scale else None
@@ -89,8 +89,8 @@ class MixtureDensityHead(Module):
     min_scale: float
 
     def __init__(self, in_size: int, out_size: int, components: int, *, min_scale: float = 1e-3, key: Any = None):
-        self.out_size = whole("MixtureDensityHead", "out_size", out_size)
-        self.components = whole("MixtureDensityHead", "components", components)
+        self.out_size = check_size("MixtureDensityHead", "out_size", out_size)
+        self.components = check_size("MixtureDensityHead", "components", components)
         self.min_scale = positive("MixtureDensityHead", "min_scale", min_scale)
         self.dense = Dense(in_size, components * (1 + 2 * out_size), key=key_or_draw(key))
 

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, harmonise, key_or_draw, param_dtype
+from phlox.core import Module, Param, check_size, harmonise, key_or_draw, param_dtype
 from phlox.nn import Dense
-from phlox.probability._arguments import check_one_of, whole
+from phlox.probability._arguments import check_one_of
 from phlox.probability.distributions._discrete import NegativeBinomial, Ordinal, Poisson, ZeroInflatedPoisson
 from phlox.probability.distributions._distribution import Distribution
 
@@ -48,7 +48,7 @@ class OrdinalHead(Module):
     levels: int
 
     def __init__(self, in_size: int, levels: int, *, key: Any = None):
-        self.levels = whole("OrdinalHead", "levels", levels, least=2)
+        self.levels = check_size("OrdinalHead", "levels", levels, least=2)
         self.dense = Dense(in_size, 1, bias=False, key=key_or_draw(key))
         share = jnp.arange(1, self.levels) / self.levels
         cuts = jnp.log(share) - jnp.log1p(-share)
@@ -89,7 +89,7 @@ class CountHead(Module):
     family: str
 
     def __init__(self, in_size: int, out_size: int, *, family: str = "poisson", key: Any = None):
-        self.out_size = whole("CountHead", "out_size", out_size)
+        self.out_size = check_size("CountHead", "out_size", out_size)
         self.family = check_one_of("CountHead", "family", family, tuple(_COUNTS))
         self.dense = Dense(in_size, _COUNTS[self.family] * out_size, key=key_or_draw(key))
 

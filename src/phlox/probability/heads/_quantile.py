@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, key_or_draw
+from phlox.core import Module, check_size, key_or_draw
 from phlox.nn import Dense
-from phlox.probability._arguments import whole
 from phlox.probability.distributions._likelihood import Quantiles, check_levels
 
 
@@ -42,7 +41,7 @@ class QuantileHead(Module):
     levels: tuple[float, ...]
 
     def __init__(self, in_size: int, out_size: int, *, levels: Any = (0.1, 0.5, 0.9), key: Any = None):
-        self.out_size = whole("QuantileHead", "out_size", out_size)
+        self.out_size = check_size("QuantileHead", "out_size", out_size)
         self.levels = check_levels("QuantileHead", levels)
         self.dense = Dense(in_size, out_size * len(self.levels), key=key_or_draw(key))
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from phlox.core import (
     Module,
     RangeError,
+    check_size,
     copy,
     is_key,
     jit,
@@ -21,7 +22,6 @@ from phlox.core import (
     vmap,
     write_arrays,
 )
-from phlox.probability._arguments import whole
 
 
 def sample_predictions(model: Module, x: Any, samples: int = 100, *, key: Any = None) -> Any:
@@ -50,7 +50,7 @@ def sample_predictions(model: Module, x: Any, samples: int = 100, *, key: Any = 
     >>> outputs.shape, bool((outputs.std(0) > 0).all())
     ((20, 8, 1), True)
     """
-    samples = whole("sample_predictions", "samples", samples)
+    samples = check_size("sample_predictions", "samples", samples)
     drawing = copy(model)
     for part in modules(drawing).values():  # from above to below: what a part says holds for all in it that say nothing
         (trainmode if _draws(part) else testmode)(part)

@@ -13,6 +13,7 @@ from phlox.core import (
     RangeError,
     ShapeError,
     StructureError,
+    check_size,
     describe,
     key_or_draw,
     paths,
@@ -21,7 +22,6 @@ from phlox.core import (
     tree_map,
     vmap,
 )
-from phlox.probability._arguments import whole
 from phlox.probability.distributions._discrete import Bernoulli, Categorical, Ordinal
 from phlox.probability.distributions._distribution import Distribution
 from phlox.probability.distributions._several import Independent, Mixture
@@ -62,7 +62,7 @@ class Ensemble(Module, Generic[M]):
     size: int
 
     def __init__(self, build: Callable[[], M], size: int, *, key: Any = None):
-        self.size = whole("Ensemble", "size", size)
+        self.size = check_size("Ensemble", "size", size)
         if isinstance(build, Module) or not callable(build):
             fix = "write lambda: before it, or Ensemble.of([model, ...]) of models that there are"
             raise RangeError("a function that makes one model", got=shown(build), fix=fix, where="Ensemble")

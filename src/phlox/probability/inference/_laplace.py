@@ -15,6 +15,7 @@ from phlox.core import (
     State,
     Where,
     capture,
+    check_size,
     chosen_paths,
     copy,
     describe,
@@ -30,7 +31,7 @@ from phlox.core import (
     write_arrays,
 )
 from phlox.nn import Dense
-from phlox.probability._arguments import check_one_of, positive, whole
+from phlox.probability._arguments import check_one_of, positive
 from phlox.probability.distributions._discrete import Bernoulli, Categorical
 from phlox.probability.distributions._distribution import Distribution
 from phlox.probability.distributions._real import Normal
@@ -107,7 +108,7 @@ class LaplacePosterior(Module):
 
     def sample(self, draws: int = 100, *, key: Any = None) -> Ensemble[Any]:
         """Models whose chosen weights are draws from the posterior."""
-        draws = whole("LaplacePosterior.sample", "draws", draws)
+        draws = check_size("LaplacePosterior.sample", "draws", draws)
         moved = self.curvature.deviations(key_or_draw(key), (draws,), self.prior_precision)
         ensemble = Ensemble._repeated(self.model, draws)
         held = paths(ensemble.members)
@@ -191,7 +192,7 @@ def laplace(
         fix = 'px.thaw both, or structure="full"'
         raise RangeError("weight and bias of each layer to train", got="one of them frozen", fix=fix, where=where)
     found.square = sum((jnp.sum(jnp.square(held[path])) for path in found.arrays), jnp.zeros(()))
-    _look(found, x, y, whole(where, "batch_size", batch_size))
+    _look(found, x, y, check_size(where, "batch_size", batch_size))
     return freeze(found)
 
 

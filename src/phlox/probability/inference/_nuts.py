@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import Module, key_or_draw
+from phlox.core import Module, check_size, key_or_draw
 from phlox.probability import _peers
-from phlox.probability._arguments import check_one_of, check_open_unit, whole
+from phlox.probability._arguments import check_one_of, check_open_unit
 from phlox.probability.inference._ensemble import Ensemble
 from phlox.probability.inference._priors import Priors
 from phlox.probability.inference._program import LogLikelihood, Program
@@ -96,8 +96,8 @@ def nuts(
     ((2, 50, 1, 1), True)
     """
     where = "nuts"
-    draws, warmup = whole(where, "draws", draws, least=4), whole(where, "warmup", warmup)
-    chains, max_depth = whole(where, "chains", chains), whole(where, "max_depth", max_depth)
+    draws, warmup = check_size(where, "draws", draws, least=4), check_size(where, "warmup", warmup)
+    chains, max_depth = check_size(where, "chains", chains), check_size(where, "max_depth", max_depth)
     target_accept = check_open_unit(where, "target_accept", target_accept)
     check_one_of(where, "start", start, ("uniform", "model"))
     program = Program(model, priors, log_likelihood, data, where)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from phlox.core import Module, key_or_draw
+from phlox.core import Module, check_size, key_or_draw
 from phlox.probability import _peers
-from phlox.probability._arguments import check_one_of, positive, whole
+from phlox.probability._arguments import check_one_of, positive
 from phlox.probability.inference._ensemble import Ensemble
 from phlox.probability.inference._priors import Priors
 from phlox.probability.inference._program import LogLikelihood, Program
@@ -40,13 +40,13 @@ class Fitted:
 
     def bound(self, draws: int = 1000, *, key: Any = None) -> jax.Array:
         r"""The evidence lower bound $E_q[\log p(D, w) - \log q(w)] \le \log p(D)$ in nats, estimated by draws, ()."""
-        elbo = _peers.infer().Trace_ELBO(num_particles=whole("Fitted.bound", "draws", draws))
+        elbo = _peers.infer().Trace_ELBO(num_particles=check_size("Fitted.bound", "draws", draws))
         loss: jax.Array = elbo.loss(key_or_draw(key), self._params, self._program, self._guide, *self._program.data)
         return -loss
 
     def sample(self, draws: int = 100, *, key: Any = None) -> Ensemble[Any]:
         """Models whose weights are draws from the distribution."""
-        shape = (whole("Fitted.sample", "draws", draws),)
+        shape = (check_size("Fitted.sample", "draws", draws),)
         found = self._guide.sample_posterior(key_or_draw(key), self._params, *self._program.data, sample_shape=shape)
         return self._program.ensemble({path: found[path] for path in self._program.params})
 
@@ -107,11 +107,11 @@ def svi(
     ((10, 1, 1), True)
     """
     where = "svi"
-    steps, draws = whole(where, "steps", steps), whole(where, "draws", draws)
+    steps, draws = check_size(where, "steps", steps), check_size(where, "draws", draws)
     check_one_of(where, "guide", guide, tuple(_GUIDES))
     positive(where, "scale", scale)
     if batch_size is not None:
-        batch_size = whole(where, "batch_size", batch_size)
+        batch_size = check_size(where, "batch_size", batch_size)
     rate: Any = learning_rate if callable(learning_rate) else positive(where, "learning_rate", learning_rate)
     infer = _peers.infer()
     program = Program(model, priors, log_likelihood, data, where, batch_size)

@@ -12,13 +12,14 @@ from phlox.core import (
     RangeError,
     State,
     StructureError,
+    check_size,
     key_or_draw,
     paths,
     trainable_arrays,
     write_arrays,
 )
 from phlox.loop import Callback
-from phlox.probability._arguments import positive, whole
+from phlox.probability._arguments import positive
 from phlox.probability.inference._ensemble import Ensemble
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class WeightMoments(Module):
     _default_role = "State"
 
     def __init__(self, model: Module, rank: int = 20):
-        self.rank = whole("WeightMoments", "rank", rank, least=2)
+        self.rank = check_size("WeightMoments", "rank", rank, least=2)
         wide = {path: jnp.promote_types(v.dtype, jnp.float32) for path, v in trainable_arrays(model).items()}
         shapes = {path: v.shape for path, v in trainable_arrays(model).items()}
         self.mean = {path: jnp.zeros(shapes[path], dtype) for path, dtype in wide.items()}
@@ -99,7 +100,7 @@ class WeightMoments(Module):
             got = f"{int(self.count)}"
             raise StructureError("at least 2 updates", got=got, fix=fix, where="WeightMoments.sample")
         factor = (positive("WeightMoments.sample", "scale", scale) / 2) ** 0.5
-        draws = whole("WeightMoments.sample", "draws", draws)
+        draws = check_size("WeightMoments.sample", "draws", draws)
         of_columns, *own = jax.random.split(key_or_draw(key), 1 + len(self.mean))
         columns = jax.random.normal(of_columns, (draws, kept)) / (kept - 1) ** 0.5
         ensemble, variance = Ensemble._repeated(model, draws), self.variance()
@@ -148,7 +149,7 @@ class SWAG(Callback):
         if not (0 < start < 1 if isinstance(start, float) else start >= 0):
             fix = "give an epoch, or a share such as 0.75"
             raise RangeError("start, an epoch from 0 or a share in (0, 1)", got=repr(start), fix=fix, where="SWAG")
-        self.start, self.rank = start, whole("SWAG", "rank", rank, least=2)
+        self.start, self.rank = start, check_size("SWAG", "rank", rank, least=2)
         self.moments = None
         self._first = 0
 

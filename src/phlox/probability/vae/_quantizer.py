@@ -8,8 +8,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, State, describe, harmonise, key_or_draw, param_dtype, shown
-from phlox.probability._arguments import function, positive, refuse_values, share, whole
+from phlox.core import (
+    Module,
+    RangeError,
+    ShapeError,
+    State,
+    check_function,
+    check_size,
+    describe,
+    harmonise,
+    key_or_draw,
+    param_dtype,
+    shown,
+)
+from phlox.probability._arguments import positive, refuse_values, share
 
 
 class Quantized(NamedTuple):
@@ -77,8 +89,8 @@ class VectorQuantizer(Module):
         key: Any = None,
     ):
         self.codes, self.features = (
-            whole("VectorQuantizer", "codes", codes),
-            whole("VectorQuantizer", "features", features),
+            check_size("VectorQuantizer", "codes", codes),
+            check_size("VectorQuantizer", "features", features),
         )
         self.commitment = positive("VectorQuantizer", "commitment", commitment)
         self.decay, self.eps = share("VectorQuantizer", "decay", decay), positive("VectorQuantizer", "eps", eps)
@@ -151,8 +163,8 @@ class VQVAE(Module):
     quantizer: VectorQuantizer
 
     def __init__(self, encoder: Callable[..., Any], decoder: Callable[..., Any], quantizer: VectorQuantizer):
-        self.encoder = function("VQVAE", "encoder", encoder, "with data")
-        self.decoder = function("VQVAE", "decoder", decoder, "with codes' vectors")
+        self.encoder = check_function("VQVAE", "encoder", encoder, "with data")
+        self.decoder = check_function("VQVAE", "decoder", decoder, "with codes' vectors")
         if not isinstance(quantizer, VectorQuantizer):
             fix = "give px.probability.VectorQuantizer(codes, features)"
             raise RangeError("quantizer as a VectorQuantizer", got=shown(quantizer), fix=fix, where="VQVAE")

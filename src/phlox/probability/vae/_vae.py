@@ -9,8 +9,19 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, ShapeError, State, advance, describe, harmonise, key_or_draw, vmap
-from phlox.probability._arguments import choice, function, positive, refuse_values, whole
+from phlox.core import (
+    Module,
+    ShapeError,
+    State,
+    advance,
+    check_function,
+    check_size,
+    describe,
+    harmonise,
+    key_or_draw,
+    vmap,
+)
+from phlox.probability._arguments import choice, positive, refuse_values
 
 
 class VAE(Module):
@@ -70,9 +81,9 @@ class VAE(Module):
         beta: float = 1.0,
         key: Any = None,
     ):
-        self.encoder = function("VAE", "encoder", encoder, "with data")
-        self.decoder = function("VAE", "decoder", decoder, "with hidden variables")
-        self.latent = whole("VAE", "latent", latent)
+        self.encoder = check_function("VAE", "encoder", encoder, "with data")
+        self.decoder = check_function("VAE", "decoder", decoder, "with hidden variables")
+        self.latent = check_size("VAE", "latent", latent)
         self.likelihood = choice("VAE", "likelihood", likelihood, ("normal", "bernoulli"))
         self.noise, self.beta = positive("VAE", "noise", noise), positive("VAE", "beta", beta)
         self.key = key_or_draw(key)
@@ -114,7 +125,7 @@ class VAE(Module):
         Salakhutdinov, "Importance weighted autoencoders", 2016). All draws are in memory together.
         """
         mean, log_variance = self.encode(x, context)
-        z = self._drawn(mean, log_variance, (whole("VAE.log_prob", "draws", draws),))
+        z = self._drawn(mean, log_variance, (check_size("VAE.log_prob", "draws", draws),))
         seen = vmap(lambda z: self._seen(x, z, context))(z)
         prior, found = _log_normal(z, 0.0, 0.0), _log_normal(z, mean, log_variance)
         return jax.nn.logsumexp(seen + prior - found, 0) - math.log(draws)
@@ -127,7 +138,7 @@ class VAE(Module):
             count: how many.
             context: what the decoder gets besides.
         """
-        z = jax.random.normal(key_or_draw(key), (whole("VAE.sample", "count", count), self.latent))
+        z = jax.random.normal(key_or_draw(key), (check_size("VAE.sample", "count", count), self.latent))
         seen = self.decode(z, context)
         return jax.nn.sigmoid(seen) if self.likelihood == "bernoulli" else seen
 

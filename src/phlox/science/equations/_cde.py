@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import ShapeError, describe
-from phlox.science._checks import check_function
+from phlox.core import ShapeError, check_function, describe
 from phlox.science._inside import Inside
 from phlox.science.equations._control import check_interpolation, coefficients, numbers, observations, path_of
 from phlox.science.equations._equation import Equation, Span

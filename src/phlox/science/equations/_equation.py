@@ -9,9 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import DtypeError, Module, RangeError, ShapeError, describe, harmonise, paths, place_of, raised_later
+from phlox.core import (
+    DtypeError,
+    Module,
+    RangeError,
+    ShapeError,
+    check_size,
+    describe,
+    harmonise,
+    paths,
+    place_of,
+    raised_later,
+)
 from phlox.core._compat import Tracer
-from phlox.science._checks import check_positive, check_size
+from phlox.science._checks import check_positive
 from phlox.science._errors import SolverError
 from phlox.science._peers import diffrax, equinox
 from phlox.science.equations._names import ADJOINTS, check_named, made

@@ -7,8 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, describe
-from phlox.science._checks import check_function
+from phlox.core import Module, RangeError, ShapeError, check_function, describe
 from phlox.science._inside import Inside
 from phlox.science._peers import diffrax, optimistix
 from phlox.science.equations._fields import Stops, named

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, State, advance, describe, key_or_draw
-from phlox.science._checks import check_function, check_positive
+from phlox.core import Module, RangeError, ShapeError, State, advance, check_function, describe, key_or_draw
+from phlox.science._checks import check_positive
 from phlox.science.equations._fields import named
 from phlox.science.equations._ode import NeuralODE
 

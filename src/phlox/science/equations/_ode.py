@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.science._checks import check_function
+from phlox.core import check_function
 from phlox.science._inside import Inside
 from phlox.science.equations._equation import Equation, Solution, Span, ends_of, like_state, span_of, states_of
 from phlox.science.equations._event import Event, check_event, made_event, one_number

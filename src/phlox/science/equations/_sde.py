@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import RangeError, ShapeError, State, advance, describe, key_or_draw
+from phlox.core import RangeError, ShapeError, State, advance, check_function, check_size, describe, key_or_draw
 from phlox.core._compat import Tracer
-from phlox.science._checks import check_function, check_positive, check_size
+from phlox.science._checks import check_positive
 from phlox.science._inside import Inside
 from phlox.science._peers import diffrax, lineax
 from phlox.science.equations._equation import Equation, Solution, Span, ends_of, like_state, span_of, states_of

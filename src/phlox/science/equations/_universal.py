@@ -7,8 +7,7 @@ from typing import Any
 
 import jax
 
-from phlox.core import Module
-from phlox.science._checks import check_function
+from phlox.core import Module, check_function
 from phlox.science.equations._equation import like_state
 from phlox.science.equations._fields import named
 

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Param, harmonise, key_or_draw, param_dtype
+from phlox.core import Param, check_function, check_size, harmonise, key_or_draw, param_dtype
 from phlox.nn import Dense, Dropout
 from phlox.nn import functional as F
 from phlox.nn.init import glorot_uniform
-from phlox.science._checks import check_function, check_size
 from phlox.science.graphs._graph import Graph
 from phlox.science.graphs._message import GraphLayer, edges_of, features_of
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import jax
 
-from phlox.core import harmonise
-from phlox.science._checks import check_function
+from phlox.core import check_function, harmonise
 from phlox.science.graphs._graph import Graph
 from phlox.science.graphs._message import GraphLayer, aggregated, check_aggregate, features_of
 

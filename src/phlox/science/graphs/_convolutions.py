@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Param, ShapeError, describe, harmonise, key_or_draw, param_dtype
+from phlox.core import Param, ShapeError, check_function, check_size, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import Dense, fused
 from phlox.nn import functional as F
 from phlox.nn.init import glorot_uniform
-from phlox.science._checks import check_function, check_size
 from phlox.science.graphs._graph import Graph
 from phlox.science.graphs._message import GraphLayer, MessagePassing, check_aggregate, features_of
 

@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, ShapeError, describe, harmonise, key_or_draw
+from phlox.core import Module, ShapeError, check_function, check_size, describe, harmonise, key_or_draw
 from phlox.nn import Chain, Dense
 from phlox.nn import functional as F
 from phlox.nn.init import glorot_uniform
-from phlox.science._checks import check_function, check_size
 from phlox.science.graphs._graph import Graph
 from phlox.science.graphs._message import edges_of, features_of
 

@@ -8,8 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, describe
-from phlox.science._checks import check_size
+from phlox.core import RangeError, ShapeError, check_size, describe
 from phlox.science.graphs._graph import Graph
 
 

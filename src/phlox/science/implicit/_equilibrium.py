@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import ShapeError, harmonise
-from phlox.science._checks import check_function
+from phlox.core import ShapeError, check_function, harmonise
 from phlox.science._inside import Inside
 from phlox.science._peers import optimistix
 from phlox.science.equations._equation import like_state, shapes

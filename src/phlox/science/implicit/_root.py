@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, describe, place_of, raised_later
+from phlox.core import Module, RangeError, check_size, describe, place_of, raised_later
 from phlox.core._compat import Tracer
-from phlox.science._checks import check_positive, check_size
+from phlox.science._checks import check_positive
 from phlox.science._errors import SolverError
 from phlox.science._inside import Inside
 from phlox.science._peers import equinox, lineax, optimistix

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module
-from phlox.science._checks import check_function, check_positive
+from phlox.core import Module, check_function
+from phlox.science._checks import check_positive
 from phlox.science._inside import Inside
 from phlox.science.equations._equation import Equation, Solution, ends_of, span_of, states_of
 from phlox.science.equations._fields import named, terms

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, jvp
-from phlox.science._checks import check_function
+from phlox.core import Module, check_function, jvp
 from phlox.science.equations._fields import named
 from phlox.science.mechanics._energy import halves, slope_of
 

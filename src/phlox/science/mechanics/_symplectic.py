@@ -8,9 +8,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, key_or_draw, param_dtype, scan
+from phlox.core import (
+    Module,
+    Param,
+    RangeError,
+    ShapeError,
+    check_function,
+    check_size,
+    describe,
+    harmonise,
+    key_or_draw,
+    param_dtype,
+    scan,
+)
 from phlox.nn.functional import tanh
-from phlox.science._checks import check_function, check_size
 from phlox.science.mechanics._energy import halves
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, Param, ShapeError, describe, param_dtype
-from phlox.science._checks import check_function, check_size
+from phlox.core import Module, Param, ShapeError, check_function, check_size, describe, param_dtype
 from phlox.science.equations._fields import named
 
 

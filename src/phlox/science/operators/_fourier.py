@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from phlox.core import Module, RangeError, harmonise, key_or_draw
+from phlox.core import Module, RangeError, check_function, check_size, harmonise, key_or_draw
 from phlox.nn import Chain, Dense
 from phlox.nn.functional import gelu
-from phlox.science._checks import check_function, check_size
 from phlox.science.operators._spectral import SpectralConv, check_field, check_modes
 
 _GRIDS: dict[str, Callable[[int], Any]] = {

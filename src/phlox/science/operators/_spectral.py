@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from phlox.core import Module, Param, RangeError, ShapeError, describe, harmonise, key_or_draw, param_dtype
+from phlox.core import Module, Param, RangeError, ShapeError, check_size, describe, harmonise, key_or_draw, param_dtype
 from phlox.nn import fused
 from phlox.nn.functional import identity
-from phlox.science._checks import check_size
 
 
 class SpectralConv(Module):

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phlox.core import RangeError, ShapeError, describe, key_or_draw, param_dtype
-from phlox.science._checks import check_size
+from phlox.core import RangeError, ShapeError, check_size, describe, key_or_draw, param_dtype
 
 
 class Box:

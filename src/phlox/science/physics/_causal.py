@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import RangeError
-from phlox.science._checks import check_positive, check_size
+from phlox.core import RangeError, check_size
+from phlox.science._checks import check_positive
 
 
 @dataclass(frozen=True)

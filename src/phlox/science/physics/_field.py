@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, describe, eval_shape
-from phlox.science._checks import check_function
+from phlox.core import Module, RangeError, ShapeError, check_function, describe, eval_shape
 from phlox.science._inside import Inside
 from phlox.science.physics._polynomials import Index, derivatives
 

@@ -9,8 +9,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, State, describe, harmonise, key_or_draw, param_dtype
-from phlox.science._checks import check_function, check_positive, check_size
+from phlox.core import (
+    Module,
+    RangeError,
+    ShapeError,
+    State,
+    check_function,
+    check_size,
+    describe,
+    harmonise,
+    key_or_draw,
+    param_dtype,
+)
+from phlox.science._checks import check_positive
 from phlox.science.equations._fields import named
 
 

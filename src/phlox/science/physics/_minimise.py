@@ -9,9 +9,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, destructure, jit, shown, trainable_arrays, training, write_arrays
+from phlox.core import (
+    Module,
+    RangeError,
+    check_function,
+    check_size,
+    destructure,
+    jit,
+    shown,
+    trainable_arrays,
+    training,
+    write_arrays,
+)
 from phlox.nn import reference_forms
-from phlox.science._checks import check_function, check_positive, check_size
+from phlox.science._checks import check_positive
 from phlox.science._errors import SolverError
 from phlox.science._peers import lineax, optimistix
 from phlox.science.physics._balance import slopes_at

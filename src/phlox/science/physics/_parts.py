@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, State, describe, param_dtype
-from phlox.science._checks import check_function, check_size
+from phlox.core import Module, RangeError, ShapeError, State, check_function, check_size, describe, param_dtype
 from phlox.science.physics._box import Box
 
 

@@ -10,8 +10,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from phlox.core import Module, RangeError, ShapeError, State, cond, describe, destructure, param_dtype
-from phlox.science._checks import check_function, check_size
+from phlox.core import (
+    Module,
+    RangeError,
+    ShapeError,
+    State,
+    check_function,
+    check_size,
+    cond,
+    describe,
+    destructure,
+    param_dtype,
+)
 from phlox.science.equations._fields import named
 from phlox.science.physics._balance import balanced, gradient_norms, kernels
 from phlox.science.physics._causal import Causal
